@@ -1,0 +1,66 @@
+# Needs Python >= 3.11 and make; everything else goes to .venv. Another interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIPARGS := --quiet --disable-pip-version-check --timeout 60 --retries 5 --prefer-binary
+
+export GRAPHC_CACHE := $(CURDIR)/$(VENV)/graphc-cache
+
+.PHONY: help venv demo test lint types bench fuzz gpu-test ci-deps clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv: $(VENV)/.test ## create .venv with all that the tests need
+
+demo: $(VENV)/.demo ## train a digits classifier and show its formulas (examples/digits.py)
+	$(BIN)/python examples/digits.py
+
+test: $(VENV)/.test lint types ## lint, types, structure, tests
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test ## ruff
+	$(BIN)/ruff check
+
+types: $(VENV)/.test ## basedpyright on the package
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/.test $(VENV)/.peers ## graphc beside PyTorch, JAX, PyTensor, scikit-learn (ARGS="--workloads W1 W2 --budget 5")
+	$(BIN)/python -m tests.benchmarks.run --peer-python $(VENV)/peers/bin/python $(ARGS)
+
+fuzz: $(VENV)/.test ## the property tests again, with many more random examples
+	$(BIN)/python -m pytest -m "fuzz or hypothesis" --hypothesis-profile=fuzz $(ARGS)
+
+gpu-test: ## tests of the CUDA backend
+	@echo "gpu-test: this version has no CUDA backend yet, so there is nothing to test (docs/roadmap.md)." >&2; exit 1
+
+ci-deps: ## system packages that CI needs
+	@echo "ci-deps: nothing to install; Python >= 3.11, make and a C compiler are all that is needed"
+
+clean: ## remove .venv, caches and build products
+	rm -rf $(VENV) build dist .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One virtual environment; a stamp a set of extras, renewed when the declared or the pinned versions change.
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("graphc needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install $(PIPARGS) -c constraints.txt -e ".[plot,sklearn]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install $(PIPARGS) -c constraints.txt -e ".[test]"
+	@touch $@
+
+# The peers live in an environment of their own: PyTensor wants an older Numba than graphc.
+$(VENV)/.peers: $(VENV)/.created pyproject.toml tests/benchmarks/constraints.txt
+	$(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install $(PIPARGS) \
+	    -c tests/benchmarks/constraints.txt -e ".[bench]"
+	@touch $@

@@ -1,0 +1,82 @@
+"""graphc: declare a network as equations, read its exact gradient as a formula, train it with compiled code.
+
+The way of the data, one package folder a stage; each imports only from those above it::
+
+    declare     a Tensor expression, an index equation, or a layer        -> equations
+    derive      the one differentiation rule (chain rule), any order      -> more equations
+    rewrite     proven algebra: stable forms, collapse, share, fuse       -> fewer equations
+    lower       phases; contractions and loop nests; schedule; memory plan
+    emit        loop nests -> text: CPU, plain-Python reference
+    run         text -> compiled program; the whole training run is one native call
+    show        every stage prints itself: text, LaTeX, pictures, an HTML report
+    interop     scikit-learn estimators and exported programs
+
+The formula you read is the kernel that runs::
+
+    X = gc.input("X", ("n", 2));  W = gc.param("W", (2, 1), gc.normal(1.0))
+    model = gc.Model(loss=gc.mean((gc.tanh(X @ W) - 1)**2))
+    print(model.derive(W))
+
+Importing graphc is cheap: a public name loads its module when it is first used.
+"""
+
+import difflib
+import importlib
+import sys
+import types
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "declare.tensor": "Tensor",
+    "declare.leaves": "input param",
+    "declare.indexed": "indices define",
+    "declare.functions": "function",
+    "declare.init": "normal uniform zeros glorot he",
+    "declare.operators": "exp log sqrt tanh sigmoid relu leaky_relu elu gelu silu softplus softmax logsumexp sin cos"
+    " erf log1p expm1 sum mean max min prod where abs round floor sign argmax maximum minimum reshape transpose"
+    " concatenate stack equal matmul",
+    "model": "Model grad derive hessian jacobian hvp stop_gradient compile",
+    "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule",
+    "run.callbacks": "EarlyStopping Checkpoint",
+}
+_NAMESPACES = {
+    "activations": "declare.activations",
+    "errors": "errors",
+    "init": "declare.init",
+    "losses": "declare.losses",
+    "metrics": "declare.metrics",
+    "nn": "declare.layers",
+    "schedules": "optim.schedules",
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()} | _NAMESPACES
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    """Load the module that holds a public name, once (PEP 562)."""
+    if name not in _HOME:
+        close = difflib.get_close_matches(name, _HOME, n=1)
+        hint = f"; did you mean graphc.{close[0]}?" if close else "; dir(graphc) lists the public names"
+        raise AttributeError(f"module 'graphc' has no attribute {name!r}{hint}", name=name, obj=sys.modules[__name__])
+    module = importlib.import_module(f"graphc.{_HOME[name]}")
+    value = module if name in _NAMESPACES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+class _Package(types.ModuleType):
+    """The package, in which ``graphc.derive`` stays the public function when the folder of that name is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, types.ModuleType) and name in _HOME and value.__name__ != f"graphc.{_HOME[name]}":
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,82 @@
+"""Numbers and arrays in an expression: a number enters a body exactly, an array becomes a constant leaf."""
+
+from __future__ import annotations
+
+import itertools
+from numbers import Number
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import sympy
+
+from graphc.declare.origin import caller, fail
+from graphc.errors import DomainError, TypeMismatchError
+from graphc.ir.node import Leaf
+from graphc.ir.scalar import number
+
+LARGEST = 65536
+_known: WeakValueDictionary[tuple, Leaf] = WeakValueDictionary()
+_counter = itertools.count()
+
+
+def exact(value: Any, what: str) -> sympy.Expr:
+    """The number as an exact expression.
+
+    Raises
+    ------
+    DomainError
+        When it is not finite and real.
+    """
+    scalar = value.item() if isinstance(value, np.ndarray) else value
+    try:
+        return number(scalar)
+    except DomainError:
+        fail(DomainError, f"{what}: {scalar!r} is no finite real number", "constants in formulas are finite and real.")
+
+
+def is_number(value: Any) -> bool:
+    """True for Python and NumPy numbers, arrays without axes, and SymPy numbers."""
+    if isinstance(value, sympy.Expr):
+        return bool(value.is_number)
+    return isinstance(value, Number | np.bool_) or (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
+def constant_leaf(value: Any, what: str, labels: bool = False) -> Leaf:
+    """A leaf that holds a small array; equal arrays give one leaf. ``labels`` keeps whole numbers whole.
+
+    Raises
+    ------
+    TypeMismatchError
+        When the value is no array of real numbers, or too large for a constant.
+    DomainError
+        When a number in it is not finite.
+    """
+    array = _as_array(value, what)
+    if array.size > LARGEST:
+        hint = "declare it with gc.input and pass it as data."
+        fail(TypeMismatchError, f"{what}: an array of {array.size} numbers is too large for a constant", hint)
+    if not np.isfinite(array).all():
+        fail(DomainError, f"{what}: the array has NaN or infinity in it", "constants are finite.")
+    own = np.array(array, dtype=np.int64 if labels else np.float64)
+    own.flags.writeable = False
+    key = (own.shape, own.dtype.str, own.tobytes())
+    leaf = _known.get(key)
+    if leaf is None:
+        leaf = Leaf(f"C{next(_counter)}", own.shape, "constant", "int" if labels else "float", own)
+        leaf.origin = caller()
+        _known[key] = leaf
+    return leaf
+
+
+def _as_array(value: Any, what: str) -> np.ndarray:
+    fits = isinstance(value, np.ndarray | list | tuple) or hasattr(value, "__array__")
+    try:
+        array = np.asarray(value) if fits else None
+    except ValueError:  # a ragged list
+        array = None
+    if array is None or array.dtype.kind not in "fiub":
+        found = f"an array of {array.dtype}" if array is not None and fits else f"{type(value).__name__} {value!r:.60}"
+        hint = "operands are Tensors, numbers and arrays of real numbers."
+        fail(TypeMismatchError, f"{what}: cannot compute with {found}", hint)
+    return array

@@ -1,0 +1,173 @@
+"""Layers: sugar that declares parameters and applies the operators to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+from graphc.declare.activations import activation
+from graphc.declare.init import zeros
+from graphc.declare.leaves import input, param
+from graphc.declare.names import node_text
+from graphc.declare.origin import fail
+from graphc.declare.tensor import Tensor
+from graphc.errors import ShapeError, TypeMismatchError
+from graphc.ir.affine import Extent
+from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import leaves
+
+__all__ = ["Dense", "Network", "sequential"]
+
+Layer = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """y[n, o] = activation(sum_i x[n, i]*W[i, o] + B[o]).
+
+    Applied to a Tensor it declares ``W0`` and ``B0``, or the next numbers that the tensor does not use yet.
+
+    Parameters
+    ----------
+    units : int
+        The number of outputs.
+    activation : str or function, optional
+        A name of :mod:`graphc.activations`, or a function of a Tensor.
+    bias : bool
+        Whether to add B, which starts at 0.
+    init : number, array or initialiser, optional
+        Where W starts; glorot by default.
+
+    Raises
+    ------
+    ShapeError
+        When `units` is no whole number of at least 1, or the last axis of the Tensor has a free extent.
+    UnknownNameError
+        When no activation has that name.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.nn.Dense(4, "tanh")(gc.input("X", ("n", 2))).shape
+    ('n', 4)
+    """
+
+    units: int
+    activation: str | Callable[[Any], Any] | None = None
+    bias: bool = True
+    init: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.units, Integral) or isinstance(self.units, bool) or self.units < 1:
+            fail(ShapeError, f"nn.Dense: the number of units is {self.units!r}", "it is a whole number of at least 1.")
+        activation(self.activation)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.apply(x, self.declare(x))
+
+    def declare(self, x: Tensor) -> list[Tensor]:
+        """New parameters W, B for the last axis of x."""
+        if not isinstance(x, Tensor) or x.ndim == 0 or isinstance(x.shape[-1], str):
+            found = node_text(x.node) if isinstance(x, Tensor) else repr(x)
+            hint = 'declare it as ("n", 64), for example.'
+            fail(ShapeError, f"nn.Dense: {found} has no last axis of known extent", hint)
+        number = _next_number(x.node)
+        weight = param(f"W{number}", (x.shape[-1], int(self.units)), self.init)
+        return [weight, param(f"B{number}", (int(self.units),), zeros())] if self.bias else [weight]
+
+    def apply(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
+        """The layer with given parameters."""
+        z = x @ params[0]
+        return activation(self.activation)(z + params[1] if self.bias else z)
+
+
+def _next_number(node: Node) -> int:
+    taken = {leaf.name for leaf in leaves([node])}
+    number = 0
+    while f"W{number}" in taken or f"B{number}" in taken:
+        number += 1
+    return number
+
+
+class Network(Tensor):
+    """The output of :func:`sequential`: a Tensor that knows its input and its parameters, and can be applied again."""
+
+    __slots__ = ("_input", "_steps")
+
+    def __init__(self, x: Tensor, y: Tensor, steps: Sequence[tuple[Layer, Sequence[Tensor]]]) -> None:
+        super().__init__(y.node, y.name)
+        self._input, self._steps = x, tuple(steps)
+
+    @property
+    def input(self) -> Tensor:
+        """The Tensor that goes in."""
+        return self._input
+
+    @property
+    def output(self) -> Tensor:
+        """The Tensor that comes out, as a plain Tensor."""
+        return Tensor(self.node, self._name)
+
+    @property
+    def params(self) -> list[Tensor]:
+        """The parameters in order of declaration."""
+        return [Tensor(leaf) for leaf in leaves([self.node]) if isinstance(leaf, Leaf) and leaf.kind == "param"]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The same layers with the same parameters on another Tensor.
+
+        Raises
+        ------
+        ShapeError
+            When the last extent of x does not fit.
+        """
+        for layer, params in self._steps:
+            x = layer.apply(x, params) if isinstance(layer, Dense) else layer(x)
+        return x
+
+
+def sequential(first: int | Sequence[Extent] | Tensor, *layers: Layer | str) -> Network:
+    """Layers applied one after another.
+
+    Parameters
+    ----------
+    first : int, tuple or Tensor
+        The width of an input ``X`` of shape ``("n", width)`` that is declared here, its shape without the rows, or a
+        Tensor to start from.
+    *layers : layer, function of a Tensor, or name of an activation
+
+    Returns
+    -------
+    Network
+        A Tensor with ``.input``, ``.output`` and ``.params``.
+
+    Raises
+    ------
+    ShapeError
+        When a layer does not fit the Tensor it gets.
+    TypeMismatchError
+        When a layer is no layer.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> net = gc.nn.sequential(64, gc.nn.Dense(128, "relu"), gc.nn.Dense(10))
+    >>> net.shape, [p.name for p in net.params]
+    (('n', 10), ['W0', 'B0', 'W1', 'B1'])
+    """
+    if isinstance(first, Dense) or (callable(first) and not isinstance(first, Tensor)):
+        hint = "give the number of inputs first: gc.nn.sequential(64, gc.nn.Dense(10))."
+        fail(TypeMismatchError, "nn.sequential: the first argument is a layer", hint)
+    x = first if isinstance(first, Tensor) else input("X", ("n", *((first,) if isinstance(first, Integral) else first)))
+    y, steps = x, []
+    for layer in layers:
+        f = layer if isinstance(layer, Dense) else activation(layer)
+        params = f.declare(y) if isinstance(f, Dense) else []
+        y = f.apply(y, params) if isinstance(f, Dense) else f(y)
+        if not isinstance(y, Tensor):
+            message = f"nn.sequential: {layer!r:.60} gives {y!r:.60}, no Tensor"
+            fail(TypeMismatchError, message, "layers map Tensors to Tensors.")
+        steps.append((f, params))
+    return Network(x, y, steps)

@@ -1,0 +1,81 @@
+"""Reductions of whole axes: which axes are meant, and the equation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import sympy
+
+from graphc.declare.names import node_text
+from graphc.declare.origin import fail, stamp
+from graphc.declare.views import view
+from graphc.errors import ShapeError, TypeMismatchError
+from graphc.ir.affine import Affine, index
+from graphc.ir.build import equation
+from graphc.ir.node import Mask, Node, Operand, Position, Read, Reducer, extent_symbol
+from graphc.ir.scalar import equal, placeholder, where
+
+
+def normal_axes(node: Node, axis: Any, what: str) -> tuple[int, ...]:
+    """The axes meant by ``axis=None | int | tuple``, ascending and counted from 0.
+
+    Raises
+    ------
+    ShapeError
+        When an axis does not exist or is named twice.
+    """
+    if axis is None:
+        return tuple(range(node.rank))
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    if not all(isinstance(a, Integral) and not isinstance(a, bool) for a in axes):
+        hint = "axis is a whole number, a tuple of them, or None for all; over= is for indexed expressions."
+        fail(TypeMismatchError, f"{what}: the axis is {axis!r}", hint)
+    found = [int(a) + node.rank if a < 0 else int(a) for a in axes]
+    if any(not 0 <= a < node.rank for a in found):
+        hint = f"its axes are 0 to {node.rank - 1}." if node.rank else "it has no axes at all."
+        fail(ShapeError, f"{what}: axis {axis} does not exist in {node_text(node)}", hint)
+    if len(set(found)) < len(found):
+        fail(ShapeError, f"{what}: an axis is named twice in {axis}", "name each axis once.")
+    return tuple(sorted(found))
+
+
+def reduce_axes(node: Node, reducer: Reducer, axes: Sequence[int], mean: bool = False) -> Node:
+    """out[kept..] = reduce_{axes} node[..], divided by the number of elements for a mean."""
+    kept = [t for t in range(node.rank) if t not in axes]
+    order = [*kept, *axes]
+    extents = [node.shape[t] for t in order]
+    at = tuple(index(order.index(t)) for t in range(node.rank))
+    body: sympy.Expr = placeholder(0)
+    if mean:
+        body = body / sympy.Mul(*[extent_symbol(node.shape[t]) for t in axes])
+    return stamp(equation(extents, len(kept), reducer, body, [Read(node, at)]))
+
+
+def keep_axes(node: Node, reduced: Node, axes: Sequence[int]) -> Node:
+    """The result of a reduction with an extent of 1 in place of every reduced axis."""
+    shape = [1 if t in axes else e for t, e in enumerate(node.shape)]
+    return view(reduced, shape, [index(t) for t in range(node.rank) if t not in axes])
+
+
+def argmax_axis(node: Node, axis: int) -> Node:
+    """out[i..] = min_k (k where x[i.., k] is the largest, else the extent): the first of equal maxima."""
+    top = reduce_axes(node, "max", (axis,))
+    kept = [t for t in range(node.rank) if t != axis]
+    order = [*kept, axis]
+    at = tuple(index(order.index(t)) for t in range(node.rank))
+    k = index(len(kept))
+    operands: list[Operand] = [Read(node, at), Read(top, tuple(index(t) for t in range(len(kept)))), Position(k)]
+    extent = extent_symbol(node.shape[axis])
+    body = where(equal(placeholder(0), placeholder(1)), placeholder(2), extent)
+    return stamp(equation([node.shape[t] for t in order], len(kept), "min", body, operands))
+
+
+def running_sum(node: Node, axis: int) -> Node:
+    """out[.., i, ..] = sum_{k <= i} node[.., k, ..]."""
+    n = node.rank
+    at: list[Affine] = [index(t) for t in range(n)]
+    at[axis] = index(n)
+    mask = [Mask("ge", index(axis) - index(n))]
+    return stamp(equation((*node.shape, node.shape[axis]), n, "sum", placeholder(0), [Read(node, tuple(at))], mask))

@@ -1,0 +1,260 @@
+"""Reductions: over whole axes of a Tensor with ``axis=``, over index letters of an expression with ``over=``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from graphc.declare.index_ast import Index, Indexed, Reduce, as_indexed, free_indices, rename
+from graphc.declare.lowering import lower
+from graphc.declare.names import node_text
+from graphc.declare.origin import fail
+from graphc.declare.pointwise import exp
+from graphc.declare.reducing import argmax_axis, keep_axes, normal_axes, reduce_axes, running_sum
+from graphc.declare.tensor import Tensor, as_node, is_expression
+from graphc.declare.views import reshape
+from graphc.errors import IndexNotationError, TypeMismatchError
+from graphc.ir.node import Reducer
+
+_PARAMETERS = """
+
+    Parameters
+    ----------
+    x : Tensor, array or indexed expression
+        A Tensor of any shape, with `axis`; or an expression such as ``X[i, k]``, with `over`.
+    axis : int or tuple of int, optional
+        The axes to reduce; all of them when it is None.
+    keepdims : bool
+        Keep the reduced axes with an extent of 1.
+    over : index or tuple of indices
+        The index letters to reduce.
+
+    Returns
+    -------
+    Tensor or indexed expression
+        An expression as long as index letters are left, otherwise a Tensor.
+
+    Raises
+    ------
+    ShapeError
+        When an axis does not exist.
+    IndexNotationError
+        When `axis` and `over` are mixed, or an index of `over` does not occur.
+"""
+
+
+def _documented(function: Any) -> Any:
+    """Add the parameters that all reductions share to a docstring, before its example."""
+    summary, _, example = function.__doc__.partition("\n\n")
+    function.__doc__ = f"{summary}{_PARAMETERS}\n{example}"
+    return function
+
+
+def _reduce(name: str, reducer: Reducer, x: Any, axis: Any, keepdims: bool, over: Any) -> Any:
+    if is_expression(x):
+        return _over_indices(name, reducer, x, axis, keepdims, over)
+    node = as_node(x, name)
+    if over is not None:
+        message = f"gc.{name}: over= belongs to indexed expressions, and {node_text(node)} is a Tensor"
+        letters = ", ".join("ijklmpqrst"[: node.rank])
+        fail(IndexNotationError, message, f"use axis=, or give it indices: {node.name or 'x'}[{letters}].")
+    axes = normal_axes(node, axis, f"gc.{name}")
+    reduced = reduce_axes(node, reducer, axes, name == "mean")
+    return Tensor(keep_axes(node, reduced, axes) if keepdims else reduced)
+
+
+def _over_indices(name: str, reducer: Reducer, x: Any, axis: Any, keepdims: bool, over: Any) -> Any:
+    if axis is not None or keepdims:
+        message = f"gc.{name}: axis= and keepdims= belong to Tensors, and {x!r} is an indexed expression"
+        fail(IndexNotationError, message, "name the index letters to reduce with over=.")
+    if over is None:
+        first = next(iter(free_indices(as_indexed(x, name))), "k")
+        fail(IndexNotationError, f"gc.{name} of {x!r} does not say over which indices", f"add over={first}.")
+    arg = as_indexed(x, name)
+    letters = _letters(name, over)
+    for i in letters:
+        if i not in free_indices(arg) and i.size is None:
+            message = f"gc.{name}: index {i} does not occur in {arg!r}"
+            fail(IndexNotationError, message, "reduce over an index that does.")
+    fresh = {i: Index(i.name, i.size) for i in letters}
+    expr = Reduce(reducer, tuple(fresh.values()), rename(arg, fresh), name == "mean")
+    return expr if free_indices(expr) else Tensor(lower(expr, []))
+
+
+def _letters(name: str, over: Any) -> list[Index]:
+    letters = list(over) if isinstance(over, Iterable) else [over]
+    for i in letters:
+        if not isinstance(i, Index):
+            hint = 'make them with i, j = gc.indices("i j").'
+            fail(IndexNotationError, f"gc.{name}: over={i!r} is no index letter", hint)
+    if len(set(letters)) < len(letters) or not letters:
+        fail(IndexNotationError, f"gc.{name}: over={over!r} must name each index once", "write over=(k, l).")
+    return letters
+
+
+@_documented
+def sum(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+    """The sum of elements.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> X = gc.input("X", ("n", 3)); W = gc.param("W", (3, 2), 0.5)
+    >>> gc.sum(X, axis=1).shape
+    ('n',)
+    >>> i, j, k = gc.indices("i j k")
+    >>> gc.define("Z", [i, j], gc.sum(X[i, k]*W[k, j], over=k)).shape
+    ('n', 2)
+    """
+    return _reduce("sum", "sum", x, axis, keepdims, over)
+
+
+@_documented
+def mean(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+    """The sum of elements divided by their number; over a free extent that is the number of rows at run time.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.mean(gc.input("X", ("n", 3)), axis=0).shape
+    (3,)
+    """
+    return _reduce("mean", "sum", x, axis, keepdims, over)
+
+
+@_documented
+def max(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+    """The largest element; equal largest ones share the gradient equally.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.max(gc.input("X", ("n", 3)), axis=1, keepdims=True).shape
+    ('n', 1)
+    """
+    return _reduce("max", "max", x, axis, keepdims, over)
+
+
+@_documented
+def min(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+    """The smallest element; equal smallest ones share the gradient equally.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.min(gc.input("X", ("n", 3))).shape
+    ()
+    """
+    return _reduce("min", "min", x, axis, keepdims, over)
+
+
+@_documented
+def prod(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+    """The product of elements; its gradient is exact at zeros.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.prod(gc.input("X", ("n", 3)), axis=1).shape
+    ('n',)
+    """
+    return _reduce("prod", "prod", x, axis, keepdims, over)
+
+
+@_documented
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+    """log(sum(exp(x))) without overflow.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.logsumexp(gc.input("X", ("n", 3)), axis=1).shape
+    ('n',)
+    """
+    return _reduce("logsumexp", "logsumexp", x, axis, keepdims, over)
+
+
+def softmax(x: Any, axis: Any = -1) -> Tensor:
+    """exp(x)/sum(exp(x)) along an axis, computed as exp(x - logsumexp(x)).
+
+    Parameters
+    ----------
+    x : Tensor or array
+        With at least one axis.
+    axis : int or tuple of int
+        The axes that sum to 1.
+
+    Raises
+    ------
+    ShapeError
+        When an axis does not exist.
+    IndexNotationError
+        For an indexed expression.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.softmax(gc.input("X", ("n", 3))).shape
+    ('n', 3)
+    """
+    x = _tensor("softmax", x, "write gc.exp(x[i, k] - gc.logsumexp(x[i, j], over=j)).")
+    return exp(x - logsumexp(x, axis, keepdims=True))
+
+
+def argmax(x: Any, axis: int | None = None) -> Tensor:
+    """The place of the largest element, the first of equal ones; its gradient is 0.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        With at least one axis.
+    axis : int, optional
+        The axis to search; the flattened tensor when it is None.
+
+    Raises
+    ------
+    ShapeError
+        When the axis does not exist.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.argmax(gc.input("X", ("n", 3)), axis=1).shape
+    ('n',)
+    """
+    node = _tensor("argmax", x, "compare with gc.max(..., over=k).").node
+    if axis is None:
+        node, axis = reshape(node, (-1,)), 0
+    return Tensor(argmax_axis(node, _single("gc.argmax", node, axis)))
+
+
+def cumsum(x: Any, axis: int = 0) -> Tensor:
+    """The running sum along an axis; it costs the square of the extent.
+
+    Raises
+    ------
+    ShapeError
+        When the axis does not exist.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> from graphc.declare.operators import cumsum
+    >>> cumsum(gc.input("X", ("n", 3)), axis=1).shape
+    ('n', 3)
+    """
+    node = _tensor("cumsum", x, "write gc.sum(gc.where(k <= i, x[k], 0), over=k).").node
+    return Tensor(running_sum(node, _single("gc.cumsum", node, axis)))
+
+
+def _single(name: str, node: Any, axis: Any) -> int:
+    axes = normal_axes(node, axis, name)
+    if len(axes) != 1:
+        fail(TypeMismatchError, f"{name}: the axis is {axis!r}", "give one whole number.")
+    return axes[0]
+
+
+def _tensor(name: str, x: Any, hint: str) -> Tensor:
+    if isinstance(x, Indexed):
+        fail(IndexNotationError, f"gc.{name} works on whole axes, and {x!r} is an indexed expression", hint)
+    return x if isinstance(x, Tensor) else Tensor(as_node(x, name))

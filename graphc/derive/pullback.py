@@ -1,0 +1,111 @@
+"""The one differentiation rule.
+
+For ``y[i] = reduce_k f(.., A[phi(i, k)], ..)`` with cotangent ``ybar`` the pullback to A is
+
+    Abar[p] = sum_{i, k : phi(i, k) = p} ybar[i] * df/dA * w[i, k]
+
+with the weight w of the reducer: 1 for sum, exp(f - y) for logsumexp, [f = y]/ties for max and min (ties share
+equally, the convention of JAX and of torch.amax), the product of the other factors for prod (exact at zeros).
+The deltas ``phi(i, k) = p`` are contracted away by the constructor.  The pushforward is the same rule read forwards:
+``ydot[i] = reduce_k sum_j df/dA_j * Adot_j * w``.
+"""
+
+from __future__ import annotations
+
+import sympy
+
+from graphc.ir.affine import Affine, Extent, identity, index, substitute
+from graphc.ir.build import equation
+from graphc.ir.contract import map_mask, map_operand
+from graphc.ir.node import Equation, Mask, Node, Operand, Read
+from graphc.ir.scalar import OUT, derivative, equal, placeholder
+
+
+def pullback(y: Equation, ybar: Node, j: int, lead: tuple[Extent, ...] = ()) -> Node:
+    """Abar[p] = sum_{i, k : phi(i, k) = p} ybar[i] * df/da_j * w[i, k]       for operand j of y.
+
+    ``lead`` are the extents of a stack of cotangents ybar[s.., i..]; the result is then the stack Abar[s.., p..].
+    """
+    read = y.operands[j]
+    assert isinstance(read, Read)
+    n_lead = len(lead)
+    r = n_lead + read.node.rank
+
+    def shift(x: Affine) -> Affine:
+        return substitute(x, lambda i: index(i + r))
+
+    operands = [map_operand(op, shift) for op in y.operands]
+    masks = [map_mask(m, shift) for m in y.masks]
+    out = tuple(index(i + r) for i in range(y.n_free))
+    body = _slope(y, j, operands, out, r) * _add(operands, Read(ybar, identity(n_lead) + out))
+    masks += [Mask("eq", shift(a) - index(n_lead + t)) for t, a in enumerate(read.at)]
+    return equation(lead + read.node.shape + y.extents, r, "sum", body, operands, masks)
+
+
+def pushforward(y: Equation, tangents: dict[Node, Node]) -> Node | None:
+    """ydot[i] = sum_k sum_j df/da_j * w[i, k] * adot_j       for the operands that have a tangent."""
+    operands: list[Operand] = list(y.operands)
+    out = identity(y.n_free)
+    terms = []
+    for j, op in enumerate(y.operands):
+        if isinstance(op, Read) and op.node in tangents:
+            slope = _slope(y, j, operands, out, 0)
+            terms.append(slope * _add(operands, Read(tangents[op.node], op.at)))
+    if not terms:
+        return None
+    return equation(y.extents, y.n_free, "sum", sympy.Add(*terms), operands, y.masks)
+
+
+def _add(operands: list[Operand], operand: Operand) -> sympy.Symbol:
+    operands.append(operand)
+    return placeholder(len(operands) - 1)
+
+
+def _slope(y: Equation, j: int, operands: list[Operand], out: tuple[Affine, ...], shift: int) -> sympy.Expr:
+    """df/da_j times the weight of the reducer, over ``operands``, to which what it needs is appended."""
+    if y.reducer == "sum":
+        plain = y.elementwise and not y.masks
+        slope = derivative(y.body, j, use_output=plain)
+        return slope.xreplace({OUT: _add(operands, Read(y, out))}) if slope.has(OUT) else slope
+    slope = derivative(y.body, j, use_output=False)
+    if y.reducer == "prod":
+        at = tuple(index(i + shift) for i in range(len(y.extents)))
+        return slope * _add(operands, Read(_other_factors(y), at))
+    value = _add(operands, Read(y, out))
+    if y.reducer == "logsumexp":
+        return slope * sympy.exp(y.body - value)
+    return slope * equal(y.body, value) / _add(operands, Read(_ties(y), out))
+
+
+def _ties(y: Equation) -> Node:
+    """How many elements reach the maximum."""
+    operands: list[Operand] = list(y.operands)
+    value = _add(operands, Read(y, identity(y.n_free)))
+    return equation(y.extents, y.n_free, "sum", equal(y.body, value), operands, y.masks)
+
+
+def _other_factors(y: Equation) -> Node:
+    """rest[i, k] = prod_{k' != k} f(i, k'), exact with any number of zero factors."""
+    m, n = len(y.extents), y.n_free
+    bound = m - n
+
+    def prime(x: Affine) -> Affine:
+        return substitute(x, lambda i: index(i + bound) if i >= n else index(i))
+
+    extents = y.extents + y.extents[n:]
+    if bound != 1:  # k' != k over several indices: one number tells them apart
+        return _other_factors_flat(y, prime, extents)
+    masks = [map_mask(mask, prime) for mask in y.masks] + [Mask("ne", index(m) - index(n))]
+    return equation(extents, m, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)
+
+
+def _other_factors_flat(y: Equation, prime, extents) -> Node:
+    m, n = len(y.extents), y.n_free
+    flat, stride = Affine(0), 1
+    for t in range(m - 1, n - 1, -1):
+        flat = flat + (index(t + m - n) - index(t)) * stride
+        if not isinstance(y.extents[t], int):
+            raise NotImplementedError("the derivative of prod over several axes with a free extent")
+        stride *= int(y.extents[t])
+    masks = [map_mask(mask, prime) for mask in y.masks] + [Mask("ne", flat)]
+    return equation(extents, m, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)

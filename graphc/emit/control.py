@@ -1,0 +1,12 @@
+"""Slots of the control words that a program and the host share.
+
+C holds whole numbers (data sizes, position in the run, status), F floating-point numbers (tolerance, running totals).
+"""
+
+STOP, PROGRESS, ROWS, STEPS, STEP, EPOCH, POSITION, SHUFFLE, KEY0, KEY1, STATUS, EPOCHS, DONE, RECORD_STEPS = range(14)
+C_SIZE = 16
+
+TOLERANCE, GRADIENT, WEIGHT, TOTALS = range(4)
+F_SIZE = 4  # and one for every metric
+
+FINISHED, STOPPED, NONFINITE, CONVERGED = range(4)

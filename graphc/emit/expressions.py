@@ -1,0 +1,162 @@
+"""A body as program text.  The text is the same for every backend: function names are those of the scalar table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import sympy
+
+from graphc.ir.scalar import FUNCTIONS, scalar_of
+
+SHARED = (sympy.Function, sympy.Pow)
+SUM, PRODUCT, ATOM = 0, 1, 2  # how tightly a text binds
+
+
+class Printer:
+    """Prints bodies; ``names`` are the texts of symbols, ``cast`` wraps every constant (empty for plain float64).
+
+    ``hoisted`` collects factors of extents such as 2/n, which are computed once before the loops; ``lines`` the
+    assignments of sub-expressions that occur more than once.
+    """
+
+    def __init__(self, names: Mapping[sympy.Symbol, str], cast: str = "f", share: bool = True) -> None:
+        self.names, self.cast, self.share = dict(names), cast, share
+        self.lines: list[str] = []
+        self.hoisted: dict[str, str] = {}
+        self.temporaries: dict[sympy.Expr, str] = {}
+        self.counts: Counter[sympy.Expr] = Counter()
+        self.prefix = "u"
+
+    def print(self, body: sympy.Expr) -> str:
+        """The text of a body; assignments it needs first are appended to ``lines``."""
+        if self.share:
+            self.counts.update(e for e in sympy.preorder_traversal(body) if isinstance(e, SHARED))
+        return self.text(body)[0]
+
+    def text(self, e: sympy.Expr) -> tuple[str, int]:
+        if e in self.temporaries:
+            return self.temporaries[e], ATOM
+        text, binding = self._fresh(e)
+        if self.share and self.counts[e] > 1 and not _cheap_power(e):
+            return self.temporary(e, text), ATOM
+        return text, binding
+
+    def temporary(self, e: sympy.Expr, text: str) -> str:
+        name = f"{self.prefix}{len(self.temporaries)}"
+        self.lines.append(f"{name} = {text}")
+        self.temporaries[e] = name
+        return name
+
+    def at_least(self, e: sympy.Expr, binding: int) -> str:
+        text, found = self.text(e)
+        return text if found >= binding else f"({text})"
+
+    def _fresh(self, e: sympy.Expr) -> tuple[str, int]:
+        if e.is_Symbol:
+            return self.names.get(e) or f"{self.cast}({e})", ATOM
+        if e.is_number and not e.is_Function:
+            return self.number(e), ATOM
+        if e.is_Add:
+            return self._sum(e), SUM
+        if e.is_Mul:
+            return self._product(e), PRODUCT
+        if e.is_Pow:
+            return self._power(e)
+        return self._call(e), ATOM
+
+    def number(self, e: sympy.Expr) -> str:
+        value = repr(float(e))
+        return f"{self.cast}({value})" if self.cast else (value if float(e) >= 0 else f"({value})")
+
+    def _sum(self, e: sympy.Expr) -> str:
+        terms = sorted(e.args, key=lambda t: t.could_extract_minus_sign())
+        text = self.at_least(terms[0], SUM)
+        for term in terms[1:]:
+            negative = term.could_extract_minus_sign()
+            text += f" {'-' if negative else '+'} {self.at_least(-term if negative else term, PRODUCT)}"
+        return text
+
+    def _product(self, e: sympy.Expr) -> str:
+        fixed = [a for a in e.args if a.free_symbols and not a.free_symbols - self._extents(a)]
+        above, below = [], []
+        coefficient = sympy.Integer(1)
+        for factor in e.args:
+            if factor.is_number and not factor.is_Function:
+                coefficient *= factor
+            elif factor in fixed:
+                continue
+            elif factor.is_Pow and factor.exp.is_number and factor.exp.is_negative:
+                below.append(factor**-1)
+            else:
+                above.append(factor)
+        texts = [self.at_least(f, PRODUCT) for f in above]
+        if fixed:
+            texts.insert(0, self._hoist(coefficient * sympy.Mul(*fixed)))
+        elif coefficient == -1 and texts:
+            texts[0] = f"-{texts[0]}"
+        elif coefficient != 1 or not texts:
+            texts.insert(0, self.number(coefficient))
+        return "*".join(texts) + "".join(f"/{self.at_least(f, ATOM)}" for f in below)
+
+    def _extents(self, e: sympy.Expr) -> set[sympy.Symbol]:
+        return {s for s in e.free_symbols if s.is_integer and s.is_positive}
+
+    def _hoist(self, e: sympy.Expr) -> str:
+        plain = Printer({s: f"{self.cast}({s})" if self.cast else str(s) for s in e.free_symbols}, self.cast, share=False)
+        above, below = e.as_numer_denom()
+        text = f"{plain.at_least(above, PRODUCT)}/{plain.at_least(below, ATOM)}" if below != 1 else plain.text(above)[0]
+        return self.hoisted.setdefault(text, f"c{len(self.hoisted)}")
+
+    def _power(self, e: sympy.Expr) -> tuple[str, int]:
+        base, exponent = e.args
+        if not e.free_symbols - self._extents(e):
+            return self._hoist(e), ATOM
+        if exponent.is_number and exponent.is_negative:
+            return f"{self.number(sympy.Integer(1))}/{self.at_least(base**-exponent, ATOM)}", PRODUCT
+        if exponent == sympy.S.Half:
+            return f"sqrt({self.text(base)[0]})", ATOM
+        if exponent.is_Integer and exponent <= 64:
+            return self._whole_power(base, int(exponent))
+        return f"power({self.text(base)[0]}, {self.text(exponent)[0]})", ATOM
+
+    def _whole_power(self, base: sympy.Expr, n: int) -> tuple[str, int]:
+        text, binding = self.text(base)
+        if n > 3 and self.share:
+            half = base ** (n // 2)
+            name = self.temporaries.get(half) or self.temporary(half, self.text(half)[0])
+            return f"{name}*{name}" + (f"*{self.at_least(base, ATOM)}" if n % 2 else ""), PRODUCT
+        if binding < ATOM and self.share and not base.is_Symbol:
+            text, binding = self.temporary(base, text), ATOM
+        text = text if binding == ATOM else f"({text})"
+        return "*".join([text] * n), PRODUCT
+
+    def _call(self, e: sympy.Expr) -> str:
+        entry = scalar_of(e)
+        name = entry.name if entry else type(e).__name__
+        if name == "where":
+            return self._where(e)
+        if name == "stop_gradient":
+            return self.at_least(e.args[0], ATOM)
+        return f"{name}({', '.join(self.text(a)[0] for a in e.args)})"
+
+    def _where(self, e: sympy.Expr) -> str:
+        condition, yes, no = e.args
+        guard = self.names.get(condition, "") if condition.is_Symbol else ""
+        if guard.startswith("("):  # an indicator: out of its range a read may not even be valid, so branch
+            inner = Printer(self.names, self.cast, share=False)
+            inner.hoisted = self.hoisted
+            a, b = inner.text(yes)[0], inner.text(no)[0]
+            test = guard.removeprefix("(").partition(" if ")[2].partition(" else ")[0]
+            return f"({a} if {test} else {b})"
+        return f"where({', '.join(self.text(a)[0] for a in e.args)})"
+
+
+def _cheap_power(e: sympy.Expr) -> bool:
+    """x**2 and the like are printed as products of a name."""
+    return bool(e.is_Pow and e.exp.is_Integer and 0 < e.exp <= 3 and e.base.is_Symbol)
+
+
+def names_of_functions() -> list[str]:
+    """The names a generated program may call."""
+    return [*FUNCTIONS, "power"]

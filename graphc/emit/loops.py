@@ -1,0 +1,325 @@
+"""Kernels as program text: one printer of loop nests and matrix products, shared by every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sympy
+
+from graphc.emit.expressions import Printer
+from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity
+from graphc.ir.letters import index_letters, safe_name
+from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
+from graphc.ir.scalar import placeholder
+from graphc.ir.text import equation_text
+from graphc.lower.kernels import Kernel, Nest, Product, View
+from graphc.lower.layout import Buffer, Count
+from graphc.lower.plan import scatter_target
+
+INDENT = "    "
+START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
+JOIN = {"sum": "radd({0}, {1})", "max": "rmax({0}, {1})", "min": "rmin({0}, {1})", "prod": "{0}*{1}"}
+
+
+@dataclass
+class Text:
+    """Lines of a program under construction."""
+
+    lines: list[str] = field(default_factory=list)
+    depth: int = 1
+
+    def add(self, *lines: str) -> None:
+        self.lines += [INDENT * self.depth + line if line else "" for line in lines]
+
+    def block(self, head: str) -> _Block:
+        """``with text.block("for i in range(n):"): ...``."""
+        self.add(head)
+        return _Block(self)
+
+
+class _Block:
+    def __init__(self, text: Text) -> None:
+        self.text = text
+
+    def __enter__(self) -> None:
+        self.text.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.text.depth -= 1
+
+
+class KernelPrinter:
+    """Prints the kernels of one plan into a :class:`Text`.
+
+    ``method`` chooses the primitive of a matrix product, ``captions`` the formula beside a kernel.
+    """
+
+    def __init__(
+        self,
+        text: Text,
+        buffers: Mapping[Node, Buffer],
+        method: Callable[[Product], str],
+        captions: Mapping[Node, str] | None = None,
+    ) -> None:
+        self.text, self.buffers, self.method, self.captions = text, buffers, method, captions or {}
+
+    def kernel(self, kernel: Kernel) -> None:
+        caption = self.captions.get(kernel.node) or equation_text(kernel.node)
+        self.text.add(f"# {caption}")
+        if isinstance(kernel, Product):
+            self.product(kernel)
+        else:
+            _NestPrinter(self.text, self.buffers, kernel).print()
+
+    def product(self, p: Product) -> None:
+        b, b_at, b_strides = p.b.buffer.region, place(p.b.buffer), (stride(p.b.row), stride(p.b.column))
+        if p.packed is not None:
+            self.text.add(f"transpose({p.packed.region}, {place(p.packed)}, {b}, {b_at}, {extent(p.n)}, {extent(p.k)})")
+            b, b_at, b_strides = p.packed.region, place(p.packed), (stride(Count.of((p.n,))), "1")
+        a = f"{p.a.buffer.region}, {place(p.a.buffer)}, {stride(p.a.row)}, {stride(p.a.column)}"
+        c = f"{p.out.region}, {place(p.out)}, {self._row_stride(p)}"
+        bias = f"{p.bias.buffer.region}, {place(p.bias.buffer)}, 2" if p.bias else f"{p.out.region}, {place(p.out)}, 0"
+        sizes = f"{extent(p.m)}, {extent(p.n)}, {extent(p.k)}"
+        self.text.add(f"{self.method(p)}({a}, {b}, {b_at}, {', '.join(b_strides)}, {c}, {sizes}, {bias})")
+        if p.scale != 1:
+            printer = Printer({s: f"f({s})" for s in p.scale.free_symbols})
+            self.text.add(f"scale = {printer.text(p.scale)[0]}")
+            with self.text.block(f"for t in range({extent(p.m)}*{extent(p.n)}):"):
+                target = f"{p.out.region}[{place(p.out)} + t]"
+                self.text.add(f"{target} = {target}*scale")
+
+    @staticmethod
+    def _row_stride(p: Product) -> str:
+        """The distance of the rows of the result; a single row or column still needs a literal."""
+        found = stride(p.c.row)
+        return found if found != "0" else stride(Count.of((p.n,)))
+
+
+def extent(e: Extent) -> str:
+    """Program text of a loop bound."""
+    return safe_name(e) if isinstance(e, str) else str(e)
+
+
+def stride(c: Count) -> str:
+    """Program text of a stride."""
+    return c.text()
+
+
+def place(buffer: Buffer) -> str:
+    """The name of the constant that holds a buffer's offset; buffers behind a pointer of their own start at 0."""
+    return buffer.name if buffer.region != buffer.name else "0"
+
+
+class _NestPrinter:
+    def __init__(self, text: Text, buffers: Mapping[Node, Buffer], nest: Nest) -> None:
+        self.text, self.buffers, self.nest, self.y = text, buffers, nest, nest.node
+        self.names = index_letters(self.y.extents)
+        self.masks = list(self.y.masks)
+        self.gather_line = ""
+
+    def print(self) -> None:
+        flat = self._flat_count()
+        if flat is not None:
+            return self._print_flat(flat)
+        return {"map": self._map, "register": self._register, "memory": self._memory, "scatter": self._scatter}[
+            self.nest.how
+        ]()
+
+    # ------------------------------------------------------------------ the four shapes of a nest
+    def _map(self) -> None:
+        value, lines = self._body()
+        with self._loops(self.nest.order):
+            self._guarded(lines, f"{self._out()} = {value}", f"{self._out()} = f(0.0)")
+
+    def _register(self) -> None:
+        y = self.y
+        free = [i for i in self.nest.order if i < y.n_free]
+        bound = [i for i in self.nest.order if i >= y.n_free]
+        value, lines = self._body()
+        with self._loops(free):
+            if y.reducer == "logsumexp":
+                self._logsumexp(bound, value, lines)
+                return
+            self.text.add(f"s = {START[y.reducer]}")
+            with self._loops(bound):
+                self._guarded(lines, f"s = {JOIN[y.reducer].format('s', value)}")
+            self.text.add(f"{self._out()} = s")
+
+    def _logsumexp(self, bound: Sequence[int], value: str, lines: list[str]) -> None:
+        """log sum exp u = top + log sum exp(u - top), top = max u; -inf for an empty sum."""
+        self.text.add("top = -INF")
+        with self._loops(bound):
+            self._guarded(lines, f"top = rmax(top, {value})")
+        self.text.add("shift = top if absolute(top) < INF else f(0.0)", "s = f(0.0)")
+        with self._loops(bound):
+            self._guarded(lines, f"s = radd(s, exp({value} - shift))" if _simple(value) else
+                          f"s = radd(s, exp(({value}) - shift))")  # fmt: skip
+        self.text.add(f"{self._out()} = log(s) + shift")
+
+    def _memory(self) -> None:
+        y, order = self.y, self.nest.order
+        outer = [i for i in order[:-1] if i < y.n_free]
+        bound = [i for i in order[:-1] if i >= y.n_free]
+        value, lines = self._body()
+        with self._loops(outer):
+            with self._loops(order[-1:]):
+                self.text.add(f"{self._out()} = {START[y.reducer]}")
+            with self._loops([*bound, order[-1]]):
+                step = JOIN[y.reducer] if y.reducer != "sum" else "{0} + {1}"
+                self._guarded(lines, f"{self._out()} = {step.format(self._out(), value)}")
+
+    def _scatter(self) -> None:
+        """out[gather, ..] += body, over the bound indices and the other free ones."""
+        found = scatter_target(self.y)
+        assert found is not None
+        target, mask = found
+        gather = next(a for a, _ in mask.map.terms if isinstance(a, Gather))
+        self.masks.remove(mask)
+        self.text.add(f"fill({self.nest.out.region}, {place(self.nest.out)}, f(0.0), {self.nest.out.size.text()})")
+        value, lines = self._body()
+        with self._loops(self.nest.order):
+            self.text.add(f"{self.names[target]} = {self._atom(gather)}")
+            self._guarded(lines, f"{self._out()} = {self._out()} + {value}")
+
+    # ------------------------------------------------------------------ one flat loop
+    def _flat_count(self) -> str | None:
+        """The number of elements when every read walks along with the result, so that one loop does."""
+        y = self.y
+        if self.nest.how != "map" or y.masks or len(self.nest.order) < 2 or not all(isinstance(o, Read) for o in y.operands):
+            return None
+        straight = tuple(a if e != 1 else Affine(0) for a, e in zip(identity(y.n_free), y.shape, strict=True))
+        if any(r.node.shape != y.shape or r.at != straight for r in y.reads):
+            return None
+        if any(isinstance(e, str) for e in y.shape[1:]):
+            return None
+        return "*".join(extent(e) for e in y.shape if e != 1)
+
+    def _print_flat(self, count: str) -> None:
+        value, lines = self._body(flat=True)
+        with self.text.block(f"for t in range({count}):"):
+            self.text.add(*lines, f"{self.nest.out.region}[{place(self.nest.out)} + t] = {value}")
+
+    # ------------------------------------------------------------------ parts
+    def _body(self, flat: bool = False) -> tuple[str, list[str]]:
+        """The text of the body and the lines it needs inside the innermost loop; hoisted factors are printed now."""
+        names = {placeholder(j): self._operand(op, flat) for j, op in enumerate(self.y.operands)}
+        lines: list[str] = []
+        guarded = any(isinstance(op, Indicator) for op in self.y.operands)
+        for j, op in enumerate(self.y.operands):
+            text = names[placeholder(j)]
+            if isinstance(op, Read) and not guarded and self.y.body.count(placeholder(j)) > 1:
+                lines.append(f"a{j} = {text}")
+                names[placeholder(j)] = f"a{j}"
+        printer = Printer(names, share=not guarded)
+        value = printer.print(self.y.body)
+        self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
+        return value, lines + printer.lines
+
+    def _guarded(self, lines: list[str], statement: str, otherwise: str | None = None) -> None:
+        if not self.masks:
+            self.text.add(*lines, statement)
+            return
+        with self.text.block(f"if {' and '.join(self._condition(m) for m in self.masks)}:"):
+            self.text.add(*lines, statement)
+        if otherwise:
+            with self.text.block("else:"):
+                self.text.add(otherwise)
+
+    def _loops(self, order: Sequence[int]) -> _Loops:
+        heads = [f"for {self.names[i]} in range({extent(self.y.extents[i])}):" for i in order]
+        return _Loops(self.text, heads)
+
+    def _out(self) -> str:
+        at = tuple(Affine(0) if e == 1 else a for a, e in zip(identity(self.y.n_free), self.y.shape, strict=True))
+        return self._element(self.nest.out, at)
+
+    def _operand(self, op: Operand, flat: bool) -> str:
+        if isinstance(op, Read):
+            buffer = self.buffers[op.node]
+            if flat:
+                return f"{buffer.region}[{_offset(place(buffer), 't')}]"
+            text = self._element(buffer, op.at)
+            return f"f({text})" if buffer.integer else text
+        if isinstance(op, Position):
+            return f"f({self._affine(op.map)})"
+        return f"(f(1.0) if {self._condition(op.mask)} else f(0.0))"
+
+    def _element(self, buffer: Buffer, at: Sequence[Affine]) -> str:
+        """``A[Z0 + i*16 + j]``."""
+        parts = []
+        for a, step in zip(at, buffer.strides, strict=True):
+            text = self._affine(a)
+            if text != "0":
+                width = stride(step)
+                parts.append(text if width == "1" else f"{text if _simple(text) else f'({text})'}*{width}")
+        return f"{buffer.region}[{_offset(place(buffer), ' + '.join(parts))}]"
+
+    def _condition(self, mask: Mask) -> str:
+        x = self._affine(mask.map)
+        if mask.kind == "divides":
+            return f"({x}) % {mask.modulus} == 0"
+        return f"{x} {dict(ge='>=', eq='==', ne='!=')[mask.kind]} 0"
+
+    def _affine(self, x: Affine) -> str:
+        parts = []
+        for atom, coef in x.terms:
+            text = self._atom(atom)
+            parts.append(f"{'- ' if coef < 0 else '+ '}{text if abs(coef) == 1 else f'{text}*{abs(coef)}'}")
+        if x.const or not parts:
+            parts.append(f"{'- ' if x.const < 0 else '+ '}{abs(x.const)}")
+        text = " ".join(parts)
+        return text[2:] if text.startswith("+ ") else f"-{text[2:]}"
+
+    def _atom(self, atom) -> str:
+        if isinstance(atom, int):
+            return self.names[atom]
+        if isinstance(atom, FloorDiv):
+            return f"(({self._affine(atom.inner)})//{atom.divisor})"
+        if isinstance(atom, Modulo):
+            return f"(({self._affine(atom.inner)}) % {atom.divisor})"
+        if isinstance(atom, Gather):
+            return self._element(self.buffers[atom.node], atom.at)
+        assert isinstance(atom, Size)
+        return safe_name(atom.name)
+
+
+class _Loops:
+    """Nested ``for`` heads as one context."""
+
+    def __init__(self, text: Text, heads: list[str]) -> None:
+        self.text, self.heads = text, heads
+
+    def __enter__(self) -> None:
+        for head in self.heads:
+            self.text.add(head)
+            self.text.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.text.depth -= len(self.heads)
+
+
+def _offset(base: str, rest: str) -> str:
+    if base == "0":
+        return rest or "0"
+    return f"{base} + {rest}" if rest else base
+
+
+def _simple(text: str) -> bool:
+    return text.replace("_", "").isalnum()
+
+
+def views(p: Product) -> list[View]:
+    """The matrices a product reads and writes."""
+    return [p.a, p.b, p.c]
+
+
+def is_flat(y: Equation) -> bool:
+    """True when the result has no axis longer than 1."""
+    return all(e == 1 for e in y.shape)
+
+
+def number_of_flops(p: Product) -> sympy.Expr:
+    """2 m n k."""
+    sizes = [sympy.Integer(e) if isinstance(e, int) else sympy.Symbol(e) for e in (p.m, p.n, p.k)]
+    return 2 * sympy.Mul(*sizes)

@@ -1,0 +1,129 @@
+"""The reference interpreter: evaluates equations with NumPy over their whole iteration space, literally as they read.
+
+It is the oracle the compiled backends are held against, and what names the first bad value after a failed step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import sympy
+
+from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo
+from graphc.ir.node import REDUCERS, Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
+from graphc.ir.scalar import numpy_function, placeholder_index
+from graphc.ir.walk import topological
+
+
+def evaluate(
+    roots: Sequence[Node], feed: Mapping[Leaf, np.ndarray], sizes: Mapping[str, int] | None = None, dtype=np.float64
+) -> list[np.ndarray]:
+    """The values of ``roots`` for the given leaves; ``sizes`` gives free extents that no fed leaf has."""
+    values = evaluate_all(roots, feed, sizes, dtype)
+    return [values[r] for r in roots]
+
+
+def evaluate_all(
+    roots: Iterable[Node], feed: Mapping[Leaf, np.ndarray], sizes: Mapping[str, int] | None = None, dtype=np.float64
+) -> dict[Node, np.ndarray]:
+    """The value of every node that the roots need."""
+    run = _Interpreter(feed, dict(sizes or {}), np.dtype(dtype))
+    for node in topological(roots):
+        run.values[node] = run.equation(node) if isinstance(node, Equation) else run.leaf(node)
+    return run.values
+
+
+class _Interpreter:
+    def __init__(self, feed: Mapping[Leaf, np.ndarray], sizes: dict[str, int], dtype: np.dtype) -> None:
+        self.feed, self.sizes, self.dtype = feed, sizes, dtype
+        self.values: dict[Node, np.ndarray] = {}
+        for leaf, value in feed.items():
+            for extent, found in zip(leaf.shape, np.shape(value), strict=True):
+                if isinstance(extent, str):
+                    self.sizes.setdefault(extent, found)
+
+    def leaf(self, node: Node) -> np.ndarray:
+        assert isinstance(node, Leaf)
+        value = self.feed[node] if node in self.feed else node.value
+        return np.asarray(value, dtype=np.int64 if node.dtype == "int" else self.dtype)
+
+    def shape(self, extents: Sequence[int | str]) -> tuple[int, ...]:
+        return tuple(e if isinstance(e, int) else self.sizes[e] for e in extents)
+
+    def equation(self, y: Equation) -> np.ndarray:
+        contracted = self._einsum(y)
+        if contracted is not None:
+            return contracted
+        space = self.shape(y.extents)
+        arguments = [self._operand(op, space) for op in y.operands]
+        symbols = sorted(y.body.free_symbols - {s for s in y.body.free_symbols if placeholder_index(s) is not None}, key=str)
+        extra = [self.dtype.type(self.sizes[s.name]) for s in symbols]
+        f = numpy_function(y.body, len(y.operands), tuple(symbols))
+        value = np.broadcast_to(np.asarray(f(*arguments, *extra), dtype=self.dtype), space)
+        identity = REDUCERS[y.reducer]
+        for mask in y.masks:
+            value = np.where(self._mask(mask, space), value, self.dtype.type(identity))
+        return self._reduce(y, value)
+
+    def _reduce(self, y: Equation, value: np.ndarray) -> np.ndarray:
+        axes = tuple(range(y.n_free, len(y.extents)))
+        if not axes:
+            return np.array(value)
+        if y.reducer == "logsumexp":
+            top = value.max(axis=axes, keepdims=True)
+            safe = np.where(np.isfinite(top), top, self.dtype.type(0))
+            with np.errstate(all="ignore"):
+                return np.log(np.exp(value - safe).sum(axis=axes)) + safe.reshape(value.shape[: y.n_free])
+        reduce = {"sum": np.sum, "max": np.max, "min": np.min, "prod": np.prod}[y.reducer]
+        return reduce(value, axis=axes, initial=self.dtype.type(REDUCERS[y.reducer]))
+
+    def _einsum(self, y: Equation) -> np.ndarray | None:
+        """A plain contraction as one einsum: the whole iteration space of a matrix product would not fit memory."""
+        factors = sympy.Mul.make_args(y.body)
+        plain = [placeholder_index(f) for f in factors]
+        if y.reducer != "sum" or y.masks or y.elementwise or None in plain or len(set(plain)) != len(y.operands):
+            return None
+        parts: list = []
+        for op in y.operands:
+            letters = [a.plain_index for a in op.at] if isinstance(op, Read) else [None]
+            if None in letters:
+                return None
+            assert isinstance(op, Read)
+            parts += [self.values[op.node].astype(self.dtype), letters]
+        return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
+
+    def _operand(self, op: Operand, space: tuple[int, ...]) -> np.ndarray:
+        if isinstance(op, Indicator):
+            return self._mask(op.mask, space).astype(self.dtype)
+        if isinstance(op, Position):
+            return np.asarray(self._map(op.map, space)).astype(self.dtype)
+        return self._read(op.node, op.at, space)
+
+    def _read(self, node: Node, at: tuple[Affine, ...], space: tuple[int, ...]) -> np.ndarray:
+        value = self.values[node]
+        places = [self._map(a, space) for a in at]
+        return value[tuple(np.clip(p, 0, max(n - 1, 0)) for p, n in zip(places, value.shape, strict=True))]
+
+    def _map(self, x: Affine, space: tuple[int, ...]) -> np.ndarray:
+        total = np.asarray(x.const)
+        for atom, coef in x.terms:
+            total = total + coef * self._atom(atom, space)
+        return total
+
+    def _atom(self, atom: Atom, space: tuple[int, ...]) -> np.ndarray:
+        if isinstance(atom, int):
+            return np.arange(space[atom]).reshape([-1 if t == atom else 1 for t in range(len(space))])
+        if isinstance(atom, FloorDiv):
+            return self._map(atom.inner, space) // atom.divisor
+        if isinstance(atom, Modulo):
+            return self._map(atom.inner, space) % atom.divisor
+        if isinstance(atom, Gather):
+            return self._read(atom.node, atom.at, space)
+        return np.asarray(self.sizes[atom.name])
+
+    def _mask(self, mask: Mask, space: tuple[int, ...]) -> np.ndarray:
+        x = self._map(mask.map, space)
+        if mask.kind == "divides":
+            return np.asarray(x % mask.modulus == 0)
+        return {"ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}[mask.kind](x, 0)

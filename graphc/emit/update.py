@@ -1,0 +1,104 @@
+"""The optimizer as one pass over the contiguous parameters: the statements of the rule become the loop body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import sympy
+
+from graphc.emit.expressions import Printer
+from graphc.emit.loops import Text
+from graphc.errors import TypeMismatchError
+from graphc.optim.rules import NORM, Rule
+from graphc.optim.schedules import K, Schedule
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """The run-time values behind H: their slots' names and the values themselves."""
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+def hyper_values(rule: Rule) -> Hyper:
+    """Every number of a rule that is passed at run time: hyper-parameters, and the constants of its schedules.
+
+    Raises
+    ------
+    TypeMismatchError
+        When a hyper-parameter is an array: only a sweep takes those.
+    """
+    names, values = [], []
+    for name, value in rule.values_at(1).items():
+        source = rule.hyper.get(name, value)
+        if isinstance(source, Schedule):
+            for constant, number in source.values.items():
+                names.append(f"{name}_{constant}")
+                values.append(float(number))
+        elif isinstance(source, np.ndarray):
+            raise TypeMismatchError(
+                f"{name} of {rule.name} is an array of {source.size} values; fit takes one\n"
+                f"  hint: give a number or a schedule"
+            )
+        else:
+            names.append(name)
+            values.append(float(value))
+    return Hyper(tuple(names), tuple(values))
+
+
+def print_update(text: Text, rule: Rule, total: int) -> None:
+    """Scalars of the step in float64, the global norm if the rule needs it, then one loop over all parameters."""
+    text.add(f"# update: {rule.name}", *(f"#   {' '.join(line.split())}" for line in rule.text.splitlines()))
+    names = _step_scalars(text, rule)
+    if rule.needs_norm:
+        text.add("s = f(0.0)")
+        with text.block(f"for t in range({total}):"):
+            text.add("s = radd(s, G[t]*G[t])")
+        text.add("norm_g = sqrt(s)")
+        names[NORM] = "norm_g"
+    statements, constants = rule.hoisted()
+    for symbol, expression in constants:
+        text.add(f"q{symbol.name} = f({_scalar_text(expression, names)})")
+        names[symbol] = f"q{symbol.name}"
+    _print_loop(text, rule, statements, names, total)
+
+
+def _step_scalars(text: Text, rule: Rule) -> dict[sympy.Symbol, str]:
+    """Load the hyper-parameters from H and evaluate the schedules; returns the text of their symbols."""
+    text.add("k_step = float(number + 1)")
+    names: dict[sympy.Symbol, str] = {K: "k_step"}
+    slots = {name: f"H[{t}]" for t, name in enumerate(hyper_values(rule).names)}
+    for name in rule.values_at(1):
+        source = rule.hyper.get(name)
+        if isinstance(source, Schedule):
+            local = {sympy.Symbol(c, real=True): slots[f"{name}_{c}"] for c in source.values}
+            text.add(f"h_{name} = {_scalar_text(source.expr, {K: 'k_step', **local})}")
+        else:
+            text.add(f"h_{name} = {slots[name]}")
+        names[sympy.Symbol(name, real=True)] = f"h_{name}"
+    return names
+
+
+def _scalar_text(expression: sympy.Expr, names: Mapping[sympy.Symbol, str]) -> str:
+    return Printer(names, cast="", share=False).text(expression)[0]
+
+
+def _print_loop(
+    text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.Symbol, str], total: int
+) -> None:
+    element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
+    element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*rule.states, *rule.temporaries)}
+    scalar = {s: t if t == "norm_g" or t.startswith("q_") else f"f({t})" for s, t in names.items()}
+    with text.block(f"for t in range({total}):"):
+        text.add("theta = P[t]", "g = G[t]")
+        text.add(*(f"v_{s} = S[{n * total} + t]" for n, s in enumerate(rule.states)))
+        for number, (target, expression) in enumerate(statements):
+            printer = Printer({**scalar, **element})
+            printer.prefix = f"u{number}_"
+            value = printer.print(expression)
+            text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
+        text.add("P[t] = theta")
+        text.add(*(f"S[{n * total} + t] = v_{s}" for n, s in enumerate(rule.states)))

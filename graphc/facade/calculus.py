@@ -1,0 +1,218 @@
+"""Derivatives of tensors as tensors, and compiled functions of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.declare.names import node_text, shape_text
+from graphc.declare.operators import stop_gradient
+from graphc.declare.origin import fail
+from graphc.declare.tensor import Tensor
+from graphc.derive import gradient as derivatives
+from graphc.errors import DataError, ShapeError, TypeMismatchError, UnknownNameError
+from graphc.facade.pipeline import read_graph
+from graphc.facade.programs import build_text, check_differentiable, function_text, pack_constants
+from graphc.ir.letters import close_name
+from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import leaves as leaves_of
+from graphc.ir.walk import topological
+from graphc.rewrite.normal import tidy_graph
+from graphc.run.data import convert
+from graphc.run.memory import address, aligned
+
+__all__ = ["compile", "grad", "hessian", "hvp", "jacobian", "stop_gradient"]
+
+
+def grad(loss: Tensor, wrt: Tensor | Sequence[Tensor]) -> Any:
+    """The gradient of a scalar with respect to tensors, as tensors that go into further expressions.
+
+    Parameters
+    ----------
+    loss : Tensor
+        A scalar.
+    wrt : Tensor or sequence of Tensors
+        Parameters, inputs or intermediate tensors that the loss is made of.
+
+    Returns
+    -------
+    Tensor, or list of Tensors when ``wrt`` is a sequence
+        dloss/dw with the shape of w; zeros where the loss does not depend on w.
+
+    Raises
+    ------
+    ShapeError
+        When the loss is not a scalar.
+    NonDifferentiableError
+        When an operation with zero gradient lies between the loss and a parameter.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> x = gc.param("x", (), 1.0)
+    >>> gc.grad(x**3, x).shape
+    ()
+    """
+    several = isinstance(wrt, list | tuple)
+    targets = [_tensor(w, "grad") for w in (wrt if several else [wrt])]
+    node, moved = _prepared(_scalar(loss, "grad"), targets)
+    found = [Tensor(n) for n in _tidied(derivatives.gradient(node, moved))]
+    return found if several else found[0]
+
+
+def hessian(loss: Tensor, wrt: Tensor) -> Tensor:
+    """Second derivatives of a scalar: out[p.., q..] = d2 loss / dw[p..] dw[q..], of shape w.shape + w.shape."""
+    node, [w] = _prepared(_scalar(loss, "hessian"), [_tensor(wrt, "hessian")])
+    slope = derivatives.gradient(node, [w])[0]
+    return Tensor(_tidied([derivatives.jacobian(slope, w)])[0])
+
+
+def jacobian(y: Tensor, x: Tensor) -> Tensor:
+    """First derivatives of a tensor: out[i.., p..] = dy[i..]/dx[p..], of shape y.shape + x.shape."""
+    node, [w] = _prepared(_tensor(y, "jacobian"), [_tensor(x, "jacobian")])
+    return Tensor(_tidied([derivatives.jacobian(node, w)])[0])
+
+
+def hvp(loss: Tensor, wrt: Tensor | Sequence[Tensor], vector: Tensor | Sequence[Tensor]) -> Any:
+    """Hessian-vector product H v without the Hessian; ``vector`` has the shape (or the shapes) of ``wrt``."""
+    several = isinstance(wrt, list | tuple)
+    targets = [_tensor(w, "hvp") for w in (wrt if several else [wrt])]
+    vectors = [_tensor(v, "hvp") for v in (vector if several else [vector])]
+    if [t.shape for t in targets] != [v.shape for v in vectors]:
+        shapes = ", ".join(shape_text(t.shape) for t in targets)
+        given = ", ".join(shape_text(v.shape) for v in vectors)
+        fail(ShapeError, f"hvp: the vector has shape {given}, the tensor {shapes}", "they must be equal.")
+    node, moved = _prepared(_scalar(loss, "hvp"), targets)
+    products = derivatives.hessian_vector(node, moved, [v.node for v in vectors])
+    found = [Tensor(n) for n in _tidied(products)]
+    return found if several else found[0]
+
+
+def _tensor(value: Any, what: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        fail(TypeMismatchError, f"{what}: {value!r:.60} is no Tensor", "pass what gc.input, gc.param or an operation gave.")
+    return value
+
+
+def _scalar(value: Any, what: str) -> Tensor:
+    tensor = _tensor(value, what)
+    if any(e != 1 for e in tensor.shape):
+        shape = shape_text(tensor.shape)
+        fail(ShapeError, f"{what}: {node_text(tensor.node, tensor.name)} has shape {shape}, not that of a scalar",
+             "reduce it first: gc.mean(...) or gc.sum(...).")  # fmt: skip
+    return tensor
+
+
+def _prepared(y: Tensor, wrt: Sequence[Tensor]) -> tuple[Node, list[Node]]:
+    """Normal forms of y and of what it is derived by, which stays an equation of its own."""
+    targets = [w.node for w in wrt]
+    check_differentiable(y.node, [n for n in targets if isinstance(n, Leaf)])
+    inside = [n for n in targets if n in set(topological([y.node]))]
+    graph = read_graph({"y": y.node} | {f"w{t}": n for t, n in enumerate(inside)})
+    return graph.roots["y"], [graph.new.get(n, n) for n in targets]
+
+
+def _tidied(nodes: Sequence[Node]) -> list[Node]:
+    return tidy_graph(nodes).roots
+
+
+def compile(
+    outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor] = (), dtype: str = "float64"
+) -> Function:
+    """A compiled function of arrays.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensors
+    inputs : sequence of Tensors
+        Declared inputs and parameters, in the order of the positional arguments.
+    dtype : "float64" or "float32"
+
+    Returns
+    -------
+    Function
+        ``f(x, t, W0=...)``: what is not in ``inputs`` is passed by name.  One array for a single output Tensor, else a list.
+    """
+    if dtype not in ("float32", "float64"):
+        fail(TypeMismatchError, f"compile: dtype is {dtype!r}", 'choose "float32" or "float64".')
+    single = not isinstance(outputs, list | tuple)
+    roots = [_tensor(y, "compile") for y in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+    given = [_tensor(x, "compile") for x in (inputs if isinstance(inputs, list | tuple) else [inputs])]
+    for x in given:
+        if not isinstance(x.node, Leaf):
+            fail(TypeMismatchError, f"compile: {node_text(x.node, x.name)} is no declared input or parameter",
+                 "list what gc.input and gc.param gave.")  # fmt: skip
+    return Function(roots, given, dtype, single)
+
+
+class Function:
+    """A compiled function of arrays; made by :func:`compile`."""
+
+    def __init__(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], dtype: str, single: bool) -> None:
+        self.dtype, self._single = dtype, single
+        roots = read_graph({f"y{t}": y.node for t, y in enumerate(outputs)}).roots
+        nodes = list(roots.values())
+        self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
+        others = [leaf for leaf in leaves_of(nodes) if leaf.kind != "constant" and leaf not in self._positional]
+        self._named = {str(leaf.name): leaf for leaf in others}
+        self._arguments = [*self._positional, *others]
+        self._text = function_text("function", nodes, self._arguments, dtype)
+        self._program = build_text(self._text.text)
+        self._constants = pack_constants(self._text.constants, dtype)
+
+    @property
+    def source(self) -> str:
+        """The text that was compiled."""
+        return self._text.text.text
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Evaluate for arrays.
+
+        Raises
+        ------
+        DataError
+            When an argument is missing, superfluous or does not fit its declaration.
+        """
+        values = self._match(args, named)
+        arrays = [convert(leaf, values[leaf], self.dtype, []) for leaf in self._arguments]
+        sizes = self._sizes(arrays)
+        outputs = [aligned(b.size.at(sizes), self.dtype) for b in self._text.outputs]
+        arena = aligned(self._text.plan.arena.at(sizes), self.dtype)
+        control = np.array([sizes[s] for s in self._text.sizes] or [0], dtype=np.int64)
+        everything = [arena, self._constants, control, *arrays, *outputs]
+        self._program.call("call", *(address(a) for a in everything))
+        shaped = [self._shape(b, a, sizes) for b, a in zip(self._text.outputs, outputs, strict=True)]
+        return shaped[0] if self._single else shaped
+
+    def _shape(self, buffer: Any, array: NDArray, sizes: dict[str, int]) -> NDArray:
+        shape = tuple(e if isinstance(e, int) else sizes[e] for e in buffer.extents)
+        return array[: int(np.prod(shape, dtype=np.int64))].reshape(shape)
+
+    def _match(self, args: Sequence[Any], named: dict[str, Any]) -> dict[Leaf, Any]:
+        if len(args) != len(self._positional):
+            wanted = ", ".join(str(leaf.name) for leaf in self._positional) or "none"
+            raise DataError(
+                f"the function takes {len(self._positional)} arrays ({wanted}) but {len(args)} were given\n"
+                f"  hint: pass the others by name"
+            )
+        for name in named:
+            if name not in self._named:
+                raise UnknownNameError(f"the function has no argument {name!r}\n  hint: {close_name(name, self._named)}")
+        missing = [name for name in self._named if name not in named]
+        if missing:
+            raise DataError(f"the function needs {', '.join(missing)} too\n  hint: pass {missing[0]}=array")
+        return dict(zip(self._positional, args, strict=True)) | {self._named[n]: v for n, v in named.items()}
+
+    def _sizes(self, arrays: Sequence[NDArray]) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for leaf, array in zip(self._arguments, arrays, strict=True):
+            for extent, found in zip(leaf.shape, array.shape, strict=True):
+                if isinstance(extent, str) and sizes.setdefault(extent, found) != found:
+                    raise DataError(
+                        f"the extent {extent!r} is {sizes[extent]} in one array but {found} in {leaf.name}\n"
+                        f"  hint: pass arrays with the same number of rows"
+                    )
+        return sizes

@@ -1,0 +1,69 @@
+"""After a step whose loss or gradient was not finite: which formula line gave the first bad value?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit.reference import evaluate_all
+from graphc.errors import DivergenceError
+from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.walk import topological
+from graphc.optim import Rule
+from graphc.run import random
+from graphc.run.data import Bound
+
+if TYPE_CHECKING:
+    from graphc.model import Model
+
+
+def explain_divergence(model: Model, data: Bound, weights: NDArray | None, rule: Rule) -> NoReturn:
+    """Evaluate the failed step with the reference interpreter and name what went wrong.
+
+    Raises
+    ------
+    DivergenceError
+        With the step, the formula line, the first bad value and the names of what it was computed from.
+    """
+    step = model.state.rules[rule.text].step + 1
+    feed = _feed(model, data, weights)
+    graph = model.differentiated(weights is not None)
+    roots = [graph.loss, *graph.gradients.values()]
+    values = evaluate_all(roots, feed, dtype=np.dtype(model.dtype))
+    found = next((n for n in topological(roots) if isinstance(n, Equation) and _is_bad(values[n])), None)
+    head = f"step {step} gave NaN or infinity; the parameters of step {step - 1} are kept"
+    hint = "  hint: try a smaller learning rate, or clip_norm=1.0 in the optimizer"
+    if found is None:  # float32 sums may overflow in another order than the interpreter's
+        raise DivergenceError(f"{head}\n{hint}")
+    bad = values[found]
+    at = tuple(int(i) for i in np.argwhere(~np.isfinite(bad))[0]) if bad.ndim else ()
+    line = model.formula_of(found, weights is not None)
+    where = f"\n  at {found.origin}" if found.origin else ""
+    raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n{hint}")
+
+
+def _is_bad(value: Any) -> bool:
+    return not np.isfinite(value).all()
+
+
+def _feed(model: Model, data: Bound, weights: NDArray | None) -> dict[Leaf, NDArray]:
+    """The parameters and the rows of the batch that failed."""
+    sampler = model.state.sampler
+    stop = min(sampler.position + sampler.batch, data.rows)
+    place = np.arange(sampler.position, stop)
+    rows = random.permuted(data.rows, place, *sampler.keys, sampler.epoch) if model.shuffled else place
+    feed: dict[Leaf, NDArray] = {}
+    for leaf, array in data.arrays.items():
+        feed[leaf] = array[rows] if leaf.shape and isinstance(leaf.shape[0], str) else array
+    if weights is not None:
+        feed[model.weight_leaf] = weights[rows]
+    for leaf in model.param_leaves:
+        feed[leaf] = model.params[str(leaf.name)]
+    return feed
+
+
+def first_bad(values: dict[Node, NDArray]) -> Node | None:
+    """The first node with a value that is not finite."""
+    return next((n for n, v in values.items() if _is_bad(v)), None)

@@ -1,0 +1,287 @@
+"""``fit``: options checked, data bound, the run carried out in as few native calls as the options allow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit import control
+from graphc.emit.update import hyper_values
+from graphc.errors import DataError, DomainError, TypeMismatchError
+from graphc.facade.diagnosis import explain_divergence
+from graphc.facade.state import SPLIT_STREAM
+from graphc.optim import Rule, optimizer_named
+from graphc.run import random
+from graphc.run.callbacks import Callback, EarlyStopping, as_callback
+from graphc.run.data import Bound, bind
+from graphc.run.history import Run
+from graphc.run.progress import ProgressLine
+from graphc.run.training import Call, Trainer
+
+if TYPE_CHECKING:
+    from graphc.model import Model
+
+MOST_STEPS = 1_000_000  # when only a tolerance ends the run
+
+
+@dataclass
+class Options:
+    """The arguments of ``fit``, checked."""
+
+    rule: Rule
+    steps: int | None
+    epochs: int | None
+    batch_size: int | None
+    tolerance: float
+    seed: int | None
+    validation: Any
+    callbacks: list[Callback]
+    shuffle: bool
+    sample_weight: Any
+    record: str
+    progress: bool
+    threads: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def check_options(
+    optimizer: Any = "adam",
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    tol: float | None = None,
+    batch_size: int | None = 32,
+    seed: int | None = None,
+    validation: Any = None,
+    callbacks: Sequence[Any] = (),
+    shuffle: bool = True,
+    sample_weight: Any = None,
+    record: str = "epoch",
+    progress: bool = False,
+    target: str = "cpu",
+    threads: int | None = None,
+) -> Options:
+    """Options from the arguments of ``fit``; see :meth:`graphc.Model.fit`."""
+    if target not in ("cpu", "auto"):
+        raise DomainError(f"fit: target is {target!r}\n  hint: 'cpu' is the only backend that is built yet")
+    if record not in ("epoch", "step"):
+        raise DomainError(f"fit: record is {record!r}\n  hint: choose 'epoch' or 'step'")
+    if epochs is not None and steps is not None:
+        raise DomainError("fit: both epochs and steps are given\n  hint: give one of them")
+    for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size), ("threads", threads)):
+        _check_count(name, value)
+    if tol is not None and not (isinstance(tol, int | float) and tol > 0):
+        raise DomainError(f"fit: tol is {tol!r}\n  hint: give a positive number, such as 1e-6")
+    if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
+        raise DomainError(f"fit: seed is {seed!r}\n  hint: give a whole number of at least 0")
+    return Options(
+        rule=optimizer_named(optimizer),
+        steps=steps,
+        epochs=epochs if epochs or steps or tol else 1,
+        batch_size=batch_size,
+        tolerance=float(tol or 0.0),
+        seed=seed,
+        validation=validation,
+        callbacks=[as_callback(c) for c in callbacks],
+        shuffle=bool(shuffle),
+        sample_weight=sample_weight,
+        record=record,
+        progress=bool(progress),
+        threads=threads,
+    )
+
+
+def _check_count(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeMismatchError(f"fit: {name} is {value!r}\n  hint: give a whole number")
+    if value < 1:
+        raise DomainError(f"fit: {name} is {value}\n  hint: give at least 1")
+
+
+def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
+    """Train ``model`` and return what happened."""
+    run = Run()
+    inputs = model.training_inputs
+    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits)
+    weights = _weights(options.sample_weight, data.rows, model.dtype)
+    data, weights, held_out = _split(model, data, weights, options)
+    run.notes = data.notes
+    seed = 0 if options.seed is None else int(options.seed)
+    model.params.initialize(seed)
+    started = time.perf_counter()
+    full = data.rows if options.batch_size is None else options.batch_size
+    capacity = 1 << (data.rows - 1).bit_length() if options.batch_size is None else options.batch_size
+    trainer = model.trainer(options.rule, capacity, weights is not None)
+    run.compile_seconds = time.perf_counter() - started
+    sampler = model.state.sampler
+    if options.seed is not None:
+        sampler.restart(seed)
+        model.state.totals.values[:] = 0.0
+    sampler.bind(data.rows, int(full))
+    run.seed = sampler.seed
+    loop = _Loop(model, trainer, data, weights, held_out, options, run, int(full))
+    loop.run_all()
+    return run
+
+
+def filled(inputs: Sequence[Any], args: Sequence[Any]) -> Sequence[Any]:
+    """``fit({})`` and ``fit()`` for a loss without data."""
+    return () if not inputs and (not args or args == ({},)) else args
+
+
+def _weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
+    if weights is None:
+        return None
+    array = np.ascontiguousarray(weights, dtype=dtype)
+    if array.shape != (rows,):
+        raise DataError(f"sample_weight has shape {array.shape} but there are {rows} rows\n  hint: one weight a row")
+    if not np.isfinite(array).all() or (array < 0).any() or not array.any():
+        raise DataError("sample_weight holds negative, NaN or only zero weights\n  hint: give weights of at least 0")
+    return array
+
+
+Split = tuple[Bound, NDArray | None, Bound | None]
+
+
+def _split(model: Model, data: Bound, weights: NDArray | None, options: Options) -> Split:
+    """Validation data as given, or a fraction of the rows chosen by the seed and left out of training."""
+    wanted = options.validation
+    if wanted is None:
+        return data, weights, None
+    if not isinstance(wanted, float):
+        pairs = (wanted,) if isinstance(wanted, Mapping) else tuple(wanted)
+        return data, weights, bind(model.training_inputs, pairs, model.dtype, model.label_limits, "validation")
+    count = int(round(wanted * data.rows))
+    if not 0.0 < wanted < 1.0 or not 0 < count < data.rows:
+        raise DomainError(
+            f"fit: validation={wanted} of {data.rows} rows leaves {count} to validate on\n"
+            f"  hint: give a fraction between 0 and 1, or a tuple of arrays"
+        )
+    order = random.permutation(data.rows, options.seed or 0, 0, SPLIT_STREAM)
+    kept, out = np.sort(order[count:]), np.sort(order[:count])
+    weights = None if weights is None else np.ascontiguousarray(weights[kept])
+    return _rows(data, kept), weights, _rows(data, out)
+
+
+def _rows(data: Bound, rows: NDArray) -> Bound:
+    arrays = {
+        leaf: np.ascontiguousarray(a[rows]) if leaf.shape and isinstance(leaf.shape[0], str) else a
+        for leaf, a in data.arrays.items()
+    }
+    return Bound(arrays, len(rows), data.notes)
+
+
+class _Loop:
+    """Native calls until the run is over: one, or one an epoch when something must happen at epoch ends."""
+
+    def __init__(
+        self,
+        model: Model,
+        trainer: Trainer,
+        data: Bound,
+        weights: NDArray | None,
+        held_out: Bound | None,
+        options: Options,
+        run: Run,
+        batch: int,
+    ) -> None:
+        self.model, self.trainer, self.data, self.held_out = model, trainer, data, held_out
+        self.options, self.run, self.batch = options, run, batch
+        self.weights = weights
+        self.hyper = np.array([*hyper_values(options.rule).values, 0.0])
+        self.per_epoch = -(-data.rows // batch)
+        self.by_epoch = bool(options.callbacks) or held_out is not None
+        self.names = ["loss", *model.metric_names]
+        for name in self.names:
+            run.history[name] = []
+        if held_out is not None:
+            run.history.update({f"val_{name}": [] for name in self.names})
+
+    def run_all(self) -> None:
+        o = self.options
+        total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
+        for c in o.callbacks:
+            c.begin(self.run, self.model)
+        line = ProgressLine(total, "training") if o.progress else nullcontext()
+        started = time.perf_counter()
+        try:
+            with line as watch:
+                self._calls(total, watch)
+        finally:
+            self.run.seconds = time.perf_counter() - started
+            for c in o.callbacks:
+                c.end(self.run, self.model)
+
+    def _calls(self, total: int, watch: Any) -> None:
+        left = total
+        while left > 0:
+            sampler = self.model.state.sampler
+            to_epoch_end = self.per_epoch - sampler.position // self.batch
+            call = self._call(min(left, to_epoch_end) if self.by_epoch else left, watch)
+            left -= call.done
+            if watch is not None:
+                watch.next_call(call.done)
+            if call.status == control.CONVERGED:
+                self.run.stopped = "converged"
+                return
+            if self.by_epoch and len(call.epochs) and self._epoch_end():
+                return
+
+    def _call(self, steps: int, watch: Callable[[int], None] | None) -> Call:
+        state = self.model.state
+        rule = self.options.rule
+        try:
+            call = self.trainer.run(
+                self.model.params.flat,
+                state.rule(rule.text, len(rule.states)),
+                state.sampler,
+                state.totals,
+                self.model.program_data(self.data, self.weights),
+                self.model.constants,
+                self.hyper,
+                steps,
+                shuffle=self.options.shuffle,
+                record_steps=self.options.record == "step",
+                tolerance=self.options.tolerance,
+                watch=watch,
+            )
+        except BaseException:
+            self.run.stopped = "interrupted"
+            self._record(self.trainer.last)
+            self.model.last_run = self.run
+            raise
+        self._record(call)
+        if call.status == control.NONFINITE:
+            explain_divergence(self.model, self.data, self.weights, self.options.rule)
+        return call
+
+    def _record(self, call: Call) -> None:
+        self.run.steps += call.done
+        partial = self.model.state.totals.values
+        rows = [list(row) for row in call.epochs]
+        if partial[control.WEIGHT] > 0 and not self.by_epoch:
+            rows.append(list(partial[control.TOTALS :] / partial[control.WEIGHT]))
+        for t, name in enumerate(self.names):
+            if name == "loss" and self.options.record == "step":
+                self.run.history[name] += call.step_losses.tolist()
+            else:
+                self.run.history[name] += [float(row[t]) for row in rows]
+
+    def _epoch_end(self) -> bool:
+        if self.held_out is not None:
+            for name, value in self.model.evaluate_bound(self.held_out).items():
+                self.run.history[f"val_{name}"].append(value)
+        stop = False
+        for c in self.options.callbacks:
+            if c.epoch_end(self.run, self.model):
+                stop = True
+                self.run.stopped = "early stopping" if isinstance(c, EarlyStopping) else "callback"
+        return stop

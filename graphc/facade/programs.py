@@ -1,0 +1,193 @@
+"""Programs of a model, made when they are first needed: training, evaluation, compiled functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.derive.losspath import blocked
+from graphc.emit.cpu import Program as Text
+from graphc.emit.cpu import evaluation_program, function_program, training_program
+from graphc.errors import NonDifferentiableError
+from graphc.facade.pipeline import Differentiated
+from graphc.ir.node import Leaf, Node
+from graphc.ir.text import node_name
+from graphc.ir.walk import leaves as leaves_of
+from graphc.lower.kernels import work_of
+from graphc.lower.layout import Buffer, Count
+from graphc.lower.plan import Plan, make_plan
+from graphc.lower.training import StepPlan, plan_step
+from graphc.optim.rules import Rule
+from graphc.rewrite.weights import total_weight
+from graphc.run.build import Program, build
+from graphc.run.memory import aligned
+
+CHUNK = 256  # rows at a time in predict and evaluate
+
+
+@dataclass
+class Compiled:
+    """A program with what belongs to it: its text, its plan, its constants."""
+
+    text: Text
+    step: StepPlan
+    program: Program
+    constants: NDArray
+
+    @property
+    def seconds_per_step(self) -> float:
+        """A rough guess of how long a step takes: 5 GFLOP/s, and a microsecond for what is no product."""
+        capacity = {self.step.batch: self.step.capacity} if self.step.batch else {}
+        flops = sum(work_of(k, capacity) for k in self.step.plan.kernels)
+        return 1e-6 + flops / 5e9
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Elements of every region."""
+        capacity = {self.step.batch: self.step.capacity} if self.step.batch else {}
+        return {
+            "parameters": max(self.step.layout.total, 1),
+            "arena": self.step.plan.arena.at(capacity),
+            "integers": self.step.integer_arena.at(capacity),
+        }
+
+
+def compile_training(
+    name: str,
+    graph: Differentiated,
+    params: Sequence[Leaf],
+    metrics: Sequence[str],
+    rule: Rule,
+    dtype: str,
+    capacity: int,
+    captions: Mapping[Node, str] | None = None,
+    weights: Leaf | None = None,
+) -> Compiled:
+    """The program of a whole training run."""
+    text, step = training_text(name, graph, params, metrics, rule, dtype, capacity, captions, weights)
+    return Compiled(text, step, build_text(text), pack_constants(step.constants, dtype))
+
+
+def training_text(
+    name: str,
+    graph: Differentiated,
+    params: Sequence[Leaf],
+    metrics: Sequence[str],
+    rule: Rule,
+    dtype: str,
+    capacity: int,
+    captions: Mapping[Node, str] | None = None,
+    weights: Leaf | None = None,
+) -> tuple[Text, StepPlan]:
+    """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
+    roots: dict[str, Node] = {"loss": graph.loss} | {m: graph.roots[m] for m in metrics}
+    if weights is not None:
+        roots["weight"] = total_weight(weights)
+    names = {leaf: f"d{leaf.name}" for leaf in params}
+    for leaf in reversed(params):  # the last layer's gradient is ready first
+        roots[names[leaf]] = graph.gradients[leaf]
+    step = plan_step(roots, params, capacity, names)
+    return training_program(name, step, rule, dtype, list(metrics), captions), step
+
+
+def compile_evaluation(
+    name: str,
+    roots: Mapping[str, Node],
+    params: Sequence[Leaf],
+    outputs: Sequence[str],
+    scalars: Sequence[str],
+    dtype: str,
+    capacity: int,
+) -> Compiled:
+    """The program that evaluates outputs and scalar roots over any number of rows."""
+    step = plan_step(roots, params, capacity)
+    pointers = {root: f"{root}_out" for root in outputs}
+    text = evaluation_program(name, step, dtype, pointers, scalars)
+    return Compiled(text, step, build_text(text), pack_constants(step.constants, dtype))
+
+
+def build_text(text: Text) -> Program:
+    """The compiled program of a text, from the cache where it is there."""
+    return build(text.text, {text.entry: text.signature}, name=text.name)
+
+
+def pack_constants(constants: Sequence[Buffer], dtype: str) -> NDArray:
+    """The constant arrays of a program, one after the other at their offsets."""
+    ends = [b.offset.at({}) + b.size.at({}) for b in constants]
+    packed = aligned(max(ends, default=1), dtype)
+    for b in constants:
+        assert isinstance(b.node, Leaf)
+        start = b.offset.at({})
+        packed[start : start + b.size.at({})] = np.asarray(b.node.value, dtype=dtype).ravel()
+    return packed
+
+
+def check_differentiable(loss: Node, params: Sequence[Leaf]) -> None:
+    """Refuse a loss through which no gradient flows.
+
+    Raises
+    ------
+    NonDifferentiableError
+        Naming the operation, its line and the parameters behind it.
+    """
+    found = blocked(loss, params)
+    if found is None:
+        return
+    where = f"\n  at {found.node.origin}" if found.node.origin else ""
+    behind = ", ".join(node_name(p) for p in found.behind[:4])
+    raise NonDifferentiableError(
+        f"{found.what} has zero gradient everywhere it has one, and it lies between the loss and {behind}{where}"
+        f"\n  hint: {_suggestion(found.what)}"
+    )
+
+
+def _suggestion(what: str) -> str:
+    if what in ("<", "<=", "equal"):
+        return "choose between values with gc.where(condition, a, b), or use gc.stop_gradient(condition) as a constant weight"
+    if what == "argmax":
+        return "train on gc.losses.cross_entropy and keep accuracy as a metric, or use gc.stop_gradient"
+    return f"use gc.stop_gradient({what}(x)) if no gradient is meant, x + gc.stop_gradient({what}(x) - x) to pass it straight"
+
+
+@dataclass
+class FunctionText:
+    """A compiled function before it is built: text, plan, and the order of its arguments."""
+
+    text: Text
+    plan: Plan
+    inputs: list[tuple[Leaf, Buffer]]
+    outputs: list[Buffer]
+    sizes: list[str]
+    constants: list[Buffer]
+
+
+def function_text(name: str, roots: Sequence[Node], arguments: Sequence[Leaf], dtype: str) -> FunctionText:
+    """Text of a function from ``arguments`` (in this order, inputs and parameters alike) to ``roots``."""
+    used = leaves_of(roots)
+    taken = [leaf for leaf in arguments]
+    inputs = [(leaf, Buffer(f"x{t}_{leaf.name}", f"x{t}_{leaf.name}", leaf.shape, integer=leaf.dtype == "int"))
+              for t, leaf in enumerate(taken)]  # fmt: skip
+    constants, offset = [], 0
+    for leaf in used:
+        if leaf.kind == "constant":
+            constants.append(Buffer(f"K_{leaf.serial}", "K", leaf.shape, Count((((), offset),)), node=leaf))
+            offset += -(-Count.of(leaf.shape).at({}) // 16) * 16
+    outputs = [Buffer(f"y{t}_out", f"y{t}_out", root.shape) for t, root in enumerate(roots)]
+    places = dict(inputs) | {b.node: b for b in constants if isinstance(b.node, Leaf)}
+    named = {f"y{t}": root for t, root in enumerate(roots)}
+    plan = make_plan(named, places, {f"y{t}": b for t, b in enumerate(outputs)}, {})
+    _number_buffers(plan)
+    sizes = sorted({e for leaf in taken for e in leaf.shape if isinstance(e, str)})
+    pointers = [(b.name, "int64*" if b.integer else f"{dtype}*") for _, b in inputs]
+    pointers += [(b.name, f"{dtype}*") for b in outputs]
+    text = function_program(name, plan, dtype, pointers, sizes, constants)
+    return FunctionText(text, plan, inputs, outputs, sizes, constants)
+
+
+def _number_buffers(plan: Plan) -> None:
+    """Names of their own for all arena buffers: users' names may clash with argument names."""
+    for t, request in enumerate(plan.requests):
+        request.buffer.name = f"b{t}_{request.buffer.name}"

@@ -1,0 +1,128 @@
+"""What a model remembers: parameters, optimizer state by rule, the position in the data, running totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.declare.init import Initialiser
+from graphc.errors import DataError, UnknownNameError
+from graphc.ir.letters import close_name
+from graphc.ir.node import Leaf
+from graphc.lower.training import Layout
+from graphc.run import random
+from graphc.run.memory import aligned
+from graphc.run.sampler import Sampler
+from graphc.run.training import RuleState, Totals
+
+WEIGHTS_STREAM = 1  # stream 0 of a seed orders the data, 1 initialises parameters, 2 splits off validation rows
+SPLIT_STREAM = 2
+
+
+class Parameters(MutableMapping[str, NDArray]):
+    """The parameters of a model by name: reading gives a copy, assigning copies in."""
+
+    def __init__(self, layout: Layout, dtype: str) -> None:
+        self._layout, self._dtype = layout, dtype
+        self._leaves = {str(leaf.name): leaf for leaf in layout.offsets}
+        self._unset = set(self._leaves)
+        self.flat = aligned(layout.total, dtype)
+
+    def _view(self, name: str) -> NDArray:
+        if name not in self._leaves:
+            raise UnknownNameError(f"no parameter is named {name!r}\n  hint: {close_name(str(name), self._leaves)}")
+        leaf = self._leaves[name]
+        shape = tuple(int(e) for e in leaf.shape)
+        start = self._layout.offsets[leaf]
+        return self.flat[start : start + int(np.prod(shape, dtype=np.int64))].reshape(shape)
+
+    def __getitem__(self, name: str) -> NDArray:
+        if name in self._unset:
+            self.initialize(0)
+        return self._view(name).copy()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        view = self._view(name)
+        array = np.asarray(value)
+        if array.shape != view.shape:
+            raise DataError(f"{name} has shape {view.shape} but the array has {array.shape}\n  hint: reshape the array")
+        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+            raise DataError(f"{name}: the array holds NaN, infinity or no numbers\n  hint: assign finite numbers")
+        view[...] = array
+        self._unset.discard(name)
+
+    def __delitem__(self, name: str) -> None:
+        raise DataError(f"{name} cannot be deleted: the model is made of it\n  hint: declare another model")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._leaves)
+
+    def __len__(self) -> int:
+        return len(self._leaves)
+
+    def initialize(self, seed: int, everything: bool = False) -> None:
+        """Draw the parameters that have no value yet, or all of them, from their initialisers."""
+        for name in list(self._leaves) if everything else sorted(self._unset):
+            self._view(name)[...] = self._draw(self._leaves[name], seed)
+        self._unset.clear()
+
+    def _draw(self, leaf: Leaf, seed: int) -> NDArray:
+        init = leaf.value
+        assert isinstance(init, Initialiser)
+
+        def draw(kind: str, shape: tuple[int, ...]) -> NDArray:
+            source = random.normal if kind == "normal" else random.uniform
+            return source(seed, WEIGHTS_STREAM, str(leaf.name), shape)
+
+        return np.asarray(init.sample(draw, tuple(int(e) for e in leaf.shape)))
+
+    def snapshot(self) -> NDArray:
+        """A copy of all of them, for :meth:`restore`."""
+        return self.flat.copy()
+
+    def restore(self, snapshot: NDArray) -> None:
+        """Put a snapshot back."""
+        self.flat[:] = snapshot
+        self._unset.clear()
+
+    def cast(self, dtype: str) -> None:
+        """Change the precision."""
+        flat = aligned(len(self.flat), dtype)
+        flat[:] = self.flat
+        self.flat, self._dtype = flat, dtype
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{n}{tuple(leaf.shape)}" for n, leaf in self._leaves.items())
+        return f"<parameters {shapes}>"
+
+
+class State:
+    """Everything that training changes, apart from the parameters."""
+
+    def __init__(self, total: int, dtype: str) -> None:
+        self.total, self.dtype = total, dtype
+        self.rules: dict[str, RuleState] = {}
+        self.sampler = Sampler()
+        self.totals = Totals()
+
+    def rule(self, text: str, n_states: int) -> RuleState:
+        """The state of an update rule; another rule text starts at 0."""
+        if text not in self.rules:
+            self.rules[text] = RuleState(aligned(n_states * self.total, self.dtype))
+        return self.rules[text]
+
+    def cast(self, dtype: str) -> None:
+        """Change the precision."""
+        self.dtype = dtype
+        for state in self.rules.values():
+            values = aligned(len(state.values), dtype)
+            values[:] = state.values
+            state.values = values
+
+
+def named_arrays(parameters: Parameters) -> Mapping[str, NDArray]:
+    """Views of all parameters, for checkpoints."""
+    return {name: parameters._view(name) for name in parameters}

@@ -1,0 +1,184 @@
+"""The one node: ``out[free..] = reduce_{bound.. : masks} body(reads..)``.
+
+``Leaf`` is declared data or a parameter, ``Equation`` everything that is computed.  Both are hash-consed or unique, so
+that *equal means identical*.  Names and source lines are annotations: they are not part of what an equation is.
+Equations are made by :func:`graphc.ir.build.equation`, which brings them to canonical form.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sympy
+
+from graphc.ir.affine import Affine, Extent, Size
+
+Reducer = Literal["sum", "max", "min", "prod", "logsumexp"]
+REDUCERS: dict[str, float] = {
+    "sum": 0.0,
+    "max": float("-inf"),
+    "min": float("inf"),
+    "prod": 1.0,
+    "logsumexp": float("-inf"),
+}  # each with its identity, the value of an empty reduction
+
+MaskKind = Literal["ge", "eq", "ne", "divides"]
+_serials = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The user's line that declared a node."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file.replace(chr(92), '/').rsplit('/', 1)[-1]}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """An Iverson predicate of an index map: ``map >= 0``, ``== 0``, ``!= 0`` or ``modulus | map``."""
+
+    kind: MaskKind
+    map: Affine
+    modulus: int = 0
+
+
+class Node:
+    """What an equation can read: a leaf or another equation."""
+
+    __slots__ = ("__weakref__", "name", "origin", "serial")
+    extents: tuple[Extent, ...]
+
+    def __init__(self) -> None:
+        self.serial = next(_serials)
+        self.name: str | None = None
+        self.origin: Origin | None = None
+
+    @property
+    def shape(self) -> tuple[Extent, ...]:
+        raise NotImplementedError
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+class Leaf(Node):
+    """Declared data (``input``), a parameter (``param``) or a constant array; every declaration is a new leaf.
+
+    ``dtype`` is "float" or "int"; ``bound`` limits the values of integer data that serve as an index;
+    ``value`` holds what the declaration carries along (initialiser, constant array).
+    """
+
+    __slots__ = ("bound", "dtype", "kind", "leaf_shape", "value")
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[Extent, ...],
+        kind: Literal["input", "param", "constant"],
+        dtype: Literal["float", "int"] = "float",
+        value: Any = None,
+        bound: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.leaf_shape, self.kind = name, tuple(shape), kind
+        self.dtype, self.value, self.bound = dtype, value, bound
+
+    @property
+    def shape(self) -> tuple[Extent, ...]:
+        return self.leaf_shape
+
+    def __repr__(self) -> str:
+        return f"{self.name}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """node[at..]: the value of another node at a place that the indices give."""
+
+    node: Node
+    at: tuple[Affine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """1 where the mask holds, else 0."""
+
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The index map itself as a number."""
+
+    map: Affine
+
+
+Operand = Read | Indicator | Position
+
+
+class Equation(Node):
+    """out[free..] = reduce_{bound.. : masks} body(a0, a1, ..), a_j the value of operand j."""
+
+    __slots__ = ("body", "extents", "masks", "n_free", "operands", "reducer")
+
+    def __init__(
+        self,
+        extents: tuple[Extent, ...],
+        n_free: int,
+        reducer: Reducer,
+        body: sympy.Expr,
+        operands: tuple[Operand, ...],
+        masks: tuple[Mask, ...],
+    ) -> None:
+        super().__init__()
+        self.extents, self.n_free, self.reducer = extents, n_free, reducer
+        self.body, self.operands, self.masks = body, operands, masks
+
+    @property
+    def shape(self) -> tuple[Extent, ...]:
+        return self.extents[: self.n_free]
+
+    @property
+    def bound(self) -> tuple[Extent, ...]:
+        return self.extents[self.n_free :]
+
+    @property
+    def elementwise(self) -> bool:
+        """No reduction; masks are allowed (the value is 0 where they fail)."""
+        return len(self.extents) == self.n_free
+
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        return tuple(op for op in self.operands if isinstance(op, Read))
+
+
+def operand_maps(operand: Operand) -> tuple[Affine, ...]:
+    """The index maps an operand holds."""
+    if isinstance(operand, Read):
+        return operand.at
+    return (operand.mask.map,) if isinstance(operand, Indicator) else (operand.map,)
+
+
+def extent_symbol(extent: Extent) -> sympy.Expr:
+    """The extent as it stands in a body: a number or the symbol of a free extent."""
+    if isinstance(extent, int):
+        return sympy.Integer(extent)
+    return sympy.Symbol(extent, positive=True, integer=True)
+
+
+def extent_symbols(body: sympy.Expr) -> set[str]:
+    """Names of the free extents that a body divides or multiplies by."""
+    return {s.name for s in body.free_symbols if s.is_integer and s.is_positive}
+
+
+def free_sizes(node: Equation) -> set[str]:
+    """Free extents whose run-time size an equation needs beyond its own loops."""
+    maps = [m for op in node.operands for m in operand_maps(op)] + [mask.map for mask in node.masks]
+    return extent_symbols(node.body) | {a.name for m in maps for a, _ in m.terms if isinstance(a, Size)}

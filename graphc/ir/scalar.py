@@ -1,0 +1,364 @@
+"""What can be done with ONE scalar expression: evaluate, count, differentiate; and the one table of scalar functions.
+
+A body is a SymPy expression over the placeholders a0, a1, ... (its reads), over :data:`OUT` (its own value, only in
+derivatives) and over extent symbols such as n. The same function name stands in formula text, in SymPy, in the NumPy
+reference and in generated code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache, lru_cache, reduce
+from numbers import Integral, Rational, Real
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from sympy import Expr, S, Symbol
+
+from graphc.errors import DomainError
+from graphc.ir.scalar_functions import (
+    absolute,
+    bce,
+    elu,
+    equal,
+    expm1,
+    floor_,
+    leaky_relu,
+    less,
+    less_equal,
+    log1p,
+    logcosh,
+    maximum,
+    minimum,
+    relu,
+    round_,
+    sigmoid,
+    sigmoid_minus,
+    sign,
+    softplus,
+    step,
+    stop_gradient,
+    where,
+    xlogx,
+)
+from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, Break, Interval, Scalar
+
+__all__ = [
+    "FUNCTIONS", "OUT", "Break", "Interval", "Scalar", "absolute", "bce", "canonical", "cost", "derivative",
+    "elu", "equal", "expm1", "floor_", "leaky_relu", "less", "less_equal", "log1p", "logcosh", "maximum",
+    "minimum", "number", "numpy_function", "placeholder", "placeholder_index", "placeholders", "relu", "round_",
+    "scalar_of", "sigmoid", "sigmoid_minus", "sign", "softplus", "step", "stop_gradient", "where", "xlogx",
+]  # fmt: skip
+
+OUT = Symbol("OUT", real=True)
+"""The value of the equation itself, in a derivative that is cheaper that way (tanh' = 1 - OUT**2)."""
+
+
+@cache
+def placeholder(j: int) -> Symbol:
+    """The symbol of read `j` in a body."""
+    return Symbol(f"a{j}", real=True)
+
+
+_INDEX: dict[Symbol, int] = {placeholder(j): j for j in range(64)}
+
+
+def placeholder_index(symbol: Any) -> int | None:
+    """`j` of the placeholder `aj`, or None for any other symbol (also for a user's symbol named a0)."""
+    if symbol in _INDEX:
+        return _INDEX[symbol]
+    name = symbol.name if isinstance(symbol, Symbol) else ""
+    j = int(name[1:]) if name[:1] == "a" and name[1:].isdecimal() else -1
+    if j < 0 or placeholder(j) != symbol:
+        return None
+    return _INDEX.setdefault(symbol, j)
+
+
+def placeholders(body: Expr) -> list[int]:
+    """Numbers of the reads that occur in `body`, ascending."""
+    found = (placeholder_index(s) for s in body.free_symbols)
+    return sorted(j for j in found if j is not None)
+
+
+_SQRT_EXPONENTS = (S.Half, -S.Half)
+
+
+def scalar_of(expr: Expr) -> Scalar | None:
+    """The table entry of the outermost function of `expr`; None for sums, products, symbols and other powers."""
+    if expr.is_Pow and expr.exp is S.Half:
+        return FUNCTIONS["sqrt"]
+    return BY_CLASS.get(expr.func)
+
+
+# ---------------------------------------------------------------- numbers and SymPy's own spellings
+
+
+def number(value: Any) -> Expr:
+    """The exact number a user wrote: 0.1 becomes 1/10, not the nearest binary fraction.
+
+    Raises
+    ------
+    DomainError
+        For NaN and infinities, and for what is no real number.
+    """
+    if isinstance(value, sp.Basic):
+        return sp.Rational(str(value)) if isinstance(value, sp.Float) else value
+    if isinstance(value, (bool, np.bool_, Integral)):
+        return sp.Integer(int(value))
+    if isinstance(value, Rational):
+        return sp.Rational(value.numerator, value.denominator)
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise DomainError(f"{value!r} is no finite real number; constants in formulas must be finite.")
+    return sp.Rational(Fraction(str(value)).numerator, Fraction(str(value)).denominator)
+
+
+def _from_piecewise(expr: sp.Piecewise) -> Expr:
+    pieces = [(value, _condition(test)) for value, test in expr.args]
+    return reduce(lambda rest, piece: where(piece[1], piece[0], rest), reversed(pieces[:-1]), pieces[-1][0])
+
+
+def _condition(test: Any) -> Expr:
+    if test in (sp.true, sp.false):
+        return S.One if test is sp.true else S.Zero
+    if isinstance(test, (sp.And, sp.Or)):
+        parts = [_condition(t) for t in test.args]
+        return reduce(minimum if isinstance(test, sp.And) else maximum, parts)
+    if isinstance(test, sp.Not):
+        return 1 - _condition(test.args[0])
+    a, b = test.lhs, test.rhs
+    if isinstance(test, (sp.Eq, sp.Ne)):
+        return equal(a, b) if isinstance(test, sp.Eq) else 1 - equal(a, b)
+    if isinstance(test, (sp.Gt, sp.Ge)):
+        a, b = b, a
+    return less(a, b) if isinstance(test, (sp.Gt, sp.Lt)) else less_equal(a, b)
+
+
+def _chain(function: Any) -> Callable[..., Expr]:
+    return lambda *args: reduce(function, sorted(args, key=sp.default_sort_key))
+
+
+_FOREIGN: dict[Any, Callable[..., Expr]] = {
+    sp.Abs: absolute,
+    sp.sign: sign,
+    sp.Max: _chain(maximum),
+    sp.Min: _chain(minimum),
+    sp.floor: floor_,
+    sp.ceiling: lambda x: -floor_(-x),
+    sp.Heaviside: lambda x, *_: step(x),
+    sp.cot: lambda x: 1 / sp.tan(x),
+    sp.sec: lambda x: 1 / sp.cos(x),
+    sp.csc: lambda x: 1 / sp.sin(x),
+    sp.coth: lambda x: 1 / sp.tanh(x),
+    sp.sech: lambda x: 1 / sp.cosh(x),
+    sp.csch: lambda x: 1 / sp.sinh(x),
+    sp.erfc: lambda x: 1 - sp.erf(x),
+}
+
+
+@lru_cache(maxsize=4096)
+def canonical(expr: Expr) -> Expr:
+    """`expr` in the functions of the table: SymPy's Abs, Max, sign, floor, Piecewise, ... become ours, floats exact.
+
+    SymPy itself turns sqrt(a0**2) into Abs(a0), so this is also needed after a substitution.
+    """
+    foreign = (sp.Float, sp.Piecewise, *_FOREIGN)
+    if not expr.has(*foreign):
+        return expr
+    if isinstance(expr, sp.Piecewise):
+        return canonical(_from_piecewise(expr))
+    if isinstance(expr, sp.Float):
+        return number(expr)
+    args = [canonical(a) if isinstance(a, Expr) else a for a in expr.args]
+    build: Callable[..., Expr] = _FOREIGN.get(expr.func) or expr.func
+    return build(*args)
+
+
+# ---------------------------------------------------------------- cost
+
+
+def _power_cost(exponent: Expr) -> int:
+    if exponent.is_Integer:
+        return 4 if exponent > 0 else 8 if exponent is S.NegativeOne else 10
+    return 12 if exponent in _SQRT_EXPONENTS else 40
+
+
+def _own_cost(expr: Expr) -> int:
+    if expr.is_Pow:
+        return _power_cost(expr.exp)
+    if expr.is_Add or expr.is_Mul:
+        return len(expr.args) - 1 - (expr.args[0] is S.NegativeOne)
+    entry = BY_CLASS.get(expr.func)
+    return entry.cost if entry else 2 if expr.is_Function else 0
+
+
+@lru_cache(maxsize=8192)
+def cost(expr: Expr) -> int:
+    """Weighted operation count: 1 an addition or product, 4 to 12 a small power, 20 a transcendental function."""
+    return sum(_own_cost(t) for t in sp.preorder_traversal(expr))
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def numpy_function(body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = ()) -> Callable[..., Any]:
+    """A callable of `n_operands` broadcastable arrays, then one value for each of `symbols` (extents, OUT).
+
+    The arithmetic runs in the common float (or complex) dtype of the arrays, float64 if none is floating; constants are
+    rounded once to it.
+
+    Raises
+    ------
+    DomainError
+        When `body` holds a function outside the table or a symbol that is neither a placeholder nor in `symbols`.
+    """
+    body = canonical(sp.sympify(body))
+    slots = [placeholder(j) for j in range(n_operands)]
+    _check_supported(body, {*slots, *symbols})
+
+    def evaluate(*arrays: Any) -> Any:
+        dtype = _common_dtype(arrays[:n_operands] or arrays)
+        values = {s: np.asarray(v).astype(dtype)[()] for s, v in zip((*slots, *symbols), arrays, strict=True)}
+        with np.errstate(all="ignore"):
+            return _value(body, values, dtype)
+
+    return evaluate
+
+
+def _check_supported(body: Expr, known: set[Symbol]) -> None:
+    for t in sp.preorder_traversal(body):
+        if t.is_Symbol and t not in known:
+            raise DomainError(f"{t} has no value here; known are {', '.join(sorted(map(str, known))) or 'no symbols'}.")
+        if t.is_Function and t.func not in BY_CLASS:
+            raise DomainError(f"{t.func} is no scalar function of graphc; known are {', '.join(sorted(FUNCTIONS))}.")
+
+
+def _common_dtype(arrays: tuple[Any, ...]) -> np.dtype:
+    kinds = [np.asarray(a).dtype for a in arrays]
+    floating = [d for d in kinds if d.kind in "fc"]
+    return np.result_type(*floating) if floating else np.dtype(np.float64)
+
+
+def _value(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
+    """The value of `expr`; `values` holds the symbols and remembers every shared sub-expression."""
+    if expr not in values:
+        values[expr] = _compute(expr, values, dtype)
+    return values[expr]
+
+
+def _compute(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
+    if expr.is_number and not expr.args or expr.is_Rational or expr.is_NumberSymbol:
+        return dtype.type(float(expr))
+    if expr.is_Mul:
+        return _product(expr, values, dtype)
+    if expr.is_Pow:
+        return _power(_value(expr.base, values, dtype), expr.exp, values, dtype)
+    args = [_value(a, values, dtype) for a in expr.args]
+    return reduce(np.add, args) if expr.is_Add else BY_CLASS[expr.func].numpy(*args)
+
+
+def _product(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
+    below = [1 / f for f in expr.args if f.is_Pow and f.exp.is_Rational and f.exp < 0]
+    above = [f for f in expr.args if 1 / f not in below]
+    top = reduce(np.multiply, [_value(f, values, dtype) for f in above]) if above else dtype.type(1)
+    return reduce(np.divide, [_value(f, values, dtype) for f in below], top)
+
+
+def _power(base: Any, exponent: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
+    if exponent in _SQRT_EXPONENTS:
+        root = np.sqrt(base)
+        return root if exponent is S.Half else 1 / root
+    if exponent.is_Integer and abs(exponent) <= 64:
+        whole = _integer_power(base, abs(int(exponent)))
+        return whole if exponent > 0 else 1 / whole
+    return np.power(base, _value(exponent, values, dtype))
+
+
+def _integer_power(base: Any, n: int) -> Any:
+    if n == 1:
+        return base
+    half = _integer_power(base, n // 2)
+    return half * half * base if n % 2 else half * half
+
+
+# ---------------------------------------------------------------- derivative
+
+
+@lru_cache(maxsize=4096)
+def derivative(body: Expr, j: int, use_output: bool = True) -> Expr:
+    """d body / d a_j, in terms of :data:`OUT` where that is cheaper and `use_output` allows it.
+
+    Cached by (body, j): a deep network has a handful of distinct bodies.
+    """
+    exact = _exact_derivative(canonical(body), placeholder(j))
+    if not use_output or body.is_Atom or not placeholders(exact):
+        return exact
+    forms = [f for f in _output_forms(canonical(body), exact) if _divisors(f) <= _divisors(exact)]
+    return min([exact, *forms], key=lambda e: (cost(e), len(placeholders(e))))
+
+
+def _divisors(expr: Expr) -> set[Expr]:
+    """What `expr` divides by, OUT apart: a form that divides by more would be undefined at more points."""
+    return {p.base for p in expr.atoms(sp.Pow) if p.exp.could_extract_minus_sign() and p.base is not OUT}
+
+
+def _exact_derivative(body: Expr, a: Symbol) -> Expr:
+    d = canonical(body.diff(a))
+    if any(p.exp.free_symbols for p in d.atoms(sp.Pow)):
+        # SymPy writes (x**y)' as x**y*y/x, a NaN at x = 0
+        d = sp.powsimp(d, combine="exp")
+    return d.replace(_is_circle, _factored_circle) if body.has(sp.asin, sp.acos) else d
+
+
+def _is_circle(p: Expr) -> bool:
+    return p.is_Pow and p.exp == -S.Half and p.base.is_Add and len(p.base.args) == 2 and S.One in p.base.args
+
+
+def _factored_circle(p: Expr) -> Expr:
+    """1/sqrt(1 - u**2)  ->  1/sqrt((1 - u)*(1 + u)): 1 - u**2 cancels at the ends of the domain."""
+    u = sp.sqrt(1 - p.base)
+    u = canonical(u).replace(absolute, lambda x: x)
+    return 1 / sp.sqrt((1 - u) * (1 + u))
+
+
+def _output_forms(body: Expr, d: Expr) -> list[Expr]:
+    """Forms of the derivative `d` that use the value of `body`, possibly scaled and shifted, instead of its reads."""
+    forms = [d.subs(body, OUT)]
+    if isinstance(body, relu):  # relu(x) > 0 exactly where x > 0, and then x need not be kept
+        forms.append(d.xreplace({step(body.args[0]): step(OUT)}))
+    for t in _expensive_terms(body):
+        slope, shift = _affine_in(body, t)
+        if slope is not None:
+            forms.append(_in_output(d, t, (OUT - shift) / slope))
+    return forms
+
+
+def _expensive_terms(body: Expr) -> list[Expr]:
+    return sorted((t for t in sp.preorder_traversal(body) if _own_cost(t) >= 8), key=sp.default_sort_key)
+
+
+def _affine_in(body: Expr, t: Expr) -> tuple[Expr | None, Expr]:
+    """(slope, shift) if body = slope*t + shift, |shift| <= |slope|: a larger shift would cancel digits of t."""
+    if body is t or body == t:
+        return S.One, S.Zero
+    w = sp.Dummy("w", real=True)
+    replaced = body.xreplace({t: w})
+    if replaced.free_symbols != {w}:
+        return None, S.Zero
+    slope = replaced.diff(w)
+    shift = replaced.xreplace({w: S.Zero})
+    good = slope.is_Number and slope is not S.Zero and shift.is_Number and abs(shift) <= abs(slope)
+    return (slope, shift) if good else (None, S.Zero)
+
+
+def _in_output(d: Expr, t: Expr, output: Expr) -> Expr:
+    known = {t: output}
+    if isinstance(t, sigmoid):
+        known[sigmoid(-t.args[0])] = 1 - output
+    if isinstance(t, elu):
+        known[t.args[1] * sp.exp(t.args[0])] = output + t.args[1]
+    if t.is_Pow:
+        known[1 / t] = 1 / output
+    return d.xreplace(known)

@@ -1,0 +1,52 @@
+"""Checks that an equation is well formed; cheap, and run after every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphc.ir.affine import gathers, indices
+from graphc.ir.node import REDUCERS, Equation, Node, Read, extent_symbol, operand_maps
+from graphc.ir.scalar import placeholder
+from graphc.ir.walk import topological
+
+
+def verify(roots: Iterable[Node]) -> None:
+    """Raise AssertionError naming the equation when a node of the graph is malformed: a defect of graphc itself."""
+    for node in topological(roots):
+        if isinstance(node, Equation):
+            problem = _problem(node)
+            if problem:
+                raise AssertionError(f"malformed equation {node!r}: {problem}")
+
+
+def _problem(y: Equation) -> str | None:
+    if y.reducer not in REDUCERS:
+        return f"unknown reducer {y.reducer}"
+    if not 0 <= y.n_free <= len(y.extents):
+        return "more free indices than extents"
+    allowed = {placeholder(j) for j in range(len(y.operands))} | {extent_symbol(e) for e in _free_extents(y)}
+    stray = y.body.free_symbols - allowed
+    if stray:
+        return f"the body uses {sorted(map(str, stray))} that no operand gives"
+    for op in y.operands:
+        if isinstance(op, Read) and len(op.at) != op.node.rank:
+            return f"{op.node!r} has {op.node.rank} axes but is read with {len(op.at)} indices"
+    return _bad_map(y)
+
+
+def _bad_map(y: Equation) -> str | None:
+    maps = [m for op in y.operands for m in operand_maps(op)] + [m.map for m in y.masks]
+    if any(i >= len(y.extents) or i < 0 for m in maps for i in indices(m)):
+        return "an index map uses an index that the equation does not have"
+    if any(len(g.at) != g.node.rank for m in maps for g in gathers(m)):
+        return "a gather reads labels with a wrong number of indices"
+    return None
+
+
+def _free_extents(y: Equation) -> set[str]:
+    """Names of free extents reachable from y; a body may divide by any of them."""
+    found: set[str] = set()
+    for node in topological([y]):
+        shape = node.extents if isinstance(node, Equation) else node.shape
+        found |= {e for e in shape if isinstance(e, str)}
+    return found

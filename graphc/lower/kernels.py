@@ -1,0 +1,179 @@
+"""What a plan consists of: matrix products and loop nests, each computing one equation into a buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import sympy
+
+from graphc.ir.affine import Extent, indices
+from graphc.ir.node import Equation, Read
+from graphc.ir.scalar import cost, placeholder_index
+from graphc.lower.layout import Buffer, Count
+from graphc.rewrite.fuse import is_linear_in
+
+How = Literal["map", "register", "memory", "scatter"]
+
+
+@dataclass
+class Nest:
+    """out[free..] = reduce body, as loops over ``order``.
+
+    map       no reduction
+    register  bound loops innermost, the accumulator is a scalar
+    memory    the last free index is innermost, the result accumulates where it lies
+    scatter   the free index ``target`` is not a loop: a gather gives its value
+    """
+
+    node: Equation
+    out: Buffer
+    how: How
+    order: tuple[int, ...]
+    target: int = -1
+
+    @property
+    def method(self) -> str:
+        return f"loops ({self.how})"
+
+
+@dataclass(frozen=True)
+class View:
+    """A matrix inside a buffer: element [r, c] lies at offset + r*row + c*column."""
+
+    buffer: Buffer
+    row: Count
+    column: Count
+
+
+@dataclass
+class Product:
+    """out[m, n] = scale * sum_k a[m, k]*b[k, n] + bias[n], a matrix product; ``node`` is the equation it computes."""
+
+    node: Equation
+    contraction: Equation
+    out: Buffer
+    a: View
+    b: View
+    c: View
+    m: Extent
+    n: Extent
+    k: Extent
+    scale: sympy.Expr
+    bias: View | None = None
+    packed: Buffer | None = None
+
+    method = "matrix product"
+
+
+Kernel = Nest | Product
+
+
+def loop_order(y: Equation, strides) -> tuple[How, tuple[int, ...]]:
+    """The loops of an equation; ``strides(read)`` gives the distance of each of its axes in elements."""
+    free = tuple(i for i in range(y.n_free) if y.extents[i] != 1)
+    bound = tuple(i for i in range(y.n_free, len(y.extents)) if y.extents[i] != 1)
+    if not bound:
+        return "map", free
+    if free and y.reducer != "logsumexp" and _contiguous(y, free[-1], strides) > _contiguous(y, bound[-1], strides):
+        return "memory", (*free[:-1], *bound, free[-1])
+    return "register", free + bound
+
+
+def _contiguous(y: Equation, i: int, strides) -> int:
+    """How many reads walk through memory step by step when index i moves."""
+    score = 0
+    for read in y.reads:
+        moving = [s for a, s in zip(read.at, strides(read), strict=True) if i in indices(a)]
+        score += moving == [Count((((), 1),))]
+    return score
+
+
+@dataclass(frozen=True)
+class Matched:
+    """An equation recognised as a matrix product of two reads."""
+
+    a: Read
+    b: Read
+    row: int | None
+    column: int | None
+    bound: int
+    scale: sympy.Expr
+
+
+def as_product(y: Equation) -> Matched | None:
+    """The matrix product that y is, or None: sum over one index of two reads, each with at most one free index."""
+    if y.reducer != "sum" or y.masks or len(y.operands) != 2 or len(y.reads) != 2:
+        return None
+    bound = [i for i in range(y.n_free, len(y.extents)) if y.extents[i] != 1]
+    scale, pair = _two_factors(y)
+    if len(bound) != 1 or not pair:
+        return None
+    own = [_plain_indices(r) for r in y.reads]
+    if own[0] is None or own[1] is None:
+        return None
+    free = [{i for i in found if i < y.n_free} for found in own]
+    if not all(bound[0] in found for found in own) or free[0] & free[1] or max(map(len, free)) > 1:
+        return None
+    return _oriented(y, free, bound[0], scale)
+
+
+def _oriented(y: Equation, free: list[set[int]], bound: int, scale: sympy.Expr) -> Matched:
+    """The read with the earlier free index is the left factor; beside a vector, a matrix that lies in rows of its
+    free index is the left factor (dot products), one whose free index lies side by side the right."""
+    first = [min(f, default=None) for f in free]
+    order = (0, 1)
+    if None in first:
+        vector = first.index(None)
+        matrix = y.reads[1 - vector]
+        walks_side_by_side = first[1 - vector] is not None and matrix.at[-1].plain_index == first[1 - vector]
+        order = (vector, 1 - vector) if walks_side_by_side else (1 - vector, vector)
+    elif first[1] < first[0]:
+        order = (1, 0)
+    left, right = (y.reads[t] for t in order)
+    return Matched(left, right, first[order[0]], first[order[1]], bound, scale)
+
+
+def _two_factors(y: Equation) -> tuple[sympy.Expr, bool]:
+    scale, rest = y.body.as_independent(*[s for s in y.body.free_symbols if placeholder_index(s) is not None], as_Add=False)
+    factors = sympy.Mul.make_args(rest)
+    return scale, len(factors) == 2 and all(placeholder_index(f) is not None for f in factors)
+
+
+def _plain_indices(read: Read) -> set[int] | None:
+    """The indices of a read whose maps are single indices or the constant 0; None for anything else."""
+    found: set[int] = set()
+    for a in read.at:
+        i = a.plain_index
+        if i is None and not (a.is_constant and a.const == 0):
+            return None
+        if i is not None:
+            if i in found:
+                return None
+            found.add(i)
+    return found
+
+
+def bias_of(y: Equation, product: Equation) -> Read | None:
+    """The read b when y = product + b[column] and b does not depend on the rows, else None."""
+    if not y.elementwise or y.masks or len(y.operands) != 2 or len(y.reads) != 2:
+        return None
+    j = next((t for t, r in enumerate(y.reads) if r.node is product), None)
+    if j is None or not is_linear_in(y.body, j) or not is_linear_in(y.body, 1 - j):
+        return None
+    straight = [i for i in range(y.n_free) if y.extents[i] != 1]
+    read, other = y.reads[j], y.reads[1 - j]
+    if sorted(_plain_indices(read) or ()) != straight or y.shape != product.shape:
+        return None
+    if y.body != sympy.Add(*[s for s in y.body.free_symbols if placeholder_index(s) is not None]):
+        return None
+    found = _plain_indices(other)
+    return other if found is not None and found <= set(straight[-1:]) and len(straight) < 3 else None
+
+
+def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
+    """Floating-point operations of a kernel: 2 m n k of a product, one for every element a nest visits and operation."""
+    if isinstance(kernel, Product):
+        return 2 * Count.of((kernel.m, kernel.n, kernel.k)).at(capacity)
+    return Count.of(kernel.node.extents).at(capacity) * max(1, cost(kernel.node.body))

@@ -1,0 +1,185 @@
+"""From equations to a plan: which kernel computes what, in which order, and where every value lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphc.ir.affine import Gather, identity, index
+from graphc.ir.node import Equation, Leaf, Mask, Node, Read
+from graphc.ir.scalar import placeholder
+from graphc.ir.walk import consumers, sources, topological
+from graphc.lower.kernels import Kernel, Matched, Nest, Product, View, as_product, bias_of, loop_order
+from graphc.lower.layout import Buffer, Count, Live, plan_memory
+
+
+@dataclass
+class Plan:
+    """Kernels in the order they run, the buffer of every node, and the size of the arena."""
+
+    kernels: list[Kernel]
+    buffers: dict[Node, Buffer]
+    arena: Count
+    requests: list[Live]
+    capacity: dict[str, int]
+    roots: dict[str, Node] = field(default_factory=dict)
+
+
+def make_plan(
+    roots: Mapping[str, Node],
+    leaves: Mapping[Leaf, Buffer],
+    destinations: Mapping[str, Buffer],
+    capacity: Mapping[str, int],
+    own: Sequence[Buffer] = (),
+) -> Plan:
+    """Plan the computation of ``roots``.
+
+    ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
+    place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch.
+    """
+    return _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own)).run()
+
+
+class _Planner:
+    def __init__(
+        self,
+        roots: dict[str, Node],
+        leaves: dict[Leaf, Buffer],
+        destinations: dict[str, Buffer],
+        capacity: dict[str, int],
+        own: list[Buffer],
+    ) -> None:
+        self.roots, self.capacity, self.own = roots, capacity, own
+        self.buffers: dict[Node, Buffer] = dict(leaves)
+        self.kernels: list[Kernel] = []
+        self.copies: list[Kernel] = []
+        self.order = [n for n in topological(roots.values()) if isinstance(n, Equation)]
+        self.count = consumers(roots.values())
+        self.pinned: dict[Node, Buffer] = {}
+        for name, buffer in destinations.items():
+            self._pin(name, buffer)
+
+    def _pin(self, name: str, buffer: Buffer) -> None:
+        """Compute a root where it is wanted, or copy it there when it is a leaf or wanted at two places."""
+        node = self.roots[name]
+        if isinstance(node, Equation) and node not in self.pinned:
+            self.pinned[node] = buffer
+            return
+        copy = Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, identity(node.rank)),), ())
+        self.copies.append(Nest(copy, buffer, "map", tuple(i for i, e in enumerate(node.shape) if e != 1)))
+
+    def run(self) -> Plan:
+        absorbed = self._absorbed()
+        for node in self.order:
+            if node not in absorbed:
+                self._lower(node, absorbed)
+        self.kernels += self.copies
+        requests = self._lifetimes()
+        arena = plan_memory(requests, self.capacity)
+        return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots)
+
+    def _absorbed(self) -> dict[Node, Equation]:
+        """Contractions that the equation adding their bias computes along: contraction -> that equation."""
+        found: dict[Node, Equation] = {}
+        for node in self.order:
+            for read in node.reads:
+                y = read.node
+                single = isinstance(y, Equation) and self.count[y] == 1 and y not in self.pinned
+                if single and as_product(y) and bias_of(node, y) and node not in found.values():
+                    found[y] = node
+        return found
+
+    def _buffer(self, node: Equation) -> Buffer:
+        found = self.pinned.get(node) or Buffer(node.name or f"t{len(self.kernels)}", "A", node.shape, node=node)
+        self.buffers[node] = found
+        return found
+
+    def _lower(self, node: Equation, absorbed: Mapping[Node, Equation]) -> None:
+        contraction = next((c for c, y in absorbed.items() if y is node), node)
+        assert isinstance(contraction, Equation)
+        match = as_product(contraction)
+        out = self._buffer(node)
+        if match is None:
+            self.kernels.append(self._nest(node, out))
+            return
+        bias = bias_of(node, contraction) if contraction is not node else None
+        self.kernels.append(self._product(node, contraction, match, out, bias))
+
+    def _nest(self, node: Equation, out: Buffer) -> Nest:
+        target = scatter_target(node)
+        if target is not None:
+            t = target[0]
+            free = [i for i in range(node.n_free) if i != t and node.extents[i] != 1]
+            bound = [i for i in range(node.n_free, len(node.extents)) if node.extents[i] != 1]
+            return Nest(node, out, "scatter", (*bound, *free), t)
+        how, order = loop_order(node, lambda read: self.buffers[read.node].strides)
+        return Nest(node, out, how, order)
+
+    def _product(self, node: Equation, contraction: Equation, match: Matched, out: Buffer, bias: Read | None) -> Product:
+        extent = contraction.extents
+        m = extent[match.row] if match.row is not None else 1
+        n = extent[match.column] if match.column is not None else 1
+        a = self._view(match.a, match.row, match.bound)
+        b = self._view(match.b, match.bound, match.column)
+        c = View(out, self._stride(out, match.row), self._stride(out, match.column))
+        add = self._view(bias, None, match.column) if bias else None
+        return Product(node, contraction, out, a, b, c, m, n, extent[match.bound], match.scale, add)
+
+    def _view(self, read: Read, row: int | None, column: int | None) -> View:
+        buffer = self.buffers[read.node]
+        steps = {a.plain_index: s for a, s in zip(read.at, buffer.strides, strict=True)}
+        return View(buffer, steps.get(row, Count()), steps.get(column, Count()))
+
+    @staticmethod
+    def _stride(out: Buffer, axis: int | None) -> Count:
+        return out.strides[axis] if axis is not None else Count()
+
+    def _lifetimes(self) -> list[Live]:
+        last = len(self.kernels)
+        written: dict[int, tuple[Buffer, int]] = {}
+        used: dict[int, int] = {}
+        for step, kernel in enumerate(self.kernels):
+            written.setdefault(id(kernel.out), (kernel.out, step))
+            for source in _kernel_sources(kernel):
+                used[id(self.buffers[source])] = step
+        for root in self.roots.values():
+            used[id(self.buffers[root])] = last
+        requests = [Live(b, 0, last) for b in self.own]
+        requests += [Live(b, s, used.get(key, s)) for key, (b, s) in written.items() if b.region == "A"]
+        requests += self._scratch()
+        return requests
+
+    def _scratch(self) -> list[Live]:
+        """Room for transposed copies of right factors whose columns do not lie side by side."""
+        requests = []
+        for step, kernel in enumerate(self.kernels):
+            if isinstance(kernel, Product) and _needs_packing(kernel):
+                kernel.packed = Buffer(f"{kernel.b.buffer.name}_T", "A", (kernel.k, kernel.n))
+                requests.append(Live(kernel.packed, step, step))
+        return requests
+
+
+def _needs_packing(p: Product) -> bool:
+    one = Count((((), 1),))
+    return p.n != 1 and p.b.column != one and p.b.column != Count()
+
+
+def _kernel_sources(kernel: Kernel) -> list[Node]:
+    found = sources(kernel.node)
+    if isinstance(kernel, Product) and kernel.contraction is not kernel.node:
+        found = [s for s in found if s is not kernel.contraction] + sources(kernel.contraction)
+    return found
+
+
+def scatter_target(y: Equation) -> tuple[int, Mask] | None:
+    """The free index that a mask ``gather - p = 0`` determines in a sum: a loop over the gather replaces that over p."""
+    if y.reducer != "sum" or y.elementwise:
+        return None
+    for mask in y.masks:
+        if mask.kind != "eq" or len(mask.map.terms) != 2 or mask.map.const:
+            continue
+        gather = next(((a, c) for a, c in mask.map.terms if isinstance(a, Gather)), None)
+        free = next(((a, c) for a, c in mask.map.terms if isinstance(a, int) and a < y.n_free), None)
+        if gather and free and gather[1] == -free[1] and abs(free[1]) == 1 and index(free[0]) not in gather[0].at:
+            return free[0], mask
+    return None

@@ -1,0 +1,174 @@
+"""The plan of one training step: where parameters, gradients, the batch and the loss lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphc.errors import DataError
+from graphc.ir.letters import safe_name
+from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import leaves as leaves_of
+from graphc.lower.layout import ALIGN, Buffer, Count
+from graphc.lower.plan import Plan, make_plan
+
+
+@dataclass
+class Input:
+    """An input of a program: the pointer its data come through and the buffer that holds the rows of the batch."""
+
+    leaf: Leaf
+    pointer: str
+    buffer: Buffer
+    batched: bool
+    row: int
+
+    @property
+    def integer(self) -> bool:
+        return self.leaf.dtype == "int"
+
+
+@dataclass
+class Layout:
+    """The parameters one after the other: offsets in elements, each on a cache line, and the total."""
+
+    offsets: dict[Leaf, int]
+    names: dict[Leaf, str]
+    total: int
+
+
+@dataclass
+class StepPlan:
+    """A plan over batches of rows: what a training, an evaluation or a prediction program needs to know."""
+
+    plan: Plan
+    layout: Layout
+    inputs: list[Input]
+    batch: str | None
+    capacity: int
+    constants: list[Buffer] = field(default_factory=list)
+    integer_arena: Count = field(default_factory=Count)
+
+
+def layout_parameters(params: Sequence[Leaf]) -> Layout:
+    """Contiguous storage for parameters, so that the optimizer is one pass."""
+    offsets, names, total = {}, {}, 0
+    for leaf in params:
+        offsets[leaf] = total
+        names[leaf] = safe_name(str(leaf.name), names.values())
+        size = Count.of(leaf.shape).at({})
+        total += -(-max(size, 1) // ALIGN) * ALIGN
+    return Layout(offsets, names, total)
+
+
+def batch_extent(inputs: Sequence[Leaf]) -> str | None:
+    """The free extent that batches run over: the leading one of the inputs.
+
+    Raises
+    ------
+    DataError
+        When inputs lead with different free extents, or have a free extent elsewhere.
+    """
+    found = {leaf.shape[0]: leaf for leaf in inputs if leaf.shape and isinstance(leaf.shape[0], str)}
+    if len(found) > 1:
+        (a, first), (b, second) = list(found.items())[:2]
+        raise DataError(
+            f"batches run over one free extent, but {first.name} begins with {a!r} and {second.name} with {b!r}\n"
+            f"  hint: give both inputs the same name of their first extent"
+        )
+    for leaf in inputs:
+        for extent in leaf.shape[1:]:
+            if isinstance(extent, str):
+                raise DataError(
+                    f"{leaf.name} has the free extent {extent!r} on an axis that is not its first\n"
+                    f"  hint: give that axis a number, or move it to the front"
+                )
+    return next(iter(found), None)
+
+
+def plan_step(
+    roots: Mapping[str, Node],
+    params: Sequence[Leaf],
+    capacity: int,
+    gradients: Mapping[Leaf, str] | None = None,
+    outputs: Mapping[str, str] | None = None,
+) -> StepPlan:
+    """Plan ``roots`` for batches of up to ``capacity`` rows.
+
+    ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
+    ``outputs`` the pointer that a root is written through.
+    """
+    layout = layout_parameters(params)
+    used = leaves_of(roots.values())
+    inputs = [leaf for leaf in used if leaf.kind == "input"]
+    batch = batch_extent(inputs)
+    places: dict[Leaf, Buffer] = {
+        leaf: Buffer(layout.names[leaf], "P", leaf.shape, _at(layout.offsets[leaf])) for leaf in params
+    }
+    taken = list(layout.names.values())
+    described = [_input(leaf, batch, taken) for leaf in inputs]
+    places |= {i.leaf: i.buffer for i in described}
+    constants = _place_constants([leaf for leaf in used if leaf.kind == "constant"], taken)
+    places |= {b.node: b for b in constants if isinstance(b.node, Leaf)}
+    targets = {
+        name: Buffer(layout.names[leaf], "G", leaf.shape, _at(layout.offsets[leaf]))
+        for leaf, name in (gradients or {}).items()
+    }
+    targets |= {name: Buffer(pointer, pointer, roots[name].shape) for name, pointer in (outputs or {}).items()}
+    own = [i.buffer for i in described if i.batched and not i.integer]
+    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own)
+    _unique_names(plan, taken)
+    return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
+
+
+def _at(offset: int) -> Count:
+    return Count((((), offset),)) if offset else Count()
+
+
+def _input(leaf: Leaf, batch: str | None, taken: list[str]) -> Input:
+    name = safe_name(str(leaf.name), taken)
+    pointer = safe_name(f"{leaf.name}_data", taken)
+    taken += [name, pointer]
+    batched = bool(leaf.shape) and leaf.shape[0] == batch
+    integer = leaf.dtype == "int"
+    row = Count.of([e for e in (leaf.shape[1:] if batched else leaf.shape) if isinstance(e, int)]).at({})
+    if not batched:
+        return Input(leaf, pointer, Buffer(pointer, pointer, leaf.shape, integer=integer), False, row)
+    return Input(leaf, pointer, Buffer(name, "L" if integer else "A", leaf.shape, integer=integer), True, row)
+
+
+def _place_constants(constants: Sequence[Leaf], taken: list[str]) -> list[Buffer]:
+    """Constant arrays lie one after the other behind the pointer K."""
+    buffers, offset = [], 0
+    for leaf in constants:
+        name = safe_name(f"K_{leaf.name}", taken)
+        taken.append(name)
+        buffers.append(Buffer(name, "K", leaf.shape, _at(offset), node=leaf))
+        offset += -(-Count.of(leaf.shape).at({}) // ALIGN) * ALIGN
+    return buffers
+
+
+def _integer_arena(inputs: Sequence[Input], capacity: int) -> Count:
+    """Region L: the order of the rows, then the integer inputs of the batch."""
+    offset = capacity
+    for i in inputs:
+        if i.integer and i.batched:
+            i.buffer.offset = _at(offset)
+            offset += i.row * capacity
+    return _at(offset)
+
+
+def _unique_names(plan: Plan, taken: Sequence[str]) -> None:
+    """Every arena buffer gets a name of its own that no parameter or input has."""
+    names = set(taken)
+    for request in plan.requests:
+        buffer = request.buffer
+        if buffer.name in taken and buffer.node is None:
+            continue  # the rows of an input, already named
+        base, n = safe_name(buffer.name, ()), 1
+        name = base
+        while name in names:
+            n += 1
+            name = f"{base}_{n}"
+        buffer.name = name
+        names.add(name)

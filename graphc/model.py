@@ -1,0 +1,388 @@
+"""The facade: declare a model, read its formulas, train it, use it.  It ties the stages together and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.declare.names import check_name, node_text
+from graphc.declare.origin import fail
+from graphc.declare.tensor import Tensor
+from graphc.errors import NameClashError, ShapeError, TypeMismatchError
+from graphc.facade import checkpoint, fitting, inspecting
+from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
+from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
+from graphc.facade.programs import CHUNK, Compiled, check_differentiable, compile_evaluation, compile_training
+from graphc.facade.state import Parameters, State
+from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.walk import leaves as leaves_of
+from graphc.ir.walk import topological
+from graphc.lower.training import batch_extent, layout_parameters
+from graphc.optim import Rule
+from graphc.rewrite.weights import depends_across_rows, is_row_mean, weight_rows
+from graphc.run.data import Bound, bind, label_limits
+from graphc.run.history import Run
+from graphc.run.memory import aligned
+from graphc.run.training import Evaluator, Trainer
+
+__all__ = ["Model", "compile", "derive", "grad", "hessian", "hvp", "jacobian"]
+
+Outputs = Tensor | Mapping[str, Tensor] | None
+
+
+class Model:
+    """A network with its loss: what ``fit``, ``predict`` and ``derive`` work on.
+
+    Parameters
+    ----------
+    output : Tensor or dict of Tensors, optional
+        What ``predict`` gives.
+    loss : Tensor, optional
+        A scalar; what ``fit`` makes small.
+    metrics : dict of scalar Tensors, optional
+        Reported beside the loss.
+    dtype : "float32" or "float64"
+    name : str
+        Shown in generated programs and errors.
+
+    Raises
+    ------
+    ShapeError
+        When the loss or a metric is no scalar.
+    NameClashError
+        When two inputs or parameters have one name.
+    NonDifferentiableError
+        When an operation with zero gradient lies between the loss and a parameter.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> X = gc.input("X", ("n", 2)); T = gc.input("T", ("n", 1)); W = gc.param("W", (2, 1), gc.normal(1.0))
+    >>> model = gc.Model(output=X @ W, loss=gc.mean((X @ W - T)**2))
+    """
+
+    def __init__(
+        self,
+        output: Outputs = None,
+        loss: Tensor | None = None,
+        metrics: Mapping[str, Tensor] | None = None,
+        dtype: str = "float32",
+        name: str = "model",
+    ) -> None:
+        if output is None and loss is None:
+            fail(TypeMismatchError, "Model: neither output nor loss is given", "pass output=Y, loss=J or both.")
+        if dtype not in ("float32", "float64"):
+            fail(TypeMismatchError, f"Model: dtype is {dtype!r}", 'choose "float32" or "float64".')
+        self.name, self.dtype = check_name(name, "a model"), dtype
+        self._single = not isinstance(output, Mapping)
+        self._outputs = _named_tensors({} if output is None else output if isinstance(output, Mapping) else {"output": output})
+        self._loss = None if loss is None else _scalar("the loss", loss)
+        self._metrics = {str(n): _scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
+        self._check_names()
+        used = leaves_of(self._raw_roots().values())
+        self.param_leaves = [leaf for leaf in used if leaf.kind == "param"]
+        self._check_parameters()
+        self.params = Parameters(layout_parameters(self.param_leaves), dtype)
+        self.state = State(self.params.flat.size, dtype)
+        self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
+        self.shuffled = True
+        self.last_run: Run | None = None
+        self._cache: dict[Any, Any] = {}
+
+    # ------------------------------------------------------------------ what it is made of
+    def _raw_roots(self) -> dict[str, Node]:
+        roots = {f"output:{n}": t.node for n, t in self._outputs.items()}
+        if self._loss is not None:
+            roots["loss"] = self._loss.node
+        return roots | {n: t.node for n, t in self._metrics.items()}
+
+    def _check_names(self) -> None:
+        for n in self._metrics:
+            if n == "loss" or n.startswith("val_"):
+                fail(NameClashError, f"Model: a metric cannot be named {n!r}", "that name is used in the history.")
+        seen: dict[str, Node] = {}
+        for leaf in leaves_of(self._raw_roots().values()):
+            if leaf.kind != "constant" and seen.setdefault(str(leaf.name), leaf) is not leaf:
+                fail(NameClashError, f"Model: two declarations are named {leaf.name}: {node_text(seen[str(leaf.name)])} "
+                     f"and {node_text(leaf)}", "names are unique in a model.")  # fmt: skip
+
+    def _check_parameters(self) -> None:
+        if self._loss is not None:
+            check_differentiable(self._loss.node, self.param_leaves)
+
+    def _batch_name(self, used: Sequence[Leaf]) -> str:
+        return batch_extent([leaf for leaf in used if leaf.kind == "input"]) or "n"
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of the metrics."""
+        return list(self._metrics)
+
+    @property
+    def inputs(self) -> list[Leaf]:
+        """The inputs that the outputs read, in order of declaration."""
+        roots = [t.node for t in self._outputs.values()]
+        return [leaf for leaf in leaves_of(roots) if leaf.kind == "input"]
+
+    @property
+    def training_inputs(self) -> list[Leaf]:
+        """The inputs that loss and metrics read, in order of declaration."""
+        roots = [t.node for t in (self._needs_loss(), *self._metrics.values())]
+        return [leaf for leaf in leaves_of(roots) if leaf.kind == "input"]
+
+    @property
+    def label_limits(self) -> dict[Leaf, int]:
+        """For integer inputs used as an index: how many values they may take."""
+        return self._once("limits", lambda: label_limits(self._raw_roots().values()))
+
+    def _needs_loss(self) -> Tensor:
+        if self._loss is None:
+            fail(TypeMismatchError, f"{self.name} has no loss", "declare it: gc.Model(output=Y, loss=J).")
+        return self._loss
+
+    def _once(self, key: Any, make: Any) -> Any:
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    # ------------------------------------------------------------------ graphs and programs
+    @property
+    def graph(self) -> Graph:
+        """Outputs, loss and metrics in normal form."""
+        return self._once("graph", lambda: read_graph(self._raw_roots()))
+
+    def differentiated(self, weighted: bool = False, deltas: bool = False) -> Differentiated:
+        """Loss and metrics with the gradient of every parameter."""
+
+        def make() -> Differentiated:
+            roots = {n: r for n, r in self.graph.roots.items() if not n.startswith("output:")}
+            if weighted:
+                roots = {n: weight_rows(r, self.weight_leaf) for n, r in roots.items()}
+            return differentiate(Graph(roots, self.graph.new, self.graph.applied), "loss", self.param_leaves, deltas)
+
+        return self._once(("gradient", weighted, deltas), make)
+
+    def compiled_training(self, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
+        """The training program for an update rule and a batch size."""
+        key = ("train", _rule_key(rule), capacity, weighted, self.dtype)
+
+        def make() -> Compiled:
+            graph = self.differentiated(weighted)
+            weights = self.weight_leaf if weighted else None
+            return compile_training(
+                self.name, graph, self.param_leaves, self.metric_names, rule, self.dtype, capacity,
+                self.captions(), weights,
+            )  # fmt: skip
+
+        return self._once(key, make)
+
+    def trainer(self, rule: Rule, capacity: int, weighted: bool) -> Trainer:
+        """The training program with its buffers."""
+        compiled = self.compiled_training(rule, capacity, weighted)
+        self._order = [i.leaf for i in compiled.step.inputs]
+        self.constants = compiled.constants
+
+        def make() -> Trainer:
+            return Trainer(
+                compiled.program, compiled.sizes, self.dtype, capacity, len(self._metrics), compiled.seconds_per_step
+            )
+
+        return self._once(("trainer", id(compiled)), make)
+
+    def captions(self) -> dict[Node, str]:
+        """The formulas beside the loops of generated programs."""
+        return self._once("captions", lambda: inspecting.captions(self))
+
+    # ------------------------------------------------------------------ training
+    def fit(self, *data: Any, optimizer: Any = "adam", dtype: str | None = None, **options: Any) -> Run:
+        """Train; later calls continue where this one ends.
+
+        Parameters
+        ----------
+        *data : arrays in the order of declaration, or one dict by name
+        optimizer : Rule or str
+            ``gc.SGD(0.1)``, ``gc.Adam(1e-3)``, ``"adam"``, or your own :func:`graphc.rule`.
+        epochs, steps : int, optional
+            How long; by default one epoch.
+        tol : float, optional
+            Stop when the largest gradient of an epoch, in absolute value, is at most this.
+        batch_size : int or None
+            Rows a step (32 by default); None takes all rows in every step.
+        seed : int, optional
+            Initialises unset parameters and the order of the rows (0 for the first fit); given again, it restarts the order.
+        validation : tuple of arrays, dict or float, optional
+            Data evaluated after every epoch, or the fraction of rows, chosen by the seed, that is kept out for it.
+        callbacks : sequence, optional
+            ``gc.EarlyStopping``, ``gc.Checkpoint``, or functions of the run that return True to stop it.
+        shuffle : bool
+            New order of the rows every epoch (True), or the given order.
+        sample_weight : array of shape (rows,), optional
+            A weight of 2 counts as that row twice.
+        record : "epoch" or "step"
+            Whether ``run.history["loss"]`` has an entry an epoch or a step.
+        progress : bool
+            Draw a progress line.
+        dtype : "float32" or "float64", optional
+            Change the precision of the model first.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        DataError, DomainError, UnknownNameError
+            For data or options that do not fit, before anything is compiled.
+        DivergenceError
+            When a step gives NaN or infinity; the parameters of the last good step are kept.
+        KeyboardInterrupt
+            Passed on after Ctrl-C; the parameters of the last whole step are kept.
+        """
+        self._needs_loss()
+        checked = fitting.check_options(optimizer, **options)
+        if dtype is not None and dtype != self.dtype:
+            self._cast(dtype)
+        self.shuffled = checked.shuffle
+        self.last_run = fitting.fit(self, data, checked)
+        return self.last_run
+
+    def _cast(self, dtype: str) -> None:
+        if dtype not in ("float32", "float64"):
+            fail(TypeMismatchError, f"fit: dtype is {dtype!r}", 'choose "float32" or "float64".')
+        self.dtype = dtype
+        self.params.cast(dtype)
+        self.state.cast(dtype)
+
+    def initialize(self, seed: int = 0) -> Self:
+        """Draw all parameters anew and forget the optimizer state and the position in the data."""
+        self.params.initialize(seed, everything=True)
+        self.state = State(self.params.flat.size, self.dtype)
+        self.state.sampler.restart(seed)
+        return self
+
+    def program_data(self, data: Bound, weights: NDArray | None) -> list[NDArray]:
+        """Arrays in the order of the training program's inputs."""
+        return [weights if leaf is self.weight_leaf and weights is not None else data.arrays[leaf] for leaf in self._order]
+
+    # ------------------------------------------------------------------ using it
+    def predict(self, *data: Any) -> Any:
+        """The output for any number of rows: an array, or a dict when the model has several outputs."""
+        bound = bind(self.inputs, data, self.dtype, self.label_limits, "predict")
+        names = list(self._outputs)
+        found = self._evaluate(tuple(f"output:{n}" for n in names), (), bound)[0]
+        return found[0] if self._single else dict(zip(names, found, strict=True))
+
+    def evaluate(self, *data: Any) -> dict[str, float]:
+        """Loss and metrics over the whole set, exactly."""
+        inputs = self.training_inputs
+        given = fitting.filled(inputs, data)
+        return self.evaluate_bound(bind(inputs, given, self.dtype, self.label_limits, "evaluate"))
+
+    def evaluate_bound(self, data: Bound) -> dict[str, float]:
+        """Loss and metrics over data that are already bound."""
+        names = ("loss", *self._metrics)
+        values = self._evaluate((), names, data)[1]
+        return {n: float(v) for n, v in zip(names, values, strict=True)}
+
+    def _evaluate(self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound) -> tuple[list[NDArray], NDArray]:
+        self.params.initialize(0)
+        roots = {n: self.graph.roots[n] for n in (*outputs, *scalars)}
+        capacity = self._chunk(roots, data.rows)
+
+        def make() -> tuple[Compiled, Evaluator]:
+            safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
+            names = [n.replace("output:", "y_") for n in outputs]
+            compiled = compile_evaluation(self.name, safe, self.param_leaves, names, scalars, self.dtype, capacity)
+            return compiled, Evaluator(compiled.program, compiled.sizes, self.dtype, len(scalars))
+
+        compiled, evaluator = self._once(("evaluate", outputs, scalars, capacity, self.dtype), make)
+        shapes = [self._output_shape(self.graph.roots[n], data.rows) for n in outputs]
+        arrays = [aligned(int(np.prod(s, dtype=np.int64)), self.dtype) for s in shapes]
+        ordered = [data.arrays[i.leaf] for i in compiled.step.inputs]
+        values = evaluator.run(self.params.flat, ordered, compiled.constants, data.rows, arrays)
+        return [a[: int(np.prod(s))].reshape(s) for a, s in zip(arrays, shapes, strict=True)], values
+
+    def _chunk(self, roots: Mapping[str, Node], rows: int) -> int:
+        """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""
+        free = self.weight_leaf.shape[0]
+        scalars = [r for r in roots.values() if r.rank == 0]
+        independent = not depends_across_rows([r for r in roots.values() if r.rank], free)
+        if independent and all(is_row_mean(r, free) for r in scalars):
+            return CHUNK
+        return max(CHUNK, 1 << (rows - 1).bit_length())
+
+    @staticmethod
+    def _output_shape(node: Node, rows: int) -> tuple[int, ...]:
+        return tuple(e if isinstance(e, int) else rows for e in node.shape)
+
+    # ------------------------------------------------------------------ inspecting
+    def derive(self, *wrt: Tensor) -> Any:
+        """The chain rule, line by line, for the given parameters or for all of them; print it."""
+        return inspecting.derivation(self, wrt)
+
+    def explain(self, stage: str = "formula") -> Any:
+        """What a stage made of the model: "formula", "gradient", "rewritten", "kernels", "plan" or "source"."""
+        return inspecting.explain(self, stage)
+
+    def source(self, optimizer: Any = "sgd", batch_size: int = 32) -> str:
+        """The text of the training program, as it is compiled: of the last fit, else for these arguments."""
+        return inspecting.source(self, optimizer, batch_size)
+
+    def formula_of(self, node: Node, weighted: bool = False) -> str:
+        """The formula line of an equation of the training graph."""
+        return inspecting.formula_of(self, node)
+
+    def check(self, *data: Any, rows: int = 8) -> Any:
+        """The gradient against finite differences and the reference interpreter, in one table."""
+        return inspecting.check(self, data, rows)
+
+    # ------------------------------------------------------------------ storing
+    def save(self, path: str | Path) -> None:
+        """Write declaration, parameters, optimizer state and position in the data to a safetensors file, atomically."""
+        checkpoint.save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Model:
+        """The model of a file that :meth:`save` wrote; a fit continues bit for bit."""
+        return checkpoint.load(cls, Path(path))
+
+    def __repr__(self) -> str:
+        params = ", ".join(node_text(leaf) for leaf in self.param_leaves)
+        return f"<Model {self.name}: {params or 'no parameters'}, {self.dtype}>"
+
+
+def _named_tensors(outputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    for n, t in outputs.items():
+        check_name(n, "an output")
+        if not isinstance(t, Tensor):
+            fail(TypeMismatchError, f"Model: the output is {t!r:.60}, no Tensor", "pass what operations on Tensors gave.")
+    return dict(outputs)
+
+
+def _scalar(what: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        fail(TypeMismatchError, f"Model: {what} is {value!r:.60}, no Tensor", "pass a scalar Tensor such as gc.mean(...).")
+    if any(e != 1 for e in value.shape):
+        shape = ", ".join(map(str, value.shape))
+        fail(ShapeError, f"Model: {what} has shape ({shape}), not that of a scalar", "reduce it: gc.mean(...).")
+    return value
+
+
+def _rule_key(rule: Rule) -> tuple:
+    """What of a rule decides its program: everything but the values."""
+    schedules = tuple((n, str(getattr(v, "expr", ""))) for n, v in rule.hyper.items())
+    return rule.statements, schedules, rule.clip_norm is None, rule.clip_value is None, rule.decay is None
+
+
+def derive(loss: Tensor, *wrt: Tensor) -> Any:
+    """The chain rule for a scalar, line by line: ``print(gc.derive(J, W0))``."""
+    return Model(loss=loss).derive(*wrt)
+
+
+def equations(model: Model) -> list[Equation]:
+    """The equations of a model in normal form, in the order they are computed."""
+    return [n for n in topological(model.graph.roots.values()) if isinstance(n, Equation)]

@@ -1,0 +1,29 @@
+"""Update rules and schedules, declared as formulas like everything else. A rule is immutable text; the state that
+it names (moments, step number) belongs to the model that trains with it.
+"""
+
+from graphc.optim.known import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp, optimizer_named
+from graphc.optim.rules import Rule, reference_step, rule
+from graphc.optim.schedules import Schedule, constant, cosine, exponential, schedule, step_decay, warmup
+
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Momentum",
+    "Nesterov",
+    "RMSProp",
+    "Rule",
+    "Schedule",
+    "constant",
+    "cosine",
+    "exponential",
+    "optimizer_named",
+    "reference_step",
+    "rule",
+    "schedule",
+    "step_decay",
+    "warmup",
+]

@@ -1,0 +1,374 @@
+"""Update rules as formulas.
+
+A rule is at most ten lines `name <- formula`. They run in order and right-hand sides see new values. Given are `g`
+(the gradient), `k` (the step number, from 1), `theta` (the parameter) and `norm(g)` (the Euclidean norm of the whole
+gradient). A name that is read before it is assigned is a state and starts at 0; other assigned names are temporaries.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from numbers import Real
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from sympy import Expr, Symbol
+
+from graphc.declare.formula import formula_error, formula_text, parse, suggest
+from graphc.errors import DomainError, FormulaError, TypeMismatchError
+from graphc.ir.scalar import FUNCTIONS, maximum, minimum, numpy_function
+from graphc.ir.scalar_latex import scalar_latex
+from graphc.optim.schedules import K, Schedule
+
+MAX_LINES = 10
+G = Symbol("g", real=True)
+THETA = Symbol("theta", real=True)
+NORM = Symbol("norm_g", real=True, nonnegative=True)
+"""norm(g): the Euclidean norm of the gradient with respect to all parameters, before clipping and decay."""
+
+_GIVEN = {"g": G, "k": K, "theta": THETA}
+_EXTRAS = ("clip_value", "clip_norm", "decay")
+_CLIP_SLACK = sp.Rational(1, 10**6)
+_LATEX_NAMES = {Symbol("eps", real=True): r"\varepsilon", NORM: r"\left\|g\right\|", THETA: r"\theta"}
+Hyper = float | Schedule | np.ndarray
+Statement = tuple[str, Expr]
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """An immutable update rule, equal by value. Its state lives in the model that trains with it.
+
+    Attributes
+    ----------
+    statements : tuple of (str, Expr)
+        The lines of the text, over the symbols `G`, `K`, `THETA`, `NORM`, the states, temporaries and hyper-parameters
+        (``Symbol(name, real=True)``).
+    states, temporaries : tuple of str
+        Assigned names; states start at 0 and are kept between steps.
+    hyper : mapping of str to float, Schedule or 1-D array (sweeps only)
+    clip_norm : float, optional
+        g is scaled by min(1, clip_norm/(norm(g) + 1e-6)) first (the convention of torch's clip_grad_norm_).
+    clip_value : float, optional
+        Then g is clipped elementwise to [-clip_value, clip_value].
+    decay : float, optional
+        Then decay*theta is added to g (L2; torch's weight_decay).
+    """
+
+    name: str
+    text: str
+    statements: tuple[Statement, ...]
+    states: tuple[str, ...]
+    temporaries: tuple[str, ...]
+    hyper: Mapping[str, Hyper]
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    decay: float | None = None
+
+    @property
+    def key(self) -> tuple:
+        """What decides equality: text and values."""
+        values = tuple((n, _frozen(v)) for n, v in sorted(self.hyper.items()))
+        return self.name, self.statements, values, self.clip_value, self.clip_norm, self.decay
+
+    @property
+    def program(self) -> tuple[Statement, ...]:
+        """The statements, after those that clip g and add the decay; the latter two assign `g` itself."""
+        g = G
+        if self.clip_norm is not None:
+            g = g * minimum(sp.S.One, Symbol("clip_norm", real=True) / (NORM + _CLIP_SLACK))
+        if self.clip_value is not None:
+            bound = Symbol("clip_value", real=True)
+            g = maximum(-bound, minimum(bound, g))
+        if self.decay is not None:
+            g = g + Symbol("decay", real=True) * THETA
+        return self.statements if g is G else (("g", g), *self.statements)
+
+    @property
+    def needs_norm(self) -> bool:
+        """Whether a step needs the norm of the whole gradient before it updates anything."""
+        return any(NORM in body.free_symbols for _, body in self.program)
+
+    def values_at(self, k: int) -> dict[str, Any]:
+        """Hyper-parameters (with `clip_value`, `clip_norm`, `decay` where used) at step `k`, schedules evaluated."""
+        extras = {n: getattr(self, n) for n in _EXTRAS if getattr(self, n) is not None}
+        scheduled = {n: v.at(k) if isinstance(v, Schedule) else v for n, v in self.hyper.items()}
+        return {**scheduled, **extras}
+
+    def hoisted(self) -> tuple[tuple[Statement, ...], tuple[tuple[Symbol, Expr], ...]]:
+        """`program` with everything that depends on hyper-parameters and k alone replaced by constants of the step.
+
+        The constants are to be computed once a step in float64: 1 - b2**k has three digits left in float32.
+        """
+        moving = {G, THETA, NORM, *(Symbol(n, real=True) for n in (*self.states, *self.temporaries))}
+        constants: dict[Expr, Symbol] = {}
+        statements = tuple((target, _hoist(body, moving, constants)) for target, body in self.program)
+        return statements, tuple((symbol, body) for body, symbol in constants.items())
+
+    def with_(self, eta: Any = None, **changes: Any) -> Rule:
+        """A copy with other hyper-parameters, `clip_value`, `clip_norm` or `decay`.
+
+        Raises
+        ------
+        FormulaError
+            For a name that the rule does not use.
+        """
+        changes = changes if eta is None else {"eta": eta, **changes}
+        extras = {n: _extra(n, changes[n]) for n in _EXTRAS if n in changes and n not in self.hyper}
+        hyper = {n: v for n, v in changes.items() if n not in extras}
+        for name in hyper:
+            if name not in self.hyper:
+                known = [*self.hyper, *(n for n in _EXTRAS if n not in self.hyper)]
+                raise FormulaError(f"{self.name} has no hyper-parameter '{name}'. {suggest(name, known)}")
+        checked = {n: _hyper(self.name, n, v) for n, v in hyper.items()}
+        return replace(self, hyper=MappingProxyType({**self.hyper, **checked}), **extras)
+
+    def __call__(self, eta: Any = None, **changes: Any) -> Rule:
+        """The same as `with_`: `lion(eta=1e-3)`."""
+        return self.with_(eta, **changes)
+
+    def latex(self) -> str:
+        """The update as aligned LaTeX lines."""
+        tex = lambda e: scalar_latex(e, _LATEX_NAMES)
+        lines = (rf"{tex(_symbol(t))} &\leftarrow {tex(body)}" for t, body in self.statements)
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        extras = {n: getattr(self, n) for n in _EXTRAS if getattr(self, n) is not None}
+        arguments = ", ".join(f"{n}={_shown(v)}" for n, v in {**self.hyper, **extras}.items())
+        return f"{self.name}({arguments})"
+
+    def __str__(self) -> str:
+        width = max(len(t) for t, _ in self.statements)
+        lines = (f"    {t:{width}s} <- {line}" for t, line in _lines_of(self.text))
+        return "\n".join([repr(self), *lines])
+
+
+def rule(
+    name: str,
+    text: str,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    decay: Any = None,
+    **hyper: Any,
+) -> Rule:
+    """An update rule from text; usable as an optimizer, and callable for a copy with other hyper-parameters.
+
+    Parameters
+    ----------
+    name : str
+        Shown in prints and errors.
+    text : str
+        Lines `name <- formula`; see the module.
+    clip_value, clip_norm, decay : float, optional
+        See :class:`Rule`. A text that uses the name `decay` itself gets the value as a hyper-parameter instead.
+    **hyper : float, Schedule or 1-D array
+        The values of the other names in the text.
+
+    Raises
+    ------
+    FormulaError
+        For text that is no rule: an unknown name, no line for theta, an assigned hyper-parameter, too many lines.
+    """
+    if not isinstance(text, str):
+        raise FormulaError(f"The rule '{name}' is text of lines 'name <- formula', not {type(text).__name__}.")
+    own_decay = decay is not None and re.search(r"\bdecay\b", text) is not None
+    hyper = {**hyper, "decay": decay} if own_decay else hyper
+    checked = {n: _hyper(name, n, v) for n, v in hyper.items()}
+    statements = _statements(name, text, tuple(checked))
+    states, temporaries = _classify(statements)
+    used = {s.name for _, body in statements for s in body.free_symbols}
+    unused = sorted(set(checked) - used)
+    if unused:
+        raise FormulaError(f"The hyper-parameter '{unused[0]}' does not occur in the rule '{name}'. Leave it out.")
+    extras = {"clip_value": clip_value, "clip_norm": clip_norm, "decay": None if own_decay else decay}
+    given = {n: _extra(n, v) for n, v in extras.items()}
+    return Rule(name, text.strip(), statements, states, temporaries, MappingProxyType(checked), **given)
+
+
+# ---------------------------------------------------------------- reading the text
+
+
+def _symbol(name: str) -> Symbol:
+    return _GIVEN.get(name) or Symbol(name, real=True)
+
+
+def _source_lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _lines_of(text: str) -> list[tuple[str, str]]:
+    """(target, formula) of every line."""
+    pairs = (line.partition("<-") for line in _source_lines(text))
+    return [(target.strip(), formula.strip()) for target, _, formula in pairs]
+
+
+def _statements(name: str, text: str, hyper: tuple[str, ...]) -> tuple[Statement, ...]:
+    lines = _source_lines(text)
+    if len(lines) > MAX_LINES:
+        raise formula_error(lines[MAX_LINES], 0, f"The rule '{name}' has {len(lines)} lines; {MAX_LINES} is the limit.",
+                            "Join lines, or leave out temporaries.")  # fmt: skip
+    targets = [_target(name, line, hyper) for line in lines]
+    if "theta" not in targets:
+        last = lines[-1] if lines else ""
+        raise formula_error(last, len(last), f"The rule '{name}' never assigns theta.", "End with 'theta <- ...'.")
+    symbols = {n: _symbol(n) for n in (*hyper, *targets)} | _GIVEN
+    return tuple((t, _body(line, symbols)) for t, line in zip(targets, lines))
+
+
+def _target(name: str, line: str, hyper: tuple[str, ...]) -> str:
+    target, arrow, _ = line.partition("<-")
+    target = target.strip()
+    if not arrow:
+        raise formula_error(line, 0, f"This line of the rule '{name}' assigns nothing.", "Write 'name <- formula'.")
+    if not target.isidentifier():
+        raise formula_error(line, 0, f"'{target}' is no name.", "Assign to theta, a state or a temporary.")
+    if target in hyper:
+        raise formula_error(line, 0, f"'{target}' is a hyper-parameter of '{name}' and cannot be assigned.",
+                            "Choose another name, or do not pass it as a keyword.")  # fmt: skip
+    if target in ("g", "k", "norm") or target in FUNCTIONS:
+        raise formula_error(line, 0, f"'{target}' cannot be assigned.", "Assign to theta, a state or a temporary.")
+    return target
+
+
+def _body(line: str, symbols: Mapping[str, Symbol]) -> Expr:
+    start = line.index("<-") + 2
+
+    def norm(*args: Expr) -> Expr:
+        if args != (G,):
+            raise formula_error(line, line.index("norm", start), "norm takes the gradient: norm(g).", "Write norm(g).")
+        return NORM
+
+    return parse(line, symbols, {"norm": norm}, start=start)
+
+
+def _classify(statements: tuple[Statement, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(states, temporaries): whether a name is read before its first assignment."""
+    targets = dict.fromkeys(t for t, _ in statements if t != "theta")
+    states: dict[str, None] = {}
+    assigned: set[str] = set()
+    for target, body in statements:
+        read = sorted(s.name for s in body.free_symbols)
+        states |= {n: None for n in read if n in targets and n not in assigned}
+        assigned.add(target)
+    return tuple(states), tuple(t for t in targets if t not in states)
+
+
+# ---------------------------------------------------------------- values
+
+
+def _hyper(rule_name: str, name: str, value: Any) -> Hyper:
+    if not name.isidentifier() or name in ("g", "k", "theta", "norm"):
+        raise FormulaError(f"'{name}' cannot be a hyper-parameter of '{rule_name}'. Choose another name.")
+    if isinstance(value, Schedule):
+        return value
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiu":
+        return _values(name, value)
+    if isinstance(value, (bool, str)) or not isinstance(value, Real):
+        found = f"'{name}' of '{rule_name}' is {type(value).__name__}."
+        raise TypeMismatchError(f"{found} Give a number, a schedule or, in a sweep, a 1-D array.")
+    if not math.isfinite(value):
+        raise DomainError(f"'{name}' of '{rule_name}' is {value}. Give a finite number.")
+    return float(value)
+
+
+def _values(name: str, value: np.ndarray) -> np.ndarray:
+    copy = np.array(value, dtype=np.float64)
+    if not copy.size or not np.isfinite(copy).all():
+        raise DomainError(f"The array '{name}' must hold finite numbers, at least one.")
+    copy.setflags(write=False)
+    return copy
+
+
+def _extra(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, (bool, str)) or not isinstance(value, Real):
+        raise TypeMismatchError(f"'{name}' is a number, not {type(value).__name__}.")
+    if not math.isfinite(value) or value < 0 or (value == 0 and name != "decay"):
+        raise DomainError(f"'{name}' is {value}. Give a positive number, or leave it out.")
+    return float(value) if value else None
+
+
+def _frozen(value: Hyper) -> Any:
+    return tuple(value.tolist()) if isinstance(value, np.ndarray) else value
+
+
+def _shown(value: Hyper) -> str:
+    if isinstance(value, np.ndarray):
+        return f"[{value[0]:g}, ..., {value[-1]:g}]" if value.size > 2 else str(value.tolist())
+    return str(value) if isinstance(value, Schedule) else f"{value:g}"
+
+
+# ---------------------------------------------------------------- constants of a step
+
+
+def _hoist(body: Expr, moving: set[Symbol], constants: dict[Expr, Symbol]) -> Expr:
+    """`body` with every largest part free of `moving` named in `constants`; bare symbols and numbers stay."""
+    if not body.free_symbols:
+        return body
+    if not body.free_symbols & moving:
+        return body if body.is_Symbol else _name(body, constants)
+    if body.is_Symbol:
+        return body
+    fixed = [a for a in body.args if not a.free_symbols & moving]
+    rest = [_hoist(a, moving, constants) for a in body.args if a.free_symbols & moving]
+    if body.is_Add or body.is_Mul:
+        return body.func(*([_hoist(body.func(*fixed), moving, constants)] if fixed else []), *rest)
+    return body.func(*(_hoist(a, moving, constants) for a in body.args))
+
+
+def _name(body: Expr, constants: dict[Expr, Symbol]) -> Symbol:
+    return constants.setdefault(body, Symbol(f"_c{len(constants)}", real=True))
+
+
+# ---------------------------------------------------------------- reference
+
+
+def reference_step(
+    rule: Rule,
+    theta: np.ndarray,
+    g: np.ndarray,
+    state: Mapping[str, np.ndarray] | None = None,
+    k: int = 1,
+    norm: float | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """One update by NumPy: (new theta, new state). Arrays of any one shape, in the dtype of `theta`.
+
+    `state` None means zeros; `norm` None means the norm of `g` alone.
+    """
+    dtype = np.asarray(theta).dtype
+    norm = float(np.sqrt(np.sum(np.square(g, dtype=np.float64)))) if norm is None else norm
+    statements, constants = rule.hoisted()
+    values = {Symbol(n, real=True): np.float64(v) for n, v in rule.values_at(k).items()} | {K: np.float64(k)}
+    values |= {symbol: _evaluate(body, values) for symbol, body in constants}
+    values = {s: v.astype(dtype) for s, v in values.items()}
+    values |= {G: g, THETA: theta, NORM: dtype.type(norm)}
+    values |= {Symbol(n, real=True): (state or {}).get(n, np.zeros_like(theta)) for n in rule.states}
+    for target, body in statements:
+        values[_symbol(target)] = _evaluate(body, values)
+    return values[THETA], {n: values[Symbol(n, real=True)] for n in rule.states}
+
+
+def _evaluate(body: Expr, values: Mapping[Symbol, Any]) -> Any:
+    symbols = tuple(sorted(body.free_symbols, key=str))
+    return numpy_function(body, 0, symbols)(*(values[s] for s in symbols))
+
+
+def text_of(statement: Statement) -> str:
+    """`name <- formula` of one statement."""
+    return f"{statement[0]} <- {formula_text(statement[1])}"

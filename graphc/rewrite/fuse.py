@@ -1,0 +1,114 @@
+"""Fusion for reading: elementwise producers go into their one consumer, so that an equation reads as on paper.
+
+    H = a0*s; s = 1 - t**2   ->   H = a0*(1 - t**2)        when s has one consumer and is computed once per element
+
+What stays an equation of its own: a named node, a pre-activation (it reads a contraction and a non-linear function
+consumes it), and everything whose inlining would compute an element more than once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+import sympy
+
+from graphc.ir.affine import Extent, indices
+from graphc.ir.build import inline
+from graphc.ir.node import Equation, Node, Operand, Read
+from graphc.ir.scalar import cost, placeholder
+from graphc.ir.walk import annotate, consumers, rebuild, topological, with_sources
+
+CHEAP = 2  # an addition or a product: cheaper to compute again than to store
+
+
+def fuse(roots: Iterable[Node], keep: Collection[Node] = ()) -> dict[Node, Node]:
+    """Fuse the graph of ``roots``; returns old node -> new node.  Nodes in ``keep`` stay nodes of their own."""
+    roots = list(roots)
+    count = consumers(roots)
+    new: dict[Node, Node] = {}
+    origin: dict[Node, Node] = {}
+    kept = set(keep)
+    for node in topological(roots):
+        if not isinstance(node, Equation):
+            new[node] = node
+            continue
+        moved = with_sources(node, new)
+        fused = _fuse_into(moved, count, origin, kept) if isinstance(moved, Equation) else moved
+        new[node] = annotate(fused, node)
+        origin.setdefault(new[node], node)
+        if node in kept:
+            kept.add(new[node])
+    return new
+
+
+def _fuse_into(y: Equation, count: Mapping[Node, int], origin: Mapping[Node, Node], kept: Collection[Node]) -> Node:
+    body, operands = y.body, list(y.operands)
+    j = 0
+    while j < len(operands):
+        op = operands[j]
+        if isinstance(op, Read) and body.has(placeholder(j)) and op.node not in kept:
+            single = count.get(origin.get(op.node, op.node), 1) == 1
+            if should_inline(y, body, j, op, single):
+                body = inline(body, operands, j, y.extents)
+        j += 1
+    return y if body is y.body else rebuild(y, operands, body)
+
+
+def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bool) -> bool:
+    """Whether the producer that operand j reads belongs into the body of y."""
+    if not isinstance(op, Read) or not isinstance(op.node, Equation) or not op.node.elementwise:
+        return False
+    producer = op.node
+    if _repeats(y, op) and not _trivial(producer):
+        return False
+    if is_contraction(y) and y.n_free and not _is_multiple(producer):
+        return False
+    if reads_contraction(producer):
+        return single and is_linear_in(body, j) and y.elementwise
+    return single or _trivial(producer)
+
+
+def _is_multiple(producer: Equation) -> bool:
+    """c*a0 with a number c: a contraction stays one when such a producer goes into it."""
+    return len(producer.operands) == 1 and not producer.masks and (producer.body / placeholder(0)).is_number is True
+
+
+def _trivial(producer: Equation) -> bool:
+    """One cheap operation on one read."""
+    return len(producer.operands) <= 1 and cost(producer.body) <= CHEAP and not producer.masks
+
+
+def _repeats(y: Equation, op: Read) -> bool:
+    """True when some index of y does not occur in the read: its elements would be computed again for each value."""
+    used = set().union(*(indices(a) for a in op.at)) if op.at else set()
+    return any(i not in used and extent_is_long(e) for i, e in enumerate(y.extents))
+
+
+def extent_is_long(extent: Extent) -> bool:
+    """True when an index over the extent takes more than one value."""
+    return extent != 1
+
+
+def is_contraction(node: Node) -> bool:
+    """sum over bound indices of a product of at least two reads: the case for a matrix product."""
+    if not isinstance(node, Equation) or node.reducer != "sum" or node.elementwise:
+        return False
+    factors = sympy.Mul.make_args(node.body)
+    reads = [f for f in factors if f.is_Symbol and f.name.startswith("a")]
+    return len(reads) >= 2 and all(f in reads or f.is_number or not _has_placeholder(f) for f in factors)
+
+
+def _has_placeholder(e: sympy.Expr) -> bool:
+    return any(s.name.startswith("a") for s in e.free_symbols)
+
+
+def reads_contraction(node: Equation) -> bool:
+    """True for an elementwise equation over a contraction: Z = sum_k X W + b."""
+    return any(is_contraction(r.node) for r in node.reads)
+
+
+def is_linear_in(body: sympy.Expr, j: int) -> bool:
+    """True when the body is a sum with the read j, times a number, as one of its terms."""
+    a = placeholder(j)
+    with_a = [t for t in sympy.Add.make_args(body) if t.has(a)]
+    return len(with_a) == 1 and (with_a[0] / a).is_number

@@ -1,0 +1,215 @@
+"""From what the user wrote, operation by operation, to equations as on paper: the normal form everything else starts from.
+
+    fuse       elementwise producers into their consumer
+    expose     look through a producer when that lets a stable form appear:  log(p), p = sigmoid(z)
+    log-sum    sum_k exp(u)  ->  exp(logsumexp_k u), seen by every consumer
+    stabilise  scalar rules on every body
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import sympy
+
+from graphc.ir.affine import identity, indices
+from graphc.ir.build import constant_node, equation, inline
+from graphc.ir.node import Equation, Node, Origin, Read
+from graphc.ir.scalar import cost, placeholder, placeholder_index
+from graphc.ir.walk import annotate, rebuild, transform
+from graphc.rewrite.fuse import fuse, reads_contraction
+from graphc.rewrite.stable import stabilise, tidy
+
+_normal: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
+
+
+@dataclass
+class Applied:
+    """One rewriting: the rule, the body before and after, why, and where."""
+
+    rule: str
+    before: sympy.Expr
+    after: sympy.Expr
+    why: str
+    origin: Origin | None
+
+
+@dataclass
+class Normal:
+    """A rewritten graph: new nodes of the roots, the map from old to new nodes, and the rules that fired."""
+
+    roots: list[Node]
+    new: dict[Node, Node]
+    applied: list[Applied] = field(default_factory=list)
+
+    def then(self, step: dict[Node, Node]) -> None:
+        """Compose with one more rewriting."""
+        self.roots = [step.get(r, r) for r in self.roots]
+        self.new = {old: step.get(now, now) for old, now in self.new.items()} | {
+            now: after for now, after in step.items() if now not in self.new
+        }
+
+
+def normalise(roots: Iterable[Node], keep: Collection[Node] = ()) -> Normal:
+    """Bring a graph to normal form; nodes in ``keep`` (the named ones) stay equations of their own."""
+    roots = list(roots)
+    result = Normal(roots, {r: r for r in roots})
+    kept = set(keep)
+    for _ in range(4):
+        before = list(result.roots)
+        step = fuse(result.roots, kept)
+        result.then(step)
+        kept |= {step[k] for k in kept if k in step}
+        step = _stable_step(result.roots, result.applied)
+        result.then(step)
+        kept |= {step[k] for k in kept if k in step}
+        if all(a is b for a, b in zip(before, result.roots, strict=True)):
+            break
+    return result
+
+
+def normal_form(node: Node) -> Node:
+    """The canonical equation of a node: the same for every way of writing it."""
+    found = _normal.get(node)
+    if found is None:
+        found = normalise([node]).roots[0]
+        _normal[node] = found
+    return found
+
+
+def tidy_graph(roots: Iterable[Node], keep: Collection[Node] = ()) -> Normal:
+    """Clean up after differentiation: factor and cancel the bodies, then fuse."""
+    roots = list(roots)
+    result = Normal(roots, {r: r for r in roots})
+    kept = set(keep)
+    for _ in range(3):
+        before = list(result.roots)
+        for step in (fuse(result.roots, kept), None):
+            step = step or transform(result.roots, _tidy_step)
+            result.then(step)
+            kept |= {step[k] for k in kept if k in step}
+        if all(a is b for a, b in zip(before, result.roots, strict=True)):
+            break
+    return result
+
+
+def _tidy_step(y: Equation) -> Node:
+    body = tidy(y.body)
+    return y if body == y.body else rebuild(y, list(y.operands), body)
+
+
+def _stable_step(roots: list[Node], applied: list[Applied]) -> dict[Node, Node]:
+    def step(y: Equation) -> Node:
+        exposed = _expose(y)
+        body, fired = stabilise(exposed.body)
+        applied.extend(Applied(f.name, f.before, f.after, f.why, y.origin) for f in fired)
+        if body != exposed.body:
+            exposed = rebuild(exposed, list(exposed.operands), body)
+        if not isinstance(exposed, Equation):
+            return exposed
+        summed = _sum_of_exponentials(exposed)
+        if summed is not None:
+            applied.append(Applied("log_sum_exp", y.body, sympy.Symbol("exp(logsumexp)"), _LSE_WHY, y.origin))
+        return summed or exposed
+
+    return transform(roots, step)
+
+
+_LSE_WHY = "sum_k exp(u_k) overflows for u_k > 88 (float32); exp(logsumexp_k u_k) is formed only where it is needed"
+
+
+def _expose(y: Equation) -> Equation:
+    """Look through producers with exponentials when the stable form is cheaper or has fewer logarithms."""
+    best = y
+    for j, op in enumerate(y.operands):
+        if isinstance(op, Read) and _may_expose(y, op.node):
+            operands = list(best.operands)
+            at = next((i for i, o in enumerate(operands) if o == op), None)
+            if at is None:
+                continue
+            body = inline(best.body, operands, at, y.extents)
+            if _better(best.body.xreplace({}), body, at):
+                made = rebuild(best, operands, body)
+                best = made if isinstance(made, Equation) else best
+    return best
+
+
+_GROWING = (sympy.exp, sympy.cosh, sympy.tanh)
+
+
+def _may_expose(y: Equation, producer: Node) -> bool:
+    if not isinstance(producer, Equation) or not producer.elementwise or producer.masks:
+        return False
+    names = {f.func.__name__ for f in producer.body.atoms(sympy.Function)}
+    return bool(names & {"exp", "sigmoid", "cosh", "sinh", "tanh"}) and not reads_contraction(producer)
+
+
+def _better(old: sympy.Expr, exposed: sympy.Expr, j: int) -> bool:
+    """True when looking through pays: the logarithm or the quotient of the producer vanishes."""
+    after, _ = stabilise(exposed)
+    return _hazards(after) < _hazards(old) or (_quotient(old, j) and cost(after) <= cost(old) + 20)
+
+
+def _hazards(e: sympy.Expr) -> int:
+    """Logarithms and divisions by a read: where rounding or overflow of a producer hurts."""
+    logs = sum(1 for _ in e.atoms(sympy.log))
+    poles = sum(1 for p in e.atoms(sympy.Pow) if p.exp.is_negative and _reads(p.base))
+    return 4 * logs + poles
+
+
+def _reads(e: sympy.Expr) -> bool:
+    return any(placeholder_index(s) is not None for s in e.free_symbols)
+
+
+def _quotient(e: sympy.Expr, j: int) -> bool:
+    a = placeholder(j)
+    return any(p.exp.is_negative and p.base == a for p in e.atoms(sympy.Pow))
+
+
+def _sum_of_exponentials(y: Equation) -> Node | None:
+    """sum_k exp(u_ik + m_i)  ->  exp(logsumexp_k(u_ik) + m_i)        and likewise with a constant factor."""
+    if y.reducer != "sum" or y.elementwise:
+        return None
+    exposed = _expose_exponential(y)
+    factor, power = exposed.body.as_independent(sympy.exp, as_Add=False)
+    if not isinstance(power, sympy.exp) or _reads(factor):
+        return None
+    outer, inner = _split(exposed, power.args[0])
+    total = equation(exposed.extents, y.n_free, "logsumexp", inner, exposed.operands, exposed.masks)
+    operands = [*exposed.operands, Read(total, identity(y.n_free))]
+    body = factor * sympy.exp(placeholder(len(exposed.operands)) + outer)
+    return annotate(equation(y.shape, y.n_free, "sum", body, operands), y)
+
+
+def _expose_exponential(y: Equation) -> Equation:
+    j = placeholder_index(y.body)
+    if j is None:
+        return y
+    read = y.operands[j]
+    producer = read.node if isinstance(read, Read) else None
+    if not isinstance(producer, Equation) or not producer.elementwise or not isinstance(producer.body, sympy.exp):
+        return y
+    operands = list(y.operands)
+    made = rebuild(y, operands, inline(y.body, operands, j, y.extents))
+    return made if isinstance(made, Equation) else y
+
+
+def _split(y: Equation, exponent: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
+    """The terms of the exponent that no bound index reaches, and the others."""
+    fixed = {
+        placeholder(j)
+        for j, op in enumerate(y.operands)
+        if isinstance(op, Read) and not any(i >= y.n_free for a in op.at for i in indices(a))
+    }
+    outer, inner = [], []
+    for term in sympy.Add.make_args(exponent):
+        reads = {s for s in term.free_symbols if placeholder_index(s) is not None}
+        (outer if reads and reads <= fixed else inner).append(term)
+    return sympy.Add(*outer), sympy.Add(*inner)
+
+
+def zero(shape: tuple) -> Node:
+    """The constant 0 of a shape."""
+    return constant_node(0, shape)

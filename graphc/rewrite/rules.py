@@ -1,0 +1,80 @@
+"""Rules are functions in a table, with the docstring `before -> after   when`; `None` means: did not fire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc.errors import GraphcError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rewriting rule: `apply(before)` gives the rewritten thing, or None when the rule does not fit."""
+
+    name: str
+    apply: Callable[[Any], Any]
+    before: str
+    after: str
+    when: str
+    why: str
+
+    def __call__(self, thing: Any) -> Any:
+        return self.apply(thing)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} -> {self.after}" + (f"   {self.when}" if self.when else "")
+
+
+@dataclass
+class Table:
+    """An ordered list of rules with a name; the table in the documentation is printed from it."""
+
+    name: str
+    rules: list[Rule] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def __getitem__(self, name: str) -> Rule:
+        return next(r for r in self.rules if r.name == name)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.rules))
+
+
+@dataclass(frozen=True)
+class RuleFired:
+    """One application of a rule, for the report: what stood there, what stands there now, and why."""
+
+    name: str
+    before: Any
+    after: Any
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} -> {self.after}   ({self.why})"
+
+
+def rule(table: Table) -> Callable[[Callable[[Any], Any]], Rule]:
+    """Decorator: put a function into `table`.
+
+    Its docstring is `before  ->  after   when ...` on the first line; the further lines, if any, say why.
+    """
+
+    def add(function: Callable[[Any], Any]) -> Rule:
+        first, _, rest = (function.__doc__ or "").strip().partition("\n")
+        before, arrow, after = first.partition("->")
+        if not arrow:
+            raise GraphcError(f"The docstring of rule {function.__name__} must read 'before -> after   when'.")
+        after, _, when = after.strip().partition("   ")
+        why = " ".join(rest.split()) or when.strip()
+        made = Rule(function.__name__, function, before.strip(), after.strip(), when.strip(), why)
+        table.rules.append(made)
+        return made
+
+    return add

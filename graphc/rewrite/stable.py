@@ -1,0 +1,119 @@
+"""Apply the scalar rules to one expression, and the cleanup after differentiation.
+
+`simplify` is never called; every pass is cached per expression and guarded by a cheap test for the functions it needs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sympy as sp
+from sympy import Expr, Pow, cosh, exp, log, sinh, tanh
+
+from graphc.ir.scalar import (
+    absolute,
+    canonical,
+    cost,
+    expm1,
+    log1p,
+    maximum,
+    minimum,
+    placeholder_index,
+    sigmoid,
+    softplus,
+)
+from graphc.rewrite.rules import Rule, RuleFired, Table
+from graphc.rewrite.stable_rules import (
+    EXTREMES,
+    POWERS,
+    PRODUCTS,
+    SUMS,
+    TABLES,
+    log1p_of_exp,
+    log_of_expm1,
+    log_of_one_plus,
+    log_of_product,
+)
+
+__all__ = ["TABLES", "RuleFired", "stabilise", "tidy"]
+
+_TRIGGERS = (exp, log, sinh, cosh, tanh, sigmoid, softplus, log1p, expm1, maximum, minimum, absolute)
+_FUEL = 500
+
+
+@lru_cache(maxsize=4096)
+def stabilise(expr: Expr) -> tuple[Expr, tuple[RuleFired, ...]]:
+    """`expr` in an accurate form, and the list of rules that fired. Cached per expression.
+
+    >>> from sympy import Symbol, exp, log
+    >>> z = Symbol("z", real=True)
+    >>> stabilise(log(1 + exp(z)))[0]
+    softplus(z)
+    """
+    fired: list[RuleFired] = []
+    if expr.has(sp.Abs):
+        why = "SymPy takes the root of a square as the magnitude; |u| has the subgradient 0 at 0."
+        fired.append(RuleFired("root_of_square", expr, canonical(expr), why))
+    expr = canonical(expr)
+    if not expr.has(*_TRIGGERS):
+        return expr, tuple(fired)
+    return _rewrite(expr, fired), tuple(fired)
+
+
+def _rewrite(expr: Expr, fired: list[RuleFired]) -> Expr:
+    """Arguments first, then the rules for the outermost operation until none fires."""
+    if expr.is_Atom or not expr.has(*_TRIGGERS):
+        return expr
+    args = [_rewrite(a, fired) for a in expr.args]
+    if any(a is not b for a, b in zip(args, expr.args)):
+        expr = expr.func(*args)
+    for candidate in _rules_for(expr):
+        new = candidate(expr)
+        if new is None or new == expr or len(fired) >= _FUEL:
+            continue
+        fired.append(RuleFired(candidate.name, expr, new, candidate.why))
+        return _rewrite(new, fired)
+    return expr
+
+
+def _rules_for(expr: Expr) -> Table | tuple[Rule, ...]:
+    if expr.is_Pow and not isinstance(expr, exp):
+        return POWERS
+    if expr.is_Mul:
+        return PRODUCTS
+    if expr.is_Add:
+        return SUMS
+    if isinstance(expr, (log, log1p)):
+        return _logarithm_rules(type(expr))
+    return EXTREMES if isinstance(expr, (maximum, minimum)) else ()
+
+
+def _logarithm_rules(kind: type) -> tuple[Rule, ...]:
+    return (log1p_of_exp,) if kind is log1p else (log_of_product, log_of_expm1, log_of_one_plus)
+
+
+# ---------------------------------------------------------------- cleanup
+
+
+@lru_cache(maxsize=4096)
+def tidy(expr: Expr) -> Expr:
+    """The cheapest of `expr`, its factored form and (with a read in a denominator) its cancelled form. Cached."""
+    if not (expr.is_Add or expr.is_Mul or expr.is_Pow) or expr.has(sp.Float):
+        return expr
+    forms = [expr, sp.factor_terms(expr)]
+    if _divides_by_reads(expr):
+        forms += _cancelled(expr)
+    return min(forms, key=cost)
+
+
+def _divides_by_reads(expr: Expr) -> bool:
+    below = (p.base for p in expr.atoms(Pow) if p.exp.could_extract_minus_sign())
+    return any(placeholder_index(s) is not None for base in below for s in base.free_symbols)
+
+
+def _cancelled(expr: Expr) -> list[Expr]:
+    try:
+        quotient = sp.cancel(expr)
+    except sp.PolynomialError:
+        return []
+    return [quotient, sp.factor_terms(quotient)]

@@ -1,0 +1,95 @@
+"""Sample weights: the loss of every row counts as often as its weight says.
+
+    J = 1/n sum_i l_i    ->    1/W sum_i w_i l_i,   W = sum_i w_i        a weight of 2 is that row twice
+    J = sum_i l_i        ->    sum_i w_i l_i
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy
+
+from graphc.errors import DataError
+from graphc.ir.affine import index
+from graphc.ir.build import equation
+from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbol
+from graphc.ir.scalar import placeholder
+from graphc.ir.walk import rebuild, topological, with_sources
+
+
+def total_weight(weights: Leaf) -> Node:
+    """W = sum_i w_i."""
+    return equation(weights.shape, 0, "sum", placeholder(0), [Read(weights, (index(0),))])
+
+
+def weight_rows(loss: Node, weights: Leaf) -> Node:
+    """The loss with every sum over the rows weighted.
+
+    Raises
+    ------
+    DataError
+        When the loss is not made of sums and means over rows.
+    """
+    if not isinstance(loss, Equation):
+        return loss
+    if loss.elementwise:
+        parts = {r.node: weight_rows(r.node, weights) for r in loss.reads if r.node.rank == 0}
+        return with_sources(loss, parts)
+    return _weighted_sum(loss, weights) if weights.shape[0] in loss.bound else loss
+
+
+def _weighted_sum(y: Equation, weights: Leaf) -> Node:
+    rows = str(weights.shape[0])
+    i = next(t for t in range(y.n_free, len(y.extents)) if y.extents[t] == rows)
+    if y.reducer != "sum" or y.n_free:
+        raise DataError(
+            f"sample_weight: the loss takes the {y.reducer} over {rows!r}, which weights do not fit\n"
+            f"  hint: make the loss a sum or mean of one value a row"
+        )
+    operands = [*y.operands, Read(weights, (index(i),))]
+    w = placeholder(len(y.operands))
+    size = extent_symbol(rows)
+    if not y.body.has(size):
+        return rebuild(y, operands, y.body * w)
+    per_row = y.body * size
+    if per_row.has(size):
+        per_row = sympy.expand(per_row)
+    if per_row.has(size):
+        raise DataError("sample_weight: the loss is no mean over rows\n  hint: use gc.mean or gc.sum of one value a row")
+    operands.append(Read(total_weight(weights), ()))
+    return rebuild(y, operands, per_row * w / placeholder(len(operands) - 1))
+
+
+def is_row_mean(node: Node, rows: str) -> bool:
+    """True when a scalar is a linear combination of means over rows and of what does not depend on rows.
+
+    Then the average over chunks, weighted by their rows, is exact.
+    """
+    if not isinstance(node, Equation) or not depends_on(node, rows):
+        return True
+    if node.elementwise:
+        linear = _polynomial(node) and sympy.Poly(node.body, *_symbols(node)).total_degree() <= 1
+        return linear and all(is_row_mean(r.node, rows) for r in node.reads)
+    size = extent_symbol(rows)
+    is_mean = rows in node.bound and node.reducer == "sum" and node.body.has(size) and not (node.body * size).has(size)
+    return is_mean and not depends_across_rows([r.node for r in node.reads], rows)
+
+
+def depends_on(node: Node, rows: str) -> bool:
+    """True when the free extent occurs anywhere behind the node."""
+    return any(rows in (n.extents if isinstance(n, Equation) else n.shape) for n in topological([node]))
+
+
+def _symbols(node: Equation) -> list[sympy.Symbol]:
+    return [placeholder(j) for j in range(len(node.operands))]
+
+
+def _polynomial(node: Equation) -> bool:
+    symbols = _symbols(node)
+    return bool(symbols) and node.body.is_polynomial(*symbols)
+
+
+def depends_across_rows(nodes: Sequence[Node], rows: str) -> bool:
+    """True when some equation behind the nodes reduces over the rows: then a row's value depends on the others."""
+    return any(isinstance(n, Equation) and rows in n.bound for n in topological(nodes))

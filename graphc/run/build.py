@@ -1,0 +1,89 @@
+"""Generated text -> running program: looked up in the cache, compiled when it is not there.
+
+>>> program = build(source, {"step": ("float32*", "int64")}, name="xor")    # doctest: +SKIP
+>>> program.call("step", address, 32)                                       # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from graphc.errors import CompileError
+from graphc.run import blas_library, cache
+from graphc.run.native import Program, statistics, undefined_symbols
+
+__all__ = ["Program", "build", "statistics", "undefined_symbols"]
+
+Entries = Mapping[str, tuple[str, ...]]
+
+
+def build(source: str, entries: Entries, *, name: str, folder: str | Path | None = None) -> Program:
+    """Compile a generated module, or take its machine code from the cache.
+
+    Parameters
+    ----------
+    source
+        Text of a Python module written by the emit stage. Every name has one type in a function; functions take
+        numbers and pointers and return an int64.
+    entries
+        Function name -> words of its argument types, such as ``"float32*"`` or ``"int64"``.
+    name
+        Shown in tracebacks and errors.
+    folder
+        Where compiled code is kept; default: the environment variable GRAPHC_CACHE, else the user's cache folder.
+
+    Raises
+    ------
+    CompileError
+        When the text does not compile: a defect of graphc.
+    """
+    words = {entry: tuple(kinds) for entry, kinds in entries.items()}
+    store = cache.open_store(folder)
+    key = cache.key_of(source, words)
+    image = store.get(key) if store else None
+    statistics["compiled" if image is None else "loaded_from_cache"] += 1
+    if image is None:
+        image = compile_object(source, words, name=name)
+        if store:
+            store.put(key, image)
+    blas_library.provide_for(image)
+    return Program(name, image, words)
+
+
+def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
+    """Machine code of all entries as one object file; what :func:`build` does when the cache has nothing.
+
+    Raises
+    ------
+    CompileError
+        When the text does not compile: a defect of graphc.
+    """
+    from numba.core.errors import NumbaError
+
+    from graphc.run import frontend
+
+    functions = _execute(source, name, frontend.replace_numbers)
+    try:
+        module = frontend.lower({entry: (functions[entry], tuple(words)) for entry, words in entries.items()})
+    except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
+        reason = str(error).strip().splitlines()
+        detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")
+        raise CompileError(
+            f"internal defect: the generated program {name!r} does not compile: {detail}; "
+            f"please report it with the generated text"
+        ) from None
+    frontend.optimize(module)
+    return frontend.emit(module)
+
+
+def _execute(source: str, name: str, finish: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run the module text; its lines show in tracebacks under the name of the program."""
+    filename = f"<graphc {name}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = {"__name__": f"graphc.generated.{name}"}
+    exec(compile(source, filename, "exec"), namespace)  # noqa: S102  text of our own emitter, never a user's
+    finish(namespace)
+    return namespace

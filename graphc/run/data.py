@@ -1,0 +1,189 @@
+"""Arrays from the user, checked against what was declared and brought to the dtype of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import DataError, UnknownNameError
+from graphc.ir.affine import gathers
+from graphc.ir.letters import close_name
+from graphc.ir.node import Equation, Leaf, Node, Read
+from graphc.ir.walk import topological
+
+
+@dataclass
+class Bound:
+    """Data ready for a program: contiguous arrays by input, and the number of rows."""
+
+    arrays: dict[Leaf, NDArray]
+    rows: int
+    notes: list[str]
+
+
+def bind(
+    inputs: Sequence[Leaf], args: Sequence[Any], dtype: str, limits: Mapping[Leaf, int], what: str = "fit"
+) -> Bound:
+    """Match data to inputs, by position in the order of declaration or by name in one mapping.
+
+    Raises
+    ------
+    DataError
+        When data are missing, too many, of a wrong shape or kind, empty, NaN or infinite, or labels out of range.
+    UnknownNameError
+        When a mapping names an input that does not exist.
+    """
+    named = _by_name(inputs, args, what)
+    notes: list[str] = []
+    arrays = {leaf: convert(leaf, named[leaf], dtype, notes) for leaf in inputs}
+    for leaf, limit in limits.items():
+        if leaf in arrays:
+            _check_labels(leaf, arrays[leaf], limit)
+    return Bound(arrays, count_rows(arrays), notes)
+
+
+def _by_name(inputs: Sequence[Leaf], args: Sequence[Any], what: str) -> dict[Leaf, Any]:
+    if len(args) == 1 and isinstance(args[0], Mapping):
+        return _from_mapping(inputs, args[0], what)
+    if len(args) != len(inputs):
+        wanted = ", ".join(describe(leaf) for leaf in inputs) or "no inputs"
+        raise DataError(
+            f"{what}: the model reads {len(inputs)} inputs ({wanted}) but {len(args)} arrays were given\n"
+            f"  hint: pass one array for each, in this order, or a dict by name"
+        )
+    return dict(zip(inputs, args, strict=True))
+
+
+def _from_mapping(inputs: Sequence[Leaf], data: Mapping[str, Any], what: str) -> dict[Leaf, Any]:
+    known = {str(leaf.name): leaf for leaf in inputs}
+    for name in data:
+        if name not in known:
+            raise UnknownNameError(
+                f"{what}: no input is named {name!r}; the model reads {', '.join(known) or 'no inputs'}\n"
+                f"  hint: {close_name(str(name), known)}"
+            )
+    missing = [name for name in known if name not in data]
+    if missing:
+        raise DataError(
+            f"{what}: data for {', '.join(describe(known[n]) for n in missing)} are missing\n"
+            f"  hint: add {missing[0]!r} to the dict"
+        )
+    return {known[name]: value for name, value in data.items()}
+
+
+def describe(leaf: Leaf) -> str:
+    """``X (n, 64)``."""
+    shape = f"({', '.join(map(str, leaf.shape))}{',' if len(leaf.shape) == 1 else ''})"
+    return f"{leaf.name} {shape}" + (" of integers" if leaf.dtype == "int" else "")
+
+
+def convert(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> NDArray:
+    """The value as a contiguous array of the program's dtype; floats of another dtype are cast once, with a note."""
+    array = _as_array(leaf, value)
+    _check_shape(leaf, array)
+    wanted = np.dtype(np.int64 if leaf.dtype == "int" else dtype)
+    if leaf.dtype == "int":
+        return np.ascontiguousarray(_whole(leaf, array), dtype=wanted)
+    if array.dtype.kind not in "fiub":
+        raise DataError(
+            f"{leaf.name} holds values of type {array.dtype}, not numbers\n  hint: convert it to floats first"
+        )
+    if array.dtype.kind == "f" and array.dtype != wanted:
+        notes.append(f"{leaf.name}: {array.dtype} cast to {wanted}")
+    result = np.ascontiguousarray(array, dtype=wanted)
+    _check_finite(leaf, result)
+    return result
+
+
+def _as_array(leaf: Leaf, value: Any) -> NDArray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{leaf.name}: a {type(value).__name__} is no array: {error}\n  hint: pass a NumPy array"
+        ) from None
+
+
+def _check_shape(leaf: Leaf, array: NDArray) -> None:
+    fits = array.ndim == len(leaf.shape) and all(
+        isinstance(e, str) or e == found for e, found in zip(leaf.shape, array.shape, strict=True)
+    )
+    if not fits:
+        hint = "reshape the data or declare the input with their shape"
+        if array.ndim == 1 and len(leaf.shape) == 2 and leaf.shape[1] == 1:
+            hint = f"pass {leaf.name} as a column: data.reshape(-1, 1)"
+        raise DataError(f"{describe(leaf)} was declared but the data have shape {array.shape}\n  hint: {hint}")
+    if 0 in array.shape:
+        raise DataError(f"{describe(leaf)} got data of shape {array.shape}: no rows\n  hint: pass at least one row")
+
+
+def _whole(leaf: Leaf, array: NDArray) -> NDArray:
+    if array.dtype.kind in "iub":
+        return array
+    if array.dtype.kind == "f" and np.all(array == np.rint(array)):
+        return array
+    raise DataError(
+        f"{describe(leaf)} got values of type {array.dtype} that are not whole numbers\n"
+        f"  hint: pass class numbers 0, 1, 2, .. as integers"
+    )
+
+
+def _check_finite(leaf: Leaf, array: NDArray) -> None:
+    if np.isfinite(array).all():
+        return
+    at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    raise DataError(
+        f"{leaf.name} holds {array[at]} at {list(at)}\n  hint: remove or fill such values, for example with np.nan_to_num"
+    )
+
+
+def _check_labels(leaf: Leaf, array: NDArray, limit: int) -> None:
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= limit:
+        raise DataError(
+            f"{leaf.name} holds labels from {low} to {high} but there are {limit} classes, 0 to {limit - 1}\n"
+            f"  hint: number the classes from 0, or widen the last layer"
+        )
+
+
+def count_rows(arrays: Mapping[Leaf, NDArray]) -> int:
+    """The common length of everything that begins with a free extent; 1 when nothing does.
+
+    Raises
+    ------
+    DataError
+        When two inputs give one extent different lengths.
+    """
+    first: tuple[Leaf, int] | None = None
+    for leaf, array in arrays.items():
+        if not leaf.shape or not isinstance(leaf.shape[0], str):
+            continue
+        if first and first[1] != len(array):
+            raise DataError(
+                f"{first[0].name} has {first[1]} rows but {leaf.name} has {len(array)}; both count the extent "
+                f"{leaf.shape[0]!r}\n  hint: pass the same number of rows"
+            )
+        first = first or (leaf, len(array))
+    return first[1] if first else 1
+
+
+def label_limits(roots: Iterable[Node]) -> dict[Leaf, int]:
+    """For integer inputs that are used as an index: how many values they may take."""
+    limits: dict[Leaf, int] = {}
+    for node in topological(roots):
+        for read in node.reads if isinstance(node, Equation) else ():
+            for a, extent in zip(read.at, read.node.shape, strict=True):
+                _limit(read, a, extent, limits)
+    return limits
+
+
+def _limit(read: Read, a: Any, extent: int | str, limits: dict[Leaf, int]) -> None:
+    if not isinstance(extent, int):
+        return
+    for g in gathers(a):
+        if isinstance(g.node, Leaf) and len(a.terms) == 1 and a.const == 0:
+            limits[g.node] = min(extent, limits.get(g.node, extent))

@@ -1,0 +1,65 @@
+"""What a training run tells afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc.errors import UnknownNameError
+from graphc.ir.letters import close_name
+
+
+class History(dict[str, list[float]]):
+    """Lists of numbers by name: one entry an epoch, or one a step for the loss with ``record="step"``."""
+
+    def __missing__(self, name: str) -> list[float]:
+        raise UnknownNameError(f"the history has no entry {name!r}\n  hint: {close_name(str(name), self)}")
+
+
+@dataclass
+class Run:
+    """The result of ``fit``.
+
+    Attributes
+    ----------
+    history : dict of str to list of float
+        ``"loss"``, the metrics, and ``"val_..."`` of both: means over each epoch, weighted by the rows, of the values
+        before each update.
+    steps, seconds, compile_seconds : int, float, float
+        Steps done, time in training, time spent deriving and compiling (0 for a program made before).
+    threads : int
+        Threads that computed.
+    stopped : str
+        Why the run ended: "finished", "converged", "early stopping", "interrupted", "callback".
+    best : dict
+        Epoch and value of the best epoch, when EarlyStopping watched.
+    notes : list of str
+        What was done to the data, such as a cast to float32.
+    """
+
+    history: History = field(default_factory=History)
+    steps: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    threads: int = 1
+    stopped: str = "finished"
+    best: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seed: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Entries of the history."""
+        return len(self.history.get("loss", []))
+
+    @property
+    def microseconds_per_step(self) -> float:
+        """Average time of a step in microseconds."""
+        return 1e6 * self.seconds / max(self.steps, 1)
+
+    def __str__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.6g}" for name, values in self.history.items() if values)
+        return (
+            f"{self.steps} steps in {self.seconds:.3g} s ({self.microseconds_per_step:.3g} us a step), "
+            f"{self.stopped}; {last}"
+        )

@@ -1,0 +1,22 @@
+"""Aligned arrays, and addresses for native calls."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+LINE = 64  # bytes of a cache line: vectors of every buffer start on one
+
+
+def aligned(count: int, dtype: DTypeLike) -> NDArray:
+    """A zeroed one-dimensional array of at least one element that starts on a cache line."""
+    kind = np.dtype(dtype)
+    size = max(int(count), 1) * kind.itemsize
+    raw = np.zeros(size + LINE, dtype=np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(kind)
+
+
+def address(array: NDArray) -> int:
+    """Where the data of a contiguous array begin."""
+    return array.ctypes.data

@@ -1,0 +1,101 @@
+"""Object files in memory: load, find the entries, call them.
+
+Needs llvmlite only: a program found in the cache runs without Numba being imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Mapping
+
+import llvmlite.binding as llvm
+
+SYMBOL_PREFIX = "graphc_"
+_SCALARS = {
+    "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64,
+    "uint32": ctypes.c_uint32,
+    "uint64": ctypes.c_uint64,
+    "float32": ctypes.c_float,
+    "float64": ctypes.c_double,
+}
+_RESULT = ctypes.POINTER(ctypes.c_int64)
+
+
+def argument_ctype(word: str) -> type:
+    """The ctypes type of an argument word: an address for ``"float32*"``, a number for ``"float32"``."""
+    if word.rstrip("*") not in _SCALARS or word.count("*") > 1:
+        raise ValueError(f"unknown argument type {word!r}")
+    return ctypes.c_void_p if word.endswith("*") else _SCALARS[word]
+
+
+def host() -> str:
+    """Name and features of this CPU, as the code generator sees them."""
+    return f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+def load(image: bytes) -> llvm.ExecutionEngine:
+    """Put an object file into executable memory, which lives as long as the returned engine."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(image))
+    engine.finalize_object()
+    return engine
+
+
+class Program:
+    """Compiled entries of one module.
+
+    Calls release the GIL. Pointer arguments are integer addresses; the caller keeps their memory alive.
+    """
+
+    def __init__(self, name: str, image: bytes, entries: Mapping[str, tuple[str, ...]]) -> None:
+        self.name = name
+        self._engine = load(image)
+        self._address = {entry: self._engine.get_function_address(SYMBOL_PREFIX + entry) for entry in entries}
+        self._call = {entry: self._bind(entry, words) for entry, words in entries.items()}
+
+    def _bind(self, entry: str, words: tuple[str, ...]) -> ctypes._CFuncPtr:
+        # Numba's calling convention for numbers and pointers is C: status f(result*, exception**, arguments...).
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, _RESULT, ctypes.c_void_p, *map(argument_ctype, words))
+        return prototype(self._address[entry])
+
+    def address(self, entry: str) -> int:
+        """Where the machine code of an entry starts."""
+        return self._address[entry]
+
+    def call(self, entry: str, *arguments: float) -> int:
+        """Run an entry and return its int64 result."""
+        statistics["native_calls"] += 1
+        result, exception = ctypes.c_int64(), ctypes.c_void_p()
+        status = self._call[entry](ctypes.byref(result), ctypes.addressof(exception), *arguments)
+        if status:
+            raise RuntimeError(f"{self.name}.{entry} returned status {status}")
+        return result.value
+
+
+statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0}
+"""How often a module was compiled or found in the cache, and how often native code was called, in this process."""
+
+
+def undefined_symbols(image: bytes) -> frozenset[str]:
+    """Names that an ELF64 object file expects somebody else to define (System V ABI, chapter 4: symbol table)."""
+    if image[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("not a little-endian ELF64 object file")
+    (offset,) = struct.unpack_from("<Q", image, 40)
+    size, count = struct.unpack_from("<HH", image, 58)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", image, offset + k * size) for k in range(count)]
+    names: set[str] = set()
+    for start, length, link in [section[4:7] for section in sections if section[1] == 2]:
+        names |= _undefined(image[start : start + length], image[sections[link][4] :])
+    return frozenset(names)
+
+
+def _undefined(table: bytes, strings: bytes) -> set[str]:
+    """Names of the symbols of one table whose section index is 0."""
+    entries = struct.iter_unpack("<IBBHQQ", table)
+    starts = [name for name, _, _, section, _, _ in entries if section == 0 and name]
+    return {strings[k : strings.index(b"\0", k)].decode() for k in starts}

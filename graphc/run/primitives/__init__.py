@@ -1,0 +1,1 @@
+"""Machine-level primitives that generated CPU code calls by name."""

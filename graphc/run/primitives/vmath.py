@@ -1,0 +1,87 @@
+"""The scalar functions of generated CPU code, by name: Numba intrinsics that emit their LLVM IR inside the caller.
+
+Every name in :data:`VECTOR_MATH` takes float32 or float64 and returns the same type. Integer and boolean arguments
+beside a float are converted to it; float32 beside float64 gives float64. There are no branches and no calls, so a
+loop around any mix of them is vectorised.
+The code is right under ``fastmath={'contract'}`` and without; it is not made for ``reassoc``, ``nnan`` or ``nsz``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from graphc.run.primitives import vmath_exp, vmath_log, vmath_pick, vmath_power, vmath_trig
+from graphc.run.primitives.builder import FloatBuilder
+
+Emitter = Callable[..., ir.Value]
+
+
+def _result_type(arguments: tuple[types.Type, ...]) -> types.Float | None:
+    """The widest float among the arguments; None (Numba then reports the call) without one or beside a non-number."""
+    floats = [a for a in arguments if isinstance(a, types.Float)]
+    numbers = all(isinstance(a, (types.Float, types.Integer, types.Boolean)) for a in arguments)
+    return max(floats, key=lambda kind: kind.bitwidth) if floats and numbers else None
+
+
+def _typed(emit: Emitter, arguments: tuple[types.Type, ...]) -> tuple[Any, Callable[..., ir.Value]] | None:
+    """Signature and code generator for one call."""
+    kind = _result_type(arguments)
+    if kind is None:
+        return None
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        cast = [context.cast(builder, v, t, kind) for v, t in zip(values, signature.args, strict=True)]
+        return emit(FloatBuilder(builder, context.get_value_type(kind)), *cast)
+
+    return kind(*arguments), generate
+
+
+def _one(emit: Emitter) -> Callable[..., Any]:
+    def typing(typing_context: Any, x: types.Type) -> Any:
+        return _typed(emit, (x,))
+
+    return typing
+
+
+def _two(emit: Emitter) -> Callable[..., Any]:
+    def typing(typing_context: Any, x: types.Type, y: types.Type) -> Any:
+        return _typed(emit, (x, y))
+
+    return typing
+
+
+def _three(emit: Emitter) -> Callable[..., Any]:
+    def typing(typing_context: Any, x: types.Type, y: types.Type, z: types.Type) -> Any:
+        return _typed(emit, (x, y, z))
+
+    return typing
+
+
+def _primitive(emit: Emitter) -> Any:
+    """The intrinsic for an emitter; its arity is the emitter's, less the builder."""
+    arity = len(inspect.signature(emit).parameters) - 1
+    typing = {1: _one, 2: _two, 3: _three}[arity](emit)
+    typing.__name__ = typing.__qualname__ = emit.__name__
+    typing.__doc__ = emit.__doc__
+    return intrinsic(prefer_literal=True)(typing)
+
+
+_EMITTERS: tuple[Emitter, ...] = (
+    *(vmath_exp.exp, vmath_exp.expm1, vmath_exp.tanh, vmath_exp.tanh_slope, vmath_exp.sinh, vmath_exp.cosh),
+    *(vmath_exp.sigmoid, vmath_exp.sigmoid_minus, vmath_exp.sigmoid_slope, vmath_exp.elu),
+    *(vmath_log.log, vmath_log.log1p, vmath_log.softplus, vmath_log.bce, vmath_log.logcosh, vmath_log.xlogx),
+    *(vmath_trig.sin, vmath_trig.cos, vmath_trig.tan, vmath_trig.asin, vmath_trig.acos, vmath_trig.atan),
+    *(vmath_trig.erf, vmath_power.sqrt, vmath_power.power),
+    *(vmath_pick.relu, vmath_pick.leaky_relu, vmath_pick.step, vmath_pick.absolute, vmath_pick.sign),
+    *(vmath_pick.round_, vmath_pick.floor_, vmath_pick.maximum, vmath_pick.minimum, vmath_pick.where),
+    *(vmath_pick.equal, vmath_pick.less, vmath_pick.less_equal),
+)
+
+VECTOR_MATH: dict[str, Any] = {emit.__name__: _primitive(emit) for emit in _EMITTERS}
+globals().update(VECTOR_MATH)

@@ -1,0 +1,166 @@
+"""The exponential family as straight-line arithmetic: exp, expm1, tanh, sinh, cosh and the logistic functions.
+
+exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x/ln 2) and r = x - n ln 2 in two steps, the first of them exact (Cody
+and Waite). q is a near-minimax polynomial: weighted least squares in 200-bit arithmetic, the coefficients rounded
+one after another. tanh in float64 takes its small range from Cephes (S. L. Moshier, netlib.org/cephes, tanh.c).
+"""
+
+from __future__ import annotations
+
+import math
+
+from llvmlite import ir
+
+from graphc.run.primitives.builder import FloatBuilder
+
+_LN2 = (0.6931471805599453, 2.3190468138462996e-17)
+_LN2_SINGLE = (0.693147182464599609375, -1.904654299957768e-09)
+_EXP_SINGLE = (0.5, 0.1666654348373413, 0.04166644811630249, 0.00836658664047718, 0.0013936578761786222)
+_EXP_DOUBLE = (
+    0.5000000000000006, 0.16666666666666682, 0.04166666666657318, 0.008333333333317039, 0.0013888888932640385,
+    0.00019841269897558807, 2.4801504023771872e-05, 2.755723293449518e-06, 2.7626528787553103e-07,
+    2.5112878922435773e-08,
+)  # fmt: skip
+_TANH_SINGLE = (
+    -0.3333328068256378, 0.13331414759159088, -0.053737763315439224, 0.020633487030863762, -0.0056993733160197735,
+)  # fmt: skip
+_TANH_TOP = (-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1)
+_TANH_BOTTOM = (4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2, 1.0)
+_TANH_SPLIT = 0.625
+_SINH_SINGLE = (0.1666666716337204, 0.008333316072821617, 0.00019841419998556376, 2.791538008750649e-06)
+_SINH_DOUBLE = (
+    0.16666666666666669, 0.00833333333333297, 0.000198412698415312, 2.7557319130380337e-06, 2.5052126855933588e-08,
+    1.6057000531695627e-10, 7.765897324903499e-13,
+)  # fmt: skip
+
+
+def _expm1_of_rest(k: FloatBuilder, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
+    """expm1(r + low) for r = x - n ln 2, and the bits of n.
+
+    r = a + b with a = x - n ln2_high exact; the sum a + (b + r^2 q(r)) does not see the rounding of r.
+    """
+    high, ln2_low = k.pick(_LN2_SINGLE, _LN2)
+    n, tag = k.nearest(x, 1 / math.log(2))
+    a = k.fma(n, -high, x)
+    b = k.mul(n, -ln2_low) if low is None else k.fma(n, -ln2_low, low)
+    r = k.add(a, b)
+    return k.add(a, k.fma(k.mul(r, r), k.poly(r, k.pick(_EXP_SINGLE, _EXP_DOUBLE)), b)), tag
+
+
+def _mantissa(k: FloatBuilder, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
+    """exp(x - n ln 2 + low) in [0.7, 1.42], and the bits of n."""
+    p, tag = _expm1_of_rest(k, x, low)
+    return k.add(1.0, p), tag
+
+
+def exp(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """exp(x)."""
+    return exp_of_sum(k, x, None)
+
+
+def exp_of_sum(k: FloatBuilder, x: ir.Value, low: ir.Value | None) -> ir.Value:
+    """exp(x + low); the scale 2^n is applied in two halves, so that subnormal results and overflow are right."""
+    x = k.at_most(k.at_least(x, k.pick(-104.0, -745.2)), k.pick(88.73, 709.79))
+    mantissa, tag = _mantissa(k, x, low)
+    half = k.ir.lshr(tag, k.integer(1))
+    rest = k.ir.sub(tag, half)
+    return k.mul(k.mul(mantissa, k.power_of_two(half)), k.power_of_two(rest))
+
+
+def exp_normal(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """exp(x) where the caller has bounded x, so that the result is a normal number."""
+    mantissa, tag = _mantissa(k, x)
+    return k.mul(mantissa, k.power_of_two(tag))
+
+
+def exp_decay(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """exp(-|x|), subnormal results included: one step up by 2^64, then a constant step down."""
+    mantissa, tag = _mantissa(k, k.at_least(k.neg(k.abs(x)), k.pick(-104.0, -745.2)))
+    return k.mul(k.mul(mantissa, k.power_of_two(tag, 64)), 2.0**-64)
+
+
+def expm1(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """exp(x) - 1 = 2 (2^(n-1) p + (2^(n-1) - 1/2)) with p = expm1(r)."""
+    bounded = k.at_most(k.at_least(x, k.pick(-20.0, -40.0)), k.pick(88.73, 709.79))
+    p, tag = _expm1_of_rest(k, bounded)
+    scale = k.power_of_two(tag, -1)
+    result = k.mul(2.0, k.fma(p, scale, k.sub(scale, 0.5)))
+    return k.select(k.compare(k.abs(x), "<", k.pick(2.0**-26, 2.0**-55)), x, result)
+
+
+def tanh(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """tanh(x): a + a z P(z), z = x^2, below 0.625, else 1 - 2/(exp(2a) + 1), a = |x|; the sign is put back."""
+    a, z = k.abs(x), k.mul(x, x)
+    small = k.compare(a, "<", _TANH_SPLIT)
+    bottom = k.add(exp_normal(k, k.mul(2.0, k.at_most(a, k.pick(10.0, 20.0)))), 1.0)
+    top = k.const(-2.0)
+    if k.double:  # P is a ratio, and both ranges share one division
+        top = k.select(small, k.poly(z, _TANH_TOP), top)
+        bottom = k.select(small, k.poly(z, _TANH_BOTTOM), bottom)
+    ratio = k.div(top, bottom)
+    curve = ratio if k.double else k.poly(z, _TANH_SINGLE)
+    near = k.fma(k.mul(a, z), curve, a)
+    return k.copysign(k.select(small, near, k.add(1.0, ratio)), x)
+
+
+def _half_exp(k: FloatBuilder, a: ir.Value) -> ir.Value:
+    """exp(a)/2 for a >= 0, finite where exp(a) itself already overflows."""
+    mantissa, tag = _mantissa(k, k.at_most(a, k.pick(89.5, 710.5)))
+    return k.mul(k.mul(mantissa, k.power_of_two(tag, -2)), 2.0)
+
+
+def cosh(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """cosh(x) = h + 1/(4h), h = exp(|x|)/2."""
+    h = _half_exp(k, k.abs(x))
+    return k.add(h, k.div(0.25, h))
+
+
+def sinh(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """sinh(x) = a + a z P(z), a = |x|, z = x^2, below 1, else h - 1/(4h), h = exp(a)/2; the sign is put back."""
+    a, z = k.abs(x), k.mul(x, x)
+    h = _half_exp(k, a)
+    near = k.fma(k.mul(a, z), k.poly(z, k.pick(_SINH_SINGLE, _SINH_DOUBLE)), a)
+    far = k.sub(h, k.div(0.25, h))
+    return k.copysign(k.select(k.compare(a, "<", 1.0), near, far), x)
+
+
+def _tail(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """q = e/(1 + e), e = exp(-|x|): the smaller one of sigmoid(x) and sigmoid(-x), corrected to half a place beside e.
+
+    u + c = 1 + e exactly; the residual e - q(u + c) is divided by 1 + e, that is, multiplied by 1 - q.
+    """
+    e = exp_decay(k, x)
+    u = k.add(1.0, e)
+    c = k.sub(e, k.sub(u, 1.0))
+    q = k.div(e, u)
+    minus_q = k.neg(q)
+    residual = k.fma(minus_q, c, k.fma(minus_q, u, e))
+    return k.fma(residual, k.sub(1.0, q), q)
+
+
+def sigmoid(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """1/(1 + exp(-x)): 1 - q for x >= 0, else q."""
+    q = _tail(k, x)
+    return k.select(k.compare(x, ">=", 0.0), k.sub(1.0, q), q)
+
+
+def sigmoid_minus(k: FloatBuilder, z: ir.Value, t: ir.Value) -> ir.Value:
+    """sigmoid(z) - t: (1 - t) - q for z >= 0, else q - t; relatively accurate for t = 0 and t = 1."""
+    q = _tail(k, z)
+    return k.select(k.compare(z, ">=", 0.0), k.sub(k.sub(1.0, t), q), k.sub(q, t))
+
+
+def sigmoid_slope(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """sigmoid'(x) = q (1 - q), accurate in both tails, where s*(1 - s) loses the upper one."""
+    q = _tail(k, x)
+    return k.mul(q, k.sub(1.0, q))
+
+
+def tanh_slope(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """tanh'(x) = 4 sigmoid'(2x), accurate in both tails, where 1 - tanh(x)^2 loses them."""
+    return k.mul(4.0, sigmoid_slope(k, k.mul(2.0, x)))
+
+
+def elu(k: FloatBuilder, x: ir.Value, alpha: ir.Value) -> ir.Value:
+    """x for x > 0, else alpha*expm1(x)."""
+    return k.select(k.compare(x, ">", 0.0), x, k.mul(alpha, expm1(k, x)))

@@ -1,0 +1,167 @@
+"""What things are called on paper: Z0, H0, Z1 for what the user did not name, δ0, δ1 for adjoints, letters for indices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphc.declare.tensor import index_letters as declared_letters
+from graphc.ir.affine import Affine, Extent
+from graphc.ir.letters import index_letters
+from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.walk import sources, topological
+
+_FAMILIES = {"Z": "ZAQ", "H": "HGY", "S": "SC", "L": "LE", "M": "MK", "P": "PR", "U": "UV", "G": "GF"}
+_REDUCED = {"sum": "S", "logsumexp": "L", "max": "M", "min": "M", "prod": "P"}
+
+
+@dataclass
+class Names:
+    """Names of nodes and letters of their axes.
+
+    ``letters`` gives one letter for every axis of a node, unit axes included; ``layers`` are the pre-activations in
+    the order of the forward pass, layer number l has the adjoint δl.
+    """
+
+    names: dict[Node, str] = field(default_factory=dict)
+    letters: dict[Node, list[str]] = field(default_factory=dict)
+    layers: list[Node] = field(default_factory=list)
+    activations: dict[Node, int] = field(default_factory=dict)
+
+    def of(self, node: Node) -> str:
+        """The name of a node, given when it is first asked for."""
+        if node not in self.names:
+            self.names[node] = node.name or self._fresh("G")
+        return self.names[node]
+
+    def _fresh(self, family: str) -> str:
+        prefix = _prefix(family, self.names.values())
+        return f"{prefix}{1 + max(_numbers(prefix, self.names.values()), default=-1)}"
+
+    def keeps_line(self, node: Node) -> bool:
+        """Whether a node has a line of its own whatever reads it: named, a pre-activation, an activation, an adjoint."""
+        return node in self.names
+
+
+def name_nodes(
+    loss: Node,
+    adjoints: Mapping[Node, Node],
+    gradients: Mapping[Leaf, Node],
+    roots: Iterable[Node] = (),
+    declared: Mapping[str, Sequence[str]] | None = None,
+    loss_name: str = "J",
+) -> Names:
+    """Names for a differentiated graph; those of leaves, ``define`` and ``.named()`` win."""
+    forward = topological([loss, *roots])
+    names = Names({n: n.name for n in forward if n.name})
+    names.names.update({w: w.name for w in gradients if w.name})
+    names.layers = [n for n in forward if n in adjoints]
+    _name_forward(names, loss, loss_name)
+    for node in forward:
+        names.letters[node] = _own_letters(node, declared or {})
+    _pass_letters_down(names, forward, declared or {})
+    for number, layer in enumerate(names.layers):
+        names.names[adjoints[layer]] = f"δ{number}"
+        names.letters[adjoints[layer]] = names.letters[layer]
+    for leaf, bar in gradients.items():
+        if isinstance(bar, Equation) and bar not in names.names:
+            names.names[bar] = f"∂{names.of(loss)}/∂{names.of(leaf)}"
+    return names
+
+
+def letters_by_name(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
+    """The index letters that ``gc.define`` gave, by the name of the definition."""
+    return {n.name: declared_letters[n] for n in nodes if n.name and n in declared_letters}
+
+
+def _name_forward(names: Names, loss: Node, loss_name: str) -> None:
+    taken = set(names.names.values())
+    if loss not in names.names:
+        names.names[loss] = next(n for n in (loss_name, "J", "L", "loss", "Loss", "loss_") if n not in taken)
+    prefix = _prefix("Z", taken)
+    for number, layer in enumerate(names.layers):
+        names.names.setdefault(layer, f"{prefix}{number}")
+    _name_activations(names, loss)
+
+
+def _name_activations(names: Names, loss: Node) -> None:
+    prefix = _prefix("H", names.names.values())
+    numbers = {layer: number for number, layer in enumerate(names.layers)}
+    for node in topological([loss]):
+        if not isinstance(node, Equation) or not node.elementwise or node in numbers or node is loss:
+            continue
+        read = [numbers[s] for s in sources(node) if s in numbers and s.shape == node.shape]
+        if read:
+            names.activations[node] = max(read)
+            wanted = f"{prefix}{max(read)}"
+            names.names.setdefault(node, wanted if wanted not in names.names.values() else names._fresh("U"))
+
+
+def name_others(names: Names, nodes: Iterable[Node]) -> None:
+    """Names for further nodes that need a line: S for sums, L for logsumexp, M, P, U for the rest."""
+    for node in nodes:
+        if isinstance(node, Equation) and node not in names.names:
+            names.names[node] = names._fresh("U" if node.elementwise else _REDUCED[node.reducer])
+
+
+def _prefix(family: str, taken: Iterable[str]) -> str:
+    """The first letter of the family that no user name with a number begins with."""
+    if family not in ("Z", "H"):
+        return _FAMILIES[family][0]
+    taken = set(taken)
+    return next((p for p in _FAMILIES[family] if not list(_numbers(p, taken))), _FAMILIES[family][0] * 2)
+
+
+def _numbers(prefix: str, names: Iterable[str]) -> list[int]:
+    return [int(m[1]) for m in (re.fullmatch(rf"{prefix}(\d+)", n) for n in names) if m]
+
+
+def _own_letters(node: Node, declared: Mapping[str, Sequence[str]]) -> list[str]:
+    wanted = declared_letters.get(node) or declared.get(node.name or "") or ()
+    return index_letters(node.shape, wanted if len(wanted) == node.rank else ())
+
+
+def _pass_letters_down(names: Names, order: Sequence[Node], declared: Mapping[str, Sequence[str]]) -> None:
+    """An unnamed producer that a definition reads as it stands takes over its letters."""
+    for node in reversed(order):
+        if not isinstance(node, Equation) or (node.name or "") not in declared:
+            continue
+        for read in node.reads:
+            straight = all(a.plain_index == t or a.is_constant for t, a in enumerate(read.at))
+            if not read.node.name and straight and read.node.shape == node.shape:
+                names.letters[read.node] = names.letters[node]
+
+
+def choose_letters(
+    extents: Sequence[Extent], given: Mapping[int, str], wishes: Mapping[int, Sequence[str]]
+) -> list[str]:
+    """A letter for every index: the given ones, then the first free wish, then i, j, k, .. in order."""
+    found = dict(given)
+    taken = {e for e in extents if isinstance(e, str)} | set(given.values())
+    for i, wanted in wishes.items():
+        free = next((w for w in wanted if w not in taken), None)
+        if i not in found and free:
+            found[i] = free
+            taken.add(free)
+    rest = [i for i in range(len(extents)) if i not in found]
+    more = index_letters([*taken_extents(taken), *(extents[i] for i in rest)], sorted(taken))[len(taken) :]
+    found.update(zip(rest, more, strict=True))
+    return [found[i] for i in range(len(extents))]
+
+
+def taken_extents(taken: Iterable[str]) -> list[Extent]:
+    """One extent for every letter that is taken, so that the letters behind them are free ones."""
+    return [1 for _ in taken]
+
+
+def plain_letters(at: Sequence[Affine], letters: Sequence[str]) -> list[str] | None:
+    """The letters of a read whose maps are distinct single indices; constants give an empty letter."""
+    found = []
+    for a in at:
+        i = a.plain_index
+        if i is None and not a.is_constant:
+            return None
+        found.append("" if i is None else letters[i])
+    used = [x for x in found if x]
+    return found if len(set(used)) == len(used) else None

@@ -1,0 +1,1 @@
+"""The tests of graphc; the file names follow the package folders."""

@@ -1,0 +1,120 @@
+"""Who takes part: the peers, their modes, and the process in which one of them lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = {
+    "graphc": "graphc",
+    "jax": "jax",
+    "torch": "torch",
+    "pytensor": "pytensor",
+    "sklearn": "scikit-learn",
+}
+MODES = {  # each is explained at the top of its <peer>_peer.py
+    "graphc": ("fit",),
+    "jax": ("jit", "scan", "jit_flat", "scan_flat"),
+    "torch": ("eager", "eager_fused", "compile", "compile_step", "compile_cpp"),
+    "pytensor": ("numba", "c"),
+    "sklearn": ("fit",),
+}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A peer in one of its modes, with a thread count, run by an interpreter."""
+
+    peer: str
+    mode: str
+    threads: int
+    python: str
+
+    def __str__(self) -> str:
+        return f"{self.peer} {self.mode} ({self.threads} threads)"
+
+
+class Dropped(Exception):
+    """A contestant cannot go on; the text is the reason."""
+
+
+def is_installed(peer: str, python: str) -> bool:
+    """Whether ``python`` finds the peer's package."""
+    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    return subprocess.run([python, "-c", probe, peer], cwd=ROOT, capture_output=True).returncode == 0
+
+
+def environment(c: Contestant, caches: str | None) -> dict[str, str]:
+    """The child's environment: its thread count for every library, and compile caches in the folder ``caches``."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+        env[f"{library}_NUM_THREADS"] = str(c.threads)
+    env["NPROC"] = str(c.threads)  # the size of XLA's thread pool
+    if c.threads == 1:
+        env["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    if caches is not None:
+        env |= {
+            "GRAPHC_CACHE": f"{caches}/graphc",
+            "NUMBA_CACHE_DIR": f"{caches}/numba",
+            "PYTENSOR_FLAGS": f"base_compiledir={caches}/pytensor",
+            "TORCHINDUCTOR_CACHE_DIR": f"{caches}/inductor",
+        }
+    return env
+
+
+class Child:
+    """The process of one contestant (:mod:`tests.benchmarks.child`); ``about`` is what it reports when it is ready."""
+
+    def __init__(self, c: Contestant, workload: str, *, keep_caches: bool = False, timeout: float = 600.0) -> None:
+        self.contestant, self.timeout = c, timeout
+        self._folder = tempfile.TemporaryDirectory(prefix="graphc-bench-")
+        self._errors = Path(self._folder.name, "errors.txt")
+        command = [c.python, "-m", "tests.benchmarks.child", c.peer, c.mode, workload, str(c.threads)]
+        with self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environment(c, None if keep_caches else self._folder.name), text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            )
+        try:
+            self.about = self._answer()
+        except Dropped:
+            self.close()
+            raise
+
+    def measure(self, seconds: float) -> dict:
+        """Step times of about ``seconds`` of training, with ``steps_per_call`` and ``peak_rss_mb``."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{seconds}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise Dropped(self._last_words()) from None
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process and remove its caches."""
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def _answer(self) -> dict:
+        assert self._process.stdout is not None
+        alarm = threading.Timer(self.timeout, self._process.kill)
+        alarm.start()
+        line = self._process.stdout.readline()
+        alarm.cancel()
+        message = json.loads(line) if line else {"skipped": self._last_words()}
+        if "skipped" in message:
+            raise Dropped(message["skipped"])
+        return message
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        lines = [line.strip() for line in self._errors.read_text().splitlines() if line.strip()]
+        return f"it ended with status {self._process.returncode}: {lines[-1] if lines else 'no message'}"

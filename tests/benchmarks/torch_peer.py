@@ -1,0 +1,109 @@
+"""PyTorch. Modes:
+
+``eager``         functional operations and torch.optim with its defaults
+``eager_fused``   the same with ``fused=True``
+``compile``       torch.compile of the loss; the fused update stays eager
+``compile_step``  the whole step (forward, torch.func gradient, update) as one fullgraph Inductor graph
+``compile_cpp``   ``compile_step`` with Inductor's cpp_wrapper: no Python between the kernels
+
+The mini-batches are views of resident tensors.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+
+from tests.benchmarks import workloads as wl
+
+ACT = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "custom": lambda z: z * torch.sigmoid(1.7 * z) + torch.sin(z).square() / 10,
+}
+LOSS = {"ce": F.cross_entropy, "mse": F.mse_loss, "bce": F.binary_cross_entropy_with_logits}
+
+
+def loss(w, params, x, y):
+    for layer in range(wl.depth(w)):
+        x = F.linear(x, params[f"W{layer}"], params[f"b{layer}"])
+        if layer < wl.depth(w) - 1:
+            x = ACT[w.act](x)
+    return LOSS[w.loss](x, y)
+
+
+def autograd_step(w, mode, params):
+    """``step(x, y) -> loss`` with autograd and torch.optim."""
+    leaves = [p.requires_grad_(True) for p in params.values()]
+    fused = None if mode == "eager" else True
+    if w.opt == "adam":
+        optimizer = torch.optim.Adam(leaves, lr=w.lr, fused=fused)
+    else:
+        optimizer = torch.optim.SGD(leaves, lr=w.lr, momentum=w.momentum, fused=fused)
+    value = lambda x, y: loss(w, params, x, y)
+    if mode == "compile":
+        value = torch.compile(value)
+
+    def step(x, y):
+        optimizer.zero_grad(set_to_none=True)
+        result = value(x, y)
+        result.backward()
+        optimizer.step()
+        return result.detach()
+
+    return step
+
+
+def update(w, params, m, v, t, g):
+    """In-place update of ``params``, the moments ``m, v`` and the step number ``t``."""
+    t.add_(1)
+    c1, c2 = 1 - wl.B1**t, 1 - wl.B2**t
+    for k, p in params.items():
+        if w.opt == "sgd":
+            p.copy_(p - w.lr * g[k])
+        elif w.opt == "momentum":
+            m[k].copy_(w.momentum * m[k] + g[k])
+            p.copy_(p - w.lr * m[k])
+        else:
+            m[k].copy_(wl.B1 * m[k] + (1 - wl.B1) * g[k])
+            v[k].copy_(wl.B2 * v[k] + (1 - wl.B2) * g[k] * g[k])
+            p.copy_(p - w.lr * (m[k] / c1) / ((v[k] / c2).sqrt() + wl.EPS))
+
+
+def whole_step(w, mode, params):
+    """``step(x, y) -> loss`` as one compiled graph."""
+    m, v = ({k: torch.zeros_like(p) for k, p in params.items()} for _ in range(2))
+    # Shape (1,), not (): Inductor of torch 2.13 silently drops in-place updates of 0-dim float64 CPU tensors.
+    t = torch.zeros(1, dtype=getattr(torch, w.dtype))
+
+    def step(params, m, v, t, x, y):
+        g, value = torch.func.grad_and_value(lambda q: loss(w, q, x, y))(params)
+        with torch.no_grad():
+            update(w, params, m, v, t, g)
+        return value
+
+    options = {"cpp_wrapper": True} if mode == "compile_cpp" else None
+    compiled = torch.compile(step, fullgraph=True, options=options)
+    return lambda x, y: compiled(params, m, v, t, x, y)
+
+
+class Peer:
+    def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        X, Y = wl.data(w)
+        pairs = zip(torch.from_numpy(X).split(w.batch), torch.from_numpy(Y).split(w.batch), strict=True)
+        self.batches = itertools.cycle(list(pairs))
+        # torch keeps dense weights as (out, in)
+        params = {k: torch.from_numpy(v.T.copy()) for k, v in wl.init(w).items()}
+        self.step = (autograd_step if mode.startswith("eager") or mode == "compile" else whole_step)(w, mode, params)
+
+    def run(self, n: int, keep: bool = False) -> list[float]:
+        losses = []
+        step = self.step
+        for x, y in itertools.islice(self.batches, n):
+            value = step(x, y)
+            if keep:
+                losses.append(float(value))
+        return losses

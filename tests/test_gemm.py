@@ -1,0 +1,212 @@
+"""Matrix products in compiled code: tiles, matrix-vector paths, BLAS by symbol, transposition."""
+
+from __future__ import annotations
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from graphc.run import blas_library, build, frontend
+from graphc.run.blas_library import prefer_blas
+from graphc.run.build import Program
+from graphc.run.primitives import gemm
+
+# m, n, k as literals; ragged widths, single rows, columns and terms, several panels.
+SHAPES = [
+    (1, 1, 1), (1, 16, 30), (1, 1, 16), (1, 40, 1), (32, 1, 16), (30, 16, 1), (32, 16, 30), (13, 33, 5), (6, 10, 12),
+    (7, 100, 3), (17, 65, 9), (4, 2, 70), (3, 130, 2), (23, 1, 5),
+]  # fmt: skip
+KINDS = ("float32", "float64")
+IMPORTS = """
+from graphc.run.primitives.blas import blas_gemm
+from graphc.run.primitives.gemm import gemm, transpose
+"""
+
+
+def site(name: str, call: str) -> str:
+    """An entry with one product in it; the operands begin at offsets 3, 5, 7 and 2."""
+    return f"def {name}(A, B, C, b, m, n, k):\n    {call}\n    return 0\n"
+
+
+def sources() -> tuple[str, list[str]]:
+    """One entry for each literal shape and way to store A and mode, and for run-time extents."""
+    parts, names = [IMPORTS], []
+    for q, (m, n, k) in enumerate(SHAPES):
+        mode = q % 3
+        for word, strides in (("rows", f"{k}, 1"), ("columns", f"1, {m}")):
+            names.append(f"{word}_{q}")
+            call = f"gemm(A, 3, {strides}, B, 5, {n}, 1, C, 7, {n}, {m}, {n}, {k}, b, 2, {mode})"
+            parts.append(site(names[-1], call))
+    generic = {
+        "free_rows": "gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
+        "free_terms": "gemm(A, 3, 1, 19, B, 5, 40, 1, C, 7, 40, 19, 40, k, b, 2, 1)",
+        "free_columns": "gemm(A, 3, 37, 1, B, 5, 200, 1, C, 7, 200, 11, n, 37, b, 2, 2)",
+        "free_dots": "gemm(A, 3, 37, 1, B, 5, 1, 1, C, 7, 1, m, 1, 37, b, 2, 2)",
+        "free_length": "gemm(A, 3, 200, 1, B, 5, 1, 1, C, 7, 1, m, 1, k, b, 2, 0)",
+        "turned": "gemm(A, 3, 37, 1, B, 5, 1, 37, C, 7, 12, m, 12, 37, b, 2, 0)",
+        "blas": "blas_gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
+        "blas_turned": "blas_gemm(A, 3, 1, 19, B, 5, 1, 23, C, 7, 40, 19, 40, 23, b, 2, 1)",
+        "transposed": "transpose(C, 7, A, 3, m, n)",
+    }
+    parts += [site(name, call) for name, call in generic.items()]
+    return "\n".join(parts), [*names, *generic]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tiles(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, str]:
+    source, names = sources()
+    words = (request.param + "*",) * 4 + ("int64",) * 3
+    folder = tmp_path_factory.mktemp("cache")
+    return build.build(source, dict.fromkeys(names, words), name="tiles", folder=folder), request.param
+
+
+def run(tiles: tuple[Program, str], entry: str, a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray,
+        m: int = 0, n: int = 0, k: int = 0) -> np.ndarray:  # fmt: skip
+    """Call an entry on flat buffers with guards around each operand; the guards must survive."""
+    program, kind = tiles
+    buffers = [padded(x, before, kind) for x, before in ((a, 3), (b, 5), (c, 7), (bias, 2))]
+    program.call(entry, *(x.ctypes.data for x in buffers), m, n, k)
+    out = buffers[2]
+    assert np.all(out[:7] == 99) and np.all(out[7 + c.size :] == 99), "a store left the result"
+    return out[7 : 7 + c.size].reshape(c.shape)
+
+
+def padded(x: np.ndarray, before: int, kind: str) -> np.ndarray:
+    out = np.full(before + x.size + 64, 99, dtype=kind)
+    out[before : before + x.size] = x.reshape(-1)
+    return out
+
+
+def operands(seed: int, m: int, n: int, k: int, kind: str) -> tuple[np.ndarray, ...]:
+    random = np.random.default_rng(seed)
+    return tuple(random.normal(size=shape).astype(kind) for shape in ((m, k), (k, n), (m, n), (n,)))
+
+
+def exact(mode: int, a: np.ndarray, b: np.ndarray, c: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    start = (np.zeros_like(c), c, np.broadcast_to(bias, c.shape))[mode]
+    return start.astype(np.longdouble) + a.astype(np.longdouble) @ b.astype(np.longdouble)
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, k: int) -> None:
+    bound = 4 * np.finfo(found.dtype).eps * (k + 4) * max(1.0, float(np.abs(expected).max(initial=0)))
+    assert np.abs(found - expected).max(initial=0) <= bound
+
+
+def test_products_of_literal_shapes_agree_with_extended_precision(tiles):
+    for q, (m, n, k) in enumerate(SHAPES):
+        a, b, c, bias = operands(q, m, n, k, tiles[1])
+        expected = exact(q % 3, a, b, c, bias)
+        assert_close(run(tiles, f"rows_{q}", a, b, c, bias), expected, k)
+        assert_close(run(tiles, f"columns_{q}", a.T.copy(), b, c, bias), expected, k)
+
+
+def test_run_time_extents_give_the_same_products(tiles):
+    for m in (0, 1, 7, 8, 29):
+        a, b, c, bias = operands(m, m, 40, 37, tiles[1])
+        assert_close(run(tiles, "free_rows", a, b, c, bias, m=m), exact(2, a, b, c, bias), 37)
+    for k in (0, 1, 2, 50):
+        a, b, c, bias = operands(k, 19, 40, k, tiles[1])
+        assert_close(run(tiles, "free_terms", a.T.copy(), b, c, bias, k=k), exact(1, a, b, c, bias), k)
+    for n in (1, 15, 16, 17, 100, 200):
+        a, b, c, bias = operands(n, 11, 200, 37, tiles[1])
+        found = run(tiles, "free_columns", a, b, c, bias, n=n)
+        assert_close(found[:, :n], exact(2, a, b, c, bias)[:, :n], 37)
+        assert np.array_equal(found[:, n:], c[:, n:])
+
+
+def test_matrix_vector_products_sum_in_lanes(tiles):
+    a, b, c, bias = operands(1, 21, 1, 37, tiles[1])
+    assert_close(run(tiles, "free_dots", a, b, c, bias, m=21), exact(2, a, b, c, bias), 37)
+    wide, tall, c, bias = operands(2, 9, 1, 200, tiles[1])
+    for k in (0, 1, 5, 16, 99):
+        found = run(tiles, "free_length", wide, tall, c, bias, m=9, k=k)
+        assert_close(found, exact(0, wide[:, :k], tall[:k], c, bias), k)
+
+
+def test_a_transposed_right_operand_works_without_packing(tiles):
+    a, b, c, bias = operands(3, 10, 12, 37, tiles[1])
+    assert_close(run(tiles, "turned", a, b.T.copy(), c, bias, m=10), exact(0, a, b, c, bias), 37)
+
+
+@pytest.mark.parametrize("entry, width", [("free_rows", 40), ("free_dots", 1)])
+def test_a_row_has_the_same_bits_however_the_rows_are_split(tiles, entry, width):
+    a, b, c, bias = operands(4, 29, width, 37, tiles[1])
+    whole = run(tiles, entry, a, b, c, bias, m=29)
+    for cut in (1, 3, 8, 13, 28):
+        top = run(tiles, entry, a[:cut], b, c[:cut], bias, m=cut)
+        rest = run(tiles, entry, a[cut:], b, c[cut:], bias, m=29 - cut)
+        assert np.array_equal(np.concatenate([top, rest]), whole)
+
+
+def test_a_literal_row_count_gives_the_bits_of_a_run_time_one(tiles):
+    a, b, c, bias = operands(5, 19, 40, 6, tiles[1])
+    first = run(tiles, "free_terms", a.T.copy(), b, c, bias, k=6)
+    wide = np.zeros((19, 37), tiles[1])
+    wide[:, :6] = a
+    tall = np.zeros((37, 40), tiles[1])
+    tall[:6] = b
+    zero = np.zeros(40, tiles[1])
+    second = run(tiles, "free_rows", wide, tall, np.zeros_like(c), zero, m=19)
+    start = run(tiles, "free_terms", a.T.copy(), b, np.zeros_like(c), bias, k=6)
+    assert np.array_equal(second, start) and not np.array_equal(first, start)
+
+
+def test_blas_takes_the_same_arguments_and_gives_the_same_products(tiles):
+    with blas_library.one_thread():
+        a, b, c, bias = operands(6, 29, 40, 37, tiles[1])
+        assert_close(run(tiles, "blas", a, b, c, bias, m=29), exact(2, a, b, c, bias), 37)
+        a, b, c, bias = operands(7, 19, 40, 23, tiles[1])
+        found = run(tiles, "blas_turned", a.T.copy(), b.T.copy(), c, bias)
+        assert_close(found, exact(1, a, b, c, bias), 23)
+
+
+def test_one_thread_restores_the_threads_of_blas():
+    count = blas_library._lookup(name.format("get") for name in blas_library._THREADS)
+    if count is None:
+        pytest.skip("this BLAS has no thread setting")
+    before = count()
+    with blas_library.one_thread():
+        assert count() == 1
+    assert count() == before
+
+
+def test_transposition_moves_every_element(tiles):
+    for m, n in ((1, 1), (8, 8), (5, 40), (33, 17), (16, 24)):
+        a = np.random.default_rng(m).normal(size=(m, n)).astype(tiles[1])
+        found = run(tiles, "transposed", a, a, np.zeros((n, m)), a, m=m, n=n)
+        assert np.array_equal(found, a.T)
+
+
+def test_large_right_operands_go_to_blas():
+    assert not prefer_blas(128, 256, 784, "float32")
+    assert prefer_blas(512, 2048, 1024, "float32")
+    assert prefer_blas(512, 1024, 512, "float64") and not prefer_blas(512, 1024, 512, "float32")
+    assert not prefer_blas(1, 2048, 2048, "float32")
+
+
+@pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")
+@pytest.mark.parametrize("cpu, unit", [("x86-64-v3", (32, 16)), ("x86-64-v4", (64, 32))])
+def test_no_sum_of_a_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, unit):
+    """Planted fault, seen to fail: 12 rows in a block of two vectors on 16 registers."""
+    monkeypatch.setattr(gemm, "vector_unit", lambda: unit)
+    source = IMPORTS + site("f", "gemm(A, 0, 64, 1, B, 0, 96, 1, C, 0, 96, m, 96, 64, b, 0, 2)")
+    function = build._execute(source, "spill", frontend.replace_numbers)["f"]
+    module = frontend.lower({"f": (function, ("float32*",) * 4 + ("int64",) * 3)})
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
+    frontend.optimize(module, machine)
+    loops = fused_loops(machine.emit_assembly(module))
+    assert loops and max(loop.count("vfmadd") for loop in loops) >= 12
+    assert not any("rsp" in line for loop in loops for line in loop.splitlines() if "mm" in line)
+
+
+def fused_loops(assembly: str) -> list[str]:
+    """The text of every innermost loop that multiplies and adds: from a label to the first jump back to it."""
+    lines, found = assembly.splitlines(), []
+    labels = {line.split(":")[0]: number for number, line in enumerate(lines) if line.startswith(".LBB")}
+    for number, line in enumerate(lines):
+        target = labels.get(line.split()[-1]) if line.strip().startswith("j") else None
+        if target is not None and target < number:
+            body = lines[target : number + 1]
+            if sum(other.startswith(".LBB") for other in body) == 1 and "vfmadd" in "".join(body):
+                found.append("\n".join(body))
+    return found

@@ -1,0 +1,160 @@
+"""The promises of the repository itself: structure contracts, a cheap import, the public names, the strict mode."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import graphc as gc
+
+ROOT = Path(__file__).parent.parent
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+
+def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter in ``cwd``, with ``cwd`` first on its path."""
+    env = os.environ | {"PYTHONPATH": str(cwd)} | environment
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def package_copy(tmp_path: Path) -> Path:
+    """A folder with a copy of the package and of its contracts."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "graphc", tmp_path / "graphc", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    return python("-c", LINT, "--no-cache", cwd=folder, NO_COLOR="1", COLUMNS="200")
+
+
+def test_the_structure_contracts_hold(package_copy):
+    result = lint(package_copy)
+    assert result.returncode == 0, result.stdout
+    assert "2 kept, 0 broken" in result.stdout
+
+
+STAGES = "A stage imports only from the stages before it BROKEN"
+MACHINE = "Only graphc.run and graphc.interop import numba or llvmlite BROKEN"
+
+
+@pytest.mark.parametrize(
+    ("module", "statement", "broken"),
+    [
+        ("ir/__init__.py", "from graphc import derive", STAGES),
+        ("derive/__init__.py", "import graphc.rewrite", STAGES),
+        ("lower/__init__.py", "def f():\n    import graphc.emit", STAGES),
+        ("stray.py", "", STAGES),
+        ("emit/__init__.py", "def f():\n    import numba.core", MACHINE),
+        ("show/__init__.py", "from llvmlite import ir", MACHINE),
+    ],
+)
+def test_a_planted_import_breaks_a_structure_contract(package_copy, module, statement, broken):
+    with (package_copy / "graphc" / module).open("a") as file:
+        file.write(f"\n{statement}\n")
+    result = lint(package_copy)
+    assert result.returncode == 1, result.stdout
+    assert broken in result.stdout
+    assert "1 kept, 1 broken" in result.stdout
+
+
+def test_importing_graphc_is_quick_and_loads_neither_sympy_nor_numba():
+    code = """
+import sys, time
+start = time.perf_counter()
+import graphc
+print(time.perf_counter() - start, sorted({"numba", "llvmlite", "numpy", "scipy", "sympy"} & set(sys.modules)))
+"""
+    runs = [python("-c", code).stdout.split(maxsplit=1) for _ in range(3)]
+    assert {heavy.strip() for _, heavy in runs} == {"[]"}
+    assert min(float(seconds) for seconds, _ in runs) < 0.05
+
+
+def test_every_public_name_loads():
+    assert [name for name in gc.__all__ if not _loads(name)] == []
+
+
+def _loads(name: str) -> bool:
+    try:
+        return getattr(gc, name) is getattr(gc, name)
+    except (AttributeError, ImportError):
+        return False
+
+
+def test_there_are_at_most_80_public_names_and_dir_lists_them():
+    assert len(gc.__all__) == len(set(gc.__all__)) <= 80
+    assert set(gc.__all__) < set(dir(gc))
+
+
+def test_an_unknown_public_name_is_an_error_with_a_suggestion():
+    with pytest.raises(AttributeError, match=r"^module 'graphc' has no attribute 'tahn'; did you mean graphc\.tanh\?$"):
+        gc.tahn  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'zzzzqq'; dir\(graphc\) lists the public names$"):
+        gc.zzzzqq  # noqa: B018
+
+
+def test_the_folder_derive_does_not_hide_the_function_derive():
+    code = "import graphc, graphc.derive, graphc.ir; print('derive' in vars(graphc), 'ir' in vars(graphc))"
+    assert python("-c", code).stdout.split() == ["False", "True"]
+
+
+SKIPPING = """
+import pytest
+def test_passes(): pass
+def test_skips(): pytest.skip("no such machine")
+@pytest.mark.xfail(reason="known")
+def test_is_known_to_fail(): assert False
+"""
+
+
+@pytest.fixture
+def skipping_suite(tmp_path: Path) -> Path:
+    """A test folder under the conftest of this one, with one skip, one skipped file and one expected failure."""
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "test_a.py").write_text(SKIPPING)
+    (tmp_path / "test_b.py").write_text("import pytest\npytest.importorskip('no_such_package')\n")
+    return tmp_path
+
+
+def run_pytest(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    options = ("-p", "no:cacheprovider", "--continue-on-collection-errors")
+    return python("-m", "pytest", *options, cwd=folder, **environment)
+
+
+def test_a_skip_is_only_a_skip_in_a_plain_run(skipping_suite):
+    result = run_pytest(skipping_suite, GRAPHC_STRICT="")
+    assert result.returncode == 0, result.stdout
+    assert "1 passed, 2 skipped, 1 xfailed" in result.stdout
+
+
+def test_a_skip_is_a_failure_in_strict_mode(skipping_suite):
+    result = run_pytest(skipping_suite, GRAPHC_STRICT="1")
+    assert result.returncode != 0
+    assert "GRAPHC_STRICT=1 accepts no skip: Skipped: no such machine" in result.stdout
+    assert "GRAPHC_STRICT=1 accepts no skip: Skipped: could not import 'no_such_package'" in result.stdout
+    assert "skipped" not in result.stdout.splitlines()[-1]
+
+
+def test_make_gpu_test_says_that_there_is_no_backend_yet():
+    result = subprocess.run(["make", "gpu-test"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "no CUDA backend yet" in result.stderr
+
+
+def test_the_pinned_versions_cover_every_declared_dependency():
+    pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    declared = {re.match(r"[\w-]+", r)[0] for r in _requirements() if not r.startswith(("graphc", "torch", "pytensor"))}
+    assert declared <= pinned
+
+
+def _requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
