@@ -1,4 +1,4 @@
-"""The facade: declare a model, read its formulas, train it, use it.  It ties the stages together and decides nothing."""
+"""The facade: declare a model, read its formulas, train it, use it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import CHUNK, Compiled, check_differentiable, compile_evaluation, compile_training
 from graphc.facade.state import Parameters, State
-from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
-from graphc.ir.walk import topological
 from graphc.lower.training import batch_extent, layout_parameters
 from graphc.optim import Rule
 from graphc.rewrite.weights import depends_across_rows, is_row_mean, weight_rows
@@ -28,6 +27,8 @@ from graphc.run.data import Bound, bind, label_limits
 from graphc.run.history import Run
 from graphc.run.memory import aligned
 from graphc.run.training import Evaluator, Trainer
+from graphc.show.derivation import Derivation
+from graphc.show.explain import Page
 
 __all__ = ["Model", "compile", "derive", "grad", "hessian", "hvp", "jacobian"]
 
@@ -79,7 +80,9 @@ class Model:
             fail(TypeMismatchError, f"Model: dtype is {dtype!r}", 'choose "float32" or "float64".')
         self.name, self.dtype = check_name(name, "a model"), dtype
         self._single = not isinstance(output, Mapping)
-        self._outputs = _named_tensors({} if output is None else output if isinstance(output, Mapping) else {"output": output})
+        self._outputs = _named_tensors(
+            {} if output is None else output if isinstance(output, Mapping) else {"output": output}
+        )
         self._loss = None if loss is None else _scalar("the loss", loss)
         self._metrics = {str(n): _scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
         self._check_names()
@@ -91,6 +94,7 @@ class Model:
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
         self.shuffled = True
         self.last_run: Run | None = None
+        self.last_compiled: Compiled | None = None
         self._cache: dict[Any, Any] = {}
 
     # ------------------------------------------------------------------ what it is made of
@@ -107,8 +111,9 @@ class Model:
         seen: dict[str, Node] = {}
         for leaf in leaves_of(self._raw_roots().values()):
             if leaf.kind != "constant" and seen.setdefault(str(leaf.name), leaf) is not leaf:
-                fail(NameClashError, f"Model: two declarations are named {leaf.name}: {node_text(seen[str(leaf.name)])} "
-                     f"and {node_text(leaf)}", "names are unique in a model.")  # fmt: skip
+                both = f"{node_text(seen[str(leaf.name)])} and {node_text(leaf)}"
+                message = f"Model: two declarations are named {leaf.name}: {both}"
+                fail(NameClashError, message, "names are unique in a model.")
 
     def _check_parameters(self) -> None:
         if self._loss is not None:
@@ -123,28 +128,34 @@ class Model:
         return list(self._metrics)
 
     @property
+    def loss_name(self) -> str:
+        """What formulas call the loss: its own name, else J."""
+        return "J" if self._loss is None else self._loss.name or "J"
+
+    @property
     def inputs(self) -> list[Leaf]:
         """The inputs that the outputs read, in order of declaration."""
         roots = [t.node for t in self._outputs.values()]
-        return [leaf for leaf in leaves_of(roots) if leaf.kind == "input"]
+        return self.once("inputs", lambda: [leaf for leaf in leaves_of(roots) if leaf.kind == "input"])
 
     @property
     def training_inputs(self) -> list[Leaf]:
         """The inputs that loss and metrics read, in order of declaration."""
         roots = [t.node for t in (self._needs_loss(), *self._metrics.values())]
-        return [leaf for leaf in leaves_of(roots) if leaf.kind == "input"]
+        return self.once("training inputs", lambda: [leaf for leaf in leaves_of(roots) if leaf.kind == "input"])
 
     @property
     def label_limits(self) -> dict[Leaf, int]:
         """For integer inputs used as an index: how many values they may take."""
-        return self._once("limits", lambda: label_limits(self._raw_roots().values()))
+        return self.once("limits", lambda: label_limits(self._raw_roots().values()))
 
     def _needs_loss(self) -> Tensor:
         if self._loss is None:
             fail(TypeMismatchError, f"{self.name} has no loss", "declare it: gc.Model(output=Y, loss=J).")
         return self._loss
 
-    def _once(self, key: Any, make: Any) -> Any:
+    def once(self, key: Any, make: Any) -> Any:
+        """What ``make()`` gave for this key the first time."""
         if key not in self._cache:
             self._cache[key] = make()
         return self._cache[key]
@@ -153,18 +164,20 @@ class Model:
     @property
     def graph(self) -> Graph:
         """Outputs, loss and metrics in normal form."""
-        return self._once("graph", lambda: read_graph(self._raw_roots()))
+        return self.once("graph", lambda: read_graph(self._raw_roots()))
 
-    def differentiated(self, weighted: bool = False, deltas: bool = False) -> Differentiated:
+    def differentiated(self, weighted: bool = False) -> Differentiated:
         """Loss and metrics with the gradient of every parameter."""
 
         def make() -> Differentiated:
             roots = {n: r for n, r in self.graph.roots.items() if not n.startswith("output:")}
             if weighted:
                 roots = {n: weight_rows(r, self.weight_leaf) for n, r in roots.items()}
-            return differentiate(Graph(roots, self.graph.new, self.graph.applied), "loss", self.param_leaves, deltas)
+            return differentiate(
+                Graph(roots, self.graph.new, self.graph.applied), "loss", self.param_leaves, deltas=True
+            )
 
-        return self._once(("gradient", weighted, deltas), make)
+        return self.once(("gradient", weighted), make)
 
     def compiled_training(self, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
         """The training program for an update rule and a batch size."""
@@ -178,11 +191,12 @@ class Model:
                 self.captions(), weights,
             )  # fmt: skip
 
-        return self._once(key, make)
+        return self.once(key, make)
 
     def trainer(self, rule: Rule, capacity: int, weighted: bool) -> Trainer:
         """The training program with its buffers."""
         compiled = self.compiled_training(rule, capacity, weighted)
+        self.last_compiled = compiled
         self._order = [i.leaf for i in compiled.step.inputs]
         self.constants = compiled.constants
 
@@ -191,11 +205,11 @@ class Model:
                 compiled.program, compiled.sizes, self.dtype, capacity, len(self._metrics), compiled.seconds_per_step
             )
 
-        return self._once(("trainer", id(compiled)), make)
+        return self.once(("trainer", id(compiled)), make)
 
     def captions(self) -> dict[Node, str]:
         """The formulas beside the loops of generated programs."""
-        return self._once("captions", lambda: inspecting.captions(self))
+        return self.once("captions", lambda: inspecting.captions(self))
 
     # ------------------------------------------------------------------ training
     def fit(self, *data: Any, optimizer: Any = "adam", dtype: str | None = None, **options: Any) -> Run:
@@ -213,7 +227,8 @@ class Model:
         batch_size : int or None
             Rows a step (32 by default); None takes all rows in every step.
         seed : int, optional
-            Initialises unset parameters and the order of the rows (0 for the first fit); given again, it restarts the order.
+            Initialises unset parameters and the order of the rows (0 for the first fit); given again, it restarts the
+            order.
         validation : tuple of arrays, dict or float, optional
             Data evaluated after every epoch, or the fraction of rows, chosen by the seed, that is kept out for it.
         callbacks : sequence, optional
@@ -243,12 +258,11 @@ class Model:
             Passed on after Ctrl-C; the parameters of the last whole step are kept.
         """
         self._needs_loss()
-        checked = fitting.check_options(optimizer, **options)
+        checked = fitting.read_options(optimizer, options)
         if dtype is not None and dtype != self.dtype:
             self._cast(dtype)
         self.shuffled = checked.shuffle
-        self.last_run = fitting.fit(self, data, checked)
-        return self.last_run
+        return fitting.fit(self, data, checked)
 
     def _cast(self, dtype: str) -> None:
         if dtype not in ("float32", "float64"):
@@ -266,7 +280,9 @@ class Model:
 
     def program_data(self, data: Bound, weights: NDArray | None) -> list[NDArray]:
         """Arrays in the order of the training program's inputs."""
-        return [weights if leaf is self.weight_leaf and weights is not None else data.arrays[leaf] for leaf in self._order]
+        return [
+            weights if leaf is self.weight_leaf and weights is not None else data.arrays[leaf] for leaf in self._order
+        ]
 
     # ------------------------------------------------------------------ using it
     def predict(self, *data: Any) -> Any:
@@ -288,7 +304,9 @@ class Model:
         values = self._evaluate((), names, data)[1]
         return {n: float(v) for n, v in zip(names, values, strict=True)}
 
-    def _evaluate(self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound) -> tuple[list[NDArray], NDArray]:
+    def _evaluate(
+        self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound
+    ) -> tuple[list[NDArray], NDArray]:
         self.params.initialize(0)
         roots = {n: self.graph.roots[n] for n in (*outputs, *scalars)}
         capacity = self._chunk(roots, data.rows)
@@ -299,7 +317,7 @@ class Model:
             compiled = compile_evaluation(self.name, safe, self.param_leaves, names, scalars, self.dtype, capacity)
             return compiled, Evaluator(compiled.program, compiled.sizes, self.dtype, len(scalars))
 
-        compiled, evaluator = self._once(("evaluate", outputs, scalars, capacity, self.dtype), make)
+        compiled, evaluator = self.once(("evaluate", outputs, scalars, capacity, self.dtype), make)
         shapes = [self._output_shape(self.graph.roots[n], data.rows) for n in outputs]
         arrays = [aligned(int(np.prod(s, dtype=np.int64)), self.dtype) for s in shapes]
         ordered = [data.arrays[i.leaf] for i in compiled.step.inputs]
@@ -308,7 +326,7 @@ class Model:
 
     def _chunk(self, roots: Mapping[str, Node], rows: int) -> int:
         """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""
-        free = self.weight_leaf.shape[0]
+        free = str(self.weight_leaf.shape[0])
         scalars = [r for r in roots.values() if r.rank == 0]
         independent = not depends_across_rows([r for r in roots.values() if r.rank], free)
         if independent and all(is_row_mean(r, free) for r in scalars):
@@ -320,11 +338,12 @@ class Model:
         return tuple(e if isinstance(e, int) else rows for e in node.shape)
 
     # ------------------------------------------------------------------ inspecting
-    def derive(self, *wrt: Tensor) -> Any:
+    def derive(self, *wrt: Tensor | str) -> Derivation:
         """The chain rule, line by line, for the given parameters or for all of them; print it."""
+        self._needs_loss()
         return inspecting.derivation(self, wrt)
 
-    def explain(self, stage: str = "formula") -> Any:
+    def explain(self, stage: str = "formula") -> Page:
         """What a stage made of the model: "formula", "gradient", "rewritten", "kernels", "plan" or "source"."""
         return inspecting.explain(self, stage)
 
@@ -336,7 +355,7 @@ class Model:
         """The formula line of an equation of the training graph."""
         return inspecting.formula_of(self, node)
 
-    def check(self, *data: Any, rows: int = 8) -> Any:
+    def check(self, *data: Any, rows: int = 8) -> inspecting.GradientCheck:
         """The gradient against finite differences and the reference interpreter, in one table."""
         return inspecting.check(self, data, rows)
 
@@ -359,13 +378,19 @@ def _named_tensors(outputs: Mapping[str, Any]) -> dict[str, Tensor]:
     for n, t in outputs.items():
         check_name(n, "an output")
         if not isinstance(t, Tensor):
-            fail(TypeMismatchError, f"Model: the output is {t!r:.60}, no Tensor", "pass what operations on Tensors gave.")
+            fail(
+                TypeMismatchError, f"Model: the output is {t!r:.60}, no Tensor", "pass what operations on Tensors gave."
+            )
     return dict(outputs)
 
 
 def _scalar(what: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
-        fail(TypeMismatchError, f"Model: {what} is {value!r:.60}, no Tensor", "pass a scalar Tensor such as gc.mean(...).")
+        fail(
+            TypeMismatchError,
+            f"Model: {what} is {value!r:.60}, no Tensor",
+            "pass a scalar Tensor such as gc.mean(...).",
+        )
     if any(e != 1 for e in value.shape):
         shape = ", ".join(map(str, value.shape))
         fail(ShapeError, f"Model: {what} has shape ({shape}), not that of a scalar", "reduce it: gc.mean(...).")
@@ -378,11 +403,6 @@ def _rule_key(rule: Rule) -> tuple:
     return rule.statements, schedules, rule.clip_norm is None, rule.clip_value is None, rule.decay is None
 
 
-def derive(loss: Tensor, *wrt: Tensor) -> Any:
+def derive(loss: Tensor, *wrt: Tensor) -> Derivation:
     """The chain rule for a scalar, line by line: ``print(gc.derive(J, W0))``."""
     return Model(loss=loss).derive(*wrt)
-
-
-def equations(model: Model) -> list[Equation]:
-    """The equations of a model in normal form, in the order they are computed."""
-    return [n for n in topological(model.graph.roots.values()) if isinstance(n, Equation)]

@@ -26,6 +26,11 @@ class Op:
     def __call__(self, *args: sympy.Expr) -> sympy.Expr:
         return self.build(*args)
 
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return self.name if self.name.isidentifier() else f"operator {self.name}"
+
 
 ADD = Op("+", "{0} + {1}", lambda a, b: a + b)
 SUB = Op("-", "{0} - {1}", lambda a, b: a - b)
@@ -147,13 +152,19 @@ class Handle:
             own = _REDUCTIONS.get(name, "") if method == "reduce" else name
             fail(TypeMismatchError, f"NumPy cannot compute np.{own or name} of {self._noun}", _hint(own))
         if name == "matmul":
-            return self.__rmatmul__(args[0])
+            return self @ args[1] if args[0] is self else self.__rmatmul__(args[0])
         if name in UFUNCS:
             return self._combine(UFUNCS[name], args)
         op, order = COMPARISONS[name]
         return self._combine(op, args[::order])
 
+    def __matmul__(self, other: Any) -> Any:
+        return self._no_product()
+
     def __rmatmul__(self, other: Any) -> Any:
+        return self._no_product()
+
+    def _no_product(self) -> NoReturn:
         fail(TypeMismatchError, f"@ is not defined for {self._noun}", "write gc.sum(A[i, k]*B[k, j], over=k).")
 
 

@@ -193,7 +193,8 @@ def _check_known(name: str, expr: Expr) -> None:
     try:
         formula_text(expr)
     except FormulaError as error:
-        fail(FormulaError, f"gc.function {name}: {error}", "use the functions that graphc knows.")
+        unknown, _, known = str(error).partition(". Known: ")
+        fail(FormulaError, f"gc.function {name}: {unknown}", f"known are {known}")
 
 
 def _from_callable(name: str, formula: Callable[..., Any], constants: dict[str, Any]) -> Function:

@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 
 from graphc.declare.constants import exact, is_number
-from graphc.declare.expression import ADD, DIV, MUL, POW, SUB, Handle, NodeHandle, Op
+from graphc.declare.expression import ADD, DIV, LESS, LESS_EQUAL, MUL, POW, SUB, Handle, NodeHandle, Op
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.errors import IndexNotationError, TypeMismatchError
@@ -214,7 +214,7 @@ class Reduce(Indexed):
 
 def apply_indexed(op: Op, args: Sequence[Any]) -> Apply:
     """The operation as an expression still to be defined."""
-    return Apply(op, tuple(as_indexed(a, op.name) for a in args))
+    return Apply(op, tuple(as_indexed(a, op.title) for a in args))
 
 
 def as_indexed(value: Any, what: str) -> Indexed | sympy.Expr:
@@ -283,13 +283,13 @@ def _compare(high: Any, low: Any, shift: int) -> Indexed:
     a, b = as_map(high), as_map(low)
     if a is not None and b is not None:
         return Iverson("ge", a.plus(b, -1).plus(IndexMap(shift), 1))
-    x, y = as_indexed(low, "a comparison"), as_indexed(high, "a comparison")
-    return (x < y if shift else x <= y) if isinstance(x, Indexed) else (y > x if shift else y >= x)  # type: ignore
+    return apply_indexed(LESS if shift else LESS_EQUAL, (low, high))
 
 
 def _divisor(value: Any, what: str) -> int:
     if not _whole(value) or value < 1:
-        fail(IndexNotationError, f"index {what} {value!r}", "divide an index by a whole number of at least 1.")
+        message = f"an index is divided by {value!r} in {what}"
+        fail(IndexNotationError, message, "divide an index by a whole number of at least 1.")
     return int(value)
 
 

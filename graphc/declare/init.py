@@ -154,14 +154,14 @@ def initialiser(value: Any, name: str, shape: tuple[int, ...]) -> Initialiser:
     if isinstance(value, Initialiser):
         return value
     if callable(value):
-        hint = f"call it: gc.{getattr(value, '__name__', 'normal')}()."
-        fail(TypeMismatchError, f"the initialiser of {name} is a function, {value!r:.60}", hint)
+        called = getattr(value, "__name__", "normal")
+        fail(TypeMismatchError, f"the initialiser of {name} is the function {called}", f"call it: gc.{called}().")
     return _from_array(value, name, shape)
 
 
 def _from_array(value: Any, name: str, shape: tuple[int, ...]) -> Initialiser:
     if isinstance(value, Real):
-        return constant(float(value))
+        return constant(_finite(value, f"initial value of {name}"))
     array = np.array(value) if isinstance(value, list | tuple | np.ndarray) or hasattr(value, "__array__") else None
     if array is None or array.dtype.kind not in "fiub":
         hint = "give a number, an array or an initialiser such as gc.normal(1.0)."

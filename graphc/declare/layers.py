@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from graphc.declare.activations import activation
 from graphc.declare.init import zeros
 from graphc.declare.leaves import input, param
@@ -128,6 +130,11 @@ class Network(Tensor):
         return x
 
 
+def _input(width: int | Sequence[Extent]) -> Tensor:
+    columns = (width,) if isinstance(width, int | np.integer) else tuple(width)
+    return input("X", ("n", *columns))
+
+
 def sequential(first: int | Sequence[Extent] | Tensor, *layers: Layer | str) -> Network:
     """Layers applied one after another.
 
@@ -160,7 +167,7 @@ def sequential(first: int | Sequence[Extent] | Tensor, *layers: Layer | str) -> 
     if isinstance(first, Dense) or (callable(first) and not isinstance(first, Tensor)):
         hint = "give the number of inputs first: gc.nn.sequential(64, gc.nn.Dense(10))."
         fail(TypeMismatchError, "nn.sequential: the first argument is a layer", hint)
-    x = first if isinstance(first, Tensor) else input("X", ("n", *((first,) if isinstance(first, Integral) else first)))
+    x = first if isinstance(first, Tensor) else _input(first)
     y, steps = x, []
     for layer in layers:
         f = layer if isinstance(layer, Dense) else activation(layer)

@@ -20,10 +20,10 @@ def matmul(a: Node, b: Node) -> Node:
     ShapeError
         When an operand has no axes or the extents of k differ.
     """
-    what = f"{_short(a)} @ {_short(b)}"
     if a.rank == 0 or b.rank == 0:
-        bare = a if a.rank == 0 else b
-        fail(ShapeError, f"{what}: {node_text(bare)} has no axes", "multiply by a scalar with *.")
+        other = b if a.rank == 0 else a
+        fail(ShapeError, f"@ of {node_text(other)} and a scalar, which has no axes", "multiply by a scalar with *.")
+    what = f"{_short(a)} @ {_short(b)}"
     inner = max(b.rank - 2, 0)
     if a.shape[-1] != b.shape[inner]:
         fail(ShapeError, f"{what}: {extent_clash(a, a.rank - 1, b, inner)}", _hint(a, b))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from graphc.declare.expression import Op
-from graphc.declare.names import node_text
+from graphc.declare.names import node_text, shape_text
 from graphc.declare.operators import abs, log, logsumexp, mean, relu, sum, where
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor, as_node, combine
@@ -138,12 +138,13 @@ def cross_entropy(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tens
 def check_labels(z: Tensor, t: Tensor, what: str) -> None:
     """Raise unless t holds one integer label for every row of z."""
     if z.ndim == 0 or t.shape != z.shape[:-1]:
-        message = f"{what}: the labels {node_text(t.node)} do not fit the rows of {node_text(z.node)}"
+        message = f"{what}: {node_text(t.node)} does not give one label for each row of {node_text(z.node)}"
         column = t.ndim == z.ndim and t.shape[-1] == 1
-        hint = f"take the column of labels: {t.name or 'T'}[..., 0]." if column else "integer labels have one axis less."
+        whole = "integer labels have one axis less than the logits."
+        hint = f"take the column of labels: {t.name or 'T'}[..., 0]." if column else whole
         fail(ShapeError, message, hint)
     if t.dtype != "int":
-        message = f"{what}: the labels {node_text(t.node)} are not integer data"
+        message = f"{what}: the target {node_text(t.node)} is not integer data"
         fail(TypeMismatchError, message, f'declare them with gc.input("{t.name or "T"}", ..., dtype="int64").')
 
 
@@ -160,7 +161,7 @@ def _tensor(x: Any, what: str) -> Tensor:
 def _pair(prediction: Any, target: Any, what: str) -> tuple[Tensor, Tensor]:
     y, t = _tensor(prediction, what), _tensor(target, what)
     if y.shape != t.shape and t.ndim:
-        message = f"{what}: the prediction is {node_text(y.node)} but the target is {node_text(t.node)}"
+        message = f"{what}: the prediction has shape {shape_text(y.shape)} but the target {shape_text(t.shape)}"
         column = y.shape == (*t.shape, 1)
         hint = f"make the target a column: {t.name or 'T'}[..., None]." if column else "both must have one shape."
         fail(ShapeError, message, hint)

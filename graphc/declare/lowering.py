@@ -85,11 +85,9 @@ class _Lowering:
         return stamp(equation(extents, len(free), reducer, body, operands))
 
     def body(self, expr: Indexed | sympy.Expr, scope: list[Index], operands: list[Operand]) -> sympy.Expr:
-        """The scalar body under a reduction over ``scope``; functions of fewer indices stay nodes of their own."""
-        inside = isinstance(expr, Apply) and (expr.op in _PRODUCTS or set(free_indices(expr)) == set(scope))
-        if not inside:
+        """The scalar body under a reduction: a product as a whole; its other factors are nodes of their own."""
+        if not isinstance(expr, Apply) or expr.op not in _PRODUCTS:
             return self.place(expr, scope, operands)
-        assert isinstance(expr, Apply)
         return checked(expr.op, [self.body(a, scope, operands) for a in expr.args])
 
     def place(self, expr: Indexed | sympy.Expr, scope: list[Index], operands: list[Operand]) -> sympy.Expr:

@@ -7,7 +7,7 @@ from typing import Any
 from graphc.declare.losses import check_labels
 from graphc.declare.losses import mae as _mae
 from graphc.declare.losses import mse as _mse
-from graphc.declare.names import node_text
+from graphc.declare.names import shape_text
 from graphc.declare.operators import argmax, equal, mean, round, sum
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor, as_node
@@ -87,7 +87,7 @@ def r2(prediction: Any, target: Any) -> Tensor:
     """
     y, t = _tensor(prediction), _tensor(target)
     if y.shape != t.shape:
-        message = f"r2: the prediction is {node_text(y.node)} but the target is {node_text(t.node)}"
+        message = f"r2: the prediction has shape {shape_text(y.shape)} but the target {shape_text(t.shape)}"
         fail(ShapeError, message, "both must have one shape.")
     return 1 - sum((t - y) ** 2) / sum((t - mean(t, axis=0, keepdims=True)) ** 2)
 

@@ -84,4 +84,4 @@ def node_text(node: Node, name: str | None = None) -> str:
     if known:
         return f"{known}[{', '.join(map(str, node.shape))}]" if node.shape else known
     where = f" of {node.origin}" if node.origin else ""
-    return f"the tensor{where} with shape {shape_text(node.shape)}"
+    return f"the {shape_text(node.shape)} tensor{where}" if node.shape else f"the scalar{where}"

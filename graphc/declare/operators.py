@@ -40,8 +40,8 @@ from graphc.declare.tensor import Tensor, as_node
 __all__ = [
     "abs", "argmax", "clip", "concatenate", "cos", "cumsum", "elu", "equal", "erf", "exp", "expm1", "floor", "gelu",
     "leaky_relu", "log", "log1p", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "prod", "relu",
-    "reshape", "round", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "stack", "stop_gradient", "sum", "tanh",
-    "transpose", "where",
+    "reshape", "round", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "stack",
+    "stop_gradient", "sum", "tanh", "transpose", "where",
 ]  # fmt: skip
 
 

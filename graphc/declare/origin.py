@@ -21,7 +21,8 @@ def _user_frame() -> FrameType | None:
 
 
 def _is_ours(module: str) -> bool:
-    return module == _PACKAGE or module.startswith(f"{_PACKAGE}.")
+    """True inside graphc, and inside NumPy, which calls graphc back for the user."""
+    return module.partition(".")[0] in (_PACKAGE, "numpy")
 
 
 def caller() -> Origin | None:

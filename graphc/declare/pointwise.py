@@ -41,7 +41,7 @@ Examples
 """
 
 
-def _function(name: str, summary: str, build: Callable[[sympy.Expr], sympy.Expr]) -> Callable[[Any], Any]:
+def _function(name: str, summary: str, build: Callable[..., sympy.Expr]) -> Callable[[Any], Any]:
     op = Op(name, f"{name}({{0}})", build)
 
     def function(x: Any) -> Any:
@@ -62,10 +62,9 @@ erf = _function("erf", "The error function 2/sqrt(pi) * integral of exp(-t**2) f
 log1p = _function("log1p", "log(1 + x), accurate near 0.", scalar.log1p)
 expm1 = _function("expm1", "exp(x) - 1, accurate near 0.", scalar.expm1)
 sigmoid = _function("sigmoid", "1/(1 + exp(-x)), accurate in both tails.", scalar.sigmoid)
-stop_gradient = _function("stop_gradient", "x itself, which counts as a constant when derivatives are taken.", scalar.stop_gradient)
 softplus = _function("softplus", "log(1 + exp(x)) without overflow.", scalar.softplus)
 relu = _function("relu", "max(x, 0); its derivative at 0 is 0.", scalar.relu)
-silu = _function("silu", "x*sigmoid(x), swish with beta = 1 (Hendrycks and Gimpel 2016).", lambda x: x * scalar.sigmoid(x))
+silu = _function("silu", "x*sigmoid(x) (Hendrycks and Gimpel 2016).", lambda x: x * scalar.sigmoid(x))
 gelu = _function(
     "gelu",
     "x*(1 + erf(x/sqrt(2)))/2, the exact form (Hendrycks and Gimpel 2016).",
@@ -91,6 +90,11 @@ def abs(x: Any) -> Any:
     ('n', 2)
     """
     return combine(ABS, (x,))
+
+
+stop_gradient = _function(
+    "stop_gradient", "x itself, which counts as a constant when derivatives are taken.", scalar.stop_gradient
+)
 
 
 _LEAKY = Op("leaky_relu", "leaky_relu({0}, {1})", scalar.leaky_relu)
@@ -204,4 +208,5 @@ def equal(a: Any, b: Any) -> Any:
     >>> gc.equal(gc.input("X", ("n", 2)), 1).shape
     ('n', 2)
     """
-    return index_equal(a, b) or combine(_EQUAL, (a, b))
+    delta = index_equal(a, b)
+    return combine(_EQUAL, (a, b)) if delta is None else delta

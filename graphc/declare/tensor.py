@@ -29,8 +29,8 @@ class Tensor(NodeHandle):
     """What a declaration gives and every operation returns: it has no value until it is compiled and run.
 
     ``+ - * / ** @ []``, ``abs`` and the comparisons ``< <= > >=`` (which give 0 or 1) work as in NumPy, with its
-    broadcasting, on Tensors, numbers and small arrays.  ``==`` and ``hash`` are identity; ``gc.equal`` compares elements.
-    With index letters, ``X[i, k]`` is an element of an indexed expression (see :func:`graphc.define`).
+    broadcasting, on Tensors, numbers and small arrays.  ``==`` and ``hash`` are identity; ``gc.equal`` compares
+    elements.  With index letters, ``X[i, k]`` is an element of an indexed expression (see :func:`graphc.define`).
 
     Examples
     --------
@@ -136,26 +136,27 @@ def as_node(value: Any, what: str) -> Node:
 
 
 def combine(op: Op, args: tuple[Any, ...]) -> Any:
-    """op of Tensors, indexed expressions, numbers, arrays or SymPy expressions: one node or one step of an expression."""
+    """op of Tensors, indexed expressions, numbers, arrays or SymPy expressions: a node, or a step of an expression."""
     if any(isinstance(a, Indexed | IndexArithmetic) for a in args):
         return apply_indexed(op, args)
     if any(isinstance(a, sympy.Expr) and not a.is_number for a in args):
         return _scalar_expression(op, args)
-    return Tensor(apply(op, [exact(a, op.name) if is_number(a) else as_node(a, op.name) for a in args]))
+    return Tensor(apply(op, [exact(a, op.title) if is_number(a) else as_node(a, op.title) for a in args]))
 
 
 def _scalar_expression(op: Op, args: tuple[Any, ...]) -> sympy.Expr:
     if any(isinstance(a, NodeHandle) for a in args):
         hint = "make a function of it: f = gc.function('f', expression), then f(X)."
-        fail(TypeMismatchError, f"{op.name}: a SymPy expression and a Tensor do not mix", hint)
-    return op(*[exact(a, op.name) for a in args])
+        fail(TypeMismatchError, f"{op.title}: a SymPy expression and a Tensor do not mix", hint)
+    return op(*[exact(a, op.title) for a in args])
 
 
 def _access(x: Tensor, entries: tuple[Any, ...]) -> Access:
     name = x.name or "x"
     if len(entries) != x.ndim:
         shown = ", ".join(map(str, entries))
-        message = f"{node_text(x.node, x.name)} has {x.ndim} axes but {name}[{shown}] gives {len(entries)} indices"
+        given = f"{len(entries)} {'index' if len(entries) == 1 else 'indices'}"
+        message = f"{node_text(x.node, x.name)} has {x.ndim} axes but {name}[{shown}] gives {given}"
         fail(IndexNotationError, message, "give one index for every axis.")
     return Access(x.node, tuple(_entry(x, t, e) for t, e in enumerate(entries)), name)
 

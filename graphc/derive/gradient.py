@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import sympy
 
 from graphc.derive.pullback import pullback, pushforward
-from graphc.ir.build import constant_node, elementwise, equation
 from graphc.ir.affine import Extent, identity, index
+from graphc.ir.build import constant_node, elementwise, equation
 from graphc.ir.node import Equation, Mask, Node, Read, extent_symbol
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import sources, topological
@@ -30,9 +30,7 @@ def is_zero(node: Node) -> bool:
     return isinstance(node, Equation) and node.body == 0 and node.reducer == "sum"
 
 
-def adjoints(
-    y: Node, wrt: Sequence[Node], seed: Node | None = None, lead: tuple[Extent, ...] = ()
-) -> dict[Node, Node]:
+def adjoints(y: Node, wrt: Sequence[Node], seed: Node | None = None, lead: tuple[Extent, ...] = ()) -> dict[Node, Node]:
     """Reverse accumulation: the cotangent dy/dv of every node v between ``wrt`` and y (y itself included).
 
     ``seed`` is the cotangent of y, by default 1 everywhere; with ``lead`` it is a stack of cotangents.

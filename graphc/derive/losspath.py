@@ -68,7 +68,9 @@ def _zero_gradient(node: Equation, behind: dict[Node, tuple[Leaf, ...]]) -> str 
             continue
         if not _only_in_conditions(node, j):
             return _function_name(node.body, j)
-        if node.reducer == "min" and not any(behind[r.node] and r.node is not op.node and r.at == op.at for r in node.reads):
+        if node.reducer == "min" and not any(
+            behind[r.node] and r.node is not op.node and r.at == op.at for r in node.reads
+        ):
             return "argmax"
     return None
 

@@ -9,4 +9,6 @@ C_SIZE = 16
 TOLERANCE, GRADIENT, WEIGHT, TOTALS = range(4)
 F_SIZE = 4  # and one for every metric
 
-FINISHED, STOPPED, NONFINITE, CONVERGED = range(4)
+FINISHED, STOPPED, NONFINITE, CONVERGED, OVERFLOW = range(5)
+"""What STATUS says: NONFINITE is a loss or gradient that is not finite, before the update; OVERFLOW an update that gave
+parameters or optimizer state that are not finite."""

@@ -157,7 +157,7 @@ def _kernels(text: Text, step: StepPlan, dtype: str, captions: Mapping[Node, str
 
 
 def _check_finite(text: Text, step: StepPlan) -> None:
-    """Stop before the update when the loss or a gradient is not finite: the parameters stay those of the last good step."""
+    """Stop before the update when the loss or a gradient is not finite: the parameters stay as they are."""
     loss = step.plan.buffers[step.plan.roots["loss"]]
     text.add("# a step whose loss or gradient is not finite changes nothing and ends the run")
     value = f"{loss.region}, {place(loss)}, 1"

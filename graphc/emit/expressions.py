@@ -20,8 +20,10 @@ class Printer:
     assignments of sub-expressions that occur more than once.
     """
 
-    def __init__(self, names: Mapping[sympy.Symbol, str], cast: str = "f", share: bool = True) -> None:
-        self.names, self.cast, self.share = dict(names), cast, share
+    def __init__(
+        self, names: Mapping[sympy.Symbol, str], cast: str = "f", share: bool = True, hoists: bool = True
+    ) -> None:
+        self.names, self.cast, self.share, self.hoists = dict(names), cast, share, hoists
         self.lines: list[str] = []
         self.hoisted: dict[str, str] = {}
         self.temporaries: dict[sympy.Expr, str] = {}
@@ -78,7 +80,7 @@ class Printer:
         return text
 
     def _product(self, e: sympy.Expr) -> str:
-        fixed = [a for a in e.args if a.free_symbols and not a.free_symbols - self._extents(a)]
+        fixed = [a for a in e.args if self._is_fixed(a)]
         above, below = [], []
         coefficient = sympy.Integer(1)
         for factor in e.args:
@@ -99,18 +101,20 @@ class Printer:
             texts.insert(0, self.number(coefficient))
         return "*".join(texts) + "".join(f"/{self.at_least(f, ATOM)}" for f in below)
 
-    def _extents(self, e: sympy.Expr) -> set[sympy.Symbol]:
-        return {s for s in e.free_symbols if s.is_integer and s.is_positive}
+    def _is_fixed(self, e: sympy.Expr) -> bool:
+        """Whether e is made of free extents alone, so that it is computed once, outside the loops."""
+        return self.hoists and bool(e.free_symbols) and all(s.is_integer and s.is_positive for s in e.free_symbols)
 
     def _hoist(self, e: sympy.Expr) -> str:
-        plain = Printer({s: f"{self.cast}({s})" if self.cast else str(s) for s in e.free_symbols}, self.cast, share=False)
+        names = {s: f"{self.cast}({s})" if self.cast else str(s) for s in e.free_symbols}
+        plain = Printer(names, self.cast, share=False, hoists=False)
         above, below = e.as_numer_denom()
         text = f"{plain.at_least(above, PRODUCT)}/{plain.at_least(below, ATOM)}" if below != 1 else plain.text(above)[0]
         return self.hoisted.setdefault(text, f"c{len(self.hoisted)}")
 
     def _power(self, e: sympy.Expr) -> tuple[str, int]:
         base, exponent = e.args
-        if not e.free_symbols - self._extents(e):
+        if self._is_fixed(e):
             return self._hoist(e), ATOM
         if exponent.is_number and exponent.is_negative:
             return f"{self.number(sympy.Integer(1))}/{self.at_least(base**-exponent, ATOM)}", PRODUCT

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sympy
 
 from graphc.emit.expressions import Printer
-from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity
+from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
@@ -18,6 +18,7 @@ from graphc.lower.layout import Buffer, Count
 from graphc.lower.plan import scatter_target
 
 INDENT = "    "
+COMPARED = {"ge": ">=", "eq": "==", "ne": "!="}
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
 JOIN = {"sum": "radd({0}, {1})", "max": "rmax({0}, {1})", "min": "rmin({0}, {1})", "prod": "{0}*{1}"}
 
@@ -116,7 +117,7 @@ class _NestPrinter:
         self.text, self.buffers, self.nest, self.y = text, buffers, nest, nest.node
         self.names = index_letters(self.y.extents)
         self.masks = list(self.y.masks)
-        self.gather_line = ""
+        self.invariant: list[str] = []
 
     def print(self) -> None:
         flat = self._flat_count()
@@ -129,7 +130,7 @@ class _NestPrinter:
     # ------------------------------------------------------------------ the four shapes of a nest
     def _map(self) -> None:
         value, lines = self._body()
-        with self._loops(self.nest.order):
+        with self._loops(self.nest.order, self.invariant):
             self._guarded(lines, f"{self._out()} = {value}", f"{self._out()} = f(0.0)")
 
     def _register(self) -> None:
@@ -142,17 +143,17 @@ class _NestPrinter:
                 self._logsumexp(bound, value, lines)
                 return
             self.text.add(f"s = {START[y.reducer]}")
-            with self._loops(bound):
+            with self._loops(bound, self.invariant):
                 self._guarded(lines, f"s = {JOIN[y.reducer].format('s', value)}")
             self.text.add(f"{self._out()} = s")
 
     def _logsumexp(self, bound: Sequence[int], value: str, lines: list[str]) -> None:
         """log sum exp u = top + log sum exp(u - top), top = max u; -inf for an empty sum."""
         self.text.add("top = -INF")
-        with self._loops(bound):
+        with self._loops(bound, self.invariant):
             self._guarded(lines, f"top = rmax(top, {value})")
         self.text.add("shift = top if absolute(top) < INF else f(0.0)", "s = f(0.0)")
-        with self._loops(bound):
+        with self._loops(bound, self.invariant):
             self._guarded(lines, f"s = radd(s, exp({value} - shift))" if _simple(value) else
                           f"s = radd(s, exp(({value}) - shift))")  # fmt: skip
         self.text.add(f"{self._out()} = log(s) + shift")
@@ -165,7 +166,7 @@ class _NestPrinter:
         with self._loops(outer):
             with self._loops(order[-1:]):
                 self.text.add(f"{self._out()} = {START[y.reducer]}")
-            with self._loops([*bound, order[-1]]):
+            with self._loops([*bound, order[-1]], self.invariant):
                 step = JOIN[y.reducer] if y.reducer != "sum" else "{0} + {1}"
                 self._guarded(lines, f"{self._out()} = {step.format(self._out(), value)}")
 
@@ -186,7 +187,12 @@ class _NestPrinter:
     def _flat_count(self) -> str | None:
         """The number of elements when every read walks along with the result, so that one loop does."""
         y = self.y
-        if self.nest.how != "map" or y.masks or len(self.nest.order) < 2 or not all(isinstance(o, Read) for o in y.operands):
+        if (
+            self.nest.how != "map"
+            or y.masks
+            or len(self.nest.order) < 2
+            or not all(isinstance(o, Read) for o in y.operands)
+        ):
             return None
         straight = tuple(a if e != 1 else Affine(0) for a, e in zip(identity(y.n_free), y.shape, strict=True))
         if any(r.node.shape != y.shape or r.at != straight for r in y.reads):
@@ -202,14 +208,21 @@ class _NestPrinter:
 
     # ------------------------------------------------------------------ parts
     def _body(self, flat: bool = False) -> tuple[str, list[str]]:
-        """The text of the body and the lines it needs inside the innermost loop; hoisted factors are printed now."""
+        """The text of the body and the lines it needs inside the innermost loop.
+
+        Factors of extents are printed now; reads that the innermost index does not move go to ``invariant``.  In a
+        guarded nest every read stays where it is needed: out of its range it may not even be valid.
+        """
         names = {placeholder(j): self._operand(op, flat) for j, op in enumerate(self.y.operands)}
         lines: list[str] = []
-        guarded = any(isinstance(op, Indicator) for op in self.y.operands)
+        guarded = bool(self.masks) or any(isinstance(op, Indicator) for op in self.y.operands)
         for j, op in enumerate(self.y.operands):
             text = names[placeholder(j)]
-            if isinstance(op, Read) and not guarded and self.y.body.count(placeholder(j)) > 1:
-                lines.append(f"a{j} = {text}")
+            if not isinstance(op, Read) or guarded:
+                continue
+            fixed = not flat and not any(self.nest.order[-1] in indices(a) for a in op.at) if self.nest.order else False
+            if fixed or self.y.body.count(placeholder(j)) > 1:
+                (self.invariant if fixed else lines).append(f"a{j} = {text}")
                 names[placeholder(j)] = f"a{j}"
         printer = Printer(names, share=not guarded)
         value = printer.print(self.y.body)
@@ -226,9 +239,10 @@ class _NestPrinter:
             with self.text.block("else:"):
                 self.text.add(otherwise)
 
-    def _loops(self, order: Sequence[int]) -> _Loops:
+    def _loops(self, order: Sequence[int], invariant: Sequence[str] = ()) -> _Loops:
+        """Nested loops; ``invariant`` are lines to print just outside the innermost."""
         heads = [f"for {self.names[i]} in range({extent(self.y.extents[i])}):" for i in order]
-        return _Loops(self.text, heads)
+        return _Loops(self.text, heads, invariant)
 
     def _out(self) -> str:
         at = tuple(Affine(0) if e == 1 else a for a, e in zip(identity(self.y.n_free), self.y.shape, strict=True))
@@ -259,7 +273,7 @@ class _NestPrinter:
         x = self._affine(mask.map)
         if mask.kind == "divides":
             return f"({x}) % {mask.modulus} == 0"
-        return f"{x} {dict(ge='>=', eq='==', ne='!=')[mask.kind]} 0"
+        return f"{x} {COMPARED[mask.kind]} 0"
 
     def _affine(self, x: Affine) -> str:
         parts = []
@@ -287,11 +301,13 @@ class _NestPrinter:
 class _Loops:
     """Nested ``for`` heads as one context."""
 
-    def __init__(self, text: Text, heads: list[str]) -> None:
-        self.text, self.heads = text, heads
+    def __init__(self, text: Text, heads: list[str], invariant: Sequence[str]) -> None:
+        self.text, self.heads, self.invariant = text, heads, invariant
 
     def __enter__(self) -> None:
-        for head in self.heads:
+        for t, head in enumerate(self.heads):
+            if t == len(self.heads) - 1:
+                self.text.add(*self.invariant)
             self.text.add(head)
             self.text.depth += 1
 

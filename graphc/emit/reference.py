@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import sympy
+from numpy.typing import DTypeLike
 
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo
 from graphc.ir.node import REDUCERS, Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
@@ -17,7 +18,10 @@ from graphc.ir.walk import topological
 
 
 def evaluate(
-    roots: Sequence[Node], feed: Mapping[Leaf, np.ndarray], sizes: Mapping[str, int] | None = None, dtype=np.float64
+    roots: Sequence[Node],
+    feed: Mapping[Leaf, np.ndarray],
+    sizes: Mapping[str, int] | None = None,
+    dtype: DTypeLike = np.float64,
 ) -> list[np.ndarray]:
     """The values of ``roots`` for the given leaves; ``sizes`` gives free extents that no fed leaf has."""
     values = evaluate_all(roots, feed, sizes, dtype)
@@ -25,12 +29,16 @@ def evaluate(
 
 
 def evaluate_all(
-    roots: Iterable[Node], feed: Mapping[Leaf, np.ndarray], sizes: Mapping[str, int] | None = None, dtype=np.float64
+    roots: Iterable[Node],
+    feed: Mapping[Leaf, np.ndarray],
+    sizes: Mapping[str, int] | None = None,
+    dtype: DTypeLike = np.float64,
 ) -> dict[Node, np.ndarray]:
-    """The value of every node that the roots need."""
+    """The value of every node that the roots need; NaN and infinity are values like others and warn of nothing."""
     run = _Interpreter(feed, dict(sizes or {}), np.dtype(dtype))
-    for node in topological(roots):
-        run.values[node] = run.equation(node) if isinstance(node, Equation) else run.leaf(node)
+    with np.errstate(all="ignore"):
+        for node in topological(roots):
+            run.values[node] = run.equation(node) if isinstance(node, Equation) else run.leaf(node)
     return run.values
 
 
@@ -45,7 +53,7 @@ class _Interpreter:
 
     def leaf(self, node: Node) -> np.ndarray:
         assert isinstance(node, Leaf)
-        value = self.feed[node] if node in self.feed else node.value
+        value = self.feed.get(node, node.value)
         return np.asarray(value, dtype=np.int64 if node.dtype == "int" else self.dtype)
 
     def shape(self, extents: Sequence[int | str]) -> tuple[int, ...]:
@@ -57,7 +65,9 @@ class _Interpreter:
             return contracted
         space = self.shape(y.extents)
         arguments = [self._operand(op, space) for op in y.operands]
-        symbols = sorted(y.body.free_symbols - {s for s in y.body.free_symbols if placeholder_index(s) is not None}, key=str)
+        symbols = sorted(
+            y.body.free_symbols - {s for s in y.body.free_symbols if placeholder_index(s) is not None}, key=str
+        )
         extra = [self.dtype.type(self.sizes[s.name]) for s in symbols]
         f = numpy_function(y.body, len(y.operands), tuple(symbols))
         value = np.broadcast_to(np.asarray(f(*arguments, *extra), dtype=self.dtype), space)
@@ -87,10 +97,11 @@ class _Interpreter:
         parts: list = []
         for op in y.operands:
             letters = [a.plain_index for a in op.at] if isinstance(op, Read) else [None]
-            if None in letters:
+            if not isinstance(op, Read) or [y.extents[i] for i in letters if i is not None] != list(op.node.shape):
                 return None
-            assert isinstance(op, Read)
             parts += [self.values[op.node].astype(self.dtype), letters]
+        if not set(range(y.n_free)) <= {i for letters in parts[1::2] for i in letters}:
+            return None
         return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
 
     def _operand(self, op: Operand, space: tuple[int, ...]) -> np.ndarray:

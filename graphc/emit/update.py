@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import sympy
 
+from graphc.emit import control
 from graphc.emit.expressions import Printer
 from graphc.emit.loops import Text
 from graphc.errors import TypeMismatchError
@@ -50,7 +51,10 @@ def hyper_values(rule: Rule) -> Hyper:
 
 
 def print_update(text: Text, rule: Rule, total: int) -> None:
-    """Scalars of the step in float64, the global norm if the rule needs it, then one loop over all parameters."""
+    """Scalars of the step in float64, the global norm if the rule needs it, then one loop over all parameters.
+
+    A step that makes parameters or states infinite ends the run at once; the host puts back what was before it.
+    """
     text.add(f"# update: {rule.name}", *(f"#   {' '.join(line.split())}" for line in rule.text.splitlines()))
     names = _step_scalars(text, rule)
     if rule.needs_norm:
@@ -64,6 +68,8 @@ def print_update(text: Text, rule: Rule, total: int) -> None:
         text.add(f"q{symbol.name} = f({_scalar_text(expression, names)})")
         names[symbol] = f"q{symbol.name}"
     _print_loop(text, rule, statements, names, total)
+    with text.block("if peak == INF:"):
+        text.add(f"status = {control.OVERFLOW}", "break")
 
 
 def _step_scalars(text: Text, rule: Rule) -> dict[sympy.Symbol, str]:
@@ -83,15 +89,14 @@ def _step_scalars(text: Text, rule: Rule) -> dict[sympy.Symbol, str]:
 
 
 def _scalar_text(expression: sympy.Expr, names: Mapping[sympy.Symbol, str]) -> str:
-    return Printer(names, cast="", share=False).text(expression)[0]
+    return Printer(names, cast="", share=False, hoists=False).text(expression)[0]
 
 
-def _print_loop(
-    text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.Symbol, str], total: int
-) -> None:
+def _print_loop(text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.Symbol, str], total: int) -> None:
     element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
     element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*rule.states, *rule.temporaries)}
     scalar = {s: t if t == "norm_g" or t.startswith("q_") else f"f({t})" for s, t in names.items()}
+    text.add("peak = f(0.0)")
     with text.block(f"for t in range({total}):"):
         text.add("theta = P[t]", "g = G[t]")
         text.add(*(f"v_{s} = S[{n * total} + t]" for n, s in enumerate(rule.states)))
@@ -102,3 +107,4 @@ def _print_loop(
             text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
         text.add("P[t] = theta")
         text.add(*(f"S[{n * total} + t] = v_{s}" for n, s in enumerate(rule.states)))
+        text.add(*(f"peak = rpeak(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))))

@@ -93,7 +93,11 @@ def hvp(loss: Tensor, wrt: Tensor | Sequence[Tensor], vector: Tensor | Sequence[
 
 def _tensor(value: Any, what: str) -> Tensor:
     if not isinstance(value, Tensor):
-        fail(TypeMismatchError, f"{what}: {value!r:.60} is no Tensor", "pass what gc.input, gc.param or an operation gave.")
+        fail(
+            TypeMismatchError,
+            f"{what}: {value!r:.60} is no Tensor",
+            "pass what gc.input, gc.param or an operation gave.",
+        )
     return value
 
 
@@ -134,7 +138,8 @@ def compile(
     Returns
     -------
     Function
-        ``f(x, t, W0=...)``: what is not in ``inputs`` is passed by name.  One array for a single output Tensor, else a list.
+        ``f(x, t, W0=...)``: what is not in ``inputs`` is passed by name.  It returns one array for a single output
+        Tensor, else a list.
     """
     if dtype not in ("float32", "float64"):
         fail(TypeMismatchError, f"compile: dtype is {dtype!r}", 'choose "float32" or "float64".')
@@ -200,7 +205,9 @@ class Function:
             )
         for name in named:
             if name not in self._named:
-                raise UnknownNameError(f"the function has no argument {name!r}\n  hint: {close_name(name, self._named)}")
+                raise UnknownNameError(
+                    f"the function has no argument {name!r}\n  hint: {close_name(name, self._named)}"
+                )
         missing = [name for name in self._named if name not in named]
         if missing:
             raise DataError(f"the function needs {', '.join(missing)} too\n  hint: pass {missing[0]}=array")

@@ -6,10 +6,11 @@ made, so that a loaded model has the same canonical form and generates the same 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from graphc.model import Model
 
 FORMAT = "graphc-model-1"
+_WRITTEN_BY = "\n  hint: models are written by model.save(path)"
 
 
 def save(model: Model, path: Path) -> None:
@@ -72,7 +74,16 @@ def save(model: Model, path: Path) -> None:
         "sampler": model.state.sampler.as_dict(),
         "rules": rules,
     }
-    _write(path, tensors, {"graphc": json.dumps(metadata)})
+    text = json.dumps(metadata)
+    _write(path, tensors, {"graphc": text, "digest": _digest(text, tensors)})
+
+
+def _digest(text: str, tensors: Mapping[str, NDArray]) -> str:
+    """SHA-256 over the declaration and all tensors: safetensors itself notices a cut file only, not a changed byte."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode() + tensors[name].tobytes())
+    return digest.hexdigest()
 
 
 def _write(path: Path, tensors: dict[str, NDArray], metadata: dict[str, str]) -> None:
@@ -99,21 +110,27 @@ def load(cls: type[Model], path: Path) -> Model:
     try:
         return _rebuild(cls, metadata, tensors)
     except (KeyError, IndexError, TypeError, ValueError, FormulaError) as error:
-        raise CheckpointError(f"{path}: the declaration in the file is damaged ({error})\n  hint: save it again") from None
+        message = f"{path}: the declaration in the file is damaged ({error})\n  hint: save it again"
+        raise CheckpointError(message) from None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file\n  hint: models are written by model.save(path)")
+        raise CheckpointError(f"{path}: there is no such file{_WRITTEN_BY}")
     try:
         with safe_open(str(path), framework="numpy") as file:
-            raw = (file.metadata() or {}).get("graphc", "{}")
+            about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-        metadata = json.loads(raw)
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: the file is damaged ({error})\n  hint: use an older checkpoint") from None
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: no model of graphc in this file\n  hint: models are written by model.save(path)")
+    if "graphc" not in about:
+        raise CheckpointError(f"{path}: no model of graphc in this file{_WRITTEN_BY}")
+    if about.get("digest") != _digest(about["graphc"], tensors):
+        raise CheckpointError(f"{path}: the file is damaged (its checksum is wrong)\n  hint: use an older checkpoint")
+    metadata = json.loads(about["graphc"])
+    if metadata["format"] != FORMAT:
+        message = f"{path}: the format is {metadata['format']}, not {FORMAT}"
+        raise CheckpointError(f"{message}\n  hint: use the version of graphc that wrote it")
     return metadata, tensors
 
 
@@ -210,7 +227,8 @@ def _make_equation(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
     symbols = {f"a{j}": placeholder(j) for j in range(len(operands))}
     symbols |= {e: extent_symbol(e) for e in _extent_names(extents, nodes)}
     body = parse(data["body"], symbols)
-    return equation(extents, int(data["free"]), data["reducer"], body, operands, [_make_mask(m, nodes) for m in data["masks"]])
+    masks = [_make_mask(m, nodes) for m in data["masks"]]
+    return equation(extents, int(data["free"]), data["reducer"], body, operands, masks)
 
 
 def _extent_names(extents: Sequence[Any], nodes: Sequence[Node]) -> set[str]:

@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 
 from graphc.emit.reference import evaluate_all
 from graphc.errors import DivergenceError
-from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
 from graphc.optim import Rule
 from graphc.run import random
 from graphc.run.data import Bound
+from graphc.run.training import RuleState
 
 if TYPE_CHECKING:
     from graphc.model import Model
+
+HINT = "  hint: try a smaller learning rate, or clip_norm=1.0 in the optimizer"
 
 
 def explain_divergence(model: Model, data: Bound, weights: NDArray | None, rule: Rule) -> NoReturn:
@@ -27,21 +30,40 @@ def explain_divergence(model: Model, data: Bound, weights: NDArray | None, rule:
     DivergenceError
         With the step, the formula line, the first bad value and the names of what it was computed from.
     """
-    step = model.state.rules[rule.text].step + 1
+    head = _head(model.state.rules[rule.text])
     feed = _feed(model, data, weights)
     graph = model.differentiated(weights is not None)
     roots = [graph.loss, *graph.gradients.values()]
     values = evaluate_all(roots, feed, dtype=np.dtype(model.dtype))
     found = next((n for n in topological(roots) if isinstance(n, Equation) and _is_bad(values[n])), None)
-    head = f"step {step} gave NaN or infinity; the parameters of step {step - 1} are kept"
-    hint = "  hint: try a smaller learning rate, or clip_norm=1.0 in the optimizer"
     if found is None:  # float32 sums may overflow in another order than the interpreter's
-        raise DivergenceError(f"{head}\n{hint}")
+        raise DivergenceError(f"{head}\n{HINT}")
     bad = values[found]
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(bad))[0]) if bad.ndim else ()
     line = model.formula_of(found, weights is not None)
     where = f"\n  at {found.origin}" if found.origin else ""
-    raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n{hint}")
+    raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n{HINT}")
+
+
+def explain_overflow(model: Model, rule: Rule, place: int, value: float) -> NoReturn:
+    """Name the line of the update rule whose result was not finite although the gradient was.
+
+    Raises
+    ------
+    DivergenceError
+        With the step, the line of the rule, the bad value and its place.
+    """
+    turn, at = divmod(place, model.params.flat.size)
+    target = ("theta", *rule.states)[turn]
+    line = next(line for line in reversed(rule.text.splitlines()) if line.split("<-")[0].strip() == target)
+    text = " ".join(line.split())
+    raise DivergenceError(
+        f"{_head(model.state.rules[rule.text])}\n  {text}\n  is {value} for {model.params.name_at(at)}\n{HINT}"
+    )
+
+
+def _head(state: RuleState) -> str:
+    return f"step {state.step + 1} gave NaN or infinity; the parameters of step {state.step} are kept"
 
 
 def _is_bad(value: Any) -> bool:
@@ -62,8 +84,3 @@ def _feed(model: Model, data: Bound, weights: NDArray | None) -> dict[Leaf, NDAr
     for leaf in model.param_leaves:
         feed[leaf] = model.params[str(leaf.name)]
     return feed
-
-
-def first_bad(values: dict[Node, NDArray]) -> Node | None:
-    """The first node with a value that is not finite."""
-    return next((n for n, v in values.items() if _is_bad(v)), None)

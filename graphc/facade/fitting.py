@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.emit.update import hyper_values
-from graphc.errors import DataError, DomainError, TypeMismatchError
-from graphc.facade.diagnosis import explain_divergence
+from graphc.errors import DataError, DivergenceError, DomainError, TypeMismatchError
+from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.state import SPLIT_STREAM
+from graphc.ir.letters import close_name
 from graphc.optim import Rule, optimizer_named
 from graphc.run import random
 from graphc.run.callbacks import Callback, EarlyStopping, as_callback
 from graphc.run.data import Bound, bind
 from graphc.run.history import Run
-from graphc.run.progress import ProgressLine
-from graphc.run.training import Call, Trainer
+from graphc.run.interrupt import DeferredInterrupt
+from graphc.run.progress import NoProgress, ProgressLine
+from graphc.run.training import Call, Moving, Settings, Trainer
 
 if TYPE_CHECKING:
     from graphc.model import Model
@@ -47,11 +50,18 @@ class Options:
     record: str
     progress: bool
     threads: int | None = None
-    notes: list[str] = field(default_factory=list)
+
+
+def read_options(optimizer: Any, options: Mapping[str, Any]) -> Options:
+    """Options from the arguments of ``fit``; see :meth:`graphc.Model.fit`."""
+    for name in options:
+        if name not in OPTIONS:
+            raise TypeMismatchError(f"fit: there is no option {name!r}\n  hint: {close_name(name, OPTIONS)}")
+    return check_options(optimizer, **options)
 
 
 def check_options(
-    optimizer: Any = "adam",
+    optimizer: Any,
     *,
     epochs: int | None = None,
     steps: int | None = None,
@@ -67,7 +77,7 @@ def check_options(
     target: str = "cpu",
     threads: int | None = None,
 ) -> Options:
-    """Options from the arguments of ``fit``; see :meth:`graphc.Model.fit`."""
+    """The arguments of ``fit``, each checked on its own; their defaults stand here."""
     if target not in ("cpu", "auto"):
         raise DomainError(f"fit: target is {target!r}\n  hint: 'cpu' is the only backend that is built yet")
     if record not in ("epoch", "step"):
@@ -88,13 +98,22 @@ def check_options(
         tolerance=float(tol or 0.0),
         seed=seed,
         validation=validation,
-        callbacks=[as_callback(c) for c in callbacks],
+        callbacks=_callbacks(callbacks),
         shuffle=bool(shuffle),
         sample_weight=sample_weight,
         record=record,
         progress=bool(progress),
         threads=threads,
     )
+
+
+OPTIONS = (*inspect.signature(check_options).parameters, "dtype")
+
+
+def _callbacks(values: Any) -> list[Callback]:
+    if not isinstance(values, list | tuple):
+        raise TypeMismatchError(f"fit: callbacks is {values!r:.60}\n  hint: give a list, [callback]")
+    return [as_callback(c) for c in values]
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -108,24 +127,25 @@ def _check_count(name: str, value: Any) -> None:
 
 def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     """Train ``model`` and return what happened."""
-    run = Run()
+    run = model.last_run = Run()
     inputs = model.training_inputs
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits)
     weights = _weights(options.sample_weight, data.rows, model.dtype)
-    data, weights, held_out = _split(model, data, weights, options)
+    sampler = model.state.sampler
+    seed = sampler.seed if options.seed is None else int(options.seed)
+    data, weights, held_out = _split(model, data, weights, options.validation, seed)
     run.notes = data.notes
-    seed = 0 if options.seed is None else int(options.seed)
     model.params.initialize(seed)
     started = time.perf_counter()
     full = data.rows if options.batch_size is None else options.batch_size
     capacity = 1 << (data.rows - 1).bit_length() if options.batch_size is None else options.batch_size
     trainer = model.trainer(options.rule, capacity, weights is not None)
     run.compile_seconds = time.perf_counter() - started
-    sampler = model.state.sampler
     if options.seed is not None:
         sampler.restart(seed)
-        model.state.totals.values[:] = 0.0
     sampler.bind(data.rows, int(full))
+    if sampler.position == 0:  # a new epoch: nothing of one that was left unfinished belongs to it
+        model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
     loop = _Loop(model, trainer, data, weights, held_out, options, run, int(full))
     loop.run_all()
@@ -134,13 +154,17 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
 
 def filled(inputs: Sequence[Any], args: Sequence[Any]) -> Sequence[Any]:
     """``fit({})`` and ``fit()`` for a loss without data."""
-    return () if not inputs and (not args or args == ({},)) else args
+    empty = not args or (len(args) == 1 and isinstance(args[0], Mapping) and not args[0])
+    return () if empty and not inputs else args
 
 
 def _weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
     if weights is None:
         return None
-    array = np.ascontiguousarray(weights, dtype=dtype)
+    given = np.asarray(weights)
+    if given.dtype.kind not in "fiub":
+        raise DataError(f"sample_weight holds values of type {given.dtype}, not numbers\n  hint: one weight a row")
+    array = np.ascontiguousarray(given, dtype=dtype)
     if array.shape != (rows,):
         raise DataError(f"sample_weight has shape {array.shape} but there are {rows} rows\n  hint: one weight a row")
     if not np.isfinite(array).all() or (array < 0).any() or not array.any():
@@ -151,21 +175,20 @@ def _weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
 Split = tuple[Bound, NDArray | None, Bound | None]
 
 
-def _split(model: Model, data: Bound, weights: NDArray | None, options: Options) -> Split:
+def _split(model: Model, data: Bound, weights: NDArray | None, wanted: Any, seed: int) -> Split:
     """Validation data as given, or a fraction of the rows chosen by the seed and left out of training."""
-    wanted = options.validation
     if wanted is None:
         return data, weights, None
-    if not isinstance(wanted, float):
-        pairs = (wanted,) if isinstance(wanted, Mapping) else tuple(wanted)
-        return data, weights, bind(model.training_inputs, pairs, model.dtype, model.label_limits, "validation")
-    count = int(round(wanted * data.rows))
-    if not 0.0 < wanted < 1.0 or not 0 < count < data.rows:
+    if not isinstance(wanted, Real):
+        args = tuple(wanted) if isinstance(wanted, tuple | list) else (wanted,)
+        return data, weights, bind(model.training_inputs, args, model.dtype, model.label_limits, "validation")
+    count = int(round(float(wanted) * data.rows))
+    if not 0.0 < float(wanted) < 1.0 or not 0 < count < data.rows:
         raise DomainError(
             f"fit: validation={wanted} of {data.rows} rows leaves {count} to validate on\n"
             f"  hint: give a fraction between 0 and 1, or a tuple of arrays"
         )
-    order = random.permutation(data.rows, options.seed or 0, 0, SPLIT_STREAM)
+    order = random.permutation(data.rows, seed, 0, SPLIT_STREAM)
     kept, out = np.sort(order[count:]), np.sort(order[:count])
     weights = None if weights is None else np.ascontiguousarray(weights[kept])
     return _rows(data, kept), weights, _rows(data, out)
@@ -210,74 +233,77 @@ class _Loop:
         total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
         for c in o.callbacks:
             c.begin(self.run, self.model)
-        line = ProgressLine(total, "training") if o.progress else nullcontext()
+        line = ProgressLine(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
-            with line as watch:
-                self._calls(total, watch)
+            with line as drawn:
+                self._calls(total, drawn)
+        except BaseException as reason:
+            self.run.stopped = "diverged" if isinstance(reason, DivergenceError) else "interrupted"
+            raise
         finally:
+            self._record_unfinished()
             self.run.seconds = time.perf_counter() - started
             for c in o.callbacks:
                 c.end(self.run, self.model)
 
-    def _calls(self, total: int, watch: Any) -> None:
+    def _calls(self, total: int, line: NoProgress) -> None:
         left = total
         while left > 0:
             sampler = self.model.state.sampler
             to_epoch_end = self.per_epoch - sampler.position // self.batch
-            call = self._call(min(left, to_epoch_end) if self.by_epoch else left, watch)
+            call = self._call(min(left, to_epoch_end) if self.by_epoch else left, line.draw)
             left -= call.done
-            if watch is not None:
-                watch.next_call(call.done)
+            line.next_call(call.done)
+            if self.by_epoch and len(call.epochs) and self._epoch_end():
+                return
             if call.status == control.CONVERGED:
                 self.run.stopped = "converged"
                 return
-            if self.by_epoch and len(call.epochs) and self._epoch_end():
-                return
 
-    def _call(self, steps: int, watch: Callable[[int], None] | None) -> Call:
-        state = self.model.state
-        rule = self.options.rule
-        try:
-            call = self.trainer.run(
-                self.model.params.flat,
-                state.rule(rule.text, len(rule.states)),
-                state.sampler,
-                state.totals,
-                self.model.program_data(self.data, self.weights),
-                self.model.constants,
-                self.hyper,
-                steps,
-                shuffle=self.options.shuffle,
-                record_steps=self.options.record == "step",
-                tolerance=self.options.tolerance,
-                watch=watch,
-            )
-        except BaseException:
-            self.run.stopped = "interrupted"
-            self._record(self.trainer.last)
-            self.model.last_run = self.run
-            raise
-        self._record(call)
+    def _call(self, steps: int, draw: Callable[[int], None]) -> Call:
+        model, o = self.model, self.options
+        state = model.state
+        moving = Moving(model.params.flat, state.rule(o.rule.text, len(o.rule.states)), state.sampler, state.totals)
+        inputs = [model.constants, self.hyper, *model.program_data(self.data, self.weights)]
+        call = Call(steps)
+        settings = Settings(o.shuffle, o.record == "step", o.tolerance)
+        with DeferredInterrupt() as ctrl_c:
+            try:
+                self.trainer.run(moving, inputs, call, settings, lambda done: draw(done) or ctrl_c.seen)
+            finally:
+                self._record(call)
+        if call.overflow is not None:
+            explain_overflow(model, o.rule, *call.overflow)
         if call.status == control.NONFINITE:
-            explain_divergence(self.model, self.data, self.weights, self.options.rule)
+            explain_divergence(model, self.data, self.weights, o.rule)
         return call
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done
+        self._add_rows(call.epochs)
+        if self.options.record == "step":
+            self.run.history["loss"] += call.step_losses.tolist()
+
+    def _record_unfinished(self) -> None:
+        """The means over the last epoch, when the run ends within it."""
         partial = self.model.state.totals.values
-        rows = [list(row) for row in call.epochs]
-        if partial[control.WEIGHT] > 0 and not self.by_epoch:
-            rows.append(list(partial[control.TOTALS :] / partial[control.WEIGHT]))
-        for t, name in enumerate(self.names):
-            if name == "loss" and self.options.record == "step":
-                self.run.history[name] += call.step_losses.tolist()
-            else:
-                self.run.history[name] += [float(row[t]) for row in rows]
+        if self.run.steps and partial[control.WEIGHT] > 0:
+            self._add_rows(partial[None, control.TOTALS :] / partial[control.WEIGHT])
+
+    def _add_rows(self, rows: NDArray) -> None:
+        """Means over epochs, a row each."""
+        self.run.epochs += len(rows)
+        for name, values in zip(self.names, rows.T.tolist(), strict=True):
+            if values:
+                self.run.latest[name] = values[-1]
+            if name != "loss" or self.options.record != "step":
+                self.run.history[name] += values
 
     def _epoch_end(self) -> bool:
         if self.held_out is not None:
             for name, value in self.model.evaluate_bound(self.held_out).items():
+                self.run.latest[f"val_{name}"] = value
                 self.run.history[f"val_{name}"].append(value)
         stop = False
         for c in self.options.callbacks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,8 +90,14 @@ def training_text(
     names = {leaf: f"d{leaf.name}" for leaf in params}
     for leaf in reversed(params):  # the last layer's gradient is ready first
         roots[names[leaf]] = graph.gradients[leaf]
-    step = plan_step(roots, params, capacity, names)
+    step = plan_step(roots, params, capacity, names, formula_names(captions or {}))
     return training_program(name, step, rule, dtype, list(metrics), captions), step
+
+
+def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:
+    """The names that formulas give to unnamed equations (Z0, H0, δ0): their buffers take them."""
+    found = {node: re.split(r"[\[ ]", caption, maxsplit=1)[0] for node, caption in captions.items()}
+    return {node: name for node, name in found.items() if name.isidentifier() and name != "part"}
 
 
 def compile_evaluation(
@@ -146,10 +153,11 @@ def check_differentiable(loss: Node, params: Sequence[Leaf]) -> None:
 
 def _suggestion(what: str) -> str:
     if what in ("<", "<=", "equal"):
-        return "choose between values with gc.where(condition, a, b), or use gc.stop_gradient(condition) as a constant weight"
+        return "choose with gc.where(condition, a, b), or use gc.stop_gradient(condition) as a constant weight"
     if what == "argmax":
         return "train on gc.losses.cross_entropy and keep accuracy as a metric, or use gc.stop_gradient"
-    return f"use gc.stop_gradient({what}(x)) if no gradient is meant, x + gc.stop_gradient({what}(x) - x) to pass it straight"
+    straight = f"x + gc.stop_gradient({what}(x) - x)"
+    return f"use gc.stop_gradient({what}(x)) if no gradient is meant, {straight} to pass it straight through"
 
 
 @dataclass
@@ -167,7 +175,7 @@ class FunctionText:
 def function_text(name: str, roots: Sequence[Node], arguments: Sequence[Leaf], dtype: str) -> FunctionText:
     """Text of a function from ``arguments`` (in this order, inputs and parameters alike) to ``roots``."""
     used = leaves_of(roots)
-    taken = [leaf for leaf in arguments]
+    taken = list(arguments)
     inputs = [(leaf, Buffer(f"x{t}_{leaf.name}", f"x{t}_{leaf.name}", leaf.shape, integer=leaf.dtype == "int"))
               for t, leaf in enumerate(taken)]  # fmt: skip
     constants, offset = [], 0

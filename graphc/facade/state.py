@@ -79,6 +79,14 @@ class Parameters(MutableMapping[str, NDArray]):
 
         return np.asarray(init.sample(draw, tuple(int(e) for e in leaf.shape)))
 
+    def name_at(self, place: int) -> str:
+        """The parameter at a place of the flat storage, with its index: ``W0[0, 1]``."""
+        starts = {self._layout.offsets[leaf]: name for name, leaf in self._leaves.items()}
+        start = max(offset for offset in starts if offset <= place)
+        name = starts[start]
+        index = np.unravel_index(place - start, self._view(name).shape)
+        return f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
+
     def snapshot(self) -> NDArray:
         """A copy of all of them, for :meth:`restore`."""
         return self.flat.copy()

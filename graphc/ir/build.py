@@ -69,8 +69,8 @@ def equation(
 ) -> Node:
     """out[free..] = reduce_{bound.. : masks} body(operands..), in canonical form.
 
-    The first ``n_free`` extents are those of the result, the others are reduced.  Placeholder ``a_j`` of the body stands
-    for operand j.  Returns the node that computes it; that is an operand itself when the equation is the identity.
+    The first ``n_free`` extents are those of the result, the others are reduced.  Placeholder ``a_j`` of the body
+    stands for operand j.  Returns the node that computes it, which is an operand itself for the identity.
     """
     d = _Draft(tuple(extents), n_free, reducer, body, list(operands), list(masks))
     _inline_views(d)
@@ -243,8 +243,7 @@ def _canonical_order(d: _Draft) -> None:
     if n_bound > 1:
         d_maps = min(_numberings(d), key=lambda choice: choice[0])[1]
         d.extents = d.extents[: d.n_free] + tuple(d.extents[old] for old in d_maps)
-        place = {old: index(d.n_free + new) for new, old in enumerate(d_maps)}
-        d.move(lambda x: substitute(x, lambda i: place.get(i, index(i))))
+        d.move(_renumbering(d.n_free, d_maps))
         d.masks = sorted(d.masks, key=lambda m: (m.kind, m.modulus, describe(m.map)))
     order = sorted(range(len(d.operands)), key=lambda j: _operand_key(d.operands[j]))
     if order != list(range(len(order))):
@@ -258,15 +257,16 @@ def _numberings(d: _Draft) -> list[tuple[tuple, tuple[int, ...]]]:
     orders = itertools.permutations(bound) if len(bound) <= 5 else [tuple(bound)]
     choices = []
     for order in orders:
-        place = {old: index(d.n_free + new) for new, old in enumerate(order)}
-
-        def move(x: Affine, place: dict[int, Affine] = place) -> Affine:
-            return substitute(x, lambda i: place.get(i, index(i)))
-
+        move = _renumbering(d.n_free, order)
         ops = sorted(_operand_key(map_operand(op, move)) for op in d.operands)
         masks = sorted((m.kind, m.modulus, describe(move(m.map))) for m in d.masks)
         choices.append(((ops, masks, [str(d.extents[i]) for i in order]), order))
     return choices
+
+
+def _renumbering(n_free: int, order: Sequence[int]) -> Callable[[Affine], Affine]:
+    place = {old: index(n_free + new) for new, old in enumerate(order)}
+    return lambda x: substitute(x, lambda i: place.get(i, index(i)))
 
 
 def _operand_key(op: Operand) -> tuple[int, int, str]:

@@ -150,12 +150,12 @@ def _ways(s: _Solver, e: Affine, i: int, coef: int) -> list[_Way]:
     if stride == 1:
         return [((s.length(i), 1), "unit", i, value, constant(0))]
     ways: list[_Way] = [((s.length(i) / 1.5, 0), "divide", i, value, constant(0))]
-    inner = {a: (c if coef > 0 else -c) for a, c in _solvable(s, e) if a != i}
-    remainder = affine(0, dict(inner))
+    inner: dict[Atom, int] = {a: (c if coef > 0 else -c) for a, c in _solvable(s, e) if a != i}
+    remainder = affine(0, inner)
     low, high = lower_bound(remainder, s.extents), upper_bound(remainder, s.extents)
     if inner and high - low < stride:
         shifted = value + remainder - int(low)
-        benefit = s.length(i) * math.prod(s.length(a) for a in inner)
+        benefit = s.length(i) * math.prod(s.length(a) for a in inner if isinstance(a, int))
         ways.append(((benefit, 2), "radix", i, shifted, remainder - int(low)))
     return ways
 

@@ -11,11 +11,24 @@ from graphc.ir.scalar import FUNCTIONS
 
 LETTERS = "ijklmpqrvwxyz"
 # what generated programs use themselves: pointers, counters, temporaries, type and function names come on top
-PRIMITIVES = (
-    "atomic_load atomic_store blas_gemm copy fill gemm noalias nonfinite permuted power radd rmax rmin transpose".split()
+_MEMORY = "atomic_load atomic_store copy fill noalias nonfinite radd rmax rmin rpeak"
+PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "permuted", "power", "transpose"]
+_POINTERS = "A C F G H K L P Q R S"
+_LOCALS = "INF f g s t top top_64 shift scale rows row n_steps number done status epoch epochs at weight peak"
+RESERVED = frozenset(
+    [
+        *_POINTERS.split(),
+        *_LOCALS.split(),
+        *PRIMITIVES,
+        *FUNCTIONS,
+        "theta",
+        "norm_g",
+        "k_step",
+        "math",
+        "float",
+        "range",
+    ]
 )
-_LOCALS = "A C F G H K L P Q R S INF f g s t top top_64 shift scale rows row n_steps number done status epoch epochs at weight"
-RESERVED = frozenset([*_LOCALS.split(), *PRIMITIVES, *FUNCTIONS, "theta", "norm_g", "k_step", "math", "float", "range"])
 
 
 def index_letters(extents: Sequence[Extent], wanted: Sequence[str] = ()) -> list[str]:

@@ -16,7 +16,7 @@ import sympy
 from graphc.ir.affine import Affine, Extent, Size
 
 Reducer = Literal["sum", "max", "min", "prod", "logsumexp"]
-REDUCERS: dict[str, float] = {
+REDUCERS: dict[Reducer, float] = {
     "sum": 0.0,
     "max": float("-inf"),
     "min": float("inf"),
@@ -138,7 +138,8 @@ class Equation(Node):
         masks: tuple[Mask, ...],
     ) -> None:
         super().__init__()
-        self.extents, self.n_free, self.reducer = extents, n_free, reducer
+        self.extents, self.n_free = extents, n_free
+        self.reducer: Reducer = reducer
         self.body, self.operands, self.masks = body, operands, masks
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from sympy import Expr
+
 from graphc.ir.affine import gathers, replace_nodes
 from graphc.ir.build import equation
 from graphc.ir.contract import map_operand
@@ -64,7 +66,7 @@ def replace_operand(op: Operand, new: Mapping[Node, Node]) -> Operand:
     return Read(new.get(moved.node, moved.node), moved.at) if isinstance(moved, Read) else moved
 
 
-def rebuild(node: Equation, operands: list[Operand], body=None, masks: list[Mask] | None = None) -> Node:
+def rebuild(node: Equation, operands: list[Operand], body: Expr | None = None, masks: list[Mask] | None = None) -> Node:
     """The equation with other operands, body or masks."""
     body = node.body if body is None else body
     masks = list(node.masks) if masks is None else masks

@@ -113,8 +113,9 @@ def as_product(y: Equation) -> Matched | None:
     own = [_plain_indices(r) for r in y.reads]
     if own[0] is None or own[1] is None:
         return None
-    free = [{i for i in found if i < y.n_free} for found in own]
-    if not all(bound[0] in found for found in own) or free[0] & free[1] or max(map(len, free)) > 1:
+    used = [found or set() for found in own]
+    free = [{i for i in found if i < y.n_free} for found in used]
+    if not all(bound[0] in found for found in used) or free[0] & free[1] or max(map(len, free)) > 1:
         return None
     return _oriented(y, free, bound[0], scale)
 
@@ -129,14 +130,16 @@ def _oriented(y: Equation, free: list[set[int]], bound: int, scale: sympy.Expr) 
         matrix = y.reads[1 - vector]
         walks_side_by_side = first[1 - vector] is not None and matrix.at[-1].plain_index == first[1 - vector]
         order = (vector, 1 - vector) if walks_side_by_side else (1 - vector, vector)
-    elif first[1] < first[0]:
+    elif min(free[1]) < min(free[0]):
         order = (1, 0)
     left, right = (y.reads[t] for t in order)
     return Matched(left, right, first[order[0]], first[order[1]], bound, scale)
 
 
 def _two_factors(y: Equation) -> tuple[sympy.Expr, bool]:
-    scale, rest = y.body.as_independent(*[s for s in y.body.free_symbols if placeholder_index(s) is not None], as_Add=False)
+    scale, rest = y.body.as_independent(
+        *[s for s in y.body.free_symbols if placeholder_index(s) is not None], as_Add=False
+    )
     factors = sympy.Mul.make_args(rest)
     return scale, len(factors) == 2 and all(placeholder_index(f) is not None for f in factors)
 
@@ -173,7 +176,7 @@ def bias_of(y: Equation, product: Equation) -> Read | None:
 
 
 def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
-    """Floating-point operations of a kernel: 2 m n k of a product, one for every element a nest visits and operation."""
+    """Floating-point operations of a kernel: 2 m n k of a product, the cost of the body at every element of a nest."""
     if isinstance(kernel, Product):
         return 2 * Count.of((kernel.m, kernel.n, kernel.k)).at(capacity)
     return Count.of(kernel.node.extents).at(capacity) * max(1, cost(kernel.node.body))

@@ -31,13 +31,17 @@ def make_plan(
     destinations: Mapping[str, Buffer],
     capacity: Mapping[str, int],
     own: Sequence[Buffer] = (),
+    names: Mapping[Node, str] | None = None,
 ) -> Plan:
     """Plan the computation of ``roots``.
 
     ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
-    place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch.
+    place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
+    ``names`` the names of unnamed nodes in formulas, which their buffers take.
     """
-    return _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own)).run()
+    planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
+    planner.names = dict(names or {})
+    return planner.run()
 
 
 class _Planner:
@@ -50,12 +54,15 @@ class _Planner:
         own: list[Buffer],
     ) -> None:
         self.roots, self.capacity, self.own = roots, capacity, own
-        self.buffers: dict[Node, Buffer] = dict(leaves)
+        self.buffers: dict[Node, Buffer] = {}
+        for leaf, buffer in leaves.items():
+            self.buffers[leaf] = buffer
         self.kernels: list[Kernel] = []
         self.copies: list[Kernel] = []
         self.order = [n for n in topological(roots.values()) if isinstance(n, Equation)]
         self.count = consumers(roots.values())
         self.pinned: dict[Node, Buffer] = {}
+        self.names: dict[Node, str] = {}
         for name, buffer in destinations.items():
             self._pin(name, buffer)
 
@@ -84,15 +91,19 @@ class _Planner:
         for node in self.order:
             for read in node.reads:
                 y = read.node
-                single = isinstance(y, Equation) and self.count[y] == 1 and y not in self.pinned
-                if single and as_product(y) and bias_of(node, y) and node not in found.values():
+                if not isinstance(y, Equation) or self.count[y] > 1 or y in self.pinned:
+                    continue
+                if as_product(y) and bias_of(node, y) and node not in found.values():
                     found[y] = node
         return found
 
     def _buffer(self, node: Equation) -> Buffer:
-        found = self.pinned.get(node) or Buffer(node.name or f"t{len(self.kernels)}", "A", node.shape, node=node)
+        found = self.pinned.get(node) or Buffer(self._name(node), "A", node.shape, node=node)
         self.buffers[node] = found
         return found
+
+    def _name(self, node: Equation) -> str:
+        return node.name or self.names.get(node) or f"t{len(self.kernels)}"
 
     def _lower(self, node: Equation, absorbed: Mapping[Node, Equation]) -> None:
         contraction = next((c for c, y in absorbed.items() if y is node), node)
@@ -115,7 +126,9 @@ class _Planner:
         how, order = loop_order(node, lambda read: self.buffers[read.node].strides)
         return Nest(node, out, how, order)
 
-    def _product(self, node: Equation, contraction: Equation, match: Matched, out: Buffer, bias: Read | None) -> Product:
+    def _product(
+        self, node: Equation, contraction: Equation, match: Matched, out: Buffer, bias: Read | None
+    ) -> Product:
         extent = contraction.extents
         m = extent[match.row] if match.row is not None else 1
         n = extent[match.column] if match.column is not None else 1
@@ -172,7 +185,7 @@ def _kernel_sources(kernel: Kernel) -> list[Node]:
 
 
 def scatter_target(y: Equation) -> tuple[int, Mask] | None:
-    """The free index that a mask ``gather - p = 0`` determines in a sum: a loop over the gather replaces that over p."""
+    """The free index p that a mask ``gather - p = 0`` determines in a sum: no loop over p is needed."""
     if y.reducer != "sum" or y.elementwise:
         return None
     for mask in y.masks:

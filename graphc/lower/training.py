@@ -91,12 +91,12 @@ def plan_step(
     params: Sequence[Leaf],
     capacity: int,
     gradients: Mapping[Leaf, str] | None = None,
-    outputs: Mapping[str, str] | None = None,
+    names: Mapping[Node, str] | None = None,
 ) -> StepPlan:
     """Plan ``roots`` for batches of up to ``capacity`` rows.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
-    ``outputs`` the pointer that a root is written through.
+    ``names`` gives the names of unnamed equations in formulas.
     """
     layout = layout_parameters(params)
     used = leaves_of(roots.values())
@@ -114,9 +114,8 @@ def plan_step(
         name: Buffer(layout.names[leaf], "G", leaf.shape, _at(layout.offsets[leaf]))
         for leaf, name in (gradients or {}).items()
     }
-    targets |= {name: Buffer(pointer, pointer, roots[name].shape) for name, pointer in (outputs or {}).items()}
     own = [i.buffer for i in described if i.batched and not i.integer]
-    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own)
+    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names)
     _unique_names(plan, taken)
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
 

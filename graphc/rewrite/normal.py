@@ -1,9 +1,9 @@
-"""From what the user wrote, operation by operation, to equations as on paper: the normal form everything else starts from.
+"""From what the user wrote, operation by operation, to equations as on paper: the normal form.
 
-    fuse       elementwise producers into their consumer
-    expose     look through a producer when that lets a stable form appear:  log(p), p = sigmoid(z)
-    log-sum    sum_k exp(u)  ->  exp(logsumexp_k u), seen by every consumer
-    stabilise  scalar rules on every body
+fuse       elementwise producers into their consumer
+expose     look through a producer when that lets a stable form appear:  log(p), p = sigmoid(z)
+log-sum    sum_k exp(u)  ->  exp(logsumexp_k u), seen by every consumer
+stabilise  scalar rules on every body
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ _LSE_WHY = "sum_k exp(u_k) overflows for u_k > 88 (float32); exp(logsumexp_k u_k
 def _expose(y: Equation) -> Equation:
     """Look through producers with exponentials when the stable form is cheaper or has fewer logarithms."""
     best = y
-    for j, op in enumerate(y.operands):
+    for op in y.operands:
         if isinstance(op, Read) and _may_expose(y, op.node):
             operands = list(best.operands)
             at = next((i for i, o in enumerate(operands) if o == op), None)

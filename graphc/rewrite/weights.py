@@ -2,6 +2,8 @@
 
     J = 1/n sum_i l_i    ->    1/W sum_i w_i l_i,   W = sum_i w_i        a weight of 2 is that row twice
     J = sum_i l_i        ->    sum_i w_i l_i
+
+A batch whose weights are all 0 has the loss 0: there W counts as 1.
 """
 
 from __future__ import annotations
@@ -12,15 +14,21 @@ import sympy
 
 from graphc.errors import DataError
 from graphc.ir.affine import index
-from graphc.ir.build import equation
+from graphc.ir.build import elementwise, equation
 from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbol
-from graphc.ir.scalar import placeholder
+from graphc.ir.scalar import equal, placeholder
 from graphc.ir.walk import rebuild, topological, with_sources
 
 
 def total_weight(weights: Leaf) -> Node:
     """W = sum_i w_i."""
     return equation(weights.shape, 0, "sum", placeholder(0), [Read(weights, (index(0),))])
+
+
+def _divisor(weights: Leaf) -> Node:
+    """W, or 1 where W is 0."""
+    W = placeholder(0)
+    return elementwise(W + equal(W, 0), [total_weight(weights)])
 
 
 def weight_rows(loss: Node, weights: Leaf) -> Node:
@@ -56,8 +64,9 @@ def _weighted_sum(y: Equation, weights: Leaf) -> Node:
     if per_row.has(size):
         per_row = sympy.expand(per_row)
     if per_row.has(size):
-        raise DataError("sample_weight: the loss is no mean over rows\n  hint: use gc.mean or gc.sum of one value a row")
-    operands.append(Read(total_weight(weights), ()))
+        hint = "use gc.mean or gc.sum of one value a row"
+        raise DataError(f"sample_weight: the loss is no mean over rows\n  hint: {hint}")
+    operands.append(Read(_divisor(weights), ()))
     return rebuild(y, operands, per_row * w / placeholder(len(operands) - 1))
 
 

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import linecache
+import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,11 @@ from graphc.run.native import Program, statistics, undefined_symbols
 __all__ = ["Program", "build", "statistics", "undefined_symbols"]
 
 Entries = Mapping[str, tuple[str, ...]]
+
+_compiling = threading.Lock()  # typing and lowering share tables
+if hasattr(os, "register_at_fork"):
+    release = _compiling.release
+    os.register_at_fork(before=_compiling.acquire, after_in_parent=release, after_in_child=release)
 
 
 def build(source: str, entries: Entries, *, name: str, folder: str | Path | None = None) -> Program:
@@ -46,7 +53,8 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
     image = store.get(key) if store else None
     statistics["compiled" if image is None else "loaded_from_cache"] += 1
     if image is None:
-        image = compile_object(source, words, name=name)
+        with _compiling:
+            image = compile_object(source, words, name=name)
         if store:
             store.put(key, image)
     blas_library.provide_for(image)

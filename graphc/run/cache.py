@@ -44,8 +44,9 @@ def default_folder() -> Path:
 
 
 def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
-    """Hash of everything that the machine code depends on."""
-    facts = [source, {name: list(words) for name, words in entries.items()}, _versions(), native.host(), _primitives()]
+    """Hash of everything that the machine code depends on: not of comments, which hold formulas with chosen names."""
+    code = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith("#"))
+    facts = [code, {name: list(words) for name, words in entries.items()}, _versions(), native.host(), _primitives()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

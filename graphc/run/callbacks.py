@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import DomainError
+from graphc.errors import DomainError, UnknownNameError
+from graphc.ir.letters import close_name
 
 if TYPE_CHECKING:
     from graphc.run.history import Run
@@ -71,14 +72,16 @@ class EarlyStopping(Callback):
         self.sign, self.restore_best = (1.0 if mode == "min" else -1.0), restore_best
 
     def begin(self, run: Run, model: Any) -> None:
-        self.best, self.best_epoch, self.wait, self.parameters = np.inf, 0, 0, None
+        self.best, self.wait, self.parameters = np.inf, 0, None
 
     def epoch_end(self, run: Run, model: Any) -> bool | None:
-        name = self.monitor or ("val_loss" if "val_loss" in run.history else "loss")
-        value = self.sign * run.history[name][-1]
+        name = self.monitor or ("val_loss" if "val_loss" in run.latest else "loss")
+        if name not in run.latest:
+            raise UnknownNameError(f"EarlyStopping: no {name!r} is recorded\n  hint: {close_name(name, run.latest)}")
+        value = self.sign * run.latest[name]
         if value < self.best - self.min_delta:
-            self.best, self.best_epoch, self.wait = value, len(run.history[name]), 0
-            run.best = {"epoch": self.best_epoch, name: self.sign * value}
+            self.best, self.wait = value, 0
+            run.best = {"epoch": run.epochs, name: self.sign * value}
             self.parameters = model.params.snapshot() if self.restore_best else None
             return False
         self.wait += 1
@@ -106,9 +109,8 @@ class Checkpoint(Callback):
         self.path, self.every = str(path), every
 
     def epoch_end(self, run: Run, model: Any) -> bool | None:
-        epoch = len(run.history["loss"])
-        if epoch % self.every == 0:
-            model.save(self.path.replace("{epoch}", str(epoch)))
+        if run.epochs % self.every == 0:
+            model.save(self.path.replace("{epoch}", str(run.epochs)))
         return None
 
 
@@ -118,6 +120,5 @@ def as_callback(value: Any) -> Callback:
         return value
     if callable(value):
         return FunctionCallback(value)
-    raise DomainError(
-        f"callbacks: {value!r:.60} is no callback\n  hint: pass gc.EarlyStopping(...), gc.Checkpoint(...) or a function of the run"
-    )
+    hint = "pass gc.EarlyStopping(...), gc.Checkpoint(...) or a function of the run"
+    raise DomainError(f"callbacks: {value!r:.60} is no callback\n  hint: {hint}")

@@ -94,8 +94,9 @@ def convert(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> NDArray:
         )
     if array.dtype.kind == "f" and array.dtype != wanted:
         notes.append(f"{leaf.name}: {array.dtype} cast to {wanted}")
-    result = np.ascontiguousarray(array, dtype=wanted)
-    _check_finite(leaf, result)
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(array, dtype=wanted)
+    _check_finite(leaf, array, result)
     return result
 
 
@@ -124,7 +125,7 @@ def _check_shape(leaf: Leaf, array: NDArray) -> None:
 def _whole(leaf: Leaf, array: NDArray) -> NDArray:
     if array.dtype.kind in "iub":
         return array
-    if array.dtype.kind == "f" and np.all(array == np.rint(array)):
+    if array.dtype.kind == "f" and np.isfinite(array).all() and np.all(array == np.rint(array)):
         return array
     raise DataError(
         f"{describe(leaf)} got values of type {array.dtype} that are not whole numbers\n"
@@ -132,13 +133,14 @@ def _whole(leaf: Leaf, array: NDArray) -> NDArray:
     )
 
 
-def _check_finite(leaf: Leaf, array: NDArray) -> None:
+def _check_finite(leaf: Leaf, given: NDArray, array: NDArray) -> None:
     if np.isfinite(array).all():
         return
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-    raise DataError(
-        f"{leaf.name} holds {array[at]} at {list(at)}\n  hint: remove or fill such values, for example with np.nan_to_num"
-    )
+    hint = "remove or fill such values, for example with np.nan_to_num"
+    if np.isfinite(given[at]):
+        hint = f"that is too large for {array.dtype}: scale the data, or use dtype=\"float64\""
+    raise DataError(f"{leaf.name} holds {given[at]} at {list(at)}\n  hint: {hint}")
 
 
 def _check_labels(leaf: Leaf, array: NDArray, limit: int) -> None:

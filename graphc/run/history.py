@@ -30,11 +30,15 @@ class Run:
     threads : int
         Threads that computed.
     stopped : str
-        Why the run ended: "finished", "converged", "early stopping", "interrupted", "callback".
+        Why the run ended: "finished", "converged", "early stopping", "callback", "interrupted", "diverged".
     best : dict
         Epoch and value of the best epoch, when EarlyStopping watched.
     notes : list of str
         What was done to the data, such as a cast to float32.
+    seed, epochs : int
+        The seed of the order of the rows; epochs done, where one that the run ends within counts too.
+    latest : dict of str to float
+        The means over the last epoch, under the names of the history.
     """
 
     history: History = field(default_factory=History)
@@ -46,11 +50,8 @@ class Run:
     best: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seed: int = 0
-
-    @property
-    def epochs(self) -> int:
-        """Entries of the history."""
-        return len(self.history.get("loss", []))
+    epochs: int = 0
+    latest: dict[str, float] = field(default_factory=dict)
 
     @property
     def microseconds_per_step(self) -> float:
@@ -58,7 +59,7 @@ class Run:
         return 1e6 * self.seconds / max(self.steps, 1)
 
     def __str__(self) -> str:
-        last = ", ".join(f"{name} {values[-1]:.6g}" for name, values in self.history.items() if values)
+        last = ", ".join(f"{name} {value:.6g}" for name, value in self.latest.items())
         return (
             f"{self.steps} steps in {self.seconds:.3g} s ({self.microseconds_per_step:.3g} us a step), "
             f"{self.stopped}; {last}"

@@ -19,4 +19,4 @@ def aligned(count: int, dtype: DTypeLike) -> NDArray:
 
 def address(array: NDArray) -> int:
     """Where the data of a contiguous array begin."""
-    return array.ctypes.data
+    return array.__array_interface__["data"][0]

@@ -8,6 +8,7 @@ CT-RSA 2002), computed index by index; graphc.run.primitives.rng is its twin ins
 
 from __future__ import annotations
 
+import functools
 import zlib
 from typing import Any
 
@@ -74,6 +75,7 @@ def normal(
     return (mean + deviation * pairs.reshape(-1)[:count]).reshape(shape).astype(dtype)
 
 
+@functools.cache
 def order_keys(seed: int, stream: int = 0) -> tuple[int, int]:
     """The two 32-bit keys under which a training run orders its data."""
     key0, key1 = words(seed, stream, "order", 2)

@@ -6,9 +6,10 @@ after every step; a stopped run keeps the parameters of its last whole step.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from graphc.run.sampler import Sampler
 
 SHORT = 0.05  # seconds: a run expected to be shorter is not worth a thread (start and join cost 90 microseconds)
 POLL = 0.05  # seconds between two looks at the progress word
+
+Watch = Callable[[int], bool]
 
 
 @dataclass
@@ -38,14 +41,50 @@ class Totals:
 
 
 @dataclass
+class Moving:
+    """Everything that a step changes: parameters, the rule's state, the place in the data, running totals."""
+
+    parameters: NDArray
+    rule: RuleState
+    sampler: Sampler
+    totals: Totals
+
+    def copy(self) -> Moving:
+        """What :meth:`restore` puts back."""
+        rule, totals = RuleState(self.rule.values.copy(), self.rule.step), Totals(self.totals.values.copy())
+        return Moving(self.parameters.copy(), rule, replace(self.sampler), totals)
+
+    def restore(self, kept: Moving) -> None:
+        """Put back, in place, what :meth:`copy` kept."""
+        self.parameters[:] = kept.parameters
+        self.rule.values[:], self.rule.step = kept.rule.values, kept.rule.step
+        self.totals.values[:] = kept.totals.values
+        self.sampler.epoch, self.sampler.position = kept.sampler.epoch, kept.sampler.position
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes about it: new order of the rows every epoch, losses of all steps kept, tolerance (0 for none)."""
+
+    shuffle: bool = True
+    record_steps: bool = False
+    tolerance: float = 0.0
+
+
+@dataclass
 class Call:
-    """One native call: what goes in, and what came out."""
+    """One native call: what goes in, and what came out.
+
+    ``overflow`` tells of an update that was not finite: the place of the first bad value, counted through parameters
+    and then states, and that value.
+    """
 
     steps: int
     status: int = 0
     done: int = 0
     epochs: NDArray = field(default_factory=lambda: np.empty((0, 1)))
     step_losses: NDArray = field(default_factory=lambda: np.empty(0))
+    overflow: tuple[int, float] | None = None
 
 
 class Trainer:
@@ -70,66 +109,132 @@ class Trainer:
 
     def run(
         self,
-        parameters: NDArray,
-        state: RuleState,
-        sampler: Sampler,
-        totals: Totals,
-        data: Sequence[NDArray],
-        constants: NDArray,
-        hyper: NDArray,
-        steps: int,
-        *,
-        shuffle: bool,
-        record_steps: bool,
-        tolerance: float,
-        watch: Callable[[int], None] | None = None,
-    ) -> Call:
-        """Train for up to ``steps`` steps; ``watch`` is told the progress."""
-        c, f = self.control, totals.values
-        if len(f) != control.F_SIZE + self.n_metrics:
-            totals.values = f = np.zeros(control.F_SIZE + self.n_metrics)
-        f[control.TOLERANCE] = tolerance
-        c[:] = 0
-        c[control.ROWS], c[control.STEPS], c[control.STEP] = sampler.rows, steps, state.step
-        c[control.EPOCH], c[control.POSITION] = sampler.epoch, sampler.position
-        c[control.SHUFFLE], c[control.RECORD_STEPS] = shuffle, record_steps
-        c[control.KEY0], c[control.KEY1] = sampler.keys
-        history = np.empty((self._epochs_ahead(sampler, steps), 1 + self.n_metrics))
-        losses = np.empty(steps if record_steps else 1)
-        arrays = [parameters, self.gradients, state.values, self.arena, self.integers, constants, hyper, c, f]
-        arguments = [address(a) for a in (*arrays, history, losses, *data)]
-        call = Call(steps)
+        moving: Moving,
+        inputs: Sequence[NDArray],
+        call: Call,
+        settings: Settings,
+        watch: Watch | None = None,
+    ) -> None:
+        """Train for up to ``call.steps`` steps; ``watch`` is told the progress, and stops the run by returning True.
+
+        Parameters
+        ----------
+        moving
+            Changed in place. After a step whose update overflowed everything is as it was before that step.
+        inputs
+            Constants, hyper-parameters, then the data in the order of the program's inputs.
+        call
+            Filled in, also when an exception passes: then with the steps done before it.
+        """
+        if len(moving.totals.values) != control.F_SIZE + self.n_metrics:
+            moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
+        kept = moving.copy()
+        self._run(moving, inputs, call, settings, watch)
+        if call.status != control.OVERFLOW:
+            return
+        call.overflow = _first_bad(np.concatenate([moving.parameters, moving.rule.values]))
+        moving.restore(kept)
+        call.steps = call.done
+        self._run(moving, inputs, call, settings, watch)
+
+    def _run(
+        self,
+        moving: Moving,
+        inputs: Sequence[NDArray],
+        call: Call,
+        settings: Settings,
+        watch: Watch | None,
+    ) -> None:
+        self._set_control(moving, call.steps, settings)
+        c, constants, hyper, *data = self.control, *inputs
+        history = np.empty((self._epochs_ahead(moving.sampler, call.steps), 1 + self.n_metrics))
+        losses = np.empty(call.steps if settings.record_steps else 0)
+        arrays = [moving.parameters, self.gradients, moving.rule.values, self.arena, self.integers, constants, hyper]
+        arguments = [address(a) for a in (*arrays, c, moving.totals.values, history, losses, *data)]
         try:
-            self._call(arguments, steps * self.seconds_per_step, watch)
+            self._native(arguments, call.steps * self.seconds_per_step, watch)
         finally:
-            state.step = int(c[control.STEP])
-            sampler.epoch, sampler.position = int(c[control.EPOCH]), int(c[control.POSITION])
+            moving.rule.step = int(c[control.STEP])
+            moving.sampler.epoch, moving.sampler.position = int(c[control.EPOCH]), int(c[control.POSITION])
             call.status, call.done = int(c[control.STATUS]), int(c[control.DONE])
-            call.epochs = history[: int(c[control.EPOCHS])]
-            call.step_losses = losses[: call.done] if record_steps else losses[:0]
-            self.last = call
-        return call
+            call.epochs, call.step_losses = history[: int(c[control.EPOCHS])], losses[: call.done]
+
+    def _set_control(self, moving: Moving, steps: int, settings: Settings) -> None:
+        c, sampler = self.control, moving.sampler
+        c[:] = 0
+        c[control.ROWS], c[control.STEPS], c[control.STEP] = sampler.rows, steps, moving.rule.step
+        c[control.EPOCH], c[control.POSITION] = sampler.epoch, sampler.position
+        c[control.SHUFFLE], c[control.RECORD_STEPS] = settings.shuffle, settings.record_steps
+        c[control.KEY0], c[control.KEY1] = sampler.keys
+        moving.totals.values[control.TOLERANCE] = settings.tolerance
 
     def _epochs_ahead(self, sampler: Sampler, steps: int) -> int:
         per_epoch = -(-sampler.rows // self.capacity)
         return steps // per_epoch + 2
 
-    def _call(self, arguments: list[int], seconds: float, watch: Callable[[int], None] | None) -> None:
+    def _native(self, arguments: list[int], seconds: float, watch: Watch | None) -> None:
         in_main = threading.current_thread() is threading.main_thread()
-        if (seconds < SHORT and watch is None) or not in_main:
+        if seconds < SHORT or not in_main:
             self.program.call("train", *arguments)
             return
-        worker = threading.Thread(target=self.program.call, args=("train", *arguments), name="graphc", daemon=True)
-        worker.start()
+        worker = _Worker(self.program, arguments)
         try:
-            while worker.is_alive():
-                worker.join(POLL)
-                if watch is not None:
-                    watch(int(self.control[control.PROGRESS]))
-        except BaseException:  # Ctrl-C or an error of the watcher: let the last step finish, then pass it on
+            worker.start()
+            while not worker.wait(POLL):
+                if watch is not None and watch(int(self.control[control.PROGRESS])):
+                    self.control[control.STOP] = 1
+        except BaseException:  # of the watcher or a signal handler: let the last step finish, then pass it on
             self.control[control.STOP] = 1
-            worker.join()
+            worker.wait_to_the_end()
             raise
+        worker.check()
+
+
+class _Worker(threading.Thread):
+    """The native call in a thread of its own."""
+
+    def __init__(self, program: Program, arguments: list[int]) -> None:
+        super().__init__(name="graphc", daemon=True)
+        self.program, self.arguments = program, arguments
+        self.ended = threading.Event()
+        self.error: RuntimeError | None = None
+        self.entry = threading.Lock()
+        self.entered = self.cancelled = False
+
+    def run(self) -> None:
+        with self.entry:
+            if self.cancelled:
+                return
+            self.entered = True
+        try:
+            self.program.call("train", *self.arguments)
+        except RuntimeError as error:
+            self.error = error
+        finally:
+            self.ended.set()
+
+    def wait(self, seconds: float) -> bool:
+        """True when the call has ended."""
+        return self.ended.wait(seconds)
+
+    def wait_to_the_end(self) -> None:
+        """However often Ctrl-C is pressed: the call writes to memory that its caller owns."""
+        with self.entry:
+            self.cancelled = True
+        while self.entered and not self.ended.is_set():
+            with contextlib.suppress(KeyboardInterrupt):
+                self.ended.wait()
+
+    def check(self) -> None:
+        """Raise in the calling thread what was raised in this one."""
+        if self.error is not None:
+            raise self.error
+
+
+def _first_bad(values: NDArray) -> tuple[int, float]:
+    """Place and value of the first number that is not finite."""
+    at = int(np.argmin(np.isfinite(values)))
+    return at, float(values[at])
 
 
 class Evaluator:

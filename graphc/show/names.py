@@ -1,4 +1,4 @@
-"""What things are called on paper: Z0, H0, Z1 for what the user did not name, δ0, δ1 for adjoints, letters for indices."""
+"""What things are called on paper: Z0, H0, Z1 for what has no name, δ0, δ1 for adjoints, letters for indices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from graphc.declare.tensor import index_letters as declared_letters
 from graphc.ir.affine import Affine, Extent
 from graphc.ir.letters import index_letters
-from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.walk import sources, topological
 
 _FAMILIES = {"Z": "ZAQ", "H": "HGY", "S": "SC", "L": "LE", "M": "MK", "P": "PR", "U": "UV", "G": "GF"}
@@ -27,7 +27,7 @@ class Names:
     names: dict[Node, str] = field(default_factory=dict)
     letters: dict[Node, list[str]] = field(default_factory=dict)
     layers: list[Node] = field(default_factory=list)
-    activations: dict[Node, int] = field(default_factory=dict)
+    loss: str = "J"
 
     def of(self, node: Node) -> str:
         """The name of a node, given when it is first asked for."""
@@ -39,34 +39,38 @@ class Names:
         prefix = _prefix(family, self.names.values())
         return f"{prefix}{1 + max(_numbers(prefix, self.names.values()), default=-1)}"
 
-    def keeps_line(self, node: Node) -> bool:
-        """Whether a node has a line of its own whatever reads it: named, a pre-activation, an activation, an adjoint."""
-        return node in self.names
+    def is_adjoint(self, node: Node) -> bool:
+        """Whether the node is δl of a layer l."""
+        return self.names.get(node, "").startswith("δ")
+
+    def letters_of(self, node: Node) -> list[str]:
+        """A letter for every axis of a node."""
+        return self.letters.setdefault(node, index_letters(node.shape))
 
 
 def name_nodes(
     loss: Node,
     adjoints: Mapping[Node, Node],
     gradients: Mapping[Leaf, Node],
-    roots: Iterable[Node] = (),
-    declared: Mapping[str, Sequence[str]] | None = None,
+    declared: Mapping[str, Sequence[str]],
     loss_name: str = "J",
 ) -> Names:
     """Names for a differentiated graph; those of leaves, ``define`` and ``.named()`` win."""
-    forward = topological([loss, *roots])
+    forward = topological([loss])
     names = Names({n: n.name for n in forward if n.name})
     names.names.update({w: w.name for w in gradients if w.name})
-    names.layers = [n for n in forward if n in adjoints]
+    names.layers = [n for n in forward if n in adjoints and n is not loss]
     _name_forward(names, loss, loss_name)
     for node in forward:
-        names.letters[node] = _own_letters(node, declared or {})
-    _pass_letters_down(names, forward, declared or {})
+        names.letters[node] = _own_letters(node, declared)
+    _pass_letters_on(names, forward, declared)
     for number, layer in enumerate(names.layers):
-        names.names[adjoints[layer]] = f"δ{number}"
-        names.letters[adjoints[layer]] = names.letters[layer]
+        bar = adjoints[layer]
+        if isinstance(bar, Equation) and bar not in names.names:
+            names.names[bar], names.letters[bar] = f"δ{number}", names.letters[layer]
     for leaf, bar in gradients.items():
         if isinstance(bar, Equation) and bar not in names.names:
-            names.names[bar] = f"∂{names.of(loss)}/∂{names.of(leaf)}"
+            names.names[bar] = f"∂{names.loss}/∂{names.of(leaf)}"
     return names
 
 
@@ -78,7 +82,8 @@ def letters_by_name(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
 def _name_forward(names: Names, loss: Node, loss_name: str) -> None:
     taken = set(names.names.values())
     if loss not in names.names:
-        names.names[loss] = next(n for n in (loss_name, "J", "L", "loss", "Loss", "loss_") if n not in taken)
+        names.names[loss] = next(n for n in (loss_name, "J", "L", "loss", "loss_") if n not in taken)
+    names.loss = names.names[loss]
     prefix = _prefix("Z", taken)
     for number, layer in enumerate(names.layers):
         names.names.setdefault(layer, f"{prefix}{number}")
@@ -93,7 +98,6 @@ def _name_activations(names: Names, loss: Node) -> None:
             continue
         read = [numbers[s] for s in sources(node) if s in numbers and s.shape == node.shape]
         if read:
-            names.activations[node] = max(read)
             wanted = f"{prefix}{max(read)}"
             names.names.setdefault(node, wanted if wanted not in names.names.values() else names._fresh("U"))
 
@@ -122,15 +126,20 @@ def _own_letters(node: Node, declared: Mapping[str, Sequence[str]]) -> list[str]
     return index_letters(node.shape, wanted if len(wanted) == node.rank else ())
 
 
-def _pass_letters_down(names: Names, order: Sequence[Node], declared: Mapping[str, Sequence[str]]) -> None:
-    """An unnamed producer that a definition reads as it stands takes over its letters."""
-    for node in reversed(order):
-        if not isinstance(node, Equation) or (node.name or "") not in declared:
-            continue
-        for read in node.reads:
-            straight = all(a.plain_index == t or a.is_constant for t, a in enumerate(read.at))
-            if not read.node.name and straight and read.node.shape == node.shape:
-                names.letters[read.node] = names.letters[node]
+def _pass_letters_on(names: Names, order: Sequence[Node], declared: Mapping[str, Sequence[str]]) -> None:
+    """Unnamed nodes that a definition reads as they stand, or that read it so, take over its letters."""
+    known = {n for n in order if n.name and n.name in declared}
+    pairs = [(n, r.node) for n in order if isinstance(n, Equation) for r in n.reads if _straight(n, r)]
+    for reader, source in [*reversed(pairs), *pairs]:
+        for giver, taker in ((reader, source), (source, reader)):
+            if giver in known and taker not in known and isinstance(taker, Equation) and not taker.name:
+                names.letters[taker] = names.letters[giver]
+                known.add(taker)
+
+
+def _straight(y: Equation, read: Read) -> bool:
+    same = read.node.shape == y.shape
+    return same and all(a.plain_index == t or a.is_constant for t, a in enumerate(read.at))
 
 
 def choose_letters(
@@ -145,14 +154,9 @@ def choose_letters(
             found[i] = free
             taken.add(free)
     rest = [i for i in range(len(extents)) if i not in found]
-    more = index_letters([*taken_extents(taken), *(extents[i] for i in rest)], sorted(taken))[len(taken) :]
+    more = index_letters([1] * len(taken) + [extents[i] for i in rest], sorted(taken))[len(taken) :]
     found.update(zip(rest, more, strict=True))
     return [found[i] for i in range(len(extents))]
-
-
-def taken_extents(taken: Iterable[str]) -> list[Extent]:
-    """One extent for every letter that is taken, so that the letters behind them are free ones."""
-    return [1 for _ in taken]
 
 
 def plain_letters(at: Sequence[Affine], letters: Sequence[str]) -> list[str] | None:

@@ -2,11 +2,22 @@
 
 from graphc.run.primitives.blas import blas_gemm
 from graphc.run.primitives.gemm import gemm, transpose
-from graphc.run.primitives.memory import atomic_load, atomic_store, copy, fill, noalias, nonfinite, radd, rmax, rmin
+from graphc.run.primitives.memory import (
+    atomic_load,
+    atomic_store,
+    copy,
+    fill,
+    noalias,
+    nonfinite,
+    radd,
+    rmax,
+    rmin,
+    rpeak,
+)
 from graphc.run.primitives.rng import permuted
 from graphc.run.primitives.vmath import *  # noqa: F403  the names of the scalar table
 
 __all__ = [
-    "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "noalias", "nonfinite", "permuted", "radd", "rmax",
-    "rmin", "transpose",
+    "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "noalias", "nonfinite", "permuted", "radd",
+    "rmax", "rmin", "rpeak", "transpose",
 ]  # fmt: skip

@@ -1,0 +1,142 @@
+"""The stages of a model as pages that print: formula, gradient, rewritten, kernels, plan, source."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sympy
+
+from graphc.ir.affine import Extent
+from graphc.ir.node import Equation, Node
+from graphc.ir.scalar import cost
+from graphc.ir.text import equation_text
+from graphc.lower.cost import product_method
+from graphc.lower.kernels import Kernel, Product
+from graphc.lower.layout import Count
+from graphc.lower.plan import Plan
+from graphc.rewrite.normal import Applied
+from graphc.show.derivation import Derivation
+
+LONGEST = 60  # characters of a formula in a table
+
+
+@dataclass(frozen=True)
+class Page:
+    """A text that prints itself, in a notebook too."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text)}</pre>"
+
+
+def formula_page(derivation: Derivation) -> Page:
+    """What the user declared, in normal form: the forward lines of a derivation."""
+    count = sum(line.number is None for line in derivation.lines)
+    return Page("\n".join(derivation.rows(derivation.lines[:count])))
+
+
+def gradient_page(derivation: Derivation) -> Page:
+    """The derivation of all gradients."""
+    return Page(str(derivation))
+
+
+def rewritten_page(applied: Sequence[Applied]) -> Page:
+    """The rules that fired: rule, before, after, where; and below, why."""
+    if not applied:
+        return Page("No rule fired: everything is computed as written.")
+    rows = [(a.rule, _short(_plain(a.before)), _short(_plain(a.after)), str(a.origin or "")) for a in applied]
+    reasons = dict.fromkeys(f"{a.rule}: {a.why}" for a in applied)
+    return Page(table(("rule", "before", "after", "where"), list(dict.fromkeys(rows))) + "\n\n" + "\n".join(reasons))
+
+
+def kernels_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None) -> Page:
+    """Which kernel computes what, in the order they run: equation, shape, method, operations."""
+    rows = []
+    for number, kernel in enumerate(plan.kernels):
+        formula = (captions or {}).get(kernel.node) or equation_text(kernel.node)
+        rows.append(
+            (str(number), _short(formula), _shape(kernel.out.extents), method(kernel, plan, dtype), flops(kernel))
+        )
+    return Page(table(("", "equation", "shape", "method", "operations"), rows))
+
+
+def plan_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None) -> Page:
+    """Where the values of a step lie: buffer, shape, bytes, offset in the arena, from which kernel to which."""
+    size = 4 if dtype == "float32" else 8
+    rows = []
+    for live in sorted(plan.requests, key=lambda live: (live.start, live.end)):
+        buffer = live.buffer
+        formula = (captions or {}).get(buffer.node, "") if buffer.node else ""
+        where = (_bytes(buffer.size, size, plan.capacity), _bytes(buffer.offset, size, plan.capacity))
+        rows.append((buffer.name, _shape(buffer.extents), *where, f"{live.start}-{live.end}", _short(formula)))
+    header = ("buffer", "shape", "bytes", "offset", "kernels", "holds")
+    return Page(table(header, rows) + f"\n\narena: {_bytes(plan.arena, size, plan.capacity)} bytes")
+
+
+def source_page(source: str) -> Page:
+    """The very text that is compiled."""
+    return Page(source)
+
+
+def method(kernel: Kernel, plan: Plan, dtype: str) -> str:
+    """How a kernel computes: loops, emitted tiles or BLAS."""
+    if not isinstance(kernel, Product):
+        return kernel.method
+    name = product_method(kernel, plan.capacity, dtype)
+    return f"{kernel.method} ({'BLAS' if name == 'blas_gemm' else 'emitted tiles'})"
+
+
+def flops(kernel: Kernel) -> str:
+    """Weighted scalar operations of one run: a number, or a polynomial of the free extents."""
+    if isinstance(kernel, Product):
+        return polynomial((kernel.m, kernel.n, kernel.k), 2)
+    node = kernel.node
+    assert isinstance(node, Equation)
+    return polynomial(node.extents, cost(node.body) + (0 if node.elementwise else 1))
+
+
+def polynomial(extents: Sequence[Extent], factor: int) -> str:
+    """factor times the product of the extents: ``64 n``."""
+    number = factor
+    names = []
+    for e in extents:
+        if isinstance(e, int):
+            number *= e
+        else:
+            names.append(e)
+    return " ".join([f"{number:,}", *names])
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text under a header line."""
+    widths = [max(len(row[t]) for row in (header, *rows)) for t in range(len(header))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (header, *rows)]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def _plain(body: sympy.Expr) -> str:
+    """A body with u, v, w, .. for its reads."""
+    return re.sub(r"\ba(\d+)\b", lambda m: "uvwxyz"[int(m[1])] if int(m[1]) < 6 else m[0], str(body)).replace("**", "^")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _shape(extents: Sequence[Extent]) -> str:
+    return "(" + ", ".join(map(str, extents)) + ")" if extents else "scalar"
+
+
+def _bytes(count: Count, size: int, capacity: Mapping[str, int]) -> str:
+    if all(name in capacity for names, _ in count.terms for name in names):
+        return f"{count.at(capacity) * size:,}"
+    return f"{size}*({count.text()})"

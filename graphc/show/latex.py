@@ -1,0 +1,48 @@
+"""LaTeX of a derivation: index, matrix and lecture form, as one ``aligned`` block."""
+
+from __future__ import annotations
+
+from graphc.errors import DomainError
+from graphc.ir.node import Leaf
+from graphc.show.chain import chain_rule
+from graphc.show.outline import Line, Outline
+from graphc.show.styles import Latex
+
+STYLES = ("index", "matrix", "lecture")
+
+
+def latex_document(out: Outline, style: str) -> str:
+    """The derivation in one of the styles.
+
+    Raises
+    ------
+    DomainError
+        When ``style`` is none of "index", "matrix", "lecture".
+    """
+    if style not in STYLES:
+        raise DomainError(f"latex(style={style!r}): the styles are {', '.join(STYLES)}.")
+    rows = _lecture(out) if style == "lecture" else [_row(out, line, style) for line in out.lines]
+    return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def _row(out: Outline, line: Line, style: str) -> str:
+    look = Latex()
+    matrix = line.matrix_in(look) if style == "matrix" else None
+    right = matrix or line.index_in(look)
+    if matrix:
+        left = "" if isinstance(line.target, Leaf) else look.name(out.names.of(line.node))
+        partial = look.partial(look.name(out.names.loss), look.name(out.names.of(line.target))) if line.target else ""
+    else:
+        left, partial = line.left_in(look), line.partial_in(look)
+    number = rf" && \text{{({line.number})}}" if line.number else ""
+    sides = [x for x in (left, partial, right) if x]
+    return f"{sides[0]} &= " + " = ".join(sides[1:]) + number
+
+
+def _lecture(out: Outline) -> list[str]:
+    rows = []
+    for leaf in out.gradients:
+        chain = chain_rule(out, leaf, Latex())
+        rows.append(f"{chain.total} &= {chain.product}")
+        rows += [rf"{left} &= {right}" for left, right in [*chain.factors, chain.result]]
+    return rows

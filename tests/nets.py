@@ -1,0 +1,83 @@
+"""A small network, its data, and its training written by hand in NumPy: what several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+import graphc as gc
+from graphc.optim import Rule, reference_step
+from graphc.run import random
+
+SHAPES = {"W0": (3, 4), "B0": (4,), "W1": (4, 2), "B1": (2,)}
+
+
+def network(dtype: str = "float64") -> gc.Model:
+    """Y = tanh(X W0 + B0) W1 + B1 with the mean squared error, and the mean absolute error as a metric."""
+    X, T = gc.input("X", ("n", 3)), gc.input("T", ("n", 2))
+    W0, B0, W1, B1 = (gc.param(name, shape, gc.normal(0.5)) for name, shape in SHAPES.items())
+    Y = gc.tanh(X @ W0 + B0) @ W1 + B1
+    return gc.Model(Y, gc.mean((Y - T) ** 2), {"mae": gc.metrics.mae(Y, T)}, dtype=dtype)
+
+
+def data(rows: int = 23) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((rows, 3))
+    return x, np.sin(x @ rng.standard_normal((3, 2)))
+
+
+def flat(model: gc.Model) -> np.ndarray:
+    """All parameters in one vector, in the order of SHAPES."""
+    return np.concatenate([model.params[name].ravel() for name in SHAPES])
+
+
+def split(theta: np.ndarray) -> list[np.ndarray]:
+    ends = np.cumsum([np.prod(shape) for shape in SHAPES.values()])
+    return [part.reshape(shape) for part, shape in zip(np.split(theta, ends[:-1]), SHAPES.values())]
+
+
+def forward(theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    W0, B0, W1, B1 = split(theta)
+    H = np.tanh(x @ W0 + B0)
+    return H, H @ W1 + B1
+
+
+def loss_and_gradient(theta: np.ndarray, x: np.ndarray, t: np.ndarray, w: np.ndarray) -> tuple[float, np.ndarray]:
+    """J = 1/sum(w) sum_i w_i mean_j (Y - T)**2 and dJ/dtheta, by hand."""
+    W1 = split(theta)[2]
+    H, Y = forward(theta, x)
+    share = (w / w.sum())[:, None]
+    J = float(np.sum(share * (Y - t) ** 2) / 2)
+    d1 = share * (Y - t)
+    d0 = d1 @ W1.T * (1 - H**2)
+    return J, np.concatenate([g.ravel() for g in (x.T @ d0, d0.sum(0), H.T @ d1, d1.sum(0))])
+
+
+def batches(rows: int, size: int, steps: int, seed: int, shuffle: bool = True) -> Iterator[np.ndarray]:
+    """The rows of every step: each epoch in an order of its own, the last batch of an epoch as short as it is."""
+    epoch, at = 0, 0
+    for _ in range(steps):
+        order = random.permutation(rows, seed, epoch) if shuffle else np.arange(rows)
+        yield order[at : at + size]
+        at += size
+        if at >= rows:
+            epoch, at = epoch + 1, 0
+
+
+def train(
+    theta: np.ndarray,
+    rule: Rule,
+    x: np.ndarray,
+    t: np.ndarray,
+    steps: Iterable[np.ndarray],
+    w: np.ndarray | None = None,
+) -> tuple[np.ndarray, list[float]]:
+    """Parameters after the steps, and the loss of each step before its update."""
+    losses, state = [], None
+    w = np.ones(len(x)) if w is None else w
+    for k, rows in enumerate(steps, 1):
+        J, g = loss_and_gradient(theta, x[rows], t[rows], w[rows])
+        theta, state = reference_step(rule, theta, g, state, k)
+        losses.append(J)
+    return theta, losses

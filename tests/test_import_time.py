@@ -1,0 +1,51 @@
+"""Importing graphc is cheap, and a cached program needs no compiler."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+IMPORT = """
+import json, sys, time
+import numpy
+begin = time.perf_counter()
+import graphc
+seconds = time.perf_counter() - begin
+print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+FIT = """
+import json, sys
+from tests import nets
+from graphc.run.build import statistics
+X, T = nets.data(101)
+model = nets.network("float32")
+run = model.fit(X, T, optimizer="adam", batch_size=8, epochs=2)
+model.predict(X), model.evaluate(X, T)
+print(json.dumps([run.compile_seconds, statistics, sorted(sys.modules)]))
+"""
+
+
+def output_of(script: str) -> list:
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+def test_importing_graphc_loads_neither_sympy_nor_numba():
+    seconds, packages = output_of(IMPORT)
+    print(f"import graphc: {1e3 * seconds:.1f} ms beyond NumPy")
+    assert "graphc" in packages
+    assert not {"sympy", "numba", "llvmlite", "scipy", "safetensors", "rich"} & set(packages)
+
+
+def test_a_second_process_fits_predicts_and_evaluates_without_numba():
+    """Mutation-checked: an import of numba in graphc.run.native is caught."""
+    output_of(FIT)
+    seconds, statistics, modules = output_of(FIT)
+    print(f"a cached program was ready after {1e3 * seconds:.1f} ms")
+    assert statistics == {"compiled": 0, "loaded_from_cache": 3, "native_calls": 3}
+    assert not [name for name in modules if name.partition(".")[0] in ("numba", "rich")]
