@@ -241,6 +241,9 @@ class Model:
             Whether ``run.history["loss"]`` has an entry an epoch or a step.
         progress : bool
             Draw a progress line.
+        target : "cpu" or "auto"
+        threads : int, optional
+            At most so many; ``run.threads`` tells how many computed, which changes no bit.
         dtype : "float32" or "float64", optional
             Change the precision of the model first.
 

@@ -71,24 +71,26 @@ def _holds(mask: Mask, place: tuple[int, ...]) -> bool:
 
 
 def same_function(a: sp.Expr, b: sp.Expr) -> bool:
-    """Whether a - b is identically 0, as a rational function of the tanh and exp in it, the innermost named first."""
-    gap = sp.expand(a - b, power_exp=True)
+    """Whether a - b is identically 0: a rational function of symbols, tanh and exp, tested in exact arithmetic.
+
+    Every tanh and every exp becomes a symbol of its own, the innermost first; a rational function that vanishes at two
+    random points is 0 (Schwartz 1980), and no rounding is involved.
+    """
+    gap, rng = a - b, np.random.default_rng(0)
     while functions := {f for f in gap.atoms(sp.tanh, sp.exp) if not f.args[0].has(sp.tanh, sp.exp)}:
-        gap = _named(gap, functions)
-    return sp.cancel(sp.together(gap)) == 0
+        gap = gap.xreplace({f: _named(f) for f in functions})
+    symbols = sorted(gap.free_symbols, key=sp.default_sort_key)
+    points = [{s: sp.Rational(int(n), 9973) for s, n in zip(symbols, rng.integers(1, 10**6, len(symbols)))} for _ in "ab"]
+    return all(gap.xreplace(p) == 0 for p in points)
 
 
-def _named(gap: sp.Expr, functions: set[sp.Expr]) -> sp.Expr:
-    """Every tanh a symbol; exp(c*u) a power of one symbol."""
-    bases: dict[sp.Expr, sp.Symbol] = {}
-    names = {}
-    for f in sorted(functions, key=sp.default_sort_key):
-        sign = -1 if isinstance(f, sp.exp) and f.args[0].could_extract_minus_sign() else 1
-        key = f.func(sign * f.args[0])
-        names[f] = bases.setdefault(key, sp.Dummy()) ** sign
-    return gap.xreplace(names)
-
-
-def elements(array: np.ndarray) -> dict[tuple[int, ...], sp.Expr]:
-    """An array of expressions as elements."""
-    return {tuple(i): array[tuple(i)] for i in np.ndindex(array.shape)}
+def _named(f: sp.Expr) -> sp.Expr:
+    """tanh(u) -> a symbol, exp(c*u + log(s)) -> e**c * s with a symbol e for exp(u)."""
+    argument = sp.expand(f.args[0])
+    if isinstance(f, sp.tanh):
+        return sp.Symbol(f"tanh({argument})")
+    out = sp.Integer(1)
+    for term in sp.Add.make_args(argument):
+        c, u = term.as_coeff_Mul()
+        out *= (u.args[0] if isinstance(u, sp.log) else sp.Symbol(f"exp({u})")) ** c
+    return out

@@ -121,6 +121,8 @@ def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside_it(saved):
     model.fit(X, T, steps=1, **ONLINE)
     model.save(saved)
     assert saved.read_bytes() != before and [p.name for p in saved.parent.iterdir()] == [saved.name]
+    (saved.parent / "plain").touch()
+    assert saved.stat().st_mode == (saved.parent / "plain").stat().st_mode, "as readable as any new file"
 
 
 def test_a_save_that_fails_leaves_nothing_behind(tmp_path):

@@ -128,6 +128,17 @@ def test_sample_weights_that_do_not_fit_are_refused(weights, text, model):
     assert str(caught.value) == text
 
 
+def test_sample_weights_need_a_loss_that_is_made_of_rows():
+    x, theta = gc.input("x", ("n",)), gc.param("theta", (), 1.0)
+    model = gc.Model(loss=gc.max(x * theta), name="extreme")
+    with pytest.raises(DataError) as caught:
+        model.fit(X[:, 0], sample_weight=np.ones(40))
+    assert str(caught.value) == (
+        "sample_weight: the loss takes the max over 'n', which weights do not fit\n"
+        "  hint: make the loss a sum or mean of one value a row"
+    )
+
+
 def test_nothing_is_compiled_and_no_parameter_is_drawn_for_data_that_do_not_fit():
     refused, fresh, before = nets.network("float32"), nets.network("float32"), dict(native)
     with pytest.raises(DataError):

@@ -160,6 +160,7 @@ S = sigmoid(Z)
         (T * sigmoid(Z) + T * sigmoid(-Z) + W, T + W),
         (exp(Z) / (exp(Z) - 1), -1 / expm1(-Z)),
         (1 / (exp(Z) - 1), 1 / expm1(Z)),
+        (exp(Z) * exp(-T) * W, exp(Z - T) * W),
         (-Z * log(Z) - (1 - Z) * log(1 - Z), -xlogx(Z) - xlogx(1 - Z)),
         (Z**2 * log(Z), Z * xlogx(Z)),
         (Z * log(Z / T), T * xlogx(Z / T)),

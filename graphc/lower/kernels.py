@@ -9,12 +9,14 @@ from typing import Literal
 import sympy
 
 from graphc.ir.affine import Extent, indices
-from graphc.ir.node import Equation, Read
+from graphc.ir.node import Equation, Node, Read
 from graphc.ir.scalar import cost, placeholder_index
+from graphc.ir.walk import sources
 from graphc.lower.layout import Buffer, Count
 from graphc.rewrite.fuse import is_linear_in
 
 How = Literal["map", "register", "memory", "scatter"]
+Share = Literal["rows", "split", "one"]  # how threads divide a kernel, see graphc.lower.phases
 
 
 @dataclass
@@ -32,6 +34,9 @@ class Nest:
     how: How
     order: tuple[int, ...]
     target: int = -1
+    phase: int = 0
+    share: Share = "one"
+    owner: int = 0
 
     @property
     def method(self) -> str:
@@ -63,11 +68,45 @@ class Product:
     scale: sympy.Expr
     bias: View | None = None
     packed: Buffer | None = None
+    phase: int = 0
+    share: Share = "one"
+    owner: int = 0
 
     method = "matrix product"
 
 
-Kernel = Nest | Product
+@dataclass
+class Pack:
+    """out[k, n] = source[n, k]: the transposed copy of a right factor whose columns do not lie side by side."""
+
+    node: Node
+    source: Buffer
+    out: Buffer
+    rows: Extent
+    columns: Extent
+    phase: int = 0
+    share: Share = "one"
+    owner: int = 0
+
+    method = "transposed copy"
+
+
+Kernel = Nest | Product | Pack
+
+
+def equations_of(kernel: Kernel) -> list[Equation]:
+    """The equations a kernel computes: one, or a contraction and what adds its bias."""
+    if isinstance(kernel, Product) and kernel.contraction is not kernel.node:
+        return [kernel.contraction, kernel.node]
+    return [kernel.node] if isinstance(kernel.node, Equation) else []
+
+
+def sources_of(kernel: Kernel) -> list[Node]:
+    """The nodes a kernel reads."""
+    if isinstance(kernel, Pack):
+        return [kernel.node]
+    own = equations_of(kernel)
+    return [s for y in own for s in sources(y) if s not in own]
 
 
 def loop_order(y: Equation, strides) -> tuple[How, tuple[int, ...]]:
@@ -177,6 +216,8 @@ def bias_of(y: Equation, product: Equation) -> Read | None:
 
 def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
     """Floating-point operations of a kernel: 2 m n k of a product, the cost of the body at every element of a nest."""
+    if isinstance(kernel, Pack):
+        return Count.of((kernel.rows, kernel.columns)).at(capacity)
     if isinstance(kernel, Product):
         return 2 * Count.of((kernel.m, kernel.n, kernel.k)).at(capacity)
     return Count.of(kernel.node.extents).at(capacity) * max(1, cost(kernel.node.body))

@@ -63,8 +63,8 @@ def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bo
         return False
     if is_contraction(y) and y.n_free and not _is_multiple(producer):
         return False
-    if reads_contraction(producer):
-        return single and is_linear_in(body, j) and y.elementwise
+    if reads_contraction(producer) and not _is_multiple(producer):
+        return single and is_linear_in(body, j) and y.elementwise and not _is_multiple(y)
     return single or _trivial(producer)
 
 

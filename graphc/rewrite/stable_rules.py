@@ -181,6 +181,17 @@ def x_times_sum_with_log_x(e: Mul) -> Expr | None:
     return None
 
 
+@rule(PRODUCTS)
+def product_of_exponentials(e: Mul) -> Expr | None:
+    """exp(u)*exp(v)  ->  exp(u + v)
+
+    inf*0 where one overflows and the other vanishes, as in exp(z)/sum(exp(z))."""
+    arguments = [f.args[0] for f in e.args if isinstance(f, exp)]
+    if len(arguments) < 2:
+        return None
+    return Mul(exp(sp.expand_mul(Add(*arguments))), *[f for f in e.args if not isinstance(f, exp)])
+
+
 # ---------------------------------------------------------------- sums
 
 

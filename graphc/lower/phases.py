@@ -1,0 +1,85 @@
+"""Phases and shares: which kernels may run side by side in several threads, and how each is divided.
+
+Threads run the same program; every kernel gives each thread a part:
+
+rows   row i of the result needs row i of everything that has rows: a thread keeps its rows from the batch to the
+       adjoints, without waiting for anybody
+split  a part of the rows (or columns) of the result, which reads all rows of the batch: weight gradients, bias gradients
+one    too small to divide: one thread computes it
+
+A kernel that reads what other threads computed belongs to the next phase; between two phases all threads meet.  Every
+element is computed by the same instructions in the same order for any number of threads, so the bits are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphc.ir.affine import gathers
+from graphc.ir.node import Equation, Node, Read, operand_maps
+from graphc.lower.kernels import Kernel, Nest, Pack, Product, Share, equations_of, sources_of, work_of
+from graphc.lower.layout import Buffer
+
+SMALL = 1 << 14  # operations below which a kernel is not worth dividing
+
+
+def assign_phases(
+    kernels: Sequence[Kernel],
+    buffers: Mapping[Node, Buffer],
+    given: Sequence[Buffer],
+    batch: str | None,
+    capacity: Mapping[str, int],
+) -> list[Kernel]:
+    """Give every kernel its share and phase; returns them in the order of phases.
+
+    ``given`` are the buffers of the batch, which every thread fills for its own rows at the start of phase 0.
+    """
+    made: dict[int, tuple[int, Share]] = {id(b): (0, "rows") for b in given}
+    owner = 0
+    for kernel in kernels:
+        kernel.share = _share(kernel, batch, capacity)
+        for source in sources_of(kernel):
+            phase, share = made.get(id(buffers[source]), (-1, "one"))
+            local = kernel.share == share == "rows"
+            kernel.phase = max(kernel.phase, phase if local else phase + 1)
+        if isinstance(kernel, Product) and kernel.packed is not None:
+            kernel.phase = max(kernel.phase, made[id(kernel.packed)][0] + 1)
+        if kernel.share == "one":
+            kernel.owner, owner = owner, owner + 1
+        made[id(kernel.out)] = (kernel.phase, kernel.share)
+    return sorted(kernels, key=lambda k: k.phase)
+
+
+def _share(kernel: Kernel, batch: str | None, capacity: Mapping[str, int]) -> Share:
+    if isinstance(kernel, Pack):
+        return "one"
+    if batch is not None and all(is_row_local(y, batch) for y in equations_of(kernel)):
+        return "rows" if not isinstance(kernel, Nest) or kernel.how != "scatter" else "one"
+    if work_of(kernel, capacity) < SMALL:
+        return "one"
+    return "split" if _can_split(kernel) else "one"
+
+
+def is_row_local(y: Equation, batch: str) -> bool:
+    """True when row i of the result reads row i only of everything that has rows."""
+    if y.n_free == 0 or y.extents[0] != batch or batch in y.extents[1:]:
+        return False
+    reads = [*y.reads]
+    maps = [m for op in y.operands for m in operand_maps(op)] + [m.map for m in y.masks]
+    reads += [Read(g.node, g.at) for m in maps for g in gathers(m)]
+    return all(_reads_own_row(r, batch) for r in reads)
+
+
+def _reads_own_row(read: Read, batch: str) -> bool:
+    shape = read.node.shape
+    if batch not in shape:
+        return True
+    return shape[0] == batch and batch not in shape[1:] and read.at[0].plain_index == 0
+
+
+def _can_split(kernel: Kernel) -> bool:
+    if isinstance(kernel, Product):
+        return kernel.m != 1
+    if not isinstance(kernel, Nest) or kernel.how == "scatter" or not kernel.order:
+        return False
+    return kernel.order[-1 if kernel.how == "memory" else 0] < kernel.node.n_free
