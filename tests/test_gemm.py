@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graphc.run import blas_library, build, frontend
-from graphc.run.blas_library import prefer_blas
+from graphc.lower.cost import prefer_blas
 from graphc.run.build import Program
 from graphc.run.primitives import gemm
 

@@ -13,7 +13,7 @@ from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.text import equation_text
-from graphc.lower.kernels import Kernel, Nest, Product, View
+from graphc.lower.kernels import Kernel, Nest, Pack, Product
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.plan import scatter_target
 
@@ -50,10 +50,33 @@ class _Block:
         self.text.depth -= 1
 
 
+@dataclass(frozen=True)
+class Part:
+    """The part of an extent that a thread computes: program text of its start, stop and length."""
+
+    start: str = "0"
+    stop: str = ""
+
+    @property
+    def bounds(self) -> str:
+        """Arguments of ``range``."""
+        return self.stop if self.start == "0" else f"{self.start}, {self.stop}"
+
+    @property
+    def length(self) -> str:
+        return self.stop if self.start == "0" else f"{self.stop} - {self.start}"
+
+    def times(self, width: str) -> Part:
+        """The same part, counted in elements of rows of some width."""
+        return self if width == "1" else Part("0" if self.start == "0" else f"{self.start}*{width}", f"{self.stop}*{width}")
+
+
 class KernelPrinter:
     """Prints the kernels of one plan into a :class:`Text`.
 
-    ``method`` chooses the primitive of a matrix product, ``captions`` the formula beside a kernel.
+    ``method`` chooses the primitive of a matrix product, ``captions`` the formula beside a kernel.  With ``team`` the
+    kernels are divided among threads as their share says; the program then knows ``me`` and ``team``, and a thread's
+    rows of the batch are first_row to last_row.
     """
 
     def __init__(
@@ -62,31 +85,66 @@ class KernelPrinter:
         buffers: Mapping[Node, Buffer],
         method: Callable[[Product], str],
         captions: Mapping[Node, str] | None = None,
+        team: bool = False,
     ) -> None:
         self.text, self.buffers, self.method, self.captions = text, buffers, method, captions or {}
+        self.team = team
 
     def kernel(self, kernel: Kernel) -> None:
-        caption = self.captions.get(kernel.node) or equation_text(kernel.node)
-        self.text.add(f"# {caption}")
-        if isinstance(kernel, Product):
-            self.product(kernel)
+        """Print a kernel, or this thread's part of it."""
+        self.text.add(f"# {self._caption(kernel)}")
+        if self.team and kernel.share == "one":
+            with self.text.block(f"if me == {kernel.owner} % team:"):
+                self._print(kernel, Part(stop=self._outer(kernel)))
+        elif self.team and kernel.share == "split":
+            size = self._outer(kernel)
+            self.text.add(f"lo = {size}*me//team", f"hi = {size}*(me + 1)//team")
+            self._print(kernel, Part("lo", "hi"))
+        elif self.team:
+            self._print(kernel, Part("first_row", "last_row"))
         else:
-            _NestPrinter(self.text, self.buffers, kernel).print()
+            self._print(kernel, Part(stop=self._outer(kernel)))
 
-    def product(self, p: Product) -> None:
+    def _caption(self, kernel: Kernel) -> str:
+        if isinstance(kernel, Pack):
+            return f"{kernel.source.name} transposed"
+        return self.captions.get(kernel.node) or equation_text(kernel.node)
+
+    def _print(self, kernel: Kernel, part: Part) -> None:
+        if isinstance(kernel, Pack):
+            source = f"{kernel.source.region}, {place(kernel.source)}"
+            target = f"{kernel.out.region}, {place(kernel.out)}"
+            self.text.add(f"transpose({target}, {source}, {extent(kernel.rows)}, {extent(kernel.columns)})")
+        elif isinstance(kernel, Product):
+            self.product(kernel, part)
+        else:
+            _NestPrinter(self.text, self.buffers, kernel, part).print()
+
+    @staticmethod
+    def _outer(kernel: Kernel) -> str:
+        """The extent that is divided."""
+        if isinstance(kernel, Product):
+            return extent(kernel.m)
+        if isinstance(kernel, Pack) or not kernel.order:
+            return "1"
+        return extent(kernel.node.extents[divided_index(kernel)])
+
+    def product(self, p: Product, part: Part) -> None:
+        """One call of a primitive, on the rows of this part."""
         b, b_at, b_strides = p.b.buffer.region, place(p.b.buffer), (stride(p.b.row), stride(p.b.column))
         if p.packed is not None:
-            self.text.add(f"transpose({p.packed.region}, {place(p.packed)}, {b}, {b_at}, {extent(p.n)}, {extent(p.k)})")
             b, b_at, b_strides = p.packed.region, place(p.packed), (stride(Count.of((p.n,))), "1")
-        a = f"{p.a.buffer.region}, {place(p.a.buffer)}, {stride(p.a.row)}, {stride(p.a.column)}"
-        c = f"{p.out.region}, {place(p.out)}, {self._row_stride(p)}"
+        width = self._row_stride(p)
+        a_at, c_at = (_advance(place(x), part, w) for x, w in ((p.a.buffer, stride(p.a.row)), (p.out, width)))
+        a = f"{p.a.buffer.region}, {a_at}, {stride(p.a.row)}, {stride(p.a.column)}"
+        c = f"{p.out.region}, {c_at}, {width}"
         bias = f"{p.bias.buffer.region}, {place(p.bias.buffer)}, 2" if p.bias else f"{p.out.region}, {place(p.out)}, 0"
-        sizes = f"{extent(p.m)}, {extent(p.n)}, {extent(p.k)}"
+        sizes = f"{part.length}, {extent(p.n)}, {extent(p.k)}"
         self.text.add(f"{self.method(p)}({a}, {b}, {b_at}, {', '.join(b_strides)}, {c}, {sizes}, {bias})")
         if p.scale != 1:
             printer = Printer({s: f"f({s})" for s in p.scale.free_symbols})
             self.text.add(f"scale = {printer.text(p.scale)[0]}")
-            with self.text.block(f"for t in range({extent(p.m)}*{extent(p.n)}):"):
+            with self.text.block(f"for t in range({part.times(extent(p.n)).bounds}):"):
                 target = f"{p.out.region}[{place(p.out)} + t]"
                 self.text.add(f"{target} = {target}*scale")
 
@@ -95,6 +153,16 @@ class KernelPrinter:
         """The distance of the rows of the result; a single row or column still needs a literal."""
         found = stride(p.c.row)
         return found if found != "0" else stride(Count.of((p.n,)))
+
+
+def divided_index(nest: Nest) -> int:
+    """The index of a nest that threads divide: the innermost where the result accumulates in memory, else the first."""
+    return nest.order[-1 if nest.how == "memory" and nest.share != "rows" else 0]
+
+
+def _advance(at: str, part: Part, width: str) -> str:
+    """An offset moved to the start of a part."""
+    return at if part.start == "0" or width == "0" else f"{at} + {part.times(width).start}"
 
 
 def extent(e: Extent) -> str:
@@ -113,8 +181,9 @@ def place(buffer: Buffer) -> str:
 
 
 class _NestPrinter:
-    def __init__(self, text: Text, buffers: Mapping[Node, Buffer], nest: Nest) -> None:
-        self.text, self.buffers, self.nest, self.y = text, buffers, nest, nest.node
+    def __init__(self, text: Text, buffers: Mapping[Node, Buffer], nest: Nest, part: Part) -> None:
+        self.text, self.buffers, self.nest, self.y, self.part = text, buffers, nest, nest.node, part
+        self.divided = divided_index(nest) if nest.order else -1
         self.names = index_letters(self.y.extents)
         self.masks = list(self.y.masks)
         self.invariant: list[str] = []
@@ -185,7 +254,7 @@ class _NestPrinter:
 
     # ------------------------------------------------------------------ one flat loop
     def _flat_count(self) -> str | None:
-        """The number of elements when every read walks along with the result, so that one loop does."""
+        """The elements of a row when every read walks along with the result, so that one loop does."""
         y = self.y
         if (
             self.nest.how != "map"
@@ -199,11 +268,11 @@ class _NestPrinter:
             return None
         if any(isinstance(e, str) for e in y.shape[1:]):
             return None
-        return "*".join(extent(e) for e in y.shape if e != 1)
+        return "*".join(extent(e) for e in y.shape[self.divided + 1 :] if e != 1)
 
     def _print_flat(self, count: str) -> None:
         value, lines = self._body(flat=True)
-        with self.text.block(f"for t in range({count}):"):
+        with self.text.block(f"for t in range({self.part.times(count).bounds}):"):
             self.text.add(*lines, f"{self.nest.out.region}[{place(self.nest.out)} + t] = {value}")
 
     # ------------------------------------------------------------------ parts
@@ -241,8 +310,11 @@ class _NestPrinter:
 
     def _loops(self, order: Sequence[int], invariant: Sequence[str] = ()) -> _Loops:
         """Nested loops; ``invariant`` are lines to print just outside the innermost."""
-        heads = [f"for {self.names[i]} in range({extent(self.y.extents[i])}):" for i in order]
+        heads = [f"for {self.names[i]} in range({self._bounds(i)}):" for i in order]
         return _Loops(self.text, heads, invariant)
+
+    def _bounds(self, i: int) -> str:
+        return self.part.bounds if i == self.divided else extent(self.y.extents[i])
 
     def _out(self) -> str:
         at = tuple(Affine(0) if e == 1 else a for a, e in zip(identity(self.y.n_free), self.y.shape, strict=True))
@@ -293,7 +365,8 @@ class _NestPrinter:
         if isinstance(atom, Modulo):
             return f"(({self._affine(atom.inner)}) % {atom.divisor})"
         if isinstance(atom, Gather):
-            return self._element(self.buffers[atom.node], atom.at)
+            text = self._element(self.buffers[atom.node], atom.at)
+            return text if self.buffers[atom.node].integer else f"int64({text})"
         assert isinstance(atom, Size)
         return safe_name(atom.name)
 
@@ -323,19 +396,3 @@ def _offset(base: str, rest: str) -> str:
 
 def _simple(text: str) -> bool:
     return text.replace("_", "").isalnum()
-
-
-def views(p: Product) -> list[View]:
-    """The matrices a product reads and writes."""
-    return [p.a, p.b, p.c]
-
-
-def is_flat(y: Equation) -> bool:
-    """True when the result has no axis longer than 1."""
-    return all(e == 1 for e in y.shape)
-
-
-def number_of_flops(p: Product) -> sympy.Expr:
-    """2 m n k."""
-    sizes = [sympy.Integer(e) if isinstance(e, int) else sympy.Symbol(e) for e in (p.m, p.n, p.k)]
-    return 2 * sympy.Mul(*sizes)

@@ -68,8 +68,6 @@ def print_update(text: Text, rule: Rule, total: int) -> None:
         text.add(f"q{symbol.name} = f({_scalar_text(expression, names)})")
         names[symbol] = f"q{symbol.name}"
     _print_loop(text, rule, statements, names, total)
-    with text.block("if peak == INF:"):
-        text.add(f"status = {control.OVERFLOW}", "break")
 
 
 def _step_scalars(text: Text, rule: Rule) -> dict[sympy.Symbol, str]:
@@ -97,7 +95,7 @@ def _print_loop(text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.
     element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*rule.states, *rule.temporaries)}
     scalar = {s: t if t == "norm_g" or t.startswith("q_") else f"f({t})" for s, t in names.items()}
     text.add("peak = f(0.0)")
-    with text.block(f"for t in range({total}):"):
+    with text.block("for t in range(first, last):"):
         text.add("theta = P[t]", "g = G[t]")
         text.add(*(f"v_{s} = S[{n * total} + t]" for n, s in enumerate(rule.states)))
         for number, (target, expression) in enumerate(statements):

@@ -267,7 +267,7 @@ class _Loop:
         moving = Moving(model.params.flat, state.rule(o.rule.text, len(o.rule.states)), state.sampler, state.totals)
         inputs = [model.constants, self.hyper, *model.program_data(self.data, self.weights)]
         call = Call(steps)
-        settings = Settings(o.shuffle, o.record == "step", o.tolerance)
+        settings = Settings(o.shuffle, o.record == "step", o.tolerance, o.threads)
         with DeferredInterrupt() as ctrl_c:
             try:
                 self.trainer.run(moving, inputs, call, settings, lambda done: draw(done) or ctrl_c.seen)
@@ -281,6 +281,7 @@ class _Loop:
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done
+        self.run.threads = call.threads
         self._add_rows(call.epochs)
         if self.options.record == "step":
             self.run.history["loss"] += call.step_losses.tolist()

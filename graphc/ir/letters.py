@@ -11,10 +11,11 @@ from graphc.ir.scalar import FUNCTIONS
 
 LETTERS = "ijklmpqrvwxyz"
 # what generated programs use themselves: pointers, counters, temporaries, type and function names come on top
-_MEMORY = "atomic_load atomic_store copy fill noalias nonfinite radd rmax rmin rpeak"
+_MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rpeak"
 PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "permuted", "power", "transpose"]
 _POINTERS = "A C F G H K L P Q R S"
-_LOCALS = "INF f g s t top top_64 shift scale rows row n_steps number done status epoch epochs at weight peak"
+_LOCALS = "INF f g s t top top_64 shift scale rows row n_steps number done status epoch epochs at weight peak first last verdict"
+_THREADS = "me team tick lo hi first_row last_row"
 RESERVED = frozenset(
     [
         *_POINTERS.split(),

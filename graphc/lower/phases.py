@@ -51,9 +51,9 @@ def assign_phases(
 
 
 def _share(kernel: Kernel, batch: str | None, capacity: Mapping[str, int]) -> Share:
-    if isinstance(kernel, Pack):
+    if isinstance(kernel, Pack) or batch is None:
         return "one"
-    if batch is not None and all(is_row_local(y, batch) for y in equations_of(kernel)):
+    if all(is_row_local(y, batch) for y in equations_of(kernel)):
         return "rows" if not isinstance(kernel, Nest) or kernel.how != "scatter" else "one"
     if work_of(kernel, capacity) < SMALL:
         return "one"

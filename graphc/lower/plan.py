@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.affine import Gather, identity, index
+from graphc.ir.affine import Gather, constant, identity, index
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import consumers, sources, topological
-from graphc.lower.kernels import Kernel, Matched, Nest, Product, View, as_product, bias_of, loop_order
+from graphc.lower.kernels import (
+    Kernel,
+    Matched,
+    Nest,
+    Pack,
+    Product,
+    View,
+    as_product,
+    bias_of,
+    loop_order,
+    sources_of,
+)
 from graphc.lower.layout import Buffer, Count, Live, plan_memory
+from graphc.lower.phases import assign_phases
 
 
 @dataclass
@@ -23,6 +35,15 @@ class Plan:
     requests: list[Live]
     capacity: dict[str, int]
     roots: dict[str, Node] = field(default_factory=dict)
+    in_place: list[Buffer] = field(default_factory=list)
+
+    @property
+    def phases(self) -> list[list[Kernel]]:
+        """The kernels by phase; threads meet between two phases."""
+        found: dict[int, list[Kernel]] = {}
+        for kernel in self.kernels:
+            found.setdefault(kernel.phase, []).append(kernel)
+        return [found[p] for p in sorted(found)]
 
 
 def make_plan(
@@ -32,15 +53,16 @@ def make_plan(
     capacity: Mapping[str, int],
     own: Sequence[Buffer] = (),
     names: Mapping[Node, str] | None = None,
+    batch: str | None = None,
 ) -> Plan:
     """Plan the computation of ``roots``.
 
     ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
     place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
-    ``names`` the names of unnamed nodes in formulas, which their buffers take.
+    ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows.
     """
     planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
-    planner.names = dict(names or {})
+    planner.names, planner.batch = dict(names or {}), batch
     return planner.run()
 
 
@@ -63,6 +85,8 @@ class _Planner:
         self.count = consumers(roots.values())
         self.pinned: dict[Node, Buffer] = {}
         self.names: dict[Node, str] = {}
+        self.batch: str | None = None
+        self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         for name, buffer in destinations.items():
             self._pin(name, buffer)
 
@@ -81,9 +105,14 @@ class _Planner:
             if node not in absorbed:
                 self._lower(node, absorbed)
         self.kernels += self.copies
+        given = [*self.own, *(b for b in self.buffers.values() if b.region == "L")]
+        self.kernels = assign_phases(self.kernels, self.buffers, given, self.batch, self.capacity)
         requests = self._lifetimes()
         arena = plan_memory(requests, self.capacity)
-        return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots)
+        for buffer, root in self.shared.values():
+            buffer.offset = root.offset
+        in_place = [buffer for buffer, _ in self.shared.values()]
+        return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots, in_place)
 
     def _absorbed(self) -> dict[Node, Equation]:
         """Contractions that the equation adding their bias computes along: contraction -> that equation."""
@@ -114,7 +143,15 @@ class _Planner:
             self.kernels.append(self._nest(node, out))
             return
         bias = bias_of(node, contraction) if contraction is not node else None
-        self.kernels.append(self._product(node, contraction, match, out, bias))
+        product = self._product(node, contraction, match, out, bias)
+        if _needs_packing(product):
+            self._pack(product, match.b.node)
+        self.kernels.append(product)
+
+    def _pack(self, p: Product, source: Node) -> None:
+        """Transpose the right factor first: its columns do not lie side by side."""
+        p.packed = Buffer(f"{p.b.buffer.name}_T", "A", (p.k, p.n))
+        self.kernels.append(Pack(source, p.b.buffer, p.packed, p.n, p.k))
 
     def _nest(self, node: Equation, out: Buffer) -> Nest:
         target = scatter_target(node)
@@ -148,40 +185,63 @@ class _Planner:
         return out.strides[axis] if axis is not None else Count()
 
     def _lifetimes(self) -> list[Live]:
-        last = len(self.kernels)
+        """From the phase that writes a buffer to the last that reads it: inside a phase threads do not wait."""
+        last = max((k.phase for k in self.kernels), default=0) + 1
         written: dict[int, tuple[Buffer, int]] = {}
         used: dict[int, int] = {}
-        for step, kernel in enumerate(self.kernels):
-            written.setdefault(id(kernel.out), (kernel.out, step))
-            for source in _kernel_sources(kernel):
-                used[id(self.buffers[source])] = step
+        for kernel in self.kernels:
+            written.setdefault(id(kernel.out), (kernel.out, kernel.phase))
+            for source in sources_of(kernel):
+                used[id(self.buffers[source])] = kernel.phase
+            if isinstance(kernel, Product) and kernel.packed is not None:
+                used[id(kernel.packed)] = kernel.phase
         for root in self.roots.values():
             used[id(self.buffers[root])] = last
-        requests = [Live(b, 0, last) for b in self.own]
-        requests += [Live(b, s, used.get(key, s)) for key, (b, s) in written.items() if b.region == "A"]
-        requests += self._scratch()
-        return requests
+        self.shared = self._in_place(written)
+        requests = {id(b): Live(b, 0, last) for b in self.own}
+        for key, (buffer, phase) in written.items():
+            if buffer.region == "A" and key not in self.shared:
+                requests[key] = Live(buffer, phase, used.get(key, phase))
+        for key, (_, root) in self.shared.items():
+            requests[id(root)].end = max(requests[id(root)].end, used.get(key, 0))
+        return list(requests.values())
 
-    def _scratch(self) -> list[Live]:
-        """Room for transposed copies of right factors whose columns do not lie side by side."""
-        requests = []
-        for step, kernel in enumerate(self.kernels):
-            if isinstance(kernel, Product) and _needs_packing(kernel):
-                kernel.packed = Buffer(f"{kernel.b.buffer.name}_T", "A", (kernel.k, kernel.n))
-                requests.append(Live(kernel.packed, step, step))
-        return requests
+    def _in_place(self, written: Mapping[int, tuple[Buffer, int]]) -> dict[int, tuple[Buffer, Buffer]]:
+        """Elementwise results that may overwrite what they are computed from: id -> (buffer, the one it lies in).
 
+        The value is read for the last time, at the very element that is written, by the thread that wrote it.
+        """
+        readers: dict[int, list[Kernel]] = {}
+        for kernel in self.kernels:
+            for s in sources_of(kernel):
+                readers.setdefault(id(self.buffers[s]), []).append(kernel)
+        keep = {id(self.buffers[root]) for root in self.roots.values()} | {id(b) for b in self.own}
+        found: dict[int, tuple[Buffer, Buffer]] = {}
+        for kernel in self.kernels:
+            if not isinstance(kernel, Nest) or kernel.how != "map" or kernel.share != "rows" or kernel.out.region != "A":
+                continue
+            for read in kernel.node.reads:
+                source = self.buffers[read.node]
+                free = id(source) in written and id(source) not in keep and _reads_last(kernel, readers[id(source)])
+                if free and source.region == "A" and _at_same_place(kernel.node, read):
+                    found[id(kernel.out)] = (kernel.out, found.get(id(source), (source, source))[1])
+                    break
+        return found
 
 def _needs_packing(p: Product) -> bool:
     one = Count((((), 1),))
     return p.n != 1 and p.b.column != one and p.b.column != Count()
 
 
-def _kernel_sources(kernel: Kernel) -> list[Node]:
-    found = sources(kernel.node)
-    if isinstance(kernel, Product) and kernel.contraction is not kernel.node:
-        found = [s for s in found if s is not kernel.contraction] + sources(kernel.contraction)
-    return found
+def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:
+    """True when nobody reads after the kernel, nor beside it in another thread."""
+    return readers[-1] is kernel and all(r.share == "rows" or r.phase < kernel.phase for r in readers)
+
+
+def _at_same_place(y: Equation, read: Read) -> bool:
+    """True when element i of the result reads element i of the node, and the node is read nowhere else."""
+    straight = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(y.shape))
+    return read.node.shape == y.shape and read.at == straight and sum(r.node is read.node for r in y.reads) == 1
 
 
 def scatter_target(y: Equation) -> tuple[int, Mask] | None:

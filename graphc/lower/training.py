@@ -115,7 +115,7 @@ def plan_step(
         for leaf, name in (gradients or {}).items()
     }
     own = [i.buffer for i in described if i.batched and not i.integer]
-    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names)
+    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch)
     _unique_names(plan, taken)
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
 
@@ -160,8 +160,7 @@ def _integer_arena(inputs: Sequence[Input], capacity: int) -> Count:
 def _unique_names(plan: Plan, taken: Sequence[str]) -> None:
     """Every arena buffer gets a name of its own that no parameter or input has."""
     names = set(taken)
-    for request in plan.requests:
-        buffer = request.buffer
+    for buffer in [r.buffer for r in plan.requests] + plan.in_place:
         if buffer.name in taken and buffer.node is None:
             continue  # the rows of an input, already named
         base, n = safe_name(buffer.name, ()), 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import importlib.util
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,20 +14,6 @@ import llvmlite.binding as llvm
 SYMBOLS = {"graphc_blas_sgemm": "sgemm", "graphc_blas_dgemm": "dgemm"}
 _SPELLINGS = ("scipy_{}_", "{}_")
 _THREADS = ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads")
-
-TILE_LIMIT = 2 * 2**20
-
-
-def prefer_blas(m: int, n: int, k: int, dtype: str) -> bool:
-    """Whether a product C[m, n] = A[m, k] B[k, n] is left to BLAS: when B takes more than 2 MiB.
-
-    The tiles read B in panels without packing it. Up to this size they gave 100 to 117 GFLOP/s in float32 on one
-    Zen 4 core where OpenBLAS gave 85 to 112, and were up to 4 times as fast on ragged and small shapes; above it,
-    rows that are powers of two apart fall out of the caches (512x2048x2048: 86 against 98, in float64 31 against 53).
-    The choice depends on shape and type alone, never on a timing: the same program gives the same bits.
-    """
-    size = {"float32": 4, "float64": 8}[dtype]
-    return m >= 16 and k * n * size > TILE_LIMIT
 
 
 def provide_for(image: bytes) -> None:
@@ -77,20 +63,43 @@ def _capsule_address(routine: str) -> int:
     return pointer(capsule, name(capsule))
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+class _OneThread:
     """BLAS calls inside use one thread: the same bits for any number of tasks, and no threads fighting for cores.
 
-    The setting belongs to the process: SciPy calls from other Python threads see it too while this is active. Does
-    nothing when the library has no such setting.
+    The setting belongs to the process: SciPy calls from other Python threads see it too while this is active.  Several
+    runs may be inside at once; the last one out restores the old setting.  Does nothing without such a setting.
     """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.before = 0
+
+    def __enter__(self) -> None:
+        get, put = _thread_functions()
+        with self.lock:
+            if self.inside == 0 and get is not None and put is not None:
+                self.before = get()
+                put(1)
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        _, put = _thread_functions()
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0 and put is not None:
+                put(self.before)
+
+
+_ONE_THREAD = _OneThread()
+
+
+@functools.cache
+def _thread_functions() -> tuple[ctypes._CFuncPtr | None, ctypes._CFuncPtr | None]:
     get, put = (_lookup(name.format(verb) for name in _THREADS) for verb in ("get", "set"))
-    before = get() if get is not None and put is not None else None
-    if put is None or before is None:
-        yield
-        return
-    put(1)
-    try:
-        yield
-    finally:
-        put(before)
+    return (get, put) if get is not None and put is not None else (None, None)
+
+
+def one_thread() -> _OneThread:
+    """A context in which BLAS uses one thread; see :class:`_OneThread`."""
+    return _ONE_THREAD

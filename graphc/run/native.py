@@ -54,6 +54,7 @@ class Program:
 
     def __init__(self, name: str, image: bytes, entries: Mapping[str, tuple[str, ...]]) -> None:
         self.name = name
+        self.uses_blas = b"graphc_blas_" in image
         self._engine = load(image)
         self._address = {entry: self._engine.get_function_address(SYMBOL_PREFIX + entry) for entry in entries}
         self._call = {entry: self._bind(entry, words) for entry, words in entries.items()}

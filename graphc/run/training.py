@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.run.build import Program
+from graphc.run.crew import WORTH, Crew, call_together, one_thread_of_blas
 from graphc.run.memory import address, aligned
 from graphc.run.sampler import Sampler
 
@@ -64,11 +66,13 @@ class Moving:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run goes about it: new order of the rows every epoch, losses of all steps kept, tolerance (0 for none)."""
+    """How a run goes about it: new order of the rows every epoch, losses of all steps kept, tolerance (0 for none),
+    the number of threads (None to choose)."""
 
     shuffle: bool = True
     record_steps: bool = False
     tolerance: float = 0.0
+    threads: int | None = None
 
 
 @dataclass
@@ -85,6 +89,7 @@ class Call:
     epochs: NDArray = field(default_factory=lambda: np.empty((0, 1)))
     step_losses: NDArray = field(default_factory=lambda: np.empty(0))
     overflow: tuple[int, float] | None = None
+    threads: int = 1
 
 
 class Trainer:
@@ -106,6 +111,7 @@ class Trainer:
         self.arena = aligned(sizes["arena"], dtype)
         self.integers = aligned(sizes["integers"], np.int64)
         self.control = aligned(control.C_SIZE, np.int64)
+        self.crew = Crew()
 
     def run(
         self,
@@ -145,19 +151,50 @@ class Trainer:
         settings: Settings,
         watch: Watch | None,
     ) -> None:
-        self._set_control(moving, call.steps, settings)
+        """As few native calls as it takes: one, after short trials when the number of threads is not yet chosen."""
+        call.done, call.status = 0, control.FINISHED
+        call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
+        while call.done < call.steps and call.status == control.FINISHED:
+            left = call.steps - call.done
+            team, steps = self.crew.next(left, self.seconds_per_step, settings.threads)
+            before, call.threads = call.done, team
+            started = time.perf_counter()
+            self._part(moving, inputs, call, settings, watch, steps, team)
+            if call.done - before == steps:
+                self._learn(team, (time.perf_counter() - started) / steps, settings.threads)
+
+    def _learn(self, team: int, seconds: float, wanted: int | None) -> None:
+        """What the next call may expect: the time of a step, and which number of threads is faster."""
+        if wanted is None:
+            self.crew.learn(team, seconds, self.seconds_per_step >= WORTH)
+        if team == 1:
+            self.seconds_per_step = seconds
+
+    def _part(
+        self,
+        moving: Moving,
+        inputs: Sequence[NDArray],
+        call: Call,
+        settings: Settings,
+        watch: Watch | None,
+        steps: int,
+        team: int,
+    ) -> None:
+        self._set_control(moving, steps, settings)
         c, constants, hyper, *data = self.control, *inputs
-        history = np.empty((self._epochs_ahead(moving.sampler, call.steps), 1 + self.n_metrics))
-        losses = np.empty(call.steps if settings.record_steps else 0)
+        history = np.empty((self._epochs_ahead(moving.sampler, steps), 1 + self.n_metrics))
+        losses = np.empty(steps if settings.record_steps else 0)
         arrays = [moving.parameters, self.gradients, moving.rule.values, self.arena, self.integers, constants, hyper]
         arguments = [address(a) for a in (*arrays, c, moving.totals.values, history, losses, *data)]
         try:
-            self._native(arguments, call.steps * self.seconds_per_step, watch)
+            self._native(arguments, team, steps * self.seconds_per_step, watch, call.done)
         finally:
             moving.rule.step = int(c[control.STEP])
             moving.sampler.epoch, moving.sampler.position = int(c[control.EPOCH]), int(c[control.POSITION])
-            call.status, call.done = int(c[control.STATUS]), int(c[control.DONE])
-            call.epochs, call.step_losses = history[: int(c[control.EPOCHS])], losses[: call.done]
+            done = int(c[control.DONE])
+            call.status, call.done = int(c[control.STATUS]), call.done + done
+            call.epochs = np.concatenate([call.epochs, history[: int(c[control.EPOCHS])]])
+            call.step_losses = np.concatenate([call.step_losses, losses[:done]])
 
     def _set_control(self, moving: Moving, steps: int, settings: Settings) -> None:
         c, sampler = self.control, moving.sampler
@@ -172,16 +209,16 @@ class Trainer:
         per_epoch = -(-sampler.rows // self.capacity)
         return steps // per_epoch + 2
 
-    def _native(self, arguments: list[int], seconds: float, watch: Watch | None) -> None:
+    def _native(self, arguments: list[int], team: int, seconds: float, watch: Watch | None, before: int) -> None:
         in_main = threading.current_thread() is threading.main_thread()
         if seconds < SHORT or not in_main:
-            self.program.call("train", *arguments)
+            call_together(self.program, "train", arguments, team)
             return
-        worker = _Worker(self.program, arguments)
+        worker = _Worker(self.program, arguments, team)
         try:
             worker.start()
             while not worker.wait(POLL):
-                if watch is not None and watch(int(self.control[control.PROGRESS])):
+                if watch is not None and watch(before + int(self.control[control.PROGRESS])):
                     self.control[control.STOP] = 1
         except BaseException:  # of the watcher or a signal handler: let the last step finish, then pass it on
             self.control[control.STOP] = 1
@@ -193,9 +230,9 @@ class Trainer:
 class _Worker(threading.Thread):
     """The native call in a thread of its own."""
 
-    def __init__(self, program: Program, arguments: list[int]) -> None:
+    def __init__(self, program: Program, arguments: list[int], team: int) -> None:
         super().__init__(name="graphc", daemon=True)
-        self.program, self.arguments = program, arguments
+        self.program, self.arguments, self.team = program, arguments, team
         self.ended = threading.Event()
         self.error: RuntimeError | None = None
         self.entry = threading.Lock()
@@ -207,7 +244,7 @@ class _Worker(threading.Thread):
                 return
             self.entered = True
         try:
-            self.program.call("train", *self.arguments)
+            call_together(self.program, "train", self.arguments, self.team)
         except RuntimeError as error:
             self.error = error
         finally:
@@ -253,5 +290,6 @@ class Evaluator:
         f = np.zeros(control.F_SIZE + self.n_scalars)
         arena, integers = aligned(self.arena_size, self.dtype), aligned(self.integer_size, np.int64)
         arrays = [parameters, arena, integers, constants, c, f, *data, *outputs]
-        self.program.call("evaluate", *(address(a) for a in arrays))
+        with one_thread_of_blas(self.program):
+            self.program.call("evaluate", *(address(a) for a in arrays))
         return f[control.TOTALS : control.TOTALS + self.n_scalars] / max(f[control.WEIGHT], 1.0)

@@ -1,0 +1,176 @@
+"""The text of a whole training run: one function that every thread of the run executes.
+
+Thread ``me`` of ``team`` keeps its rows of the batch from the gather to the adjoints, and computes its part of the
+gradients and of the update; between two phases all threads meet.  Thread 0 keeps the books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphc.emit import control
+from graphc.emit.cpu import Program, batch_size, constants_of, finish, pointers, print_kernels, value_text
+from graphc.emit.loops import Text, place
+from graphc.emit.update import print_update
+from graphc.ir.node import Node
+from graphc.lower.layout import ALIGN
+from graphc.lower.training import Input, StepPlan
+from graphc.optim.rules import Rule
+
+
+def training_program(
+    name: str,
+    step: StepPlan,
+    rule: Rule,
+    dtype: str,
+    metrics: Sequence[str],
+    captions: Mapping[Node, str] | None = None,
+) -> Program:
+    """``train``: the whole run, one call.  Roots of the plan are "loss", the metrics and the gradients."""
+    arguments = [*pointers(dtype, step, "PGSALKHCFRQ"), ("me", "int64"), ("team", "int64")]
+    text = Text(depth=0)
+    with text.block(f"def train({', '.join(n for n, _ in arguments)}):"):
+        text.add('"""One call trains: order of the rows, batch, forward, backward, update, history."""')
+        _print_start(text, step.layout.total)
+        with text.block("while done < n_steps:"):
+            _print_step(text, step, rule, dtype, list(metrics), captions)
+        _print_end(text)
+    finished = finish(f"{name}: training", dtype, constants_of(step), text.lines)
+    return Program(name, finished, "train", tuple(arguments))
+
+
+def _print_start(text: Text, total: int) -> None:
+    text.add(
+        "noalias()",
+        f"rows = C[{control.ROWS}]",
+        f"n_steps = C[{control.STEPS}]",
+        f"number = C[{control.STEP}]",
+        f"epoch = C[{control.EPOCH}]",
+        f"at = C[{control.POSITION}]",
+        f"epochs = C[{control.EPOCHS}]",
+        "done = 0",
+        "status = 0",
+        "tick = 0",
+        f"first = {total // ALIGN}*me//team*{ALIGN}",
+        f"last = {total // ALIGN}*(me + 1)//team*{ALIGN}",
+    )
+
+
+def _print_step(
+    text: Text,
+    step: StepPlan,
+    rule: Rule,
+    dtype: str,
+    metrics: list[str],
+    captions: Mapping[Node, str] | None,
+) -> None:
+    n = batch_size(text, step)
+    text.add(f"first_row = {n}*me//team", f"last_row = {n}*(me + 1)//team")
+    _print_gather(text, step)
+    print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
+    _meet(text)
+    _print_finite_test(text, step)
+    _meet(text)
+    with text.block(f"if atomic_load(C, {control.BAD}) != 0:"):
+        text.add(f"status = {control.NONFINITE}", "break")
+    print_update(text, rule, step.layout.total)
+    with text.block("if peak == INF:"):
+        text.add(f"atomic_store(C, {control.BAD}, 1)")
+    with text.block("if me == 0:"):
+        _print_books(text, step, n, metrics)
+    _meet(text)
+    with text.block(f"if atomic_load(C, {control.BAD}) != 0:"):
+        text.add(f"status = {control.OVERFLOW}", "break")
+    _print_advance(text, n)
+
+
+def _meet(text: Text) -> None:
+    """All threads wait for one another: what one wrote before, the others read after."""
+    with text.block("if team > 1:"):
+        text.add("tick = tick + team", f"meet(C, {control.MEET}, tick)")
+
+
+def _print_gather(text: Text, step: StepPlan) -> None:
+    batched = [i for i in step.inputs if i.batched]
+    if not batched:
+        return
+    rows = "for i in range(first_row, last_row):"
+    with text.block(f"if C[{control.SHUFFLE}] != 0:"), text.block(rows):
+        text.add(f"L[i] = permuted(rows, at + i, C[{control.KEY0}], C[{control.KEY1}], epoch)")
+    with text.block("else:"), text.block(rows):
+        text.add("L[i] = at + i")
+    with text.block(rows):
+        text.add("row = L[i]")
+        for i in batched:
+            _print_row_copy(text, i)
+
+
+def _print_row_copy(text: Text, i: Input) -> None:
+    target = f"{place(i.buffer)} + i" + (f"*{i.row}" if i.row != 1 else "")
+    source = "row" if i.row == 1 else f"row*{i.row}"
+    if i.row == 1:
+        text.add(f"{i.buffer.region}[{target}] = {i.pointer}[{source}]")
+    else:
+        text.add(f"copy({i.buffer.region}, {target}, {i.pointer}, {source}, {i.row})")
+
+
+def _print_finite_test(text: Text, step: StepPlan) -> None:
+    """A loss or gradient that is not finite ends the run before the update: the parameters stay as they are."""
+    loss = step.plan.buffers[step.plan.roots["loss"]]
+    text.add("# a step whose loss or gradient is not finite changes nothing and ends the run")
+    value = f"{loss.region}, {place(loss)}, 1"
+    with text.block(f"if nonfinite({value}) != 0 or nonfinite(G, first, last - first) != 0:"):
+        text.add(f"atomic_store(C, {control.BAD}, 1)")
+    with text.block(f"if me == 0 and F[{control.TOLERANCE}] > 0.0:"):
+        text.add("top = f(0.0)")
+        with text.block(f"for t in range({step.layout.total}):"):
+            text.add("top = rmax(top, absolute(G[t]))")
+        text.add("top_64 = float(top)")
+        with text.block(f"if top_64 > F[{control.GRADIENT}]:"):
+            text.add(f"F[{control.GRADIENT}] = top_64")
+
+
+def _print_books(text: Text, step: StepPlan, n: str, metrics: list[str]) -> None:
+    """Totals over the epoch, weighted by rows; at its end they become a line of the history.  Is the run over?"""
+    width = 1 + len(metrics)
+    rows = value_text(step, "weight") if "weight" in step.plan.roots else f"float({n})"
+    text.add(f"weight = {rows}", f"F[{control.WEIGHT}] = F[{control.WEIGHT}] + weight")
+    for t, root in enumerate(["loss", *metrics]):
+        slot = f"F[{control.TOTALS + t}]"
+        text.add(f"{slot} = {slot} + weight*{value_text(step, root)}")
+    with text.block(f"if C[{control.RECORD_STEPS}] != 0:"):
+        text.add(f"Q[done] = {value_text(step, 'loss')}")
+    text.add("verdict = 0")
+    with text.block(f"if at + {n} >= rows:"):
+        for t in range(width):
+            slot = f"F[{control.TOTALS + t}]"
+            text.add(f"R[epochs*{width} + {t}] = {slot}/F[{control.WEIGHT}]", f"{slot} = 0.0")
+        text.add(f"F[{control.WEIGHT}] = 0.0")
+        with text.block(f"if F[{control.TOLERANCE}] > 0.0 and F[{control.GRADIENT}] <= F[{control.TOLERANCE}]:"):
+            text.add(f"verdict = {control.CONVERGED}")
+        text.add(f"F[{control.GRADIENT}] = 0.0")
+    with text.block(f"if verdict == 0 and atomic_load(C, {control.STOP}) != 0:"):
+        text.add(f"verdict = {control.STOPPED}")
+    text.add(f"atomic_store(C, {control.VERDICT}, verdict)", f"atomic_store(C, {control.PROGRESS}, done + 1)")
+
+
+def _print_advance(text: Text, n: str) -> None:
+    text.add("number = number + 1", "done = done + 1", f"at = at + {n}")
+    with text.block("if at >= rows:"):
+        text.add("at = 0", "epoch = epoch + 1", "epochs = epochs + 1")
+    text.add(f"status = atomic_load(C, {control.VERDICT})")
+    with text.block("if status != 0:"):
+        text.add("break")
+
+
+def _print_end(text: Text) -> None:
+    with text.block("if me == 0:"):
+        text.add(
+            f"C[{control.STEP}] = number",
+            f"C[{control.EPOCH}] = epoch",
+            f"C[{control.POSITION}] = at",
+            f"C[{control.EPOCHS}] = epochs",
+            f"C[{control.DONE}] = done",
+            f"C[{control.STATUS}] = status",
+        )
+    text.add("return status")

@@ -1,0 +1,96 @@
+"""Several threads that execute one native function together, and the choice of how many.
+
+Every thread calls the same program with its number; they meet inside (:func:`graphc.run.primitives.threads.meet`).
+There is no pool: threads live as long as the call, so a fork or a second Python thread finds nothing to trip over.
+The number of threads never changes a bit of the result, so it can be chosen by measuring on the run itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import AbstractContextManager, nullcontext
+
+from graphc.run import blas_library
+from graphc.run.build import Program
+
+WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet five times a step
+TRIAL = 0.01  # seconds of every trial
+GAIN = 0.9  # several threads must need at most this share of the time of one
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class Crew:
+    """The number of threads of one program: chosen by trials of one thread and of all cores, twice each."""
+
+    def __init__(self) -> None:
+        self.chosen: int | None = None
+        self.trials: dict[int, list[float]] = {}
+
+    def next(self, left: int, seconds_per_step: float, wanted: int | None) -> tuple[int, int]:
+        """(threads, steps) of the next native call, of ``left`` steps that are still to do."""
+        if wanted is not None:
+            return wanted, left
+        team = cores()
+        if team == 1:
+            return 1, left
+        if self.chosen is not None:
+            return self.chosen, left
+        if seconds_per_step < WORTH or left * seconds_per_step < 2 * TRIAL:
+            return 1, left
+        done = sum(len(times) for times in self.trials.values())
+        return (1, team)[done % 2], max(1, min(left, int(TRIAL / seconds_per_step)))
+
+    def learn(self, team: int, seconds: float, worth: bool) -> None:
+        """Take the time of a step of a call into account; ``worth`` says whether dividing is considered at all."""
+        if self.chosen is not None or not worth:
+            return
+        self.trials.setdefault(team, []).append(seconds)
+        if len(self.trials) == 2 and min(map(len, self.trials.values())) == 2:
+            several = max(self.trials)
+            faster = min(self.trials[several]) < GAIN * min(self.trials[1])
+            self.chosen = several if faster else 1
+
+
+def call_together(program: Program, entry: str, arguments: list[int], team: int) -> None:
+    """Run an entry in ``team`` threads, the calling one among them, and wait for all."""
+    with one_thread_of_blas(program):
+        if team == 1:
+            program.call(entry, *arguments, 0, 1)
+            return
+        gate = _Gate()
+        members = [
+            threading.Thread(target=_member, args=(program, entry, arguments, me, team, gate), daemon=True)
+            for me in range(1, team)
+        ]
+        try:
+            for member in members:
+                member.start()
+            gate.all_there = True
+        finally:  # when a thread could not be started, those that wait already must go home
+            gate.opened.set()
+        program.call(entry, *arguments, 0, team)
+        for member in members:
+            member.join()
+
+
+class _Gate:
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.all_there = False
+
+
+def _member(program: Program, entry: str, arguments: list[int], me: int, team: int, gate: _Gate) -> None:
+    gate.opened.wait()
+    if gate.all_there:
+        program.call(entry, *arguments, me, team)
+
+
+def one_thread_of_blas(program: Program) -> AbstractContextManager[None]:
+    """BLAS held to one thread while a program that calls it runs: the bits do not depend on the number of cores."""
+    return blas_library.one_thread() if program.uses_blas else nullcontext()

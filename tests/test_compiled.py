@@ -1,0 +1,144 @@
+"""What is compiled computes what the equations say: against the NumPy interpreter, in both precisions, for any number of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.declare.tensor import Tensor
+from graphc.run.build import statistics
+from tests.graphs import LOSSES, STEPS, Graph, Plan, assert_near, build, covering_plans, declare_data, draw_data, reference
+
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+ROWS = (1, 2, 5, 64, 300)
+
+
+@dataclass
+class Suite:
+    """Many graphs over one set of data, their values and gradients compiled into one function."""
+
+    data: object
+    graphs: list[Graph]
+    outputs: list[Tensor]
+    labels: list[str]
+    function: object
+
+    def arguments(self, rows: int) -> dict[Tensor, np.ndarray]:
+        arrays = draw_data(rows, rows)
+        fed = {getattr(self.data, name): value for name, value in vars(arrays).items()}
+        return fed | {p: v for g in self.graphs for p, v in zip(g.params, g.values)}
+
+
+def suite_of(dtype: str, seed: int) -> Suite:
+    data = declare_data()
+    plans = covering_plans(seed) + [Plan(("tanh", "gate"), loss, 9) for loss in ("huber", "norm")]
+    graphs = [build(p, data) for p in plans]
+    outputs, labels = [], []
+    for graph in graphs:
+        outputs += [graph.loss, graph.head, *gc.grad(graph.loss, graph.params), gc.grad(graph.loss, data.X)]
+        names = ["loss", "head", *(str(p.name) for p in graph.params), "X"]
+        labels += [f"{graph.plan.steps}, {graph.plan.loss}: {name}" for name in names]
+    inputs = [data.X, data.T, data.U, data.L, *(p for g in graphs for p in g.params)]
+    return Suite(data, graphs, outputs, labels, gc.compile(outputs, inputs, dtype=dtype))
+
+
+@pytest.fixture(scope="module")
+def double() -> Suite:
+    return suite_of("float64", 11)
+
+
+@pytest.fixture(scope="module")
+def single() -> Suite:
+    return suite_of("float32", 12)
+
+
+def agree(suite: Suite, rows: int, dtype: str) -> None:
+    arguments = suite.arguments(rows)
+    found = suite.function(*arguments.values())
+    rounded = {x: v if v.dtype == np.int64 else v.astype(dtype).astype(float) for x, v in arguments.items()}
+    wanted = reference(suite.outputs, rounded)
+    for label, a, b in zip(suite.labels, found, wanted):
+        assert a.dtype == dtype
+        assert_near(a, b, TOLERANCE[dtype] * max(1, rows / 64), f"{rows} rows, {label}")
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_compiled_graphs_in_float64_are_the_interpreters_to_1e_12(double, rows):
+    """One function for 1 to 300 rows. Mutation-checked: a loop that stops one row early is caught."""
+    agree(double, rows, "float64")
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_compiled_graphs_in_float32_are_the_interpreters_to_1e_6(single, rows):
+    agree(single, rows, "float32")
+
+
+def test_every_step_and_loss_is_among_the_compiled_graphs(double):
+    assert {s for g in double.graphs for s in g.plan.steps} == set(STEPS)
+    assert {g.plan.loss for g in double.graphs} == set(LOSSES)
+
+
+def test_a_new_number_of_rows_compiles_nothing(double):
+    before = statistics["compiled"]
+    for rows in (3, 17, 129):
+        agree(double, rows, "float64")
+    assert statistics["compiled"] == before
+
+
+def test_two_calls_give_the_same_bits(double):
+    arguments = double.arguments(64).values()
+    first, second = double.function(*arguments), double.function(*arguments)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second))
+
+
+def test_derivatives_of_second_order_compile_too():
+    """Gradient penalty, Hessian, Jacobian and Hessian-vector product in one function of free rows."""
+    data = declare_data()
+    graph = build(Plan(("tanh", "attend"), "cross_entropy", 2), data)
+    w, b = graph.params[:2]
+    v = gc.input("v", w.shape)
+    slope = gc.grad(gc.sum(graph.head), data.X)
+    penalised = graph.loss + gc.mean((gc.sqrt(gc.sum(slope**2, axis=1)) - 1) ** 2)
+    outputs = [gc.grad(penalised, w), gc.hessian(graph.loss, b), gc.jacobian(graph.head, b), gc.hvp(graph.loss, w, v)]
+    f = gc.compile(outputs, [data.X, data.L, v, *graph.params])
+    for rows in (1, 7):
+        arrays = draw_data(rows, rows)
+        fed = {data.X: arrays.X, data.L: arrays.L, v: np.ones(w.shape)} | dict(zip(graph.params, graph.values))
+        for a, b in zip(f(*fed.values()), reference(outputs, fed)):
+            assert_near(a, b, 1e-12, rows)
+
+
+def test_all_kinds_of_reads_and_reductions_compile():
+    X, L = gc.input("X", ("n", 6)), gc.input("L", ("n",), dtype="int64")
+    E, P = gc.param("E", (5, 6), 0.0), gc.param("P", (6, 6), 0.0)
+    i, j, k = gc.indices("i j k")
+    Y = X * E[L]
+    outputs = [
+        Y,
+        gc.max(Y, axis=0),
+        gc.min(Y, axis=1, keepdims=True) * Y,
+        gc.prod(Y, axis=1),
+        gc.logsumexp(Y, axis=0),
+        gc.mean(Y),
+        gc.argmax(Y, axis=1),
+        gc.sum(gc.round(3 * Y) + gc.floor(Y) + gc.sign(Y)),
+        Y[:, ::-2],
+        Y[::-1] @ P.T,
+        Y[0] + Y[-1],
+        gc.reshape(Y, ("n", 2, 3))[:, :, [2, 0]],
+        gc.stack([Y[:, 0], X[:, 1]], axis=1),
+        gc.concatenate([Y, X[:, :2]], axis=1),
+        gc.define("C", [i, j], gc.sum(P[i, k] * P[j, k], over=k) * gc.equal(i, j)),
+        gc.define("D", [i], P[i, i] * P[i, 0]),
+        gc.where(Y > 0, gc.sqrt(abs(Y)), gc.erf(Y)),
+        *gc.grad(gc.sum(gc.max(Y @ P, axis=1)) + gc.sum(gc.prod(Y, axis=1)) + gc.sum(P[[1, 1, 3]]), [E, P, X]),
+    ]
+    f = gc.compile(outputs, [X, L, E, P])
+    rng = np.random.default_rng(4)
+    for rows in (1, 9):
+        fed = {X: rng.normal(size=(rows, 6)), L: rng.integers(0, 5, rows), E: rng.normal(size=(5, 6)), P: rng.normal(size=(6, 6))}
+        for t, (a, b) in enumerate(zip(f(*fed.values()), reference(outputs, fed))):
+            assert_near(a, b, 1e-13, (rows, t))

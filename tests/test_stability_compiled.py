@@ -1,0 +1,150 @@
+"""Formulas as on paper, compiled: accurate values, first and second derivatives where naive code overflows.
+
+The oracle is SymPy's derivative of the same formula, evaluated by mpmath with enough digits for exp(-2e4) beside 1.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import mpmath as mp
+import numpy as np
+import pytest
+import sympy as sp
+
+import graphc as gc
+from tests.test_stable import Z, assert_close, exact_values, grid
+
+THEIRS = SimpleNamespace(exp=sp.exp, log=sp.log, cosh=sp.cosh)
+OURS = SimpleNamespace(exp=gc.exp, log=gc.log, cosh=gc.function("cosh_", "cosh(z)"))
+DTYPES = {"float32": np.float32, "float64": np.float64}
+LIMIT = {"float32": 80, "float64": 700}
+ORDERS = ("value", "first derivative", "second derivative")
+
+
+def sigmoid(o, z):
+    return 1 / (1 + o.exp(-z))
+
+
+def cross_entropy(t):
+    """-(t log y + (1 - t) log(1 - y)) of y = 1/(1 + exp(-z))."""
+
+    def loss(o, z):
+        y = sigmoid(o, z)
+        return -(t * o.log(y) + (1 - t) * o.log(1 - y))
+
+    return loss
+
+
+def softmax_cross_entropy(o, z):
+    """Of the logits z, 1 and -z/2 for the first class, as exp over the sum of exp."""
+    total = o.exp(z) + o.exp(1 + 0 * z) + o.exp(-z / 2)
+    return -o.log(o.exp(z) / total)
+
+
+PAPER = {
+    "sigmoid": (sigmoid, "line"),
+    "softplus": (lambda o, z: o.log(1 + o.exp(z)), "line"),
+    "log(cosh)": (lambda o, z: o.log(o.cosh(z)), "line"),
+    "x*log(x)": (lambda o, z: z * o.log(z), "positive"),
+    "tanh": (lambda o, z: (o.exp(z) - o.exp(-z)) / (o.exp(z) + o.exp(-z)), "line"),
+    "logsumexp": (lambda o, z: o.log(o.exp(z) + o.exp(z / 3)), "line"),
+    "cross-entropy, t = 0": (cross_entropy(0), "line"),
+    "cross-entropy, t = 1": (cross_entropy(1), "line"),
+    "cross-entropy, t = 1/4": (cross_entropy(sp.Rational(1, 4)), "line"),
+}
+
+
+def exact(name: str, order: int, z: np.ndarray) -> list[mp.mpf]:
+    return exact_values(PAPER[name][0](THEIRS, Z).diff(Z, order), z)
+
+
+@pytest.fixture(scope="module", params=list(DTYPES))
+def compiled(request):
+    """One program a precision: all formulas with two derivatives; the cross-entropies of logits in a matrix."""
+    z, M, T = gc.input("z", ("n",)), gc.input("M", ("m", 3)), gc.input("T", ("m", 3))
+    outputs = []
+    for formula, _ in PAPER.values():
+        y = formula(OURS, z)
+        first = gc.grad(gc.sum(y), z)
+        outputs += [y, first, gc.grad(gc.sum(first), z)]
+    E = gc.exp(M)
+    p = E / gc.sum(E, axis=1, keepdims=True)
+    rows = -gc.sum(T * gc.log(p), axis=1)
+    partition = gc.log(gc.sum(gc.exp(M), axis=1))
+    outputs += [p, rows, partition]
+    outputs += [gc.grad(gc.sum(rows), M), gc.grad(gc.sum(partition), M), gc.hvp(gc.sum(partition), M, T)]
+    f = gc.compile(outputs, [z, M, T], dtype=request.param)
+    return SimpleNamespace(call=f, dtype=request.param, number=DTYPES[request.param])
+
+
+LOGITS = np.array([[0, 0, 0], [1e4, -1e4, 3], [-1e4, -1e4, -1e4], [1e4, 1e4, 9999], [88, 89, 90], [-800, 1e-30, 5e-324]])
+TARGETS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.25, 0.25], [0, 0, 1], [1, 0, 0]])
+
+
+def run(compiled, z):
+    m, t = LOGITS.astype(compiled.number), TARGETS.astype(compiled.number)
+    return compiled.call(z, m, t), m, t
+
+
+@pytest.mark.parametrize("name", list(PAPER))
+def test_a_formula_as_on_paper_is_accurate_from_subnormals_to_ten_thousand(compiled, name):
+    """|error| <= 8 eps max(|exact|, 1), and finite wherever the exact value is."""
+    z = grid(compiled.number, PAPER[name][1])
+    at = 3 * list(PAPER).index(name)
+    for order, found in enumerate(run(compiled, z)[0][at : at + 3]):
+        assert found.dtype == compiled.number
+        assert_close(found, exact(name, order, z), compiled.number, (name, ORDERS[order], compiled.dtype))
+
+
+@pytest.mark.parametrize("t", [0, 1])
+def test_both_tails_of_cross_entropy_are_accurate_relative_to_their_size(compiled, t):
+    z = grid(compiled.number, "line")
+    z = z[np.abs(z) < LIMIT[compiled.dtype]]
+    name = f"cross-entropy, t = {t}"
+    at = 3 * list(PAPER).index(name)
+    eps = np.finfo(compiled.number).eps
+    for order, found in enumerate(run(compiled, z)[0][at : at + 3]):
+        for value, wanted in zip(found, exact(name, order, z)):
+            assert abs(value - wanted) <= 8 * eps * abs(wanted), (name, ORDERS[order], value, wanted)
+
+
+def test_softmax_and_its_cross_entropy_by_exponentials_are_accurate_for_any_logits(compiled):
+    """exp(z)/sum(exp(z)) written so; the gradient is p*sum(t) - t, that of log(sum(exp(z))) is p, its Hessian p's slope."""
+    found, m, t = run(compiled, np.zeros(1, compiled.number))
+    p, rows, partition, slope, weights, curvature = found[-6:]
+    mp.mp.dps = 60
+    for i, (z, target) in enumerate(zip(m, t)):
+        logits, share = [mp.mpf(float(v)) for v in z], [mp.mpf(float(v)) for v in target]
+        top = max(logits)
+        total = sum(mp.exp(v - top) for v in logits)
+        probability = [mp.exp(v - top) / total for v in logits]
+        log_sum = top + mp.log(total)
+        mean = mp.fdot(probability, share)
+        assert_close(p[i], probability, compiled.number, ("softmax", z))
+        assert_close(weights[i], probability, compiled.number, ("gradient of logsumexp", z))
+        assert_close([partition[i]], [log_sum], compiled.number, ("logsumexp", z))
+        assert_close([rows[i]], [log_sum * sum(share) - mp.fdot(share, logits)], compiled.number, ("cross-entropy", z))
+        assert_close(slope[i], [q * sum(share) - s for q, s in zip(probability, share)], compiled.number, ("gradient", z))
+        assert_close(curvature[i], [q * (s - mean) for q, s in zip(probability, share)], compiled.number, ("Hessian", z))
+
+
+def test_the_cross_entropy_of_a_confident_mistake_is_20_with_gradient_1():
+    """At z = 20, t = 0 in float32; PyTorch's BCELoss of sigmoid gives 100 and 0."""
+    z, t = gc.input("z", ("n",)), gc.input("t", ("n",))
+    loss = gc.losses.bce(gc.sigmoid(z), t, reduce="sum")
+    f = gc.compile([loss, gc.grad(loss, z)], [z, t], dtype="float32")
+    assert [v.tolist() for v in f([20.0], [0.0])] == [20.0, [1.0]]
+    assert [v.tolist() for v in f([-20.0], [1.0])] == [20.0, [-1.0]]
+    assert [v.tolist() for v in f([1e4], [0.0])] == [1e4, [1.0]]
+
+
+def test_a_training_step_at_saturated_logits_moves_by_the_exact_gradient():
+    """The whole training program, not a compiled function: logits of 1e4 with the wrong label, cross-entropy as on paper."""
+    X, T, W = gc.input("X", ("n", 1)), gc.input("T", ("n", 1)), gc.param("W", (1, 1), 1.0)
+    Y = 1 / (1 + gc.exp(-(X @ W)))
+    model = gc.Model(output=Y, loss=gc.mean(-(T * gc.log(Y) + (1 - T) * gc.log(1 - Y))), dtype="float32")
+    x, t = np.array([[1e4], [-1e4], [20.0], [0.0]], np.float32), np.array([[0.0], [1.0], [0.0], [1.0]], np.float32)
+    history = model.fit(x, t, optimizer=gc.SGD(2.0**-12), steps=1, batch_size=4).history
+    assert history["loss"][0] == pytest.approx((1e4 + 1e4 + 20 + np.log(2)) / 4, rel=1e-6)
+    assert model.params["W"][0, 0] == pytest.approx(1 - 2.0**-12 * (1e4 + 1e4 + 20) / 4, rel=1e-6)
