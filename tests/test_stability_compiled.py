@@ -51,7 +51,7 @@ PAPER = {
     "logsumexp": (lambda o, z: o.log(o.exp(z) + o.exp(z / 3)), "line"),
     "cross-entropy, t = 0": (cross_entropy(0), "line"),
     "cross-entropy, t = 1": (cross_entropy(1), "line"),
-    "cross-entropy, t = 1/4": (cross_entropy(sp.Rational(1, 4)), "line"),
+    "cross-entropy, t = 1/4": (cross_entropy(0.25), "line"),
 }
 
 

@@ -157,7 +157,7 @@ def test_rosenbrocks_valley_is_followed_to_its_minimum():
 def test_a_run_tells_what_happened():
     model = nets.network("float32")
     run = model.fit(X, T, optimizer=gc.Adam(0.01), epochs=2, batch_size=BATCH, seed=7, threads=2)
-    assert (run.steps, run.epochs, run.stopped, run.seed, run.threads, run.best) == (12, 2, "finished", 7, 1, {})
+    assert (run.steps, run.epochs, run.stopped, run.seed, run.threads, run.best) == (12, 2, "finished", 7, 2, {})
     assert run.notes == ["X: float64 cast to float32", "T: float64 cast to float32"]
     assert 0 < run.seconds < 1 and run.microseconds_per_step == pytest.approx(1e6 * run.seconds / 12)
     assert run.latest == {"loss": run.history["loss"][-1], "mae": run.history["mae"][-1]} and model.last_run is run

@@ -59,7 +59,7 @@ def constants_of(step: StepPlan) -> list[tuple[str, str]]:
     """Offsets of every buffer, and the capacity of the batch."""
     found: dict[str, str] = {}
     buffers = [*step.plan.buffers.values(), *step.constants]
-    buffers += [b for k in step.plan.kernels for b in (k.out, getattr(k, "packed", None)) if b is not None]
+    buffers += [b for k in step.plan.kernels for b in (k.out, k.out.tail) if b is not None]
     for b in buffers:
         if b.region != b.name:
             found.setdefault(b.name, b.offset.text())
@@ -78,7 +78,11 @@ def batch_size(text: Text, step: StepPlan) -> str:
 
 
 def print_kernels(
-    text: Text, step: StepPlan, dtype: str, captions: Mapping[Node, str] | None, between: Callable[[], None] | None = None
+    text: Text,
+    step: StepPlan,
+    dtype: str,
+    captions: Mapping[Node, str] | None,
+    between: Callable[[], None] | None = None,
 ) -> None:
     """Print the kernels of a step; with ``between``, divided among threads, and that between two phases."""
     method = partial(product_method, capacity=step.plan.capacity, dtype=dtype)
@@ -157,14 +161,15 @@ def function_program(
     """``call``: outputs from inputs for one set of arrays; ``sizes`` are the free extents, in the order of C."""
     arguments = [("A", f"{dtype}*"), ("K", f"{dtype}*"), ("C", "int64*"), *pointers]
     buffers = {b.name: b for b in [*plan.buffers.values(), *(k.out for k in plan.kernels), *constants]}
-    buffers |= {k.packed.name: k.packed for k in plan.kernels if getattr(k, "packed", None) is not None}
+    buffers |= {k.out.tail.name: k.out.tail for k in plan.kernels if k.out.tail is not None}
     text = Text(depth=0)
     with text.block(f"def call({', '.join(n for n, _ in arguments)}):"):
         text.add('"""Outputs from inputs."""', "noalias()")
         for t, size in enumerate(sizes):
             text.add(f"{extent(size)} = C[{t}]", f"{extent(size)}_cap = C[{t}]")
         text.add(*(f"{b.name} = {b.offset.text()}" for b in buffers.values() if b.region != b.name))
-        printer = KernelPrinter(text, plan.buffers, partial(product_method, capacity=plan.capacity, dtype=dtype), captions)
+        method = partial(product_method, capacity=plan.capacity, dtype=dtype)
+        printer = KernelPrinter(text, plan.buffers, method, captions)
         for kernel in plan.kernels:
             printer.kernel(kernel)
         text.add("return 0")

@@ -29,6 +29,7 @@ class Printer:
         self.temporaries: dict[sympy.Expr, str] = {}
         self.counts: Counter[sympy.Expr] = Counter()
         self.prefix = "u"
+        self.tails: dict[sympy.Expr, str] = {}
 
     def print(self, body: sympy.Expr) -> str:
         """The text of a body; assignments it needs first are appended to ``lines``."""
@@ -55,6 +56,8 @@ class Printer:
         return text if found >= binding else f"({text})"
 
     def _fresh(self, e: sympy.Expr) -> tuple[str, int]:
+        if e in self.tails:
+            return f"{self.names[e]} + {self.tails[e]}", SUM
         if e.is_Symbol:
             return self.names.get(e) or f"{self.cast}({e})", ATOM
         if e.is_number and not e.is_Function:
@@ -72,11 +75,24 @@ class Printer:
         return f"{self.cast}({value})" if self.cast else (value if float(e) >= 0 else f"({value})")
 
     def _sum(self, e: sympy.Expr) -> str:
+        pairs = [t for t in e.args if t in self.tails or -t in self.tails]
+        if pairs:
+            return self._sum_with_pairs(sympy.Add(*[t for t in e.args if t not in pairs]), pairs)
         terms = sorted(e.args, key=lambda t: t.could_extract_minus_sign())
         text = self.at_least(terms[0], SUM)
         for term in terms[1:]:
             negative = term.could_extract_minus_sign()
             text += f" {'-' if negative else '+'} {self.at_least(-term if negative else term, PRODUCT)}"
+        return text
+
+    def _sum_with_pairs(self, rest: sympy.Expr, pairs: list[sympy.Expr]) -> str:
+        """(rest - maximum) - logarithm of the sum: the difference of large numbers first, where it is exact."""
+        if rest == 0:
+            rest, pairs = pairs[0], pairs[1:]
+        text = self.at_least(rest, ATOM)
+        for term in pairs:
+            symbol, sign = (term, "+") if term in self.tails else (-term, "-")
+            text = f"({text} {sign} {self.names[symbol]}) {sign} {self.tails[symbol]}"
         return text
 
     def _product(self, e: sympy.Expr) -> str:

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import sympy
-
 from graphc.emit.expressions import Printer
 from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
-from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
+from graphc.ir.node import Indicator, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
-from graphc.ir.text import equation_text
-from graphc.lower.kernels import Kernel, Nest, Pack, Product
+from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.plan import scatter_target
 
 INDENT = "    "
 COMPARED = {"ge": ">=", "eq": "==", "ne": "!="}
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
-JOIN = {"sum": "radd({0}, {1})", "max": "rmax({0}, {1})", "min": "rmin({0}, {1})", "prod": "{0}*{1}"}
+JOIN = {"sum": "radd({0}, {1})", "max": "rmax({0}, {1})", "min": "rmin({0}, {1})", "prod": "{0}*({1})"}
 
 
 @dataclass
@@ -68,7 +65,9 @@ class Part:
 
     def times(self, width: str) -> Part:
         """The same part, counted in elements of rows of some width."""
-        return self if width == "1" else Part("0" if self.start == "0" else f"{self.start}*{width}", f"{self.stop}*{width}")
+        if width == "1":
+            return self
+        return Part("0" if self.start == "0" else f"{self.start}*{width}", f"{self.stop}*{width}")
 
 
 class KernelPrinter:
@@ -92,7 +91,7 @@ class KernelPrinter:
 
     def kernel(self, kernel: Kernel) -> None:
         """Print a kernel, or this thread's part of it."""
-        self.text.add(f"# {self._caption(kernel)}")
+        self.text.add(f"# {caption_of(kernel, self.captions)}")
         if self.team and kernel.share == "one":
             with self.text.block(f"if me == {kernel.owner} % team:"):
                 self._print(kernel, Part(stop=self._outer(kernel)))
@@ -104,11 +103,6 @@ class KernelPrinter:
             self._print(kernel, Part("first_row", "last_row"))
         else:
             self._print(kernel, Part(stop=self._outer(kernel)))
-
-    def _caption(self, kernel: Kernel) -> str:
-        if isinstance(kernel, Pack):
-            return f"{kernel.source.name} transposed"
-        return self.captions.get(kernel.node) or equation_text(kernel.node)
 
     def _print(self, kernel: Kernel, part: Part) -> None:
         if isinstance(kernel, Pack):
@@ -225,7 +219,11 @@ class _NestPrinter:
         with self._loops(bound, self.invariant):
             self._guarded(lines, f"s = radd(s, exp({value} - shift))" if _simple(value) else
                           f"s = radd(s, exp(({value}) - shift))")  # fmt: skip
-        self.text.add(f"{self._out()} = log(s) + shift")
+        tail = self.nest.out.tail
+        if tail is None:
+            self.text.add(f"{self._out()} = log(s) + shift")
+        else:
+            self.text.add(f"{self._out()} = shift", f"{self._element(tail, self._own_place())} = log(s)")
 
     def _memory(self) -> None:
         y, order = self.y, self.nest.order
@@ -294,6 +292,7 @@ class _NestPrinter:
                 (self.invariant if fixed else lines).append(f"a{j} = {text}")
                 names[placeholder(j)] = f"a{j}"
         printer = Printer(names, share=not guarded)
+        printer.tails = {placeholder(j): t for j, op in enumerate(self.y.operands) if (t := self._tail(op))}
         value = printer.print(self.y.body)
         self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
         return value, lines + printer.lines
@@ -317,8 +316,10 @@ class _NestPrinter:
         return self.part.bounds if i == self.divided else extent(self.y.extents[i])
 
     def _out(self) -> str:
-        at = tuple(Affine(0) if e == 1 else a for a, e in zip(identity(self.y.n_free), self.y.shape, strict=True))
-        return self._element(self.nest.out, at)
+        return self._element(self.nest.out, self._own_place())
+
+    def _own_place(self) -> tuple[Affine, ...]:
+        return tuple(Affine(0) if e == 1 else a for a, e in zip(identity(self.y.n_free), self.y.shape, strict=True))
 
     def _operand(self, op: Operand, flat: bool) -> str:
         if isinstance(op, Read):
@@ -330,6 +331,11 @@ class _NestPrinter:
         if isinstance(op, Position):
             return f"f({self._affine(op.map)})"
         return f"(f(1.0) if {self._condition(op.mask)} else f(0.0))"
+
+    def _tail(self, op: Operand) -> str:
+        """The second part of a logsumexp that is read, empty for everything else."""
+        tail = self.buffers[op.node].tail if isinstance(op, Read) else None
+        return self._element(tail, op.at) if tail is not None and isinstance(op, Read) else ""
 
     def _element(self, buffer: Buffer, at: Sequence[Affine]) -> str:
         """``A[Z0 + i*16 + j]``."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import sympy
 
-from graphc.emit import control
 from graphc.emit.expressions import Printer
 from graphc.emit.loops import Text
 from graphc.errors import TypeMismatchError

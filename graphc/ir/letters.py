@@ -14,8 +14,8 @@ LETTERS = "ijklmpqrvwxyz"
 _MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rpeak"
 PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "permuted", "power", "transpose"]
 _POINTERS = "A C F G H K L P Q R S"
-_LOCALS = "INF f g s t top top_64 shift scale rows row n_steps number done status epoch epochs at weight peak first last verdict"
-_THREADS = "me team tick lo hi first_row last_row"
+_LOCALS = "INF f g s t top top_64 shift scale rows row n_steps number done status epoch epochs at weight peak"
+_THREADS = "me team tick lo hi first last first_row last_row verdict"
 RESERVED = frozenset(
     [
         *_POINTERS.split(),

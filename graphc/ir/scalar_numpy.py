@@ -141,4 +141,6 @@ def erf(x: Array) -> Array:
     dtype = np.result_type(x)
     dtype = dtype if dtype.kind in "fc" else np.dtype(np.float64)
     value = np.asarray(_erf(np.real(x)), dtype=dtype)[()]
-    return value + 2 / math.sqrt(math.pi) * np.exp(-(np.real(x) ** 2)) * (x - np.real(x)) if dtype.kind == "c" else value
+    if dtype.kind != "c":
+        return value
+    return value + 2 / math.sqrt(math.pi) * np.exp(-(np.real(x) ** 2)) * (x - np.real(x))

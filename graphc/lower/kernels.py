@@ -8,12 +8,12 @@ from typing import Literal
 
 import sympy
 
-from graphc.ir.affine import Extent, indices
+from graphc.ir.affine import Extent, constant, index, indices
 from graphc.ir.node import Equation, Node, Read
-from graphc.ir.scalar import cost, placeholder_index
+from graphc.ir.scalar import cost, placeholder, placeholder_index
+from graphc.ir.text import equation_text
 from graphc.ir.walk import sources
 from graphc.lower.layout import Buffer, Count
-from graphc.rewrite.fuse import is_linear_in
 
 How = Literal["map", "register", "memory", "scatter"]
 Share = Literal["rows", "split", "one"]  # how threads divide a kernel, see graphc.lower.phases
@@ -197,21 +197,26 @@ def _plain_indices(read: Read) -> set[int] | None:
     return found
 
 
-def bias_of(y: Equation, product: Equation) -> Read | None:
-    """The read b when y = product + b[column] and b does not depend on the rows, else None."""
-    if not y.elementwise or y.masks or len(y.operands) != 2 or len(y.reads) != 2:
+def bias_of(y: Equation, product: Equation, match: Matched) -> Read | None:
+    """The read b when y = product + b[column] with the elements of b side by side, else None."""
+    if match.scale != 1 or match.column is None or not y.elementwise or y.masks or len(y.reads) != 2:
         return None
     j = next((t for t, r in enumerate(y.reads) if r.node is product), None)
-    if j is None or not is_linear_in(y.body, j) or not is_linear_in(y.body, 1 - j):
+    if j is None or y.shape != product.shape or y.body != placeholder(0) + placeholder(1):
         return None
-    straight = [i for i in range(y.n_free) if y.extents[i] != 1]
+    straight = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(y.shape))
     read, other = y.reads[j], y.reads[1 - j]
-    if sorted(_plain_indices(read) or ()) != straight or y.shape != product.shape:
+    if read.at != straight or _plain_indices(other) != {match.column}:
         return None
-    if y.body != sympy.Add(*[s for s in y.body.free_symbols if placeholder_index(s) is not None]):
-        return None
-    found = _plain_indices(other)
-    return other if found is not None and found <= set(straight[-1:]) and len(straight) < 3 else None
+    last = next(a for a, e in zip(reversed(other.at), reversed(other.node.shape)) if e != 1)
+    return other if last.plain_index == match.column else None
+
+
+def caption_of(kernel: Kernel, captions: Mapping[Node, str]) -> str:
+    """The formula beside a kernel: the one of the derivation where there is one, else its equation in one line."""
+    if isinstance(kernel, Pack):
+        return f"{kernel.source.name} transposed"
+    return captions.get(kernel.node) or equation_text(kernel.node)
 
 
 def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:

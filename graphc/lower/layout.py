@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.ir.affine import Extent
+from graphc.ir.letters import safe_name
 from graphc.ir.node import Node
 
 ALIGN = 16  # elements: 64 bytes of float32, so that vectors of every buffer start on a cache line
@@ -44,13 +45,17 @@ class Count:
 
     def text(self) -> str:
         """Program text: ``16 + 64*n_cap``."""
-        parts = ["*".join([str(coef), *(f"{n}_cap" for n in names)]) for names, coef in self.terms]
+        parts = ["*".join([str(coef), *(f"{safe_name(n)}_cap" for n in names)]) for names, coef in self.terms]
         return " + ".join(p.removeprefix("1*") for p in parts) or "0"
 
 
 @dataclass
 class Buffer:
-    """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides."""
+    """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides.
+
+    A logsumexp is stored in two parts, the maximum here and the logarithm of the sum in ``tail``: their sum would have
+    lost digits before ``z - logsumexp(z)`` is formed.
+    """
 
     name: str
     region: str
@@ -58,6 +63,7 @@ class Buffer:
     offset: Count = Count()
     node: Node | None = None
     integer: bool = False
+    tail: Buffer | None = None
 
     @property
     def size(self) -> Count:

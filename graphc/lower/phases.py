@@ -4,7 +4,7 @@ Threads run the same program; every kernel gives each thread a part:
 
 rows   row i of the result needs row i of everything that has rows: a thread keeps its rows from the batch to the
        adjoints, without waiting for anybody
-split  a part of the rows (or columns) of the result, which reads all rows of the batch: weight gradients, bias gradients
+split  a part of the rows (or columns) of the result, which reads all rows of the batch: gradients of parameters
 one    too small to divide: one thread computes it
 
 A kernel that reads what other threads computed belongs to the next phase; between two phases all threads meet.  Every

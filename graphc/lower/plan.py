@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphc.ir.affine import Gather, constant, identity, index
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
-from graphc.ir.walk import consumers, sources, topological
+from graphc.ir.walk import consumers, topological
 from graphc.lower.kernels import (
     Kernel,
     Matched,
@@ -75,14 +75,15 @@ class _Planner:
         capacity: dict[str, int],
         own: list[Buffer],
     ) -> None:
-        self.roots, self.capacity, self.own = roots, capacity, own
+        self.roots = {name: _plain(node) for name, node in roots.items()}
+        self.capacity, self.own = capacity, own
         self.buffers: dict[Node, Buffer] = {}
         for leaf, buffer in leaves.items():
             self.buffers[leaf] = buffer
         self.kernels: list[Kernel] = []
         self.copies: list[Kernel] = []
-        self.order = [n for n in topological(roots.values()) if isinstance(n, Equation)]
-        self.count = consumers(roots.values())
+        self.order = [n for n in topological(self.roots.values()) if isinstance(n, Equation)]
+        self.count = consumers(self.roots.values())
         self.pinned: dict[Node, Buffer] = {}
         self.names: dict[Node, str] = {}
         self.batch: str | None = None
@@ -96,8 +97,7 @@ class _Planner:
         if isinstance(node, Equation) and node not in self.pinned:
             self.pinned[node] = buffer
             return
-        copy = Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, identity(node.rank)),), ())
-        self.copies.append(Nest(copy, buffer, "map", tuple(i for i, e in enumerate(node.shape) if e != 1)))
+        self.copies.append(Nest(_copy(node), buffer, "map", tuple(i for i, e in enumerate(node.shape) if e != 1)))
 
     def run(self) -> Plan:
         absorbed = self._absorbed()
@@ -122,7 +122,8 @@ class _Planner:
                 y = read.node
                 if not isinstance(y, Equation) or self.count[y] > 1 or y in self.pinned:
                     continue
-                if as_product(y) and bias_of(node, y) and node not in found.values():
+                match = as_product(y)
+                if match and bias_of(node, y, match) and node not in found.values():
                     found[y] = node
         return found
 
@@ -142,7 +143,7 @@ class _Planner:
         if match is None:
             self.kernels.append(self._nest(node, out))
             return
-        bias = bias_of(node, contraction) if contraction is not node else None
+        bias = bias_of(node, contraction, match) if contraction is not node else None
         product = self._product(node, contraction, match, out, bias)
         if _needs_packing(product):
             self._pack(product, match.b.node)
@@ -160,6 +161,8 @@ class _Planner:
             free = [i for i in range(node.n_free) if i != t and node.extents[i] != 1]
             bound = [i for i in range(node.n_free, len(node.extents)) if node.extents[i] != 1]
             return Nest(node, out, "scatter", (*bound, *free), t)
+        if node.reducer == "logsumexp":
+            out.tail = Buffer(f"{out.name}_log", "A", node.shape)
         how, order = loop_order(node, lambda read: self.buffers[read.node].strides)
         return Nest(node, out, how, order)
 
@@ -204,7 +207,8 @@ class _Planner:
                 requests[key] = Live(buffer, phase, used.get(key, phase))
         for key, (_, root) in self.shared.items():
             requests[id(root)].end = max(requests[id(root)].end, used.get(key, 0))
-        return list(requests.values())
+        tails = [Live(r.buffer.tail, r.start, r.end) for r in requests.values() if r.buffer.tail is not None]
+        return [*requests.values(), *tails]
 
     def _in_place(self, written: Mapping[int, tuple[Buffer, int]]) -> dict[int, tuple[Buffer, Buffer]]:
         """Elementwise results that may overwrite what they are computed from: id -> (buffer, the one it lies in).
@@ -218,15 +222,26 @@ class _Planner:
         keep = {id(self.buffers[root]) for root in self.roots.values()} | {id(b) for b in self.own}
         found: dict[int, tuple[Buffer, Buffer]] = {}
         for kernel in self.kernels:
-            if not isinstance(kernel, Nest) or kernel.how != "map" or kernel.share != "rows" or kernel.out.region != "A":
+            if not isinstance(kernel, Nest) or (kernel.how, kernel.share) != ("map", "rows"):
                 continue
             for read in kernel.node.reads:
                 source = self.buffers[read.node]
                 free = id(source) in written and id(source) not in keep and _reads_last(kernel, readers[id(source)])
-                if free and source.region == "A" and _at_same_place(kernel.node, read):
+                if free and source.tail is None and kernel.out.region == source.region == "A" and _at_same_place(kernel.node, read):
                     found[id(kernel.out)] = (kernel.out, found.get(id(source), (source, source))[1])
                     break
         return found
+
+
+def _copy(node: Node) -> Equation:
+    """The identity as an equation of its own, which the table of equations would not give."""
+    return Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, identity(node.rank)),), ())
+
+
+def _plain(root: Node) -> Node:
+    """A root in one piece: a logsumexp is stored in two parts, so what is asked for is their sum."""
+    return _copy(root) if isinstance(root, Equation) and root.reducer == "logsumexp" else root
+
 
 def _needs_packing(p: Product) -> bool:
     one = Count((((), 1),))

@@ -6,8 +6,9 @@ import ctypes
 import functools
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 
@@ -95,9 +96,9 @@ _ONE_THREAD = _OneThread()
 
 
 @functools.cache
-def _thread_functions() -> tuple[ctypes._CFuncPtr | None, ctypes._CFuncPtr | None]:
-    get, put = (_lookup(name.format(verb) for name in _THREADS) for verb in ("get", "set"))
-    return (get, put) if get is not None and put is not None else (None, None)
+def _thread_functions() -> Sequence[Any]:
+    found = [_lookup(name.format(verb) for name in _THREADS) for verb in ("get", "set")]
+    return [None, None] if None in found else found
 
 
 def one_thread() -> _OneThread:

@@ -12,9 +12,8 @@ import sympy
 from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Node
 from graphc.ir.scalar import cost
-from graphc.ir.text import equation_text
 from graphc.lower.cost import product_method
-from graphc.lower.kernels import Kernel, Product
+from graphc.lower.kernels import Kernel, Pack, Product, caption_of
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
 from graphc.rewrite.normal import Applied
@@ -62,7 +61,7 @@ def kernels_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = N
     """Which kernel computes what, in the order they run: equation, shape, method, operations."""
     rows = []
     for number, kernel in enumerate(plan.kernels):
-        formula = (captions or {}).get(kernel.node) or equation_text(kernel.node)
+        formula = caption_of(kernel, captions or {})
         rows.append(
             (str(number), _short(formula), _shape(kernel.out.extents), method(kernel, plan, dtype), flops(kernel))
         )
@@ -99,6 +98,8 @@ def flops(kernel: Kernel) -> str:
     """Weighted scalar operations of one run: a number, or a polynomial of the free extents."""
     if isinstance(kernel, Product):
         return polynomial((kernel.m, kernel.n, kernel.k), 2)
+    if isinstance(kernel, Pack):
+        return polynomial((kernel.rows, kernel.columns), 1)
     node = kernel.node
     assert isinstance(node, Equation)
     return polynomial(node.extents, cost(node.body) + (0 if node.elementwise else 1))

@@ -1,0 +1,88 @@
+"""Several threads: the same bits as one, whatever the network; errors and stops reach everybody."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.lower.phases import is_row_local
+from graphc.run.crew import Crew
+
+ROWS, BATCH = 70, 32  # the last batch has 6 rows: more threads than some of them can share evenly
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(ROWS, 20)).astype("float32")
+LABELS = RNG.integers(0, 7, ROWS)
+
+
+def deep_classifier() -> gc.Model:
+    """Row-wise layers, softmax, a metric, weight decay in the loss: every kind of share and phase."""
+    x, t = gc.input("X", ("n", 20)), gc.input("T", ("n",), dtype="int64")
+    W0, b0 = gc.param("W0", (20, 64), gc.he()), gc.param("b0", (64,), 0.1)
+    W1, b1 = gc.param("W1", (64, 48), gc.he()), gc.param("b1", (48,), 0.0)
+    W2 = gc.param("W2", (48, 7), gc.glorot())
+    h = gc.tanh(gc.relu(x @ W0 + b0) @ W1 + b1)
+    z = h @ W2
+    loss = gc.losses.cross_entropy(z, t) + 0.01 * gc.sum(W1**2)
+    return gc.Model(output=z, loss=loss, metrics={"accuracy": gc.metrics.accuracy(z, t)})
+
+
+def normalised_over_the_batch() -> gc.Model:
+    """Means and variances over the batch: rows depend on one another, so phases alternate."""
+    x, t = gc.input("X", ("n", 20)), gc.input("T", ("n",), dtype="int64")
+    W = gc.param("W", (20, 33), gc.he())
+    V = gc.param("V", (33, 7), gc.glorot())
+    z = x @ W
+    centred = z - gc.mean(z, axis=0)
+    h = centred / gc.sqrt(gc.mean(centred**2, axis=0) + 0.1)
+    return gc.Model(loss=gc.losses.cross_entropy(gc.silu(h) @ V, t))
+
+
+@pytest.mark.parametrize("declare", [deep_classifier, normalised_over_the_batch])
+def test_any_number_of_threads_gives_the_same_bits(declare):
+    """Mutation-checked: results computed in place over what another thread still reads change bits here."""
+    found = []
+    for threads in (1, 2, 3, 5):
+        model = declare()
+        run = model.fit(X, LABELS, optimizer=gc.Adam(0.01), epochs=4, batch_size=BATCH, seed=1, threads=threads)
+        assert run.threads == threads
+        found.append((model.params.flat.tobytes(), run.history["loss"]))
+    assert all(f == found[0] for f in found)
+
+
+def test_a_step_that_is_not_finite_stops_all_threads_with_good_parameters():
+    model = deep_classifier()
+    with pytest.raises(gc.errors.DivergenceError):
+        model.fit(X, LABELS, optimizer=gc.SGD(1e30), epochs=4, batch_size=BATCH, seed=1, threads=3)
+    assert np.isfinite(model.params.flat).all()
+
+
+def test_convergence_ends_all_threads():
+    x, t = gc.input("X", ("n", 20)), gc.input("T", ("n", 1))
+    w = gc.param("w", (20, 1), 0.0)
+    model = gc.Model(loss=gc.mean((x @ w - t) ** 2))
+    target = X @ np.ones((20, 1), "float32")
+    run = model.fit(X, target, optimizer=gc.SGD(0.1), tol=1e-4, batch_size=None, threads=2)
+    assert run.stopped == "converged" and run.threads == 2
+    np.testing.assert_allclose(model.params["w"], 1.0, atol=1e-2)
+
+
+def test_rows_that_depend_on_one_another_are_not_shared_by_rows():
+    z = gc.input("X", ("n", 3)) @ gc.param("W", (3, 4), 0.0)
+    assert is_row_local(gc.tanh(z).equation, "n")
+    assert not is_row_local(gc.mean(z, axis=0).equation, "n")
+    assert not is_row_local((z.T @ z).equation, "n")
+
+
+def test_threads_are_chosen_by_trials_of_one_and_all_cores(monkeypatch):
+    monkeypatch.setattr("graphc.run.crew.cores", lambda: 4)
+    crew = Crew()
+    teams = []
+    for seconds in (4.0, 1.5, 4.0, 1.5):
+        team, steps = crew.next(10_000, 1e-4, None)
+        assert steps == 100  # ten milliseconds
+        teams.append(team)
+        crew.learn(team, seconds, worth=True)
+    assert teams == [1, 4, 1, 4] and crew.next(10_000, 1e-4, None) == (4, 10_000)
+    assert Crew().next(10_000, 1e-6, None) == (1, 10_000)  # steps too short to divide
+    assert Crew().next(10_000, 1e-6, 3) == (3, 10_000)  # as asked for
