@@ -13,7 +13,7 @@ from graphc.declare.names import check_name, node_text
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.errors import NameClashError, ShapeError, TypeMismatchError
-from graphc.facade import checkpoint, fitting, inspecting
+from graphc.facade import attach, checkpoint, fitting, inspecting  # noqa: F401  attach adds methods
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import CHUNK, Compiled, check_differentiable, compile_evaluation, compile_training

@@ -23,9 +23,7 @@ from graphc.declare.operators import cumsum
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_disable_most_optimizations", True)  # each program runs once: compiling it takes the time
-
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 COLUMNS, CLASSES = 4, 3
 JAX = SimpleNamespace(
     **{name: getattr(jnp, name) for name in
@@ -35,6 +33,16 @@ JAX = SimpleNamespace(
     logsumexp=jax.nn.logsumexp, gelu=lambda x: jax.nn.gelu(x, approximate=False), erf=jax.scipy.special.erf,
 )  # fmt: skip
 OURS = SimpleNamespace(**{name: getattr(gc, name, None) for name in vars(JAX)} | {"cumsum": cumsum})
+
+
+def in_jax(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f, computed by JAX in float64; each program runs once, so it is compiled without optimisation."""
+
+    def run(*args: Any) -> Any:
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, jax.jit(f, compiler_options=QUICK)(*args))
+
+    return run
 
 
 @dataclass
@@ -209,8 +217,12 @@ class Graph:
 
     def jax_loss(self, arrays: Any) -> Callable[[list[Any]], Any]:
         """loss(values of the parameters) for given data, in JAX."""
-        data = SimpleNamespace(**{k: jnp.asarray(v) for k, v in vars(arrays).items()})
-        return lambda values: LOSSES[self.plan.loss](apply_steps(JAX, self.plan, Weights(list(values)), data), data)
+
+        def loss(values: list[Any]) -> Any:
+            data = SimpleNamespace(**{k: jnp.asarray(v) for k, v in vars(arrays).items()})
+            return LOSSES[self.plan.loss](apply_steps(JAX, self.plan, Weights(list(values)), data), data)
+
+        return loss
 
 
 def apply_steps(o: Any, plan: Plan, w: Weights, data: Any) -> Any:

@@ -10,7 +10,18 @@ import pytest
 import graphc as gc
 from graphc.declare.tensor import Tensor
 from graphc.run.build import statistics
-from tests.graphs import LOSSES, STEPS, Graph, Plan, assert_near, build, covering_plans, declare_data, draw_data, reference
+from tests.graphs import (
+    LOSSES,
+    STEPS,
+    Graph,
+    Plan,
+    assert_near,
+    build,
+    covering_plans,
+    declare_data,
+    draw_data,
+    reference,
+)
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 ROWS = (1, 2, 5, 64, 300)

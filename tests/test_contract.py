@@ -20,7 +20,7 @@ from graphc.ir.affine import Affine, Gather, affine, constant, floor_div, index,
 from graphc.ir.build import equation
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
-from tests.graphs import assert_near, reference
+from tests.graphs import assert_near, in_jax, reference
 
 A, B = placeholder(0), placeholder(1)
 I, J, K = index(0), index(1), index(2)
@@ -298,7 +298,7 @@ def test_convolutions_pooling_and_reshapes_compiled_with_two_derivatives_are_tho
             wanted += [f(x, w), *jax.grad(loss, (0, 1))(x, w), jax.jvp(slope, (w,), (v,))[1]]
         return wanted
 
-    wanted = jax.jit(theirs)(*arrays)
+    wanted = in_jax(theirs)(*arrays)
     labels = [f"{name}: {what}" for name in NETS for what in ("value", "by x", "by w", "second by w")]
     interpreted = reference(outputs, dict(zip((x, w, v), arrays)))
     compiled = gc.compile(outputs, [x, w, v])(*arrays)

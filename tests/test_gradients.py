@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 import graphc as gc
 from graphc.errors import NonDifferentiableError
+from tests.graphs import JAX as THEIRS
 from tests.graphs import (
     LOSSES,
     STEPS,
@@ -23,10 +24,10 @@ from tests.graphs import (
     covering_plans,
     draw_data,
     feed_of,
+    in_jax,
     plans,
     reference,
 )
-from tests.graphs import JAX as THEIRS
 from tests.graphs import Weights as JaxWeights
 from tests.scalar_expansion import expand, same_function
 
@@ -39,7 +40,7 @@ def test_gradients_of_random_graphs_are_those_of_jax_to_1e_12(plan):
     """Mutation-checked: ties of max weighted 1, a logsumexp weight without its exp, tanh' = 1 + h**2 are caught."""
     graph, arrays = build(plan), draw_data(ROWS, plan.seed)
     found = reference([graph.loss, *gc.grad(graph.loss, graph.params)], feed_of(graph, arrays))
-    value, wanted = jax.jit(jax.value_and_grad(graph.jax_loss(arrays)))(graph.values)
+    value, wanted = in_jax(jax.value_and_grad(graph.jax_loss(arrays)))(graph.values)
     for t, (ours, theirs) in enumerate(zip(found, [value, *wanted])):
         assert_near(ours, theirs, 1e-12, (plan, t))
 
@@ -49,7 +50,7 @@ def test_every_step_and_every_loss_has_the_gradient_of_jax():
     chosen = covering_plans(3) + [Plan(("tanh",), loss, 7) for loss in LOSSES]
     assert {s for p in chosen for s in p.steps} == set(STEPS) and {p.loss for p in chosen} == set(LOSSES)
     graphs, arrays = [build(p) for p in chosen], draw_data(ROWS, 8)
-    theirs = jax.jit(lambda values: [jax.grad(g.jax_loss(arrays))(v) for g, v in zip(graphs, values)])
+    theirs = in_jax(lambda values: [jax.grad(g.jax_loss(arrays))(v) for g, v in zip(graphs, values)])
     for graph, wanted in zip(graphs, theirs([g.values for g in graphs])):
         for ours, one in zip(reference(gc.grad(graph.loss, graph.params), feed_of(graph, arrays)), wanted):
             assert_near(ours, one, 1e-12, graph.plan)
@@ -63,7 +64,7 @@ def test_hessian_vector_products_are_those_of_jax_to_1e_10():
     def theirs(values):
         return [jax.jvp(jax.grad(g.jax_loss(arrays)), (v,), (u,))[1] for g, v, u in zip(graphs, values, vectors)]
 
-    for graph, vector, wanted in zip(graphs, vectors, jax.jit(theirs)([g.values for g in graphs])):
+    for graph, vector, wanted in zip(graphs, vectors, in_jax(theirs)([g.values for g in graphs])):
         declared = [gc.input(f"V{t}", v.shape) for t, v in enumerate(vector)]
         products = gc.hvp(graph.loss, graph.params, declared)
         found = reference(products, feed_of(graph, arrays, dict(zip(declared, vector))))
@@ -74,16 +75,15 @@ def test_hessian_vector_products_are_those_of_jax_to_1e_10():
 def test_hessians_and_jacobians_are_those_of_jax():
     chosen = [Plan((step,), "cross_entropy", t) for t, step in enumerate(("tanh", "normalise_batch", "product", "embed"))]
     graphs, arrays = [build(p) for p in chosen], draw_data(3, 1)
-    data = jax.tree.map(jnp.asarray, vars(arrays))
 
     def head(graph, values):
-        return apply_steps(THEIRS, graph.plan, JaxWeights(list(values)), type(arrays)(**data))
+        return apply_steps(THEIRS, graph.plan, JaxWeights(list(values)), type(arrays)(**{k: jnp.asarray(v) for k, v in vars(arrays).items()}))
 
     def theirs(values):
         hessians = [jax.hessian(lambda w, g=g, v=v: g.jax_loss(arrays)([w, *v[1:]]))(v[0]) for g, v in zip(graphs, values)]
         return hessians, [jax.jacobian(lambda w, g=g, v=v: head(g, [w, *v[1:]]))(v[0]) for g, v in zip(graphs, values)]
 
-    for graph, hessian, jacobian in zip(graphs, *jax.jit(theirs)([g.values for g in graphs])):
+    for graph, hessian, jacobian in zip(graphs, *in_jax(theirs)([g.values for g in graphs])):
         w = graph.params[0]
         found = reference([gc.hessian(graph.loss, w), gc.jacobian(graph.head, w)], feed_of(graph, arrays))
         assert_near(found[0], hessian, 1e-11, graph.plan)
@@ -104,7 +104,7 @@ def test_a_gradient_penalty_inside_the_loss_has_the_gradient_of_jax(step):
         norms = jnp.sqrt(jnp.sum(jax.grad(total)(jnp.asarray(arrays.X)) ** 2, axis=1))
         return graph.jax_loss(arrays)(values) + jnp.mean((norms - 1) ** 2) / 2
 
-    value, wanted = jax.jit(jax.value_and_grad(theirs))(graph.values)
+    value, wanted = in_jax(jax.value_and_grad(theirs))(graph.values)
     for ours, one in zip(found, [value, *wanted]):
         assert_near(ours, one, 1e-11, step)
 
@@ -115,7 +115,7 @@ def test_the_gradient_by_an_intermediate_tensor_is_that_of_jax():
     loss = gc.mean(gc.logsumexp(H * H + H, axis=1))
     x, w = draw_data(ROWS).X, np.random.default_rng(1).normal(size=(4, 3))
     theirs = jax.grad(lambda h: jnp.mean(jax.nn.logsumexp(h * h + h, axis=1)))
-    wanted = jax.jit(theirs)(np.tanh(x @ w))
+    wanted = in_jax(theirs)(np.tanh(x @ w))
     assert_near(reference([gc.grad(loss, H)], {X: x, W: w})[0], wanted, 1e-14)
 
 
@@ -205,7 +205,7 @@ def test_ties_kinks_and_zeros_follow_the_conventions_of_jax():
         "where": (gc.where(X > 0, X**2, 3 * X), lambda x: jnp.where(x > 0, x**2, 3 * x)),
     }
     found = reference([gc.grad(gc.sum(ours * ours), X) for ours, _ in pairs.values()], {X: values})
-    wanted = jax.jit(lambda x: [jax.grad(lambda x, f=f: jnp.sum(f(x) * f(x)))(x) for _, f in pairs.values()])(values)
+    wanted = in_jax(lambda x: [jax.grad(lambda x, f=f: jnp.sum(f(x) * f(x)))(x) for _, f in pairs.values()])(values)
     for name, ours, theirs in zip(pairs, found, wanted):
         assert_near(ours, theirs, 1e-14, name)
 

@@ -26,6 +26,7 @@ from tests.graphs import (
     build,
     draw_data,
     feed_of,
+    in_jax,
     plans,
     reference,
 )
@@ -157,7 +158,7 @@ def _second_pushforward(graph: Graph, arrays, moves: list[np.ndarray]):
     def once(values):
         return jax.jvp(head, (values,), (moves,))[1]
 
-    return jax.jit(lambda v: jax.jvp(once, (v,), (moves,))[1])(graph.values)
+    return in_jax(lambda v: jax.jvp(once, (v,), (moves,))[1])(graph.values)
 
 
 @settings(max_examples=20)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from graphc.derive.gradient import adjoints, is_zero
 from graphc.ir.build import constant_node
-from graphc.ir.node import Equation, Leaf, Node, Read
+from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.verify import verify
 from graphc.ir.walk import topological
-from graphc.rewrite.fuse import is_contraction, is_linear_in
+from graphc.rewrite.fuse import is_contraction, is_layer
 from graphc.rewrite.normal import Applied, normalise, tidy_graph
 
 
@@ -76,10 +76,6 @@ def differentiate(graph: Graph, loss: str, params: Sequence[Leaf], deltas: bool 
 
 def pre_activations(order: Sequence[Equation]) -> list[Equation]:
     """The equations Z = sum_k X W + b of a graph: what adds to a contraction, or the contraction when nothing does."""
-    layers = [n for n in order if n.elementwise and any(_adds_to(n, r) for r in n.reads)]
+    layers = [n for n in order if is_layer(n)]
     inside = {r.node for n in layers for r in n.reads}
     return [n for n in order if n in layers or (is_contraction(n) and n not in inside)]
-
-
-def _adds_to(node: Equation, read: Read) -> bool:
-    return is_contraction(read.node) and is_linear_in(node.body, node.operands.index(read))

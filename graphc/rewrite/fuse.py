@@ -2,8 +2,7 @@
 
     H = a0*s; s = 1 - t**2   ->   H = a0*(1 - t**2)        when s has one consumer and is computed once per element
 
-What stays an equation of its own: a named node, a pre-activation (it reads a contraction and a non-linear function
-consumes it), and everything whose inlining would compute an element more than once.
+What stays an equation of its own: a named node, a pre-activation (a contraction plus parameters), and everything whose inlining would compute an element more than once.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import sympy
 
 from graphc.ir.affine import Extent, indices
 from graphc.ir.build import inline
-from graphc.ir.node import Equation, Node, Operand, Read
+from graphc.ir.node import Equation, Leaf, Node, Operand, Read
 from graphc.ir.scalar import cost, placeholder
 from graphc.ir.walk import annotate, consumers, rebuild, topological, with_sources
 
@@ -63,8 +62,9 @@ def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bo
         return False
     if is_contraction(y) and y.n_free and not _is_multiple(producer):
         return False
-    if reads_contraction(producer) and not _is_multiple(producer):
-        return single and is_linear_in(body, j) and y.elementwise and not _is_multiple(y)
+    if is_layer(producer) and not _is_multiple(producer):
+        grows = y.elementwise and is_linear_in(body, j) and _only_adds_parameters(y, j) and not _is_multiple(y)
+        return single and grows
     return single or _trivial(producer)
 
 
@@ -102,9 +102,27 @@ def _has_placeholder(e: sympy.Expr) -> bool:
     return any(s.name.startswith("a") for s in e.free_symbols)
 
 
-def reads_contraction(node: Equation) -> bool:
-    """True for an elementwise equation over a contraction: Z = sum_k X W + b."""
-    return any(is_contraction(r.node) for r in node.reads)
+def is_layer(node: Node) -> bool:
+    """True for what adds parameters to a contraction: Z = sum_k X W + b, the pre-activation of a layer."""
+    if not isinstance(node, Equation) or not node.elementwise:
+        return False
+    return any(
+        isinstance(op, Read)
+        and is_contraction(op.node)
+        and is_linear_in(node.body, j)
+        and _only_adds_parameters(node, j)
+        for j, op in enumerate(node.operands)
+    )
+
+
+def _only_adds_parameters(y: Equation, j: int) -> bool:
+    """True when all operands but a_j are parameters, constants or contractions: data are not part of a layer."""
+    others = [op for t, op in enumerate(y.operands) if t != j]
+    return all(isinstance(op, Read) and (_is_parameter(op.node) or is_contraction(op.node)) for op in others)
+
+
+def _is_parameter(node: Node) -> bool:
+    return isinstance(node, Leaf) and node.kind != "input"
 
 
 def is_linear_in(body: sympy.Expr, j: int) -> bool:

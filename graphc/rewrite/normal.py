@@ -19,7 +19,7 @@ from graphc.ir.build import constant_node, equation, inline
 from graphc.ir.node import Equation, Node, Origin, Read
 from graphc.ir.scalar import cost, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
-from graphc.rewrite.fuse import fuse, reads_contraction
+from graphc.rewrite.fuse import fuse, is_layer
 from graphc.rewrite.stable import stabilise, tidy
 
 _normal: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
@@ -143,7 +143,7 @@ def _may_expose(y: Equation, producer: Node) -> bool:
     if not isinstance(producer, Equation) or not producer.elementwise or producer.masks:
         return False
     names = {f.func.__name__ for f in producer.body.atoms(sympy.Function)}
-    return bool(names & {"exp", "sigmoid", "cosh", "sinh", "tanh"}) and not reads_contraction(producer)
+    return bool(names & {"exp", "sigmoid", "cosh", "sinh", "tanh"}) and not is_layer(producer)
 
 
 def _better(old: sympy.Expr, exposed: sympy.Expr, j: int) -> bool:
