@@ -1,8 +1,8 @@
 """Random dense graphs, each written once and read twice: with the functions of graphc, and with those of JAX.
 
-A graph is a list of steps on a matrix h[n, d], a head h @ W + b with three columns, and a loss. Every step is a function
-of a library ``o`` (:data:`OURS` or :data:`JAX`), of h and of a :class:`Weights` that declares the parameters it needs or
-hands out their values, so that both libraries compute the very same thing and JAX differentiates on its own.
+A graph is a list of steps on a matrix h[n, d], a head h @ W + b with three columns, and a loss. Every step is a
+function of a library ``o`` (:data:`OURS` or :data:`JAX`), of h and of a :class:`Weights` that declares the parameters
+it needs or hands out their values, so that both libraries compute the very same thing and JAX differentiates alone.
 """
 
 from __future__ import annotations

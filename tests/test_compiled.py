@@ -1,4 +1,4 @@
-"""What is compiled computes what the equations say: against the NumPy interpreter, in both precisions, for any number of rows."""
+"""What is compiled computes what the equations say: against the NumPy interpreter, in both precisions, for any rows."""
 
 from __future__ import annotations
 
@@ -149,7 +149,8 @@ def test_all_kinds_of_reads_and_reductions_compile():
     f = gc.compile(outputs, [X, L, E, P])
     rng = np.random.default_rng(4)
     for rows in (1, 9):
-        fed = {X: rng.normal(size=(rows, 6)), L: rng.integers(0, 5, rows), E: rng.normal(size=(5, 6)), P: rng.normal(size=(6, 6))}
+        fed = {X: rng.normal(size=(rows, 6)), L: rng.integers(0, 5, rows)}
+        fed |= {E: rng.normal(size=(5, 6)), P: rng.normal(size=(6, 6))}
         for t, (a, b) in enumerate(zip(f(*fed.values()), reference(outputs, fed))):
             assert_near(a, b, 1e-13, (rows, t))
 
@@ -159,8 +160,8 @@ def test_every_way_to_add_to_a_matrix_product_compiles():
     A, B, b = gc.param("A", (4, 4), 0.0), gc.param("B", (4, 4), 0.0), gc.param("b", (4,), 0.0)
     P = A @ B
     sums = {
-        "P + b": P + b, "P + b down the rows": P + b[:, None], "P' + b": P.T + b, "P' + b down the rows": P.T + b[:, None],
-        "2P + b": 2 * P + b, "P + b/2": P + b / 2, "P - b": P - b, "b - P": b - P, "P + b0": P + b[0], "P + b1": P + b[1],
+        "P + b": P + b, "P + b'": P + b[:, None], "P' + b": P.T + b, "P' + b'": P.T + b[:, None], "P + b0": P + b[0],
+        "2P + b": 2 * P + b, "P + b/2": P + b / 2, "P - b": P - b, "b - P": b - P, "P + b1": P + b[1],
         "P + row": P + A[0], "P + row 1": P + A[1], "P + column": P + A[:, 0], "P + P": P + P, "P + A": P + A,
         "A'B + b": A.T @ B + b, "AB' + b": A @ B.T + b, "A'B' + b": A.T @ B.T + b, "AB + BA": A @ B + B @ A,
         "Ab + b": A @ b + b, "bA + b": b @ A + b, "bb + b0": b @ b + b[0], "(Ab)/3 + b": A @ b / 3 + b,

@@ -1,4 +1,4 @@
-"""Delta contraction: every way an equality mask is solved, against brute force, and convolutions and the like against JAX."""
+"""Delta contraction: every way an equality mask is solved, against brute force; convolutions against JAX."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_pooling_flattening_and_upsampling_pull_back_without_a_wasted_loop():
         _, maps, extents, shape = CASES[name]
         bar, _ = pulled_back(maps, extents, shape)
         assert isinstance(bar, Equation) or expected == 0
-        bound = [e for e in getattr(bar, "bound", ())]
+        bound = list(getattr(bar, "bound", ()))
         assert (int(np.prod(bound)) if bound else 0) == expected, name
 
 

@@ -6,8 +6,8 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from graphc.run import blas_library, build, frontend
 from graphc.lower.cost import prefer_blas
+from graphc.run import blas_library, build, frontend
 from graphc.run.build import Program
 from graphc.run.primitives import gemm
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,12 @@ from hypothesis import given, settings
 
 import graphc as gc
 from graphc.errors import NonDifferentiableError
-from tests.graphs import JAX as THEIRS
 from tests.graphs import (
+    JAX,
     LOSSES,
     STEPS,
     Plan,
+    Weights,
     apply_steps,
     assert_near,
     build,
@@ -28,7 +30,6 @@ from tests.graphs import (
     plans,
     reference,
 )
-from tests.graphs import Weights as JaxWeights
 from tests.scalar_expansion import expand, same_function
 
 ROWS = 5
@@ -72,18 +73,25 @@ def test_hessian_vector_products_are_those_of_jax_to_1e_10():
             assert_near(ours, one, 1e-10, graph.plan)
 
 
-def test_hessians_and_jacobians_are_those_of_jax():
-    chosen = [Plan((step,), "cross_entropy", t) for t, step in enumerate(("tanh", "normalise_batch", "product", "embed"))]
-    graphs, arrays = [build(p) for p in chosen], draw_data(3, 1)
+def jax_head(graph, values, arrays, **changed):
+    """The head of a graph in JAX; ``changed`` replaces inputs."""
+    data = SimpleNamespace(**{k: jnp.asarray(v) for k, v in vars(arrays).items()} | changed)
+    return apply_steps(JAX, graph.plan, Weights(list(values)), data)
 
-    def head(graph, values):
-        return apply_steps(THEIRS, graph.plan, JaxWeights(list(values)), type(arrays)(**{k: jnp.asarray(v) for k, v in vars(arrays).items()}))
+
+def test_hessians_and_jacobians_are_those_of_jax():
+    steps = ("tanh", "normalise_batch", "product", "embed")
+    graphs, arrays = [build(Plan((step,), "cross_entropy", t)) for t, step in enumerate(steps)], draw_data(3, 1)
 
     def theirs(values):
-        hessians = [jax.hessian(lambda w, g=g, v=v: g.jax_loss(arrays)([w, *v[1:]]))(v[0]) for g, v in zip(graphs, values)]
-        return hessians, [jax.jacobian(lambda w, g=g, v=v: head(g, [w, *v[1:]]))(v[0]) for g, v in zip(graphs, values)]
+        found = []
+        for g, (first, *rest) in zip(graphs, values):
+            loss = lambda w, g=g, rest=rest: g.jax_loss(arrays)([w, *rest])
+            head = lambda w, g=g, rest=rest: jax_head(g, [w, *rest], arrays)
+            found.append((jax.hessian(loss)(first), jax.jacobian(head)(first)))
+        return found
 
-    for graph, hessian, jacobian in zip(graphs, *in_jax(theirs)([g.values for g in graphs])):
+    for graph, (hessian, jacobian) in zip(graphs, in_jax(theirs)([g.values for g in graphs])):
         w = graph.params[0]
         found = reference([gc.hessian(graph.loss, w), gc.jacobian(graph.head, w)], feed_of(graph, arrays))
         assert_near(found[0], hessian, 1e-11, graph.plan)
@@ -98,9 +106,7 @@ def test_a_gradient_penalty_inside_the_loss_has_the_gradient_of_jax(step):
     found = reference([loss, *gc.grad(loss, graph.params)], feed_of(graph, arrays))
 
     def theirs(values):
-        def total(x):
-            return jnp.sum(apply_steps(THEIRS, graph.plan, JaxWeights(list(values)), type(arrays)(**vars(arrays) | {"X": x})))
-
+        total = lambda x: jnp.sum(jax_head(graph, values, arrays, X=x))
         norms = jnp.sqrt(jnp.sum(jax.grad(total)(jnp.asarray(arrays.X)) ** 2, axis=1))
         return graph.jax_loss(arrays)(values) + jnp.mean((norms - 1) ** 2) / 2
 
@@ -129,9 +135,10 @@ def test_derivatives_up_to_order_five_are_those_of_sympy():
     x, s = gc.param("x", (), 0.0), sp.Symbol("x")
     ours = gc.exp(gc.sin(x)) * gc.tanh(x) + gc.log(1 + x**2)
     theirs = sp.exp(sp.sin(s)) * sp.tanh(s) + sp.log(1 + s**2)
-    for order in range(1, 6):
+    for _ in range(5):
         ours, theirs = gc.grad(ours, x), theirs.diff(s)
-        assert float(reference([ours], {x: 0.7})[0]) == pytest.approx(float(theirs.subs(s, sp.Rational(7, 10))), rel=1e-12)
+        wanted = float(theirs.subs(s, sp.Rational(7, 10)))
+        assert float(reference([ours], {x: 0.7})[0]) == pytest.approx(wanted, rel=1e-12)
 
 
 # ---------------------------------------------------------------- SymPy on expanded scalars
@@ -256,4 +263,3 @@ def test_the_same_operation_is_welcome_where_no_gradient_is_meant(name):
     flat = gc.mean(gc.stop_gradient(FLAT[name](X @ W))) + gc.mean(FLAT[name](X))
     x = draw_data(ROWS).X[:, :3]
     assert_near(reference([gc.grad(flat * gc.sum(W), W)], {X: x, W: np.ones((3, 2))})[0].std(), 0.0, 1e-15)
-

@@ -53,7 +53,7 @@ def adjoint_gap(y: Tensor, wrt: dict[Tensor, np.ndarray], feed: dict, seed: int,
 @settings(max_examples=40)
 @given(plans())
 def test_the_pullback_is_the_adjoint_of_the_pushforward_on_random_graphs(plan):
-    """Mutation-checked: a pullback of max without its division by ties passes here (no ties), a missing mask does not."""
+    """Mutation-checked: a logsumexp weight without its exp in the pullback alone is caught."""
     graph = build(plan)
     data = feed_of(graph, draw_data(ROWS, plan.seed))
     wrt = dict(zip(graph.params, graph.values))

@@ -226,8 +226,10 @@ class _Planner:
                 continue
             for read in kernel.node.reads:
                 source = self.buffers[read.node]
-                free = id(source) in written and id(source) not in keep and _reads_last(kernel, readers[id(source)])
-                if free and source.tail is None and kernel.out.region == source.region == "A" and _at_same_place(kernel.node, read):
+                if id(source) not in written or id(source) in keep or source.tail is not None:
+                    continue
+                ours = kernel.out.region == source.region == "A"
+                if ours and _reads_last(kernel, readers[id(source)]) and _at_same_place(kernel.node, read):
                     found[id(kernel.out)] = (kernel.out, found.get(id(source), (source, source))[1])
                     break
         return found

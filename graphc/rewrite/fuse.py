@@ -2,7 +2,8 @@
 
     H = a0*s; s = 1 - t**2   ->   H = a0*(1 - t**2)        when s has one consumer and is computed once per element
 
-What stays an equation of its own: a named node, a pre-activation (a contraction plus parameters), and everything whose inlining would compute an element more than once.
+What stays an equation of its own: a named node, a pre-activation (a contraction plus parameters), and everything whose
+inlining would compute an element more than once.
 """
 
 from __future__ import annotations
