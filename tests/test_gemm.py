@@ -39,6 +39,9 @@ def sources() -> tuple[str, list[str]]:
             parts.append(site(names[-1], call))
     generic = {
         "free_rows": "gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
+        "narrow_rows": "gemm(A, 3, 37, 1, B, 5, 10, 1, C, 7, 10, m, 10, 37, b, 2, 2)",
+        "added_rows": "gemm(A, 3, 37, 1, B, 5, 10, 1, C, 7, 10, m, 10, 37, b, 2, 1)",
+        "wide_rows": "gemm(A, 3, 37, 1, B, 5, 100, 1, C, 7, 100, m, 100, 37, b, 2, 0)",
         "free_terms": "gemm(A, 3, 1, 19, B, 5, 40, 1, C, 7, 40, 19, 40, k, b, 2, 1)",
         "free_columns": "gemm(A, 3, 37, 1, B, 5, 200, 1, C, 7, 200, 11, n, 37, b, 2, 2)",
         "free_dots": "gemm(A, 3, 37, 1, B, 5, 1, 1, C, 7, 1, m, 1, 37, b, 2, 2)",
@@ -128,11 +131,22 @@ def test_a_transposed_right_operand_works_without_packing(tiles):
     assert_close(run(tiles, "turned", a, b.T.copy(), c, bias, m=10), exact(0, a, b, c, bias), 37)
 
 
-@pytest.mark.parametrize("entry, width", [("free_rows", 40), ("free_dots", 1)])
-def test_a_row_has_the_same_bits_however_the_rows_are_split(tiles, entry, width):
+ROWS = [("free_rows", 40, 2), ("narrow_rows", 10, 2), ("added_rows", 10, 1), ("wide_rows", 100, 0), ("free_dots", 1, 2)]
+
+
+@pytest.mark.parametrize("entry, width, mode", ROWS)
+def test_every_number_of_rows_left_over_gives_the_product(tiles, entry, width, mode):
+    """Planted fault, seen to fail: a last block that overlaps the one before it while it adds to C."""
+    for m in range(34):
+        a, b, c, bias = operands(m, m, width, 37, tiles[1])
+        assert_close(run(tiles, entry, a, b, c, bias, m=m), exact(mode, a, b, c, bias), 37)
+
+
+@pytest.mark.parametrize("entry, width, mode", ROWS)
+def test_a_row_has_the_same_bits_however_the_rows_are_split(tiles, entry, width, mode):
     a, b, c, bias = operands(4, 29, width, 37, tiles[1])
     whole = run(tiles, entry, a, b, c, bias, m=29)
-    for cut in (1, 3, 8, 13, 28):
+    for cut in range(1, 29):
         top = run(tiles, entry, a[:cut], b, c[:cut], bias, m=cut)
         rest = run(tiles, entry, a[cut:], b, c[cut:], bias, m=29 - cut)
         assert np.array_equal(np.concatenate([top, rest]), whole)
@@ -185,17 +199,17 @@ def test_large_right_operands_go_to_blas():
 
 
 @pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")
-@pytest.mark.parametrize("cpu, unit", [("x86-64-v3", (32, 16)), ("x86-64-v4", (64, 32))])
-def test_no_sum_of_a_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, unit):
+@pytest.mark.parametrize("cpu, unit, sums", [("x86-64-v3", (32, 16), 12), ("x86-64-v4", (64, 32), 16)])
+def test_no_sum_of_a_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, unit, sums):
     """Planted fault, seen to fail: 12 rows in a block of two vectors on 16 registers."""
     monkeypatch.setattr(gemm, "vector_unit", lambda: unit)
-    source = IMPORTS + site("f", "gemm(A, 0, 64, 1, B, 0, 96, 1, C, 0, 96, m, 96, 64, b, 0, 2)")
+    source = IMPORTS + site("f", "gemm(A, 0, 64, 1, B, 0, 112, 1, C, 0, 112, m, 112, 64, b, 0, 2)")
     function = build._execute(source, "spill", frontend.replace_numbers)["f"]
     module = frontend.lower({"f": (function, ("float32*",) * 4 + ("int64",) * 3)})
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
     frontend.optimize(module, machine)
     loops = fused_loops(machine.emit_assembly(module))
-    assert loops and max(loop.count("vfmadd") for loop in loops) >= 12
+    assert max(loop.count("vfmadd") for loop in loops) == sums
     assert not any("rsp" in line for loop in loops for line in loop.splitlines() if "mm" in line)
 
 

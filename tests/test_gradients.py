@@ -13,7 +13,7 @@ import sympy as sp
 from hypothesis import given, settings
 
 import graphc as gc
-from graphc.errors import NonDifferentiableError
+from graphc.errors import NonDifferentiableError, ShapeError
 from tests.graphs import (
     JAX,
     LOSSES,
@@ -215,6 +215,23 @@ def test_ties_kinks_and_zeros_follow_the_conventions_of_jax():
     wanted = in_jax(lambda x: [jax.grad(lambda x, f=f: jnp.sum(f(x) * f(x)))(x) for _, f in pairs.values()])(values)
     for name, ours, theirs in zip(pairs, found, wanted):
         assert_near(ours, theirs, 1e-14, name)
+
+
+def test_a_product_over_rows_and_columns_knows_its_derivative_at_zeros():
+    X = gc.input("X", ("n", 3))
+    ours = gc.grad(gc.prod(X) ** 2 + gc.prod(X), X)
+    theirs = in_jax(jax.grad(lambda x: jnp.prod(x) ** 2 + jnp.prod(x)))
+    for zeros in ([], [(1, 2)], [(0, 0), (1, 2)]):
+        x = np.random.default_rng(2).normal(size=(2, 3))
+        for at in zeros:
+            x[at] = 0.0
+        assert_near(reference([ours], {X: x})[0], theirs(x), 1e-14, zeros)
+
+
+def test_a_product_over_two_free_extents_is_refused_when_it_is_derived():
+    X = gc.input("X", ("n", "m"))
+    with pytest.raises(ShapeError, match="prod over the free extents (n and m|m and n) at once has no derivative here"):
+        gc.grad(gc.prod(X), X)
 
 
 def test_a_branch_that_is_not_taken_gives_no_nan():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -241,6 +243,13 @@ def test_paper_and_library_formulas_have_one_equation():
     E = gc.exp(Z)
     assert (E / gc.sum(E, axis=1, keepdims=True)).equation is gc.softmax(Z).equation
     assert gc.log(gc.sum(gc.exp(Z), axis=1)).equation is gc.logsumexp(Z, axis=1).equation
+
+
+def test_numbers_are_exact_whoever_brings_them_and_from_either_side():
+    X, _, _ = layer()
+    quarter = (X * 0.25).equation
+    for number in (sp.Rational(1, 4), np.float32(0.25), Fraction(1, 4), np.array(0.25)):
+        assert (number * X).equation is quarter and (X * number).equation is quarter
 
 
 def test_views_leave_no_trace():

@@ -140,6 +140,10 @@ class Handle:
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         self._no_number()
 
+    def _sympy_(self) -> NoReturn:
+        """SymPy's operators then leave the work to ours: ``Rational(1, 4)*x`` is ``x*Rational(1, 4)``."""
+        raise sympy.SympifyError(self._noun)
+
     def _no_number(self) -> NoReturn:
         found = _FOREIGN.search(source_text(caller()))
         message = f"{self._noun} is no number and no array: it has no value yet"

@@ -12,8 +12,11 @@ The deltas ``phi(i, k) = p`` are contracted away by the constructor.  The pushfo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sympy
 
+from graphc.errors import ShapeError
 from graphc.ir.affine import Affine, Extent, identity, index, substitute
 from graphc.ir.build import equation
 from graphc.ir.contract import map_mask, map_operand
@@ -99,13 +102,15 @@ def _other_factors(y: Equation) -> Node:
     return equation(extents, m, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)
 
 
-def _other_factors_flat(y: Equation, prime, extents) -> Node:
+def _other_factors_flat(y: Equation, prime: Callable[[Affine], Affine], extents: tuple[Extent, ...]) -> Node:
     m, n = len(y.extents), y.n_free
     flat, stride = Affine(0), 1
-    for t in range(m - 1, n - 1, -1):
+    for t in sorted(range(n, m), key=lambda t: isinstance(y.extents[t], str)):  # no stride is a multiple of the last
         flat = flat + (index(t + m - n) - index(t)) * stride
-        if not isinstance(y.extents[t], int):
-            raise NotImplementedError("the derivative of prod over several axes with a free extent")
-        stride *= int(y.extents[t])
+        extent = y.extents[t]
+        stride = stride * extent if isinstance(extent, int) else 0
+    if sum(isinstance(e, str) for e in y.bound) > 1:
+        names = " and ".join(e for e in y.bound if isinstance(e, str))
+        raise ShapeError(f"prod over the free extents {names} at once has no derivative here\n  hint: take one after the other")
     masks = [map_mask(mask, prime) for mask in y.masks] + [Mask("ne", flat)]
     return equation(extents, m, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)

@@ -19,9 +19,9 @@ BYTES = {"float32": 4, "float64": 8}
 def prefer_blas(m: int, n: int, k: int, dtype: str) -> bool:
     """Whether a product C[m, n] = A[m, k] B[k, n] is left to BLAS: when B takes more than 2 MiB.
 
-    The tiles read B in panels without packing it. Up to this size they gave 100 to 117 GFLOP/s in float32 on one
-    Zen 4 core where OpenBLAS gave 85 to 112; above it, rows that are powers of two apart fall out of the caches
-    (512x2048x2048: 86 against 98, in float64 31 against 53).
+    The tiles read B in panels without packing it. Up to this size whole vectors gave 103 to 117 GFLOP/s in float32 on
+    one Zen 4 core where OpenBLAS gave 83 to 112; above it, rows that are powers of two apart fall out of the caches
+    (512x2048x2048: 63 against 102, in float64 21 against 53).
     """
     return m >= FEW_ROWS and n > 1 and k * n * BYTES[dtype] > TILE_LIMIT
 

@@ -7,6 +7,7 @@ its row falls into: a row has the same bits for every M and every split of the r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,12 @@ from graphc.run.primitives.tile import Int, Vectors, vector_unit
 
 SET, ADD, BIAS = 0, 1, 2
 """Modes: C = A B, C += A B, C = A B + bias."""
+
+LATENCY = 4
+"""Cycles from one fused operation of a chain to the next; a lone row takes at least so many for each term."""
+
+_ROWS = {32: (8, 4, 4, 4), 16: (8, 6)}
+"""Vector registers -> rows of a block of 1, 2, ... vectors: enough sums to hide the latency, and little code."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +118,41 @@ def emit_dots(v: Vectors, p: Product) -> None:
 def emit_tiles(v: Vectors, p: Product) -> None:
     """Every panel of columns from top to bottom: whole blocks of rows, then the rows that are left."""
     for panel in panels(v, p):
-        rows = block_rows(len(panel.lanes), p.m)
-        v.loop(panel.count, [], _panel_body(v, p, panel, rows))
+        v.loop(panel.count, [], _panel_body(v, p, panel))
 
 
-def _panel_body(v: Vectors, p: Product, panel: Panel, rows: int) -> Callable[..., list[ir.Value]]:
+def _panel_body(v: Vectors, p: Product, panel: Panel) -> Callable[..., list[ir.Value]]:
+    vectors = len(panel.lanes)
+    rows = block_rows(vectors, p.m)
+
     def body(t: Int, _: list[ir.Value]) -> list[ir.Value]:
-        first = v.add(panel.first, v.mul(t, panel.width))
-        whole = _multiple(v, p.m, rows)
-        v.loop(whole, [], lambda i, _: _block(v, p, panel, first, i, rows), step=rows)
-        if isinstance(p.m, int) and p.m != whole:
-            _block(v, p, panel, first, whole, p.m - p.m // rows * rows)
-        elif not isinstance(p.m, int):
-            v.loop(p.m, [], lambda i, _: _block(v, p, panel, first, i, 1), start=whole)
+        block = functools.partial(_block, v, p, panel, v.add(panel.first, v.mul(t, panel.width)))
+        if isinstance(p.m, int):
+            whole = _multiple(v, p.m, rows)
+            v.loop(whole, [], lambda i, _: block(i, rows), step=rows)
+            return block(whole, p.m % rows) if p.m != whole else []
+        lone = rows if p.mode == ADD else rows * vectors // max(vectors, LATENCY)
+        whole, last = _cut_rows(v, p.m, rows, lone)
+        v.loop(whole, [], lambda i, _: block(v.least(i, last), rows), step=rows)
+        v.loop(p.m, [], lambda i, _: block(i, 1), start=whole)
         return []
 
     return body
+
+
+def _cut_rows(v: Vectors, m: ir.Value, rows: int, lone: int) -> tuple[ir.Value, ir.Value]:
+    """The end of the rows done in blocks, and the last block's first row.
+
+    More than ``lone`` rows left over are done by one more block that ends at the last row: it computes some rows for a
+    second time, and stores the same bits. A sum that starts with C must not do that.
+    """
+    whole = _multiple(v, m, rows)
+    last = v.ir.sub(m, v.int(rows))
+    if lone >= rows - 1:
+        return whole, last
+    many = v.ir.icmp_signed(">", v.ir.sub(m, whole), v.int(lone))
+    overlap = v.ir.and_(many, v.ir.icmp_signed(">", m, v.int(rows)))
+    return v.ir.select(overlap, m, whole), last
 
 
 def _block(v: Vectors, p: Product, panel: Panel, first: Int, i: Int, rows: int) -> list[ir.Value]:
@@ -167,7 +193,7 @@ def _start(v: Vectors, p: Product, place: ir.Value, bias: ir.Value, lanes: int, 
 def panels(v: Vectors, p: Product) -> list[Panel]:
     """Cut the columns: panels of nearly equal width, so that no narrow one is left, and a masked last vector."""
     lanes = _lanes(v, p.n) if p.b.columns == 1 and p.c.columns == 1 else 1
-    most = 3 if vector_unit()[1] == 32 else 2
+    most = len(_ROWS[vector_unit()[1]])
     if not isinstance(p.n, int):
         return _run_time_panels(v, p.n, lanes, most)
     vectors = -(-p.n // lanes)
@@ -209,7 +235,7 @@ def _grouped(widths: list[int], lanes: int, active: int) -> list[Panel]:
 
 def block_rows(vectors: int, m: Int) -> int:
     """Rows of a block: all its sums fit the registers; a literal row count is cut without a rest where possible."""
-    most = 8 if vector_unit()[1] == 32 or vectors == 1 else 6
+    most = _ROWS[vector_unit()[1]][vectors - 1]
     if not isinstance(m, int):
         return most
     fitting = [rows for rows in range(most, (most + 1) // 2, -1) if m % rows == 0]

@@ -66,6 +66,10 @@ class Vectors:
             return 0
         return self.ir.mul(self.int(a), self.int(b), flags=("nsw",))
 
+    def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The smaller of two int64 values."""
+        return self.ir.select(self.ir.icmp_signed("<", a, b), a, b)
+
     def at(self, pointer: ir.Value, *offsets: Int) -> ir.Value:
         """The address ``pointer + sum(offsets)``, in elements."""
         total = functools.reduce(self.add, offsets)
