@@ -58,9 +58,10 @@ $(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIPARGS) -c constraints.txt -e ".[test]"
 	@touch $@
 
-# The peers live in an environment of their own: PyTensor wants an older Numba than graphc.
+# The peers live in an environment of their own, without graphc: PyTensor wants an older Numba. torch is pinned on
+# purpose: a plain `torch` may bring gigabytes of CUDA libraries.
 $(VENV)/.peers: $(VENV)/.created pyproject.toml tests/benchmarks/constraints.txt
 	$(PYTHON) -m venv $(VENV)/peers
 	$(VENV)/peers/bin/python -m pip install $(PIPARGS) \
-	    -c tests/benchmarks/constraints.txt -e ".[bench]"
+	    -c tests/benchmarks/constraints.txt jax pytensor scikit-learn torch==2.13.0
 	@touch $@

@@ -111,6 +111,7 @@ def _other_factors_flat(y: Equation, prime: Callable[[Affine], Affine], extents:
         stride = stride * extent if isinstance(extent, int) else 0
     if sum(isinstance(e, str) for e in y.bound) > 1:
         names = " and ".join(e for e in y.bound if isinstance(e, str))
-        raise ShapeError(f"prod over the free extents {names} at once has no derivative here\n  hint: take one after the other")
+        message = f"prod over the free extents {names} at once has no derivative here"
+        raise ShapeError(f"{message}\n  hint: take one after the other")
     masks = [map_mask(mask, prime) for mask in y.masks] + [Mask("ne", flat)]
     return equation(extents, m, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)
