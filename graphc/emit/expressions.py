@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import sympy
 
+from graphc.ir.letters import safe_name
 from graphc.ir.scalar import FUNCTIONS, scalar_of
 
 SHARED = (sympy.Function, sympy.Pow)
@@ -59,7 +60,7 @@ class Printer:
         if e in self.tails:
             return f"{self.names[e]} + {self.tails[e]}", SUM
         if e.is_Symbol:
-            return self.names.get(e) or f"{self.cast}({e})", ATOM
+            return self.names.get(e) or self._extent(e), ATOM
         if e.is_number and not e.is_Function:
             return self.number(e), ATOM
         if e.is_Add:
@@ -121,8 +122,12 @@ class Printer:
         """Whether e is made of free extents alone, so that it is computed once, outside the loops."""
         return self.hoists and bool(e.free_symbols) and all(s.is_integer and s.is_positive for s in e.free_symbols)
 
+    def _extent(self, e: sympy.Expr) -> str:
+        """A free extent as a number."""
+        return f"{self.cast}({safe_name(str(e))})" if self.cast else safe_name(str(e))
+
     def _hoist(self, e: sympy.Expr) -> str:
-        names = {s: f"{self.cast}({s})" if self.cast else str(s) for s in e.free_symbols}
+        names = {s: self._extent(s) for s in e.free_symbols}
         plain = Printer(names, self.cast, share=False, hoists=False)
         above, below = e.as_numer_denom()
         text = f"{plain.at_least(above, PRODUCT)}/{plain.at_least(below, ATOM)}" if below != 1 else plain.text(above)[0]

@@ -136,8 +136,7 @@ class KernelPrinter:
         sizes = f"{part.length}, {extent(p.n)}, {extent(p.k)}"
         self.text.add(f"{self.method(p)}({a}, {b}, {b_at}, {', '.join(b_strides)}, {c}, {sizes}, {bias})")
         if p.scale != 1:
-            printer = Printer({s: f"f({s})" for s in p.scale.free_symbols})
-            self.text.add(f"scale = {printer.text(p.scale)[0]}")
+            self.text.add(f"scale = {Printer({}, share=False, hoists=False).text(p.scale)[0]}")
             with self.text.block(f"for t in range({part.times(extent(p.n)).bounds}):"):
                 target = f"{p.out.region}[{place(p.out)} + t]"
                 self.text.add(f"{target} = {target}*scale")

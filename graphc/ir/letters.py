@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import keyword
+import re
 from collections.abc import Collection, Sequence
 
 from graphc.ir.affine import Extent
@@ -14,22 +15,11 @@ LETTERS = "ijklmpqrvwxyz"
 _MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rpeak"
 PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "permuted", "power", "transpose"]
 _POINTERS = "A C F G H K L P Q R S"
-_LOCALS = "INF f g s t top top_64 shift scale rows row n_steps number done status epoch epochs at weight peak"
-_THREADS = "me team tick lo hi first last first_row last_row verdict"
-RESERVED = frozenset(
-    [
-        *_POINTERS.split(),
-        *_LOCALS.split(),
-        *PRIMITIVES,
-        *FUNCTIONS,
-        "theta",
-        "norm_g",
-        "k_step",
-        "math",
-        "float",
-        "range",
-    ]
+_COUNTERS = (
+    "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"
 )
+_VALUES = "INF f g s t theta top top_64 shift scale peak verdict norm_g k_step math float int64 range"
+RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES, *FUNCTIONS])
 
 
 def index_letters(extents: Sequence[Extent], wanted: Sequence[str] = ()) -> list[str]:
@@ -55,11 +45,16 @@ def _letters():
         n += 1
 
 
+# reads, temporaries, hoisted factors; hyper-parameters, states and constants of an update
+_TEMPORARY = re.compile(r"[iauc]\d+|u\d+_\d+|[hvq]_\w+")
+
+
 def safe_name(name: str, taken: Collection[str] = ()) -> str:
     """The name itself, with underscores added while it would clash in a program."""
-    single = name in LETTERS or (len(name) > 1 and name[0] in "iauc" and name[1:].isdigit())
-    while name in RESERVED or name in taken or single or keyword.iskeyword(name):
-        name, single = name + "_", False
+    clashes = name in LETTERS or name in RESERVED or keyword.iskeyword(name) or _TEMPORARY.fullmatch(name) is not None
+    name = f"{name}_" if clashes else name
+    while name in taken:
+        name += "_"
     return name
 
 

@@ -50,12 +50,12 @@ class StepPlan:
     integer_arena: Count = field(default_factory=Count)
 
 
-def layout_parameters(params: Sequence[Leaf]) -> Layout:
-    """Contiguous storage for parameters, so that the optimizer is one pass."""
+def layout_parameters(params: Sequence[Leaf], taken: Sequence[str] = ()) -> Layout:
+    """Contiguous storage for parameters, so that the optimizer is one pass; no name in a program is one of ``taken``."""
     offsets, names, total = {}, {}, 0
     for leaf in params:
         offsets[leaf] = total
-        names[leaf] = safe_name(str(leaf.name), names.values())
+        names[leaf] = safe_name(str(leaf.name), [*taken, *names.values()])
         size = Count.of(leaf.shape).at({})
         total += -(-max(size, 1) // ALIGN) * ALIGN
     return Layout(offsets, names, total)
@@ -98,14 +98,15 @@ def plan_step(
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
     ``names`` gives the names of unnamed equations in formulas.
     """
-    layout = layout_parameters(params)
     used = leaves_of(roots.values())
     inputs = [leaf for leaf in used if leaf.kind == "input"]
     batch = batch_extent(inputs)
+    rows = [safe_name(batch), f"{safe_name(batch)}_cap"] if batch else []
+    layout = layout_parameters(params, rows)
     places: dict[Leaf, Buffer] = {
         leaf: Buffer(layout.names[leaf], "P", leaf.shape, _at(layout.offsets[leaf])) for leaf in params
     }
-    taken = list(layout.names.values())
+    taken = [*rows, *layout.names.values()]
     described = [_input(leaf, batch, taken) for leaf in inputs]
     places |= {i.leaf: i.buffer for i in described}
     constants = _place_constants([leaf for leaf in used if leaf.kind == "constant"], taken)
@@ -116,7 +117,7 @@ def plan_step(
     }
     own = [i.buffer for i in described if i.batched and not i.integer]
     plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch)
-    _unique_names(plan, taken)
+    _unique_names(plan, taken, [i.buffer for i in described])
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
 
 
@@ -157,12 +158,13 @@ def _integer_arena(inputs: Sequence[Input], capacity: int) -> Count:
     return _at(offset)
 
 
-def _unique_names(plan: Plan, taken: Sequence[str]) -> None:
-    """Every arena buffer gets a name of its own that no parameter or input has."""
+def _unique_names(plan: Plan, taken: Sequence[str], named: Sequence[Buffer]) -> None:
+    """Every arena buffer gets a name of its own that nothing else has; ``named`` are those that have theirs."""
     names = set(taken)
+    done = {id(b) for b in named}
     for buffer in [r.buffer for r in plan.requests] + plan.in_place:
-        if buffer.name in taken and buffer.node is None:
-            continue  # the rows of an input, already named
+        if id(buffer) in done:
+            continue
         base, n = safe_name(buffer.name, ()), 1
         name = base
         while name in names:

@@ -1,0 +1,125 @@
+"""The facade: what a model shows of itself, and that users' names never get into a program's way."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.ir.letters import _TEMPORARY, LETTERS, RESERVED
+
+RNG = np.random.default_rng(0)
+INITIAL = RNG.normal(size=(3, 4)), RNG.normal(size=4), RNG.normal(size=(4, 1))
+X, T = RNG.normal(size=(37, 3)), RNG.normal(size=(37, 1))
+
+
+def network(names: tuple[str, ...] = ("X", "T", "W0", "b0", "W1"), rows: str = "n") -> gc.Model:
+    """The same network under other names."""
+    x, t, w, b, v = names
+    inputs, targets = gc.input(x, (rows, 3)), gc.input(t, (rows, 1))
+    W, B, V = (gc.param(n, a.shape, a) for n, a in zip((w, b, v), INITIAL))
+    output = gc.relu(inputs @ W + B) @ V
+    return gc.Model(
+        output=output, loss=gc.mean((output - targets) ** 2), metrics={"mae": gc.metrics.mae(output, targets)}
+    )
+
+
+def fit(model: gc.Model) -> list[float]:
+    return model.fit(X, T, optimizer=gc.Adam(0.01), epochs=3, batch_size=8, seed=1).history["loss"]
+
+
+@pytest.fixture(scope="module")
+def trained() -> gc.Model:
+    model = network()
+    fit(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        (("A", "C", "F", "n_cap", "n"), "n"),
+        (("i", "k", "exp", "gemm", "step"), "m"),
+        (("a0", "u0_1", "c0", "q_c0", "v_m"), "first_row"),
+        (("Z0", "H0", "δ0", "float", "J"), "f"),
+    ],
+)
+def test_names_that_a_program_uses_itself_change_nothing(trained, names, rows):
+    """Mutation-checked: an offset named like the number of rows gave other losses without an error."""
+    assert fit(network(names, rows)) == fit(network())
+
+
+def test_every_local_of_a_program_is_reserved(trained):
+    function = next(n for n in ast.parse(trained.source()).body if isinstance(n, ast.FunctionDef))
+    stored = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    loose = {n for n in stored if n not in RESERVED and n not in LETTERS and not _TEMPORARY.fullmatch(n)}
+    assert loose <= {"n"}
+
+
+def test_the_source_shown_is_the_source_compiled_with_every_formula_number(trained):
+    source = trained.source()
+    assert source == trained.last_compiled.text.text == str(trained.explain("source"))
+    numbers = {line.number for line in trained.derive().lines if line.number}
+    assert numbers and all(re.search(rf"# .*\({n}\)\n", source) for n in numbers)
+    for line in trained.derive().lines:
+        assert line.index in source
+
+
+def test_a_derivation_takes_tensors_and_names_and_has_the_model_s_numbers(trained):
+    assert len(trained.derive("W0").lines) == 7 and len(trained.derive().lines) == 10
+    text = trained.derive("W1").numbers({"X": X, "T": T}, row=3)
+    z = X[3] @ trained.params["W0"][:, 0].astype(float) + float(trained.params["b0"][0])
+    assert f"{z:.4g}" in text.splitlines()[0]
+    with pytest.raises(gc.errors.UnknownNameError, match="'W2' is no parameter of model(?s:.*)known are W0, W1, b0"):
+        trained.derive("W2")
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("formula", r"H0\[i,j\] = relu\(Z0\[i,j\]\)"),
+        ("gradient", r"∂J/∂W0\[k,j\] = Σ_i X\[i,k\]·δ0\[i,j\] = Xᵀ δ0"),
+        ("rewritten", "No rule fired"),
+        ("kernels", r"matrix product \(emitted tiles\)"),
+        ("plan", r"arena: \d+ bytes"),
+    ],
+)
+def test_every_stage_explains_itself(trained, stage, expected):
+    page = trained.explain(stage)
+    assert re.search(expected, str(page)) and "<pre>" in page._repr_html_()
+
+
+def test_an_unknown_stage_is_an_error_with_a_suggestion(trained):
+    with pytest.raises(gc.errors.DomainError, match="there is no stage 'formulas'(?s:.*)did you mean 'formula'"):
+        trained.explain("formulas")
+
+
+def test_the_gradient_check_passes_and_notices_a_wrong_gradient(trained):
+    check = trained.check(X, T)
+    assert check.passed and "gradients agree" in str(check)
+    model = network()
+    graph = model.differentiated()
+    leaf = model.param_leaves[0]
+    graph.gradients[leaf] = gc.grad(2 * model._loss, gc.Tensor(leaf)).node
+    wrong = model.check(X, T)
+    assert not wrong.passed and "GRADIENTS DIFFER" in str(wrong)
+
+
+def test_a_run_draws_its_curve_and_writes_its_plot(trained, tmp_path):
+    run = trained.last_run
+    assert "█" in run.curve(width=20, height=4) and len(run.curve(height=4).splitlines()) == 5
+    run.plot(tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_without_loss_predicts_but_does_not_train():
+    x = gc.input("X", ("n", 3))
+    model = gc.Model(output={"twice": 2 * x, "rows": gc.sum(x, axis=1)})
+    found = model.predict(X)
+    np.testing.assert_allclose(found["twice"], 2 * X.astype("float32"))
+    np.testing.assert_allclose(found["rows"], X.astype("float32").sum(axis=1), rtol=1e-5)
+    with pytest.raises(gc.errors.TypeMismatchError, match="model has no loss"):
+        model.fit(X)
