@@ -69,7 +69,7 @@ def test_the_source_shown_is_the_source_compiled_with_every_formula_number(train
 
 
 def test_a_derivation_takes_tensors_and_names_and_has_the_model_s_numbers(trained):
-    assert len(trained.derive("W0").lines) == 7 and len(trained.derive().lines) == 10
+    assert len(trained.derive("W0").lines) == 8 and len(trained.derive().lines) == 10
     text = trained.derive("W1").numbers({"X": X, "T": T}, row=3)
     z = X[3] @ trained.params["W0"][:, 0].astype(float) + float(trained.params["b0"][0])
     assert f"{z:.4g}" in text.splitlines()[0]

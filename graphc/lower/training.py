@@ -51,7 +51,7 @@ class StepPlan:
 
 
 def layout_parameters(params: Sequence[Leaf], taken: Sequence[str] = ()) -> Layout:
-    """Contiguous storage for parameters, so that the optimizer is one pass; no name in a program is one of ``taken``."""
+    """Contiguous storage for parameters, so that the optimizer is one pass; no name is one of ``taken``."""
     offsets, names, total = {}, {}, 0
     for leaf in params:
         offsets[leaf] = total
