@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -158,3 +159,11 @@ def test_the_pinned_versions_cover_every_declared_dependency():
 def _requirements() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+
+
+def test_pages_printed_from_the_code_are_up_to_date():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.RULES.read_text(encoding="utf-8") == module.rules_page(), "run: python docs/generate.py"
