@@ -1,4 +1,4 @@
-"""Writes the pages that are printed from the code: ``python docs/generate.py``; a test checks that they are up to date."""
+"""Writes the pages that are printed from the code: ``python docs/generate.py``; a test checks them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def rules_page() -> str:
         "# Rules of stable forms",
         "",
         "Printed from the docstrings of `graphc/rewrite/stable_rules.py` by `docs/generate.py`.  Every rule keeps the",
-        "function on its domain; where it enlarges the domain, the reason says so.  `model.explain(\"rewritten\")` lists",
-        "what fired for a model.",
+        "function on its domain; where it enlarges the domain, the reason says so.",
+        "`model.explain(\"rewritten\")` lists what fired for a model.",
     ]
     for table in TABLES:
         lines += ["", f"## {table.name.capitalize()}", ""]

@@ -172,3 +172,16 @@ def test_every_way_to_add_to_a_matrix_product_compiles():
     found = gc.compile(list(sums.values()), list(fed))(*fed.values())
     for name, a, b in zip(sums, found, reference(list(sums.values()), fed)):
         assert_near(a, b, 1e-14, name)
+
+
+def test_a_free_extent_may_be_any_axis_of_a_matrix():
+    """Rows times rows: the strides of such a matrix are known at run time only, where tiles need literals."""
+    X, W = gc.input("X", ("n", 3)), gc.param("W", (3, 3), 0.0)
+    attention = gc.softmax(X @ W @ X.T) @ X
+    outputs = [X @ X.T, (X @ X.T).T @ X, attention, gc.grad(gc.sum(attention**2), W), gc.sum(X @ X.T, axis=0)]
+    f = gc.compile(outputs, [X, W])
+    rng = np.random.default_rng(7)
+    for rows in (1, 4, 7):
+        fed = {X: rng.normal(size=(rows, 3)), W: rng.normal(size=(3, 3))}
+        for t, (a, b) in enumerate(zip(f(*fed.values()), reference(outputs, fed))):
+            assert_near(a, b, 1e-13, (rows, t))

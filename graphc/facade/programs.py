@@ -90,7 +90,7 @@ def training_text(
     names = {leaf: f"d{leaf.name}" for leaf in params}
     for leaf in reversed(params):  # the last layer's gradient is ready first
         roots[names[leaf]] = graph.gradients[leaf]
-    step = plan_step(roots, params, capacity, names, formula_names(captions or {}))
+    step = plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype)
     return training_program(name, step, rule, dtype, list(metrics), captions), step
 
 
@@ -110,7 +110,7 @@ def compile_evaluation(
     capacity: int,
 ) -> Compiled:
     """The program that evaluates outputs and scalar roots over any number of rows."""
-    step = plan_step(roots, params, capacity)
+    step = plan_step(roots, params, capacity, dtype=dtype)
     pointers = {root: f"{root}_out" for root in outputs}
     text = evaluation_program(name, step, dtype, pointers, scalars)
     return Compiled(text, step, build_text(text), pack_constants(step.constants, dtype))
@@ -186,7 +186,7 @@ def function_text(name: str, roots: Sequence[Node], arguments: Sequence[Leaf], d
     outputs = [Buffer(f"y{t}_out", f"y{t}_out", root.shape) for t, root in enumerate(roots)]
     places = dict(inputs) | {b.node: b for b in constants if isinstance(b.node, Leaf)}
     named = {f"y{t}": root for t, root in enumerate(roots)}
-    plan = make_plan(named, places, {f"y{t}": b for t, b in enumerate(outputs)}, {})
+    plan = make_plan(named, places, {f"y{t}": b for t, b in enumerate(outputs)}, {}, dtype=dtype)
     _number_buffers(plan)
     sizes = sorted({e for leaf in taken for e in leaf.shape if isinstance(e, str)})
     pointers = [(b.name, "int64*" if b.integer else f"{dtype}*") for _, b in inputs]

@@ -13,6 +13,7 @@ from graphc.lower.kernels import Product
 
 TILE_LIMIT = 2 * 2**20  # bytes of the right factor
 FEW_ROWS = 16
+TILES, BLAS = "gemm", "blas_gemm"
 BYTES = {"float32": 4, "float64": 8}
 
 
@@ -29,7 +30,7 @@ def prefer_blas(m: int, n: int, k: int, dtype: str) -> bool:
 def product_method(p: Product, capacity: Mapping[str, int], dtype: str) -> str:
     """Name of the primitive: "gemm" (emitted tiles) or "blas_gemm"."""
     m, n, k = (_size(e, capacity) for e in (p.m, p.n, p.k))
-    return "blas_gemm" if prefer_blas(m, n, k, dtype) else "gemm"
+    return BLAS if prefer_blas(m, n, k, dtype) else TILES
 
 
 def _size(e: Extent, capacity: Mapping[str, int]) -> int:

@@ -9,6 +9,7 @@ from graphc.ir.affine import Gather, constant, identity, index
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import consumers, topological
+from graphc.lower.cost import TILES, product_method
 from graphc.lower.kernels import (
     Kernel,
     Matched,
@@ -54,15 +55,17 @@ def make_plan(
     own: Sequence[Buffer] = (),
     names: Mapping[Node, str] | None = None,
     batch: str | None = None,
+    dtype: str = "float32",
 ) -> Plan:
     """Plan the computation of ``roots``.
 
     ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
     place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
-    ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows.
+    ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows,
+    ``dtype`` what the choice between tiles and BLAS depends on.
     """
     planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
-    planner.names, planner.batch = dict(names or {}), batch
+    planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
     return planner.run()
 
 
@@ -87,6 +90,7 @@ class _Planner:
         self.pinned: dict[Node, Buffer] = {}
         self.names: dict[Node, str] = {}
         self.batch: str | None = None
+        self.dtype = "float32"
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         for name, buffer in destinations.items():
             self._pin(name, buffer)
@@ -122,7 +126,7 @@ class _Planner:
                 y = read.node
                 if not isinstance(y, Equation) or self.count[y] > 1 or y in self.pinned:
                     continue
-                match = as_product(y)
+                match = self._as_product(y)
                 if match and bias_of(node, y, match) and node not in found.values():
                     found[y] = node
         return found
@@ -138,16 +142,28 @@ class _Planner:
     def _lower(self, node: Equation, absorbed: Mapping[Node, Equation]) -> None:
         contraction = next((c for c, y in absorbed.items() if y is node), node)
         assert isinstance(contraction, Equation)
-        match = as_product(contraction)
+        match = self._as_product(contraction)
         out = self._buffer(node)
         if match is None:
             self.kernels.append(self._nest(node, out))
             return
         bias = bias_of(node, contraction, match) if contraction is not node else None
         product = self._product(node, contraction, match, out, bias)
-        if _needs_packing(product):
+        if _needs_packing(product) and product_method(product, self.capacity, self.dtype) == TILES:
             self._pack(product, match.b.node)
         self.kernels.append(product)
+
+    def _as_product(self, y: Equation) -> Matched | None:
+        """The matrix product that y is, when all strides are literals, which the primitives need.
+
+        A free extent of unknown capacity inside a matrix makes them run-time values.
+        """
+        match = as_product(y)
+        if match is None:
+            return None
+        inner = [e for node in (y, match.a.node, match.b.node) for e in node.shape[1:]]
+        inner += [y.extents[match.column]] if match.column is not None else []
+        return match if all(isinstance(e, int) or e in self.capacity for e in inner) else None
 
     def _pack(self, p: Product, source: Node) -> None:
         """Transpose the right factor first: its columns do not lie side by side."""

@@ -92,6 +92,7 @@ def plan_step(
     capacity: int,
     gradients: Mapping[Leaf, str] | None = None,
     names: Mapping[Node, str] | None = None,
+    dtype: str = "float32",
 ) -> StepPlan:
     """Plan ``roots`` for batches of up to ``capacity`` rows.
 
@@ -116,7 +117,7 @@ def plan_step(
         for leaf, name in (gradients or {}).items()
     }
     own = [i.buffer for i in described if i.batched and not i.integer]
-    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch)
+    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch, dtype)
     _unique_names(plan, taken, [i.buffer for i in described])
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
 
