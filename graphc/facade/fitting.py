@@ -52,16 +52,17 @@ class Options:
     threads: int | None = None
 
 
-def read_options(optimizer: Any, options: Mapping[str, Any]) -> Options:
-    """Options from the arguments of ``fit``; see :meth:`graphc.Model.fit`."""
+def read_options(optimizer: Any, options: Mapping[str, Any], who: str = "fit") -> Options:
+    """Options from the arguments of ``fit``; see :meth:`graphc.Model.fit`. Errors begin with ``who``."""
     for name in options:
         if name not in OPTIONS:
-            raise TypeMismatchError(f"fit: there is no option {name!r}\n  hint: {close_name(name, OPTIONS)}")
-    return check_options(optimizer, **options)
+            raise TypeMismatchError(f"{who}: there is no option {name!r}\n  hint: {close_name(name, OPTIONS)}")
+    return check_options(optimizer, who, **options)
 
 
 def check_options(
     optimizer: Any,
+    who: str = "fit",
     *,
     epochs: int | None = None,
     steps: int | None = None,
@@ -79,17 +80,17 @@ def check_options(
 ) -> Options:
     """The arguments of ``fit``, each checked on its own; their defaults stand here."""
     if target not in ("cpu", "auto"):
-        raise DomainError(f"fit: target is {target!r}\n  hint: 'cpu' is the only backend that is built yet")
+        raise DomainError(f"{who}: target is {target!r}\n  hint: 'cpu' is the only backend that is built yet")
     if record not in ("epoch", "step"):
-        raise DomainError(f"fit: record is {record!r}\n  hint: choose 'epoch' or 'step'")
+        raise DomainError(f"{who}: record is {record!r}\n  hint: choose 'epoch' or 'step'")
     if epochs is not None and steps is not None:
-        raise DomainError("fit: both epochs and steps are given\n  hint: give one of them")
+        raise DomainError(f"{who}: both epochs and steps are given\n  hint: give one of them")
     for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size), ("threads", threads)):
-        _check_count(name, value)
+        _check_count(who, name, value)
     if tol is not None and not (isinstance(tol, int | float) and tol > 0):
-        raise DomainError(f"fit: tol is {tol!r}\n  hint: give a positive number, such as 1e-6")
+        raise DomainError(f"{who}: tol is {tol!r}\n  hint: give a positive number, such as 1e-6")
     if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
-        raise DomainError(f"fit: seed is {seed!r}\n  hint: give a whole number of at least 0")
+        raise DomainError(f"{who}: seed is {seed!r}\n  hint: give a whole number of at least 0")
     return Options(
         rule=optimizer_named(optimizer),
         steps=steps,
@@ -98,7 +99,7 @@ def check_options(
         tolerance=float(tol or 0.0),
         seed=seed,
         validation=validation,
-        callbacks=_callbacks(callbacks),
+        callbacks=_callbacks(who, callbacks),
         shuffle=bool(shuffle),
         sample_weight=sample_weight,
         record=record,
@@ -107,22 +108,22 @@ def check_options(
     )
 
 
-OPTIONS = (*inspect.signature(check_options).parameters, "dtype")
+OPTIONS = (*(name for name in inspect.signature(check_options).parameters if name != "who"), "dtype")
 
 
-def _callbacks(values: Any) -> list[Callback]:
+def _callbacks(who: str, values: Any) -> list[Callback]:
     if not isinstance(values, list | tuple):
-        raise TypeMismatchError(f"fit: callbacks is {values!r:.60}\n  hint: give a list, [callback]")
+        raise TypeMismatchError(f"{who}: callbacks is {values!r:.60}\n  hint: give a list, [callback]")
     return [as_callback(c) for c in values]
 
 
-def _check_count(name: str, value: Any) -> None:
+def _check_count(who: str, name: str, value: Any) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeMismatchError(f"fit: {name} is {value!r}\n  hint: give a whole number")
+        raise TypeMismatchError(f"{who}: {name} is {value!r}\n  hint: give a whole number")
     if value < 1:
-        raise DomainError(f"fit: {name} is {value}\n  hint: give at least 1")
+        raise DomainError(f"{who}: {name} is {value}\n  hint: give at least 1")
 
 
 def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
@@ -130,24 +131,23 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     run = model.last_run = Run()
     inputs = model.training_inputs
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits)
-    weights = _weights(options.sample_weight, data.rows, model.dtype)
+    weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
     data, weights, held_out = _split(model, data, weights, options.validation, seed)
     run.notes = data.notes
     model.params.initialize(seed)
     started = time.perf_counter()
-    full = data.rows if options.batch_size is None else options.batch_size
-    capacity = 1 << (data.rows - 1).bit_length() if options.batch_size is None else options.batch_size
+    full, capacity = batch_of(options, data.rows)
     trainer = model.trainer(options.rule, capacity, weights is not None)
     run.compile_seconds = time.perf_counter() - started
     if options.seed is not None:
         sampler.restart(seed)
-    sampler.bind(data.rows, int(full))
+    sampler.bind(data.rows, full)
     if sampler.position == 0:  # a new epoch: nothing of one that was left unfinished belongs to it
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
-    loop = _Loop(model, trainer, data, weights, held_out, options, run, int(full))
+    loop = _Loop(model, trainer, data, weights, held_out, options, run, full)
     loop.run_all()
     return run
 
@@ -158,7 +158,15 @@ def filled(inputs: Sequence[Any], args: Sequence[Any]) -> Sequence[Any]:
     return () if empty and not inputs else args
 
 
-def _weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
+def batch_of(options: Options, rows: int) -> tuple[int, int]:
+    """Rows of a step, and the rows that the program has room for: a power of two when a step takes all."""
+    if options.batch_size is None:
+        return rows, 1 << (rows - 1).bit_length()
+    return int(options.batch_size), int(options.batch_size)
+
+
+def row_weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
+    """The argument ``sample_weight``, checked: a weight a row."""
     if weights is None:
         return None
     given = np.asarray(weights)

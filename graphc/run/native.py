@@ -35,11 +35,21 @@ def host() -> str:
     return f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
-def load(image: bytes) -> llvm.ExecutionEngine:
-    """Put an object file into executable memory, which lives as long as the returned engine."""
+def _machine() -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
+
+
+def assemble(text: str) -> bytes:
+    """The object file of a module in LLVM's textual form."""
+    machine = _machine()
+    return machine.emit_object(llvm.parse_assembly(text))
+
+
+def load(image: bytes) -> llvm.ExecutionEngine:
+    """Put an object file into executable memory, which lives as long as the returned engine."""
+    machine = _machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(image))
     engine.finalize_object()

@@ -6,8 +6,6 @@ after every step; a stopped run keeps the parameters of its last whole step.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,9 +18,7 @@ from graphc.run.build import Program
 from graphc.run.crew import WORTH, Crew, call_together, one_thread_of_blas
 from graphc.run.memory import address, aligned
 from graphc.run.sampler import Sampler
-
-SHORT = 0.05  # seconds: a run expected to be shorter is not worth a thread (start and join cost 90 microseconds)
-POLL = 0.05  # seconds between two looks at the progress word
+from graphc.run.worker import carry_out
 
 Watch = Callable[[int], bool]
 
@@ -180,9 +176,10 @@ class Trainer:
         steps: int,
         team: int,
     ) -> None:
-        self._set_control(moving, steps, settings)
+        set_control(self.control, moving.sampler, steps, moving.rule.step, settings)
+        moving.totals.values[control.TOLERANCE] = settings.tolerance
         c, constants, hyper, *data = self.control, *inputs
-        history = np.empty((self._epochs_ahead(moving.sampler, steps), 1 + self.n_metrics))
+        history = np.empty((self.epochs_ahead(moving.sampler, steps), 1 + self.n_metrics))
         losses = np.empty(steps if settings.record_steps else 0)
         arrays = [moving.parameters, self.gradients, moving.rule.values, self.arena, self.integers, constants, hyper]
         arguments = [address(a) for a in (*arrays, c, moving.totals.values, history, losses, *data)]
@@ -196,76 +193,28 @@ class Trainer:
             call.epochs = np.concatenate([call.epochs, history[: int(c[control.EPOCHS])]])
             call.step_losses = np.concatenate([call.step_losses, losses[:done]])
 
-    def _set_control(self, moving: Moving, steps: int, settings: Settings) -> None:
-        c, sampler = self.control, moving.sampler
-        c[:] = 0
-        c[control.ROWS], c[control.STEPS], c[control.STEP] = sampler.rows, steps, moving.rule.step
-        c[control.EPOCH], c[control.POSITION] = sampler.epoch, sampler.position
-        c[control.SHUFFLE], c[control.RECORD_STEPS] = settings.shuffle, settings.record_steps
-        c[control.KEY0], c[control.KEY1] = sampler.keys
-        moving.totals.values[control.TOLERANCE] = settings.tolerance
-
-    def _epochs_ahead(self, sampler: Sampler, steps: int) -> int:
+    def epochs_ahead(self, sampler: Sampler, steps: int) -> int:
+        """At least as many as the epochs that so many steps can end."""
         per_epoch = -(-sampler.rows // self.capacity)
         return steps // per_epoch + 2
 
     def _native(self, arguments: list[int], team: int, seconds: float, watch: Watch | None, before: int) -> None:
-        in_main = threading.current_thread() is threading.main_thread()
-        if seconds < SHORT or not in_main:
-            call_together(self.program, "train", arguments, team)
-            return
-        worker = _Worker(self.program, arguments, team)
-        try:
-            worker.start()
-            while not worker.wait(POLL):
-                if watch is not None and watch(before + int(self.control[control.PROGRESS])):
-                    self.control[control.STOP] = 1
-        except BaseException:  # of the watcher or a signal handler: let the last step finish, then pass it on
+        def wants_end() -> bool:
+            return watch is not None and watch(before + int(self.control[control.PROGRESS]))
+
+        def stop() -> None:
             self.control[control.STOP] = 1
-            worker.wait_to_the_end()
-            raise
-        worker.check()
+
+        carry_out(lambda: call_together(self.program, "train", arguments, team), seconds, wants_end, stop)
 
 
-class _Worker(threading.Thread):
-    """The native call in a thread of its own."""
-
-    def __init__(self, program: Program, arguments: list[int], team: int) -> None:
-        super().__init__(name="graphc", daemon=True)
-        self.program, self.arguments, self.team = program, arguments, team
-        self.ended = threading.Event()
-        self.error: RuntimeError | None = None
-        self.entry = threading.Lock()
-        self.entered = self.cancelled = False
-
-    def run(self) -> None:
-        with self.entry:
-            if self.cancelled:
-                return
-            self.entered = True
-        try:
-            call_together(self.program, "train", self.arguments, self.team)
-        except RuntimeError as error:
-            self.error = error
-        finally:
-            self.ended.set()
-
-    def wait(self, seconds: float) -> bool:
-        """True when the call has ended."""
-        return self.ended.wait(seconds)
-
-    def wait_to_the_end(self) -> None:
-        """However often Ctrl-C is pressed: the call writes to memory that its caller owns."""
-        with self.entry:
-            self.cancelled = True
-        while self.entered and not self.ended.is_set():
-            with contextlib.suppress(KeyboardInterrupt):
-                self.ended.wait()
-
-    def check(self) -> None:
-        """Raise in the calling thread what was raised in this one."""
-        if self.error is not None:
-            raise self.error
+def set_control(c: NDArray, sampler: Sampler, steps: int, number: int, settings: Settings) -> None:
+    """Control words of a native call: ``steps`` steps from ``sampler`` on, after ``number`` steps of the rule."""
+    c[:] = 0
+    c[control.ROWS], c[control.STEPS], c[control.STEP] = sampler.rows, steps, number
+    c[control.EPOCH], c[control.POSITION] = sampler.epoch, sampler.position
+    c[control.SHUFFLE], c[control.RECORD_STEPS] = settings.shuffle, settings.record_steps
+    c[control.KEY0], c[control.KEY1] = sampler.keys
 
 
 def _first_bad(values: NDArray) -> tuple[int, float]:
