@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.declare.names import check_name, node_text
-from graphc.declare.origin import fail
+from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.errors import NameClashError, ShapeError, TypeMismatchError
-from graphc.facade import attach, checkpoint, fitting, inspecting  # noqa: F401  attach adds methods
+from graphc.facade import attach, checkpoint, fitting, inspecting, sweeping  # noqa: F401  attach adds methods
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import CHUNK, Compiled, check_differentiable, compile_evaluation, compile_training
@@ -66,6 +66,7 @@ class Model:
     >>> model = gc.Model(output=X @ W, loss=gc.mean((X @ W - T)**2))
     """
 
+    @located
     def __init__(
         self,
         output: Outputs = None,
@@ -94,6 +95,7 @@ class Model:
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
         self.shuffled = True
         self.last_run: Run | None = None
+        self.last_sweep: sweeping.Sweep | None = None
         self.last_compiled: Compiled | None = None
         self._cache: dict[Any, Any] = {}
 
@@ -212,6 +214,7 @@ class Model:
         return self.once("captions", lambda: inspecting.captions(self))
 
     # ------------------------------------------------------------------ training
+    @located
     def fit(self, *data: Any, optimizer: Any = "adam", dtype: str | None = None, **options: Any) -> Run:
         """Train; later calls continue where this one ends.
 
@@ -243,7 +246,7 @@ class Model:
             Draw a progress line.
         target : "cpu" or "auto"
         threads : int, optional
-            At most so many; ``run.threads`` tells how many computed, which changes no bit.
+            How many threads share a step; left out, it is chosen by short trials. It changes no bit of the result.
         dtype : "float32" or "float64", optional
             Change the precision of the model first.
 
@@ -267,6 +270,34 @@ class Model:
         self.shuffled = checked.shuffle
         return fitting.fit(self, data, checked)
 
+    @located
+    def sweep(self, *data: Any, optimizer: Any = "adam", seeds: Any = 1, **options: Any) -> sweeping.Sweep:
+        """Train copies, one for every value of array hyper-parameters and every seed, in one native call.
+
+        Each copy gets the very bits of ``initialize(seed).fit(..., seed=seed)`` alone. The model itself stays as it is.
+
+        Parameters
+        ----------
+        *data, **options
+            As for :meth:`fit`: ``epochs, steps, tol, batch_size, shuffle, sample_weight, record, progress, threads``.
+        optimizer : Rule or str
+            Hyper-parameters may be 1-D arrays, ``gc.SGD(np.geomspace(1e-3, 10, 16))``; of several, every combination.
+        seeds : int or sequence of int
+            ``4`` means the seeds 0 to 3, for initial weights and orders of the rows.
+
+        Returns
+        -------
+        Sweep
+            Print it; ``sweep.best`` is a model. Copies that diverge keep their last good parameters and raise nothing.
+
+        Raises
+        ------
+        GraphcError
+            As :meth:`fit`, but for DivergenceError. After Ctrl-C, ``last_sweep`` holds what was reached.
+        """
+        self._needs_loss()
+        return sweeping.sweep(self, data, sweeping.read_seeds(seeds), sweeping.read_sweep_options(optimizer, options))
+
     def _cast(self, dtype: str) -> None:
         if dtype not in ("float32", "float64"):
             fail(TypeMismatchError, f"fit: dtype is {dtype!r}", 'choose "float32" or "float64".')
@@ -274,6 +305,7 @@ class Model:
         self.params.cast(dtype)
         self.state.cast(dtype)
 
+    @located
     def initialize(self, seed: int = 0) -> Self:
         """Draw all parameters anew and forget the optimizer state and the position in the data."""
         self.params.initialize(seed, everything=True)
@@ -288,6 +320,7 @@ class Model:
         ]
 
     # ------------------------------------------------------------------ using it
+    @located
     def predict(self, *data: Any) -> Any:
         """The output for any number of rows: an array, or a dict when the model has several outputs."""
         bound = bind(self.inputs, data, self.dtype, self.label_limits, "predict")
@@ -295,6 +328,7 @@ class Model:
         found = self._evaluate(tuple(f"output:{n}" for n in names), (), bound)[0]
         return found[0] if self._single else dict(zip(names, found, strict=True))
 
+    @located
     def evaluate(self, *data: Any) -> dict[str, float]:
         """Loss and metrics over the whole set, exactly."""
         inputs = self.training_inputs
@@ -341,11 +375,13 @@ class Model:
         return tuple(e if isinstance(e, int) else rows for e in node.shape)
 
     # ------------------------------------------------------------------ inspecting
+    @located
     def derive(self, *wrt: Tensor | str) -> Derivation:
         """The chain rule, line by line, for the given parameters or for all of them; print it."""
         self._needs_loss()
         return inspecting.derivation(self, wrt)
 
+    @located
     def explain(self, stage: str = "formula") -> Page:
         """What a stage made of the model: "formula", "gradient", "rewritten", "kernels", "plan" or "source"."""
         return inspecting.explain(self, stage)
@@ -358,16 +394,19 @@ class Model:
         """The formula line of an equation of the training graph."""
         return inspecting.formula_of(self, node)
 
+    @located
     def check(self, *data: Any, rows: int = 8) -> inspecting.GradientCheck:
         """The gradient against finite differences and the reference interpreter, in one table."""
         return inspecting.check(self, data, rows)
 
     # ------------------------------------------------------------------ storing
+    @located
     def save(self, path: str | Path) -> None:
         """Write declaration, parameters, optimizer state and position in the data to a safetensors file, atomically."""
         checkpoint.save(self, Path(path))
 
     @classmethod
+    @located
     def load(cls, path: str | Path) -> Model:
         """The model of a file that :meth:`save` wrote; a fit continues bit for bit."""
         return checkpoint.load(cls, Path(path))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import pytest
 
 import graphc as gc
 from graphc.optim import Rule, reference_step
@@ -81,3 +83,11 @@ def train(
         theta, state = reference_step(rule, theta, g, state, k)
         losses.append(J)
     return theta, losses
+
+
+def text_of(caught: pytest.ExceptionInfo[Exception]) -> str:
+    """The message of an error without the line that says where the user stands, which must be there."""
+    text = str(caught.value)
+    place = re.search(r"\n  at test_\w+\.py:\d+:  \S.*", text)
+    assert place is not None, text
+    return text.replace(place[0], "", 1)

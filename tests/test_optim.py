@@ -24,6 +24,7 @@ from graphc.optim import (
     step_decay,
     warmup,
 )
+from tests import nets
 
 STEPS = 100
 LION = """
@@ -256,7 +257,7 @@ TOO_LONG = "The rule 'r' has 11 lines; 10 is the limit.\n    x <- g\n    ^\nJoin
 def test_a_wrong_rule_is_refused_with_its_line(text, hyper, message):
     with pytest.raises(FormulaError) as caught:
         rule("r", text, **hyper)
-    assert str(caught.value) == message
+    assert nets.text_of(caught) == message
 
 
 @pytest.mark.parametrize(

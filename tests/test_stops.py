@@ -245,7 +245,7 @@ def test_early_stopping_watches_what_it_is_told_in_the_direction_it_is_told():
 def test_early_stopping_refuses_what_it_cannot_watch():
     with pytest.raises(UnknownNameError) as caught:
         nets.network().fit(X, T, callbacks=[gc.EarlyStopping(monitor="val_los")], **ADAM)
-    assert str(caught.value) == "EarlyStopping: no 'val_los' is recorded\n  hint: known are loss, mae"
+    assert nets.text_of(caught) == "EarlyStopping: no 'val_los' is recorded\n  hint: known are loss, mae"
     with pytest.raises(DomainError, match=r"^EarlyStopping: patience is 0\n  hint: give at least 1 epoch$"):
         gc.EarlyStopping(patience=0)
     with pytest.raises(DomainError, match=r"^EarlyStopping: mode is 'up'\n  hint: choose 'min' or 'max'$"):
@@ -264,7 +264,7 @@ def test_a_function_stops_the_run_by_returning_true_and_by_nothing_else():
 def test_validation_data_that_do_not_fit_are_named_as_such():
     with pytest.raises(DataError) as caught:
         nets.network().fit(X, T, validation=X, **ADAM)
-    assert str(caught.value) == (
+    assert nets.text_of(caught) == (
         "validation: the model reads 2 inputs (X (n, 3), T (n, 2)) but 1 arrays were given\n"
         "  hint: pass one array for each, in this order, or a dict by name"
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, ParamSpec, TypeVar
 
-from graphc.errors import GraphcError
+from graphc.errors import DivergenceError, GraphcError
 from graphc.ir.node import Node, Origin
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -43,12 +47,39 @@ def stamp(node: Node) -> Node:
     return node
 
 
+def location() -> str:
+    """The user's line as errors show it: ``  at file.py:12:  source text``; empty when it is unknown."""
+    origin = caller()
+    if origin is None:
+        return ""
+    text = source_text(origin)
+    return f"  at {origin}:  {text}" if text else f"  at {origin}"
+
+
 def fail(error: type[GraphcError], message: str, hint: str) -> NoReturn:
     """Raise ``error``: what was asked and found, then the user's line, then one suggestion."""
-    origin = caller()
-    lines = [message]
-    if origin is not None:
-        text = source_text(origin)
-        lines.append(f"  at {origin}:  {text}" if text else f"  at {origin}")
-    lines.append(f"  hint: {hint}")
-    raise error("\n".join(lines))
+    where = location()
+    raise error("\n".join([message, *([where] if where else []), f"  hint: {hint}"]))
+
+
+def located(function: Callable[P, R]) -> Callable[P, R]:
+    """An entry of the library whose errors name the user's line, also those raised where the user is not known."""
+
+    @functools.wraps(function)
+    def entry(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except GraphcError as error:
+            _add_location(error)
+            raise
+
+    return entry
+
+
+def _add_location(error: GraphcError) -> None:
+    text = str(error.args[0]) if error.args else ""
+    where = location()
+    if "\n  at " in text or not where or isinstance(error, DivergenceError):
+        return
+    message, hint, suggestion = text.partition("\n  hint: ")
+    error.args = (f"{message}\n{where}{hint}{suggestion}", *error.args[1:])

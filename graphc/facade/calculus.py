@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.operators import stop_gradient
-from graphc.declare.origin import fail
+from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, ShapeError, TypeMismatchError, UnknownNameError
@@ -27,6 +27,7 @@ from graphc.run.memory import address, aligned
 __all__ = ["compile", "grad", "hessian", "hvp", "jacobian", "stop_gradient"]
 
 
+@located
 def grad(loss: Tensor, wrt: Tensor | Sequence[Tensor]) -> Any:
     """The gradient of a scalar with respect to tensors, as tensors that go into further expressions.
 
@@ -63,6 +64,7 @@ def grad(loss: Tensor, wrt: Tensor | Sequence[Tensor]) -> Any:
     return found if several else found[0]
 
 
+@located
 def hessian(loss: Tensor, wrt: Tensor) -> Tensor:
     """Second derivatives of a scalar: out[p.., q..] = d2 loss / dw[p..] dw[q..], of shape w.shape + w.shape."""
     node, [w] = _prepared(_scalar(loss, "hessian"), [_tensor(wrt, "hessian")])
@@ -70,12 +72,14 @@ def hessian(loss: Tensor, wrt: Tensor) -> Tensor:
     return Tensor(_tidied([derivatives.jacobian(slope, w)])[0])
 
 
+@located
 def jacobian(y: Tensor, x: Tensor) -> Tensor:
     """First derivatives of a tensor: out[i.., p..] = dy[i..]/dx[p..], of shape y.shape + x.shape."""
     node, [w] = _prepared(_tensor(y, "jacobian"), [_tensor(x, "jacobian")])
     return Tensor(_tidied([derivatives.jacobian(node, w)])[0])
 
 
+@located
 def hvp(loss: Tensor, wrt: Tensor | Sequence[Tensor], vector: Tensor | Sequence[Tensor]) -> Any:
     """Hessian-vector product H v without the Hessian; ``vector`` has the shape (or the shapes) of ``wrt``."""
     several = isinstance(wrt, list | tuple)
@@ -123,6 +127,7 @@ def _tidied(nodes: Sequence[Node]) -> list[Node]:
     return tidy_graph(nodes).roots
 
 
+@located
 def compile(
     outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor] = (), dtype: str = "float64"
 ) -> Function:
@@ -173,6 +178,7 @@ class Function:
         """The text that was compiled."""
         return self._text.text.text
 
+    @located
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Evaluate for arrays.
 

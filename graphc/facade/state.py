@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.declare.init import Initialiser
+from graphc.declare.origin import located
 from graphc.errors import DataError, UnknownNameError
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
@@ -39,11 +40,13 @@ class Parameters(MutableMapping[str, NDArray]):
         start = self._layout.offsets[leaf]
         return self.flat[start : start + int(np.prod(shape, dtype=np.int64))].reshape(shape)
 
+    @located
     def __getitem__(self, name: str) -> NDArray:
         if name in self._unset:
             self.initialize(0)
         return self._view(name).copy()
 
+    @located
     def __setitem__(self, name: str, value: Any) -> None:
         view = self._view(name)
         array = np.asarray(value)

@@ -20,6 +20,7 @@ import sympy as sp
 from sympy import Expr, Symbol
 
 from graphc.declare.formula import formula_error, formula_text, parse, suggest
+from graphc.declare.origin import located
 from graphc.errors import DomainError, FormulaError, TypeMismatchError
 from graphc.ir.scalar import FUNCTIONS, maximum, minimum, numpy_function
 from graphc.ir.scalar_latex import scalar_latex
@@ -109,6 +110,7 @@ class Rule:
         statements = tuple((target, _hoist(body, moving, constants)) for target, body in self.program)
         return statements, tuple((symbol, body) for body, symbol in constants.items())
 
+    @located
     def with_(self, eta: Any = None, **changes: Any) -> Rule:
         """A copy with other hyper-parameters, `clip_value`, `clip_norm` or `decay`.
 
@@ -157,6 +159,7 @@ class Rule:
         return "\n".join([repr(self), *lines])
 
 
+@located
 def rule(
     name: str,
     text: str,
