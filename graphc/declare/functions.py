@@ -15,7 +15,7 @@ from graphc.declare.constants import exact, is_number
 from graphc.declare.expression import Op
 from graphc.declare.formula import CONSTANTS, formula_text, parse
 from graphc.declare.names import check_name
-from graphc.declare.origin import fail
+from graphc.declare.origin import fail, located
 from graphc.declare.tensor import combine
 from graphc.derive.differentiability import Hazard, hazards
 from graphc.errors import DomainError, FormulaError, TypeMismatchError
@@ -112,6 +112,7 @@ class Report:
     __repr__ = __str__
 
 
+@located
 def function(name: str, formula: str | Expr | Callable[..., Any], **constants: Any) -> Function:
     """A scalar function from a formula.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.declare.origin import source_text
 from graphc.derive.losspath import blocked
 from graphc.emit.cpu import Program as Text
 from graphc.emit.cpu import evaluation_program, function_program
@@ -143,7 +144,8 @@ def check_differentiable(loss: Node, params: Sequence[Leaf]) -> None:
     found = blocked(loss, params)
     if found is None:
         return
-    where = f"\n  at {found.node.origin}" if found.node.origin else ""
+    origin = found.node.origin
+    where = f"\n  at {origin}:  {source_text(origin)}" if origin else ""
     behind = ", ".join(node_name(p) for p in found.behind[:4])
     raise NonDifferentiableError(
         f"{found.what} has zero gradient everywhere it has one, and it lies between the loss and {behind}{where}"
