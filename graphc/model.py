@@ -345,8 +345,17 @@ class Model:
         self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound
     ) -> tuple[list[NDArray], NDArray]:
         self.params.initialize(0)
+        compiled, evaluator = self.evaluator(outputs, scalars, data.rows)
+        shapes = [self._output_shape(self.graph.roots[n], data.rows) for n in outputs]
+        arrays = [aligned(int(np.prod(s, dtype=np.int64)), self.dtype) for s in shapes]
+        ordered = [data.arrays[i.leaf] for i in compiled.step.inputs]
+        values = evaluator.run(self.params.flat, ordered, compiled.constants, data.rows, arrays)
+        return [a[: int(np.prod(s))].reshape(s) for a, s in zip(arrays, shapes, strict=True)], values
+
+    def evaluator(self, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int) -> tuple[Compiled, Evaluator]:
+        """The program that evaluates some roots for a number of rows."""
         roots = {n: self.graph.roots[n] for n in (*outputs, *scalars)}
-        capacity = self._chunk(roots, data.rows)
+        capacity = self._chunk(roots, rows)
 
         def make() -> tuple[Compiled, Evaluator]:
             safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
@@ -354,12 +363,7 @@ class Model:
             compiled = compile_evaluation(self.name, safe, self.param_leaves, names, scalars, self.dtype, capacity)
             return compiled, Evaluator(compiled.program, compiled.sizes, self.dtype, len(scalars))
 
-        compiled, evaluator = self.once(("evaluate", outputs, scalars, capacity, self.dtype), make)
-        shapes = [self._output_shape(self.graph.roots[n], data.rows) for n in outputs]
-        arrays = [aligned(int(np.prod(s, dtype=np.int64)), self.dtype) for s in shapes]
-        ordered = [data.arrays[i.leaf] for i in compiled.step.inputs]
-        values = evaluator.run(self.params.flat, ordered, compiled.constants, data.rows, arrays)
-        return [a[: int(np.prod(s))].reshape(s) for a, s in zip(arrays, shapes, strict=True)], values
+        return self.once(("evaluate", outputs, scalars, capacity, self.dtype), make)
 
     def _chunk(self, roots: Mapping[str, Node], rows: int) -> int:
         """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""

@@ -140,6 +140,8 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)
     trainer = model.trainer(options.rule, capacity, weights is not None)
+    if held_out is not None:
+        model.evaluator((), ("loss", *model.metric_names), held_out.rows)
     run.compile_seconds = time.perf_counter() - started
     if options.seed is not None:
         sampler.restart(seed)
