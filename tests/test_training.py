@@ -227,7 +227,8 @@ def test_another_batch_size_begins_a_new_epoch_with_new_means():
         ({"validation": 1}, gc.errors.DomainError, "fit: validation=1 of 23 rows leaves 23 to validate on\n"
          "  hint: give a fraction between 0 and 1, or a tuple of arrays"),
         ({"optimizer": gc.SGD(np.array([0.1, 0.2]))}, gc.errors.TypeMismatchError,
-         "eta of SGD is an array of 2 values; fit takes one\n  hint: give a number or a schedule"),
+         "eta of SGD is an array of 2 values; fit takes one\n"
+         "  hint: give a number or a schedule, or train all of them: model.sweep"),
         ({"epoch": 3}, gc.errors.TypeMismatchError, "fit: there is no option 'epoch'\n  hint: did you mean 'epochs'?"),
     ],
     ids=str,

@@ -41,7 +41,7 @@ def hyper_values(rule: Rule) -> Hyper:
         elif isinstance(source, np.ndarray):
             raise TypeMismatchError(
                 f"{name} of {rule.name} is an array of {source.size} values; fit takes one\n"
-                f"  hint: give a number or a schedule"
+                f"  hint: give a number or a schedule, or train all of them: model.sweep"
             )
         else:
             names.append(name)

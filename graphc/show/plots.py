@@ -48,6 +48,13 @@ def _pyplot() -> Any:
     return pyplot
 
 
+def _save(figure: Any, path: str | Path) -> None:
+    figure.tight_layout()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    _pyplot().close(figure)
+
+
 def plot_history(history: Mapping[str, Sequence[float]], path: str | Path) -> None:
     """Write the curves of a history to a picture: losses above, on a logarithmic axis, the other quantities below.
 
@@ -69,7 +76,38 @@ def plot_history(history: Mapping[str, Sequence[float]], path: str | Path) -> No
         axes[0, 0].set_yscale("log")
     axes[0, 0].set_ylabel("loss")
     axes[-1, 0].set_xlabel("epoch")
-    figure.tight_layout()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+    _save(figure, path)
+
+
+def plot_sweep(
+    name: str, values: Sequence[float], curves: Sequence[Sequence[float]], said: Sequence[str], path: str | Path
+) -> None:
+    """Write two pictures of a sweep: the loss over the epochs, and the loss at the end over the value; colour: verdict.
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    """
+    figure, (left, right) = _pyplot().subplots(1, 2, figsize=(10, 3.8))
+    colours = {"too small": "tab:blue", "good": "tab:green", "too large": "tab:red", "": "tab:gray"}
+    for value, curve, verdict in zip(values, curves, said, strict=True):
+        left.plot(range(1, len(curve) + 1), curve, color=colours[verdict], linewidth=1, alpha=0.7)
+        right.plot([value], [curve[-1]], "o", color=colours[verdict], markersize=4)
+    for verdict in dict.fromkeys(said):
+        right.plot([], [], "o", color=colours[verdict], label=verdict or "interrupted")
+    for axis, label in ((left, "epoch"), (right, name)):
+        axis.set(xlabel=label, ylabel="loss", **_scale([v for c in curves for v in c]))
+        axis.grid(alpha=0.3)
+    if min(values) > 0:
+        right.set_xscale("log")
+    right.legend(frameon=False)
+    _save(figure, path)
+
+
+def _scale(losses: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis for positive losses, which shows at most three powers of ten above the median."""
+    finite = sorted(v for v in losses if math.isfinite(v))
+    if not finite or finite[0] <= 0:
+        return {}
+    return {"yscale": "log", "ylim": (finite[0] / 2, min(2 * finite[-1], 1e3 * finite[len(finite) // 2]))}

@@ -1,0 +1,352 @@
+"""``sweep``: one network many times, each copy with its own hyper-parameters, initial weights and order of the data."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.declare.origin import located
+from graphc.emit import control
+from graphc.emit.update import hyper_values
+from graphc.errors import DivergenceError, DomainError, TypeMismatchError
+from graphc.facade.fitting import MOST_STEPS, Options, batch_of, filled, read_options, row_weights
+from graphc.facade.state import Parameters, State
+from graphc.lower.training import layout_parameters
+from graphc.optim import Rule
+from graphc.run.crew import cores
+from graphc.run.data import Bound, bind
+from graphc.run.interrupt import DeferredInterrupt
+from graphc.run.many import Copies, Start, Together
+from graphc.run.progress import NoProgress, ProgressLine
+from graphc.run.sampler import Sampler
+from graphc.run.training import Settings
+from graphc.show.plots import plot_sweep
+from graphc.show.sweep_table import sweep_text
+from graphc.show.verdicts import Ended, verdicts
+
+if TYPE_CHECKING:
+    from graphc.model import Model
+
+PROBED = 64  # rows on which the loss before training is measured, at least
+_REFUSED = {
+    "seed": "give seeds=4 for the seeds 0 to 3, or a list of seeds",
+    "validation": "evaluate all copies afterwards: sweep.evaluate(x, t)",
+    "callbacks": "the copies train without returning to Python; give steps, epochs or tol",
+    "dtype": "say it in the declaration: gc.Model(..., dtype='float64')",
+}
+_ENDS = {control.STOPPED: "interrupted", control.NONFINITE: "diverged", control.CONVERGED: "converged",
+         control.OVERFLOW: "diverged"}  # fmt: skip
+
+
+@dataclass
+class Sweep:
+    """The result of :meth:`graphc.Model.sweep`; print it for the table.
+
+    Attributes
+    ----------
+    rules : list of Rule
+        The optimizer of every copy.
+    seeds : list of int
+        The seed of every copy.
+    history : dict of str to array of shape (copies, epochs)
+        The same numbers as the history of ``fit``, NaN after the end of a copy; ``"loss"`` has shape (copies, steps)
+        with ``record="step"``.
+    initial : array of shape (copies,)
+        The loss before the first update, on the first batches of the copy.
+    losses : array of shape (copies,)
+        The mean over the last epoch; NaN for a copy that diverged.
+    steps, epochs : arrays of shape (copies,)
+        Steps done, and epochs, where one that the run ends within counts too.
+    stopped : list of str
+        "finished", "converged", "diverged" or "interrupted".
+    verdicts : list of str
+        "too small", "good", "too large" (see :mod:`graphc.show.verdicts`); "" for a copy that was interrupted.
+    seconds, compile_seconds, threads, notes
+        As for ``fit``.
+    """
+
+    declared: Model
+    rules: list[Rule]
+    seeds: list[int]
+    swept: list[str]
+    copies: Copies
+    history: dict[str, NDArray]
+    means: NDArray
+    initial: NDArray
+    epochs: NDArray
+    shuffled: bool
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    threads: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    @cached_property
+    def steps(self) -> NDArray:
+        """Steps done by every copy."""
+        return self.copies.word(control.DONE)[: len(self)].copy()
+
+    @cached_property
+    def stopped(self) -> list[str]:
+        """How every copy ended."""
+        wanted = [s.steps for s in self.copies.starts]
+        found = zip(self.copies.status.tolist(), self.steps.tolist(), wanted, strict=False)
+        return [_ENDS.get(status, "finished" if done == steps else "interrupted") for status, done, steps in found]
+
+    @cached_property
+    def losses(self) -> NDArray:
+        """The mean of the loss over the last epoch; NaN for a copy that diverged."""
+        last = np.array([m[e - 1] if e else np.nan for m, e in zip(self.means, self.epochs, strict=True)])
+        return np.where([s == "diverged" for s in self.stopped], np.nan, last)
+
+    @cached_property
+    def verdicts(self) -> list[str]:
+        """What the value of the first swept hyper-parameter is: "too small", "good" or "too large"."""
+        ended = [self._ended(i) for i in range(len(self))]
+        return verdicts(ended)
+
+    def _ended(self, i: int) -> Ended:
+        values = [float(self._value(i, name)) for name in self.swept]
+        rate, *others = values or [0.0]
+        curve = self.means[i, : self.epochs[i]]
+        return Ended(rate, (self.seeds[i], *others), float(self.initial[i]), curve.tolist(), self.stopped[i])
+
+    def _value(self, i: int, name: str) -> float:
+        return float(self.rules[i].hyper[name])  # pyright: ignore[reportArgumentType]  a number: it was an array
+
+    @cached_property
+    def table(self) -> list[dict[str, Any]]:
+        """One dict a copy: its swept values, seed, initial, loss, best_loss, steps, stopped, verdict."""
+        return [self._row(i) for i in range(len(self))]
+
+    def _row(self, i: int) -> dict[str, Any]:
+        curve = self.means[i, : self.epochs[i]]
+        return {
+            **{name: self._value(i, name) for name in self.swept},
+            "seed": self.seeds[i],
+            "initial": float(self.initial[i]),
+            "loss": float(self.losses[i]),
+            "best_loss": float(curve.min()) if curve.size else float("nan"),
+            "steps": int(self.steps[i]),
+            "stopped": self.stopped[i],
+            "verdict": self.verdicts[i],
+        }
+
+    @cached_property
+    def best_index(self) -> int:
+        """The copy with the least loss over its last epoch.
+
+        Raises
+        ------
+        DivergenceError
+            When every copy diverged.
+        """
+        if np.isnan(self.losses).all():
+            raise DivergenceError("sweep: no copy has a finite loss\n  hint: sweep over smaller values")
+        return int(np.nanargmin(self.losses))
+
+    @cached_property
+    def best(self) -> Model:
+        """The best copy as a model of its own, which goes on training where the copy ended."""
+        return self.model(self.best_index)
+
+    def model(self, i: int) -> Model:
+        """Copy ``i`` as a model of its own, as ``initialize(seed).fit(...)`` alone would have left it."""
+        c, start = self.copies, self.copies.starts[i]
+        twin = copy.copy(self.declared)
+        twin._cache = {key: made for key, made in self.declared._cache.items() if key[0] != "trainer"}
+        twin.params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
+        twin.params.restore(c.parameters[i, : twin.params.flat.size])
+        twin.state = State(twin.params.flat.size, twin.dtype)
+        rule = twin.state.rule(self.rules[i].text, len(self.rules[i].states))
+        rule.values[:], rule.step = c.states[i, : rule.values.size], int(c.control[i, control.STEP])
+        epoch, position = (int(c.control[i, word]) for word in (control.EPOCH, control.POSITION))
+        twin.state.sampler = Sampler(self.seeds[i], epoch, position, start.sampler.rows, start.sampler.batch)
+        twin.state.totals.values = c.totals[i, : control.F_SIZE + len(twin.metric_names)].copy()
+        twin.shuffled, twin.last_run, twin.last_sweep = self.shuffled, None, None
+        return twin
+
+    def parameters(self, i: int) -> dict[str, NDArray]:
+        """The parameters of copy ``i`` by name."""
+        return dict(self.model(i).params)
+
+    @located
+    def evaluate(self, *data: Any) -> dict[str, NDArray]:
+        """Loss and metrics of every copy over a whole set, exactly: arrays of shape (copies,)."""
+        inputs, twin = self.declared.training_inputs, self.model(0)
+        bound = bind(inputs, filled(inputs, data), twin.dtype, twin.label_limits, "evaluate")
+        found = []
+        for row in self.copies.parameters[: len(self)]:
+            twin.params.restore(row[: twin.params.flat.size])
+            found.append(twin.evaluate_bound(bound))
+        return {name: np.array([values[name] for values in found]) for name in found[0]}
+
+    def plot(self, path: str | Path) -> None:
+        """Write the loss over the epochs and over the first swept value to a picture; needs the extra ``plot``."""
+        drawn = [i for i in range(len(self)) if self.epochs[i]]
+        name, *_ = self.swept or ["seed"]
+        values = [self.table[i][name] for i in drawn]
+        curves = [self.means[i, : self.epochs[i]].tolist() for i in drawn]
+        plot_sweep(name, values, curves, [self.verdicts[i] for i in drawn], path)
+
+    def __str__(self) -> str:
+        return sweep_text(self.rules[0].name, self.swept, self.table, self.seconds, self.threads)
+
+    def __repr__(self) -> str:
+        return f"<Sweep of {len(self)} copies over {', '.join(self.swept) or 'seeds'}; print it for the table>"
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def read_seeds(seeds: Any) -> list[int]:
+    """``4`` means the seeds 0 to 3; a sequence gives them one by one.
+
+    Raises
+    ------
+    TypeMismatchError, DomainError
+        For anything else, for no seed at all, for a negative one.
+    """
+    whole = lambda value: isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole(seeds):
+        if seeds < 1:
+            raise DomainError(f"sweep: seeds is {seeds}\n  hint: give at least 1")
+        return list(range(int(seeds)))
+    if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str) or not all(map(whole, seeds)):
+        raise TypeMismatchError(f"sweep: seeds is {seeds!r:.60}\n  hint: give a whole number or a list of them")
+    if not len(seeds) or min(seeds) < 0:
+        raise DomainError(f"sweep: seeds is {seeds!r:.60}\n  hint: give whole numbers of at least 0")
+    return [int(s) for s in seeds]
+
+
+def grid(rule: Rule) -> tuple[list[str], list[Rule]]:
+    """The swept hyper-parameters, eta first, and a rule for every combination of their values."""
+    swept = [name for name, value in rule.hyper.items() if isinstance(value, np.ndarray)]
+    swept.sort(key=lambda name: name != "eta")
+    values = [rule.hyper[name].tolist() for name in swept]  # pyright: ignore[reportAttributeAccessIssue]
+    return swept, [rule.with_(**dict(zip(swept, v, strict=True))) for v in itertools.product(*values)]
+
+
+def read_sweep_options(optimizer: Any, options: Mapping[str, Any]) -> Options:
+    """The options of ``fit`` that make sense for many copies."""
+    for name, hint in _REFUSED.items():
+        if name in options:
+            raise TypeMismatchError(f"sweep: there is no option {name!r}\n  hint: {hint}")
+    return read_options(optimizer, options, "sweep")
+
+
+# ---------------------------------------------------------------- the run
+
+
+def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options) -> Sweep:
+    """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
+    inputs = model.training_inputs
+    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "sweep")
+    weights = row_weights(options.sample_weight, data.rows, model.dtype)
+    swept, settings = grid(options.rule)
+    started = time.perf_counter()
+    full, capacity = batch_of(options, data.rows)
+    trainer = model.trainer(settings[0], capacity, weights is not None)
+    compile_seconds = time.perf_counter() - started
+    made = _Made(model, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
+    copies = Copies(made.starts(), trainer, len(settings[0].states))
+    shared = [model.constants, *model.program_data(data, weights)]
+    together = Together(trainer, copies, shared, options.threads or cores())
+    line = ProgressLine(made.steps * len(made.pairs), "sweep") if options.progress else NoProgress()
+    started = time.perf_counter()
+    with line as drawn, DeferredInterrupt() as ctrl_c:
+        try:
+            together.train(lambda done: drawn.draw(done) or ctrl_c.seen)
+        finally:
+            result = model.last_sweep = made.collect(copies, swept)
+            result.seconds, result.compile_seconds = time.perf_counter() - started, compile_seconds
+            result.threads, result.notes = together.threads, data.notes
+    return result
+
+
+class _Made:
+    """The copies of a sweep as they begin, and what is read off them at the end.
+
+    After the copies proper come probes: copies that make one step each, from the initial weights of a seed, on its
+    first batches; they tell the loss before training.
+    """
+
+    def __init__(self, model: Model, options: Options, data: Bound, batch: int, pairs: list[tuple[Rule, int]]) -> None:
+        self.model, self.options, self.pairs = model, options, pairs
+        self.rows, self.batch = data.rows, batch
+        per_epoch = -(-data.rows // batch)
+        self.steps = options.steps or (options.epochs * per_epoch if options.epochs else MOST_STEPS)
+        self.seeds = list(dict.fromkeys(seed for _, seed in pairs))
+        self.probes = min(per_epoch, -(-PROBED // batch))
+
+    def starts(self) -> list[Start]:
+        """The copies proper, then the probes."""
+        o = self.options
+        weights = {seed: self._weights(seed) for seed in self.seeds}
+        settings = Settings(o.shuffle, o.record == "step", o.tolerance)
+        starts = [Start(weights[s], _hyper(r), self._sampler(s), self.steps, settings) for r, s in self.pairs]
+        probe, hyper = Settings(o.shuffle, record_steps=True), starts[0].hyper
+        return starts + [
+            Start(weights[seed], hyper, self._sampler(seed, k), 1, probe)
+            for seed in self.seeds
+            for k in range(self.probes)
+        ]
+
+    def _weights(self, seed: int) -> NDArray:
+        fresh = Parameters(layout_parameters(self.model.param_leaves), self.model.dtype)
+        fresh.initialize(seed, everything=True)
+        return fresh.flat
+
+    def _sampler(self, seed: int, batches: int = 0) -> Sampler:
+        return Sampler(seed, 0, batches * self.batch, self.rows, self.batch)
+
+    def collect(self, copies: Copies, swept: list[str]) -> Sweep:
+        """What the rows of the copies say."""
+        count = len(self.pairs)
+        probed = copies.losses[count:, 0].reshape(len(self.seeds), self.probes).mean(axis=1)
+        initial = dict(zip(self.seeds, probed.tolist(), strict=True))
+        curves = [_curve(copies, i) for i in range(count)]
+        longest = max(map(len, curves))
+        means = np.full((count, longest, copies.history.shape[2]), np.nan)
+        for row, curve in zip(means, curves, strict=True):
+            row[: len(curve)] = curve
+        history = {name: means[:, :, t] for t, name in enumerate(["loss", *self.model.metric_names])}
+        if self.options.record == "step":
+            history["loss"] = _step_losses(copies, count)
+        return Sweep(
+            self.model, [r for r, _ in self.pairs], [s for _, s in self.pairs], swept, copies, history, means[:, :, 0],
+            np.array([initial[s] for _, s in self.pairs]), np.array(list(map(len, curves))), self.options.shuffle,
+        )  # fmt: skip
+
+
+def _hyper(rule: Rule) -> NDArray:
+    return np.array([*hyper_values(rule).values, 0.0])
+
+
+def _curve(copies: Copies, i: int) -> NDArray:
+    """Means over the epochs of a copy, shape (epochs, 1 + metrics); the last may be over the part that was done."""
+    ended = copies.history[i, : copies.control[i, control.EPOCHS]]
+    weight = copies.totals[i, control.WEIGHT]
+    if not copies.control[i, control.DONE] or not weight > 0:
+        return ended
+    part = copies.totals[i, control.TOTALS : control.TOTALS + ended.shape[1]] / weight
+    return np.concatenate([ended, part[None]])
+
+
+def _step_losses(copies: Copies, count: int) -> NDArray:
+    """The loss of every step, NaN after the end of a copy."""
+    done = copies.control[:count, control.DONE]
+    losses = copies.losses[:count, : max(int(done.max()), 1)].copy()
+    losses[np.arange(losses.shape[1]) >= done[:, None]] = np.nan
+    return losses
