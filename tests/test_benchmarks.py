@@ -51,6 +51,8 @@ def test_a_child_reports_losses_that_fall_and_times_calls_that_are_long_enough()
 def test_a_workload_that_a_peer_cannot_express_is_left_out_with_the_reason():
     with pytest.raises(Dropped, match="neither a custom activation nor this loss"):
         Child(SKLEARN, "W5")
+    with pytest.raises(Dropped, match="trains one network at a time"):
+        Child(SKLEARN, "W10")
 
 
 def test_a_child_that_fails_is_left_out_with_its_last_words():

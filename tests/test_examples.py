@@ -41,6 +41,13 @@ def test_breast_cancer_is_classified_by_both_models(capsys):
     assert all(a >= 94.0 for a in accuracies(output_of("breast_cancer", capsys)))
 
 
+def test_learning_rates_are_told_apart_and_the_best_network_knows_xor(capsys):
+    text = output_of("learning_rates", capsys)
+    verdicts = re.findall(r"^ +[\d.]+ .*?(too small|good|too large)", text, re.MULTILINE)[:16]
+    assert verdicts == sorted(verdicts, key=["too small", "good", "too large"].index) and len(set(verdicts)) == 3
+    assert [round(float(v)) for v in re.findall(r"xor \d \d = ([\d.]+)", text)] == [0, 1, 1, 0]
+
+
 def test_the_lecture_shows_partial_derivatives_chain_rule_and_learning_rates(capsys):
     text = output_of("lecture", capsys)
     assert "∂f/∂theta0 = 2 " in text and "partial derivatives: 2.0 1.0" in text

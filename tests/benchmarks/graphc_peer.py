@@ -9,32 +9,32 @@ ACT = {"tanh": gc.tanh, "relu": gc.relu, "custom": lambda z: z * gc.sigmoid(1.7 
 
 
 class Peer:
-    """One ``fit`` a call, without shuffling; the parameters and the optimizer's state go on from call to call."""
+    """One ``fit`` a call, without shuffling; the parameters and the optimizer's state go on from call to call.
+
+    Several copies are one ``sweep`` a call, which begins at the initial weights.
+    """
 
     def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
-        self.w, self.threads = w, threads
         X, Y = wl.data(w)
-        params = wl.init(w)
         output = network(w, gc.input("X", ("n", w.sizes[0])))
         self.model = gc.Model(output=output, loss=loss(w, output), dtype=w.dtype)
-        for name, value in params.items():
-            self.model.params[name] = value
         self.data = {"X": X, "T": Y}
-        self.optimizer = optimizer(w)
+        self.options = {"optimizer": optimizer(w), "batch_size": w.batch, "shuffle": False, "threads": threads}
+        self.restarts = w.copies > 1
 
     def run(self, n: int, keep: bool = False) -> list[float]:
         record = "step" if keep else "epoch"
-        run = self.model.fit(
-            self.data, optimizer=self.optimizer, steps=n, batch_size=self.w.batch, shuffle=False, record=record,
-            progress=False, threads=self.threads,
-        )
-        return [float(v) for v in run.history["loss"]] if keep else []
+        train = self.model.sweep if self.restarts else self.model.fit
+        losses = train(self.data, steps=n, record=record, **self.options).history["loss"]
+        if not keep:
+            return []
+        return losses.mean(axis=0).tolist() if self.restarts else [float(v) for v in losses]
 
 
 def network(w: wl.Workload, h: gc.Tensor) -> gc.Tensor:
+    params = {name: gc.param(name, value.shape, value) for name, value in wl.init(w).items()}
     for layer in range(wl.depth(w)):
-        fan_in, fan_out = w.sizes[layer : layer + 2]
-        h = h @ gc.param(f"W{layer}", (fan_in, fan_out), 0.0) + gc.param(f"b{layer}", (fan_out,), 0.0)
+        h = h @ params[f"W{layer}"] + params[f"b{layer}"]
         if layer < wl.depth(w) - 1:
             h = ACT[w.act](h)
     return h
@@ -53,5 +53,6 @@ def loss(w: wl.Workload, output: gc.Tensor) -> gc.Tensor:
 
 def optimizer(w: wl.Workload) -> object:
     if w.opt == "adam":
-        return gc.Adam(w.lr, b1=wl.B1, b2=wl.B2, eps=wl.EPS)
+        rate = wl.learning_rates(w) if w.copies > 1 else w.lr
+        return gc.Adam(rate, b1=wl.B1, b2=wl.B2, eps=wl.EPS)
     return gc.Momentum(w.lr, mu=w.momentum) if w.opt == "momentum" else gc.SGD(w.lr)

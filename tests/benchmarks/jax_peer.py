@@ -3,6 +3,8 @@
 ``jit``         one jitted, buffer-donating call a step; the data are resident, the batch index is in the state
 ``scan``        lax.scan over ``workload.scan`` steps in one call
 ``jit_flat``, ``scan_flat``   the same with all parameters raveled into one vector, so that the update is one loop
+
+Several copies are a vmap of the step over parameters, moments and learning rates.
 """
 
 from __future__ import annotations
@@ -38,20 +40,33 @@ def loss(w, params, x, y):
     return jnp.mean(jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z))))
 
 
-def update(w, params, m, v, g, step):
+def update(w, rate, params, m, v, g, step):
     """``params, m, v`` after one update; ``step`` counts from 1."""
     tree = jax.tree.map
     if w.opt == "sgd":
-        return tree(lambda p, g: p - w.lr * g, params, g), m, v
+        return tree(lambda p, g: p - rate * g, params, g), m, v
     if w.opt == "momentum":
         m = tree(lambda m, g: w.momentum * m + g, m, g)
-        return tree(lambda p, m: p - w.lr * m, params, m), m, v
+        return tree(lambda p, m: p - rate * m, params, m), m, v
     t = step.astype(w.dtype)
     c1, c2 = 1 - wl.B1**t, 1 - wl.B2**t
     m = tree(lambda m, g: wl.B1 * m + (1 - wl.B1) * g, m, g)
     v = tree(lambda v, g: wl.B2 * v + (1 - wl.B2) * g * g, v, g)
-    params = tree(lambda p, m, v: p - w.lr * (m / c1) / (jnp.sqrt(v / c2) + wl.EPS), params, m, v)
+    params = tree(lambda p, m, v: p - rate * (m / c1) / (jnp.sqrt(v / c2) + wl.EPS), params, m, v)
     return params, m, v
+
+
+def all_copies(w, step):
+    """The step of all copies, which share the data and the step number; its loss is their mean."""
+    axes = (0, 0, 0, None)
+    mapped = jax.vmap(step, in_axes=(axes, None, None, 0), out_axes=(axes, 0))
+    rates = jnp.asarray(wl.learning_rates(w))
+
+    def whole(state, X, Y):
+        state, values = mapped(state, X, Y, rates)
+        return state, jnp.mean(values)
+
+    return whole
 
 
 class Peer:
@@ -66,12 +81,17 @@ class Peer:
         self.state = params, zeros(), zeros(), jnp.zeros((), jnp.int32)
         gradient = jax.value_and_grad(lambda p, x, y: loss(w, unravel(p), x, y))
 
-        def step(state, X, Y):
+        def step(state, X, Y, rate=w.lr):
             params, m, v, t = state
             start = (t % w.n_batches) * w.batch
             batch = (lax.dynamic_slice_in_dim(a, start, w.batch) for a in (X, Y))
             value, g = gradient(params, *batch)
-            return (*update(w, params, m, v, g, t + 1), t + 1), value
+            return (*update(w, rate, params, m, v, g, t + 1), t + 1), value
+
+        if w.copies > 1:
+            repeated = jax.tree.map(lambda p: jnp.repeat(p[None], w.copies, 0), self.state[:3])
+            self.state = *repeated, self.state[3]
+            step = all_copies(w, step)
 
         self.chunk = w.scan if mode.startswith("scan") else 1
         many = lambda state, X, Y: lax.scan(lambda s, _: step(s, X, Y), state, None, length=w.scan)

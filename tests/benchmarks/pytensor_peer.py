@@ -6,6 +6,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
+from tests.benchmarks import NotExpressible
 from tests.benchmarks import workloads as wl
 
 LINKER = {"numba": "NUMBA", "c": "CVM"}
@@ -55,6 +56,8 @@ def updates(w, params, gradients):
 
 class Peer:
     def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
+        if w.copies > 1:
+            raise NotExpressible("one network at a time is compiled here")
         pytensor.config.floatX = w.dtype
         X, Y = (pytensor.shared(a, borrow=True) for a in wl.data(w))
         params = {k: shared(v, k) for k, v in wl.init(w).items()}

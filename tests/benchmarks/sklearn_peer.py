@@ -1,6 +1,7 @@
 """scikit-learn: MLPClassifier.
 
-It has neither custom activations nor a squared error, and sizes its output by the classes that occur: no W4, no W5.
+It has neither custom activations nor a squared error, sizes its output by the classes that occur, and trains one
+network at a time: no W4, no W5, no W10.
 ``fit`` is its only fast entry (``partial_fit`` validates on each call), so a run trains whole epochs from the initial
 weights. Its Adam adds eps to sqrt(v) before the bias correction, which shows in the losses of W3 (2e-4 at step 10).
 """
@@ -41,6 +42,8 @@ class Peer:
     def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
         if w.loss == "mse":
             raise NotExpressible("MLPClassifier has neither a custom activation nor this loss")
+        if w.copies > 1:
+            raise NotExpressible("MLPClassifier trains one network at a time")
         X, Y = wl.data(w)
         self.w, self.chunk = w, w.n_batches
         self.data = X, Y.ravel().astype(int)

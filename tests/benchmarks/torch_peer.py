@@ -6,7 +6,8 @@
 ``compile_step``  the whole step (forward, torch.func gradient, update) as one fullgraph Inductor graph
 ``compile_cpp``   ``compile_step`` with Inductor's cpp_wrapper: no Python between the kernels
 
-The mini-batches are views of resident tensors.
+The mini-batches are views of resident tensors. Several copies are batched products, in the modes whose update is
+written out here: torch.optim takes one learning rate.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 
+from tests.benchmarks import NotExpressible
 from tests.benchmarks import workloads as wl
 
 ACT = {
@@ -26,11 +28,20 @@ ACT = {
 LOSS = {"ce": F.cross_entropy, "mse": F.mse_loss, "bce": F.binary_cross_entropy_with_logits}
 
 
+def linear(w, x, weight, bias):
+    """Dense weights are (out, in), and (copies, in, out) for several copies."""
+    if w.copies == 1:
+        return F.linear(x, weight, bias)
+    return torch.baddbmm(bias.unsqueeze(1), x.expand(w.copies, *x.shape[-2:]), weight)
+
+
 def loss(w, params, x, y):
     for layer in range(wl.depth(w)):
-        x = F.linear(x, params[f"W{layer}"], params[f"b{layer}"])
+        x = linear(w, x, params[f"W{layer}"], params[f"b{layer}"])
         if layer < wl.depth(w) - 1:
             x = ACT[w.act](x)
+    if w.copies > 1:  # summed over the copies, so that each gets its own gradient
+        return F.binary_cross_entropy_with_logits(x, y.expand_as(x), reduction="sum") / y.numel()
     return LOSS[w.loss](x, y)
 
 
@@ -56,8 +67,8 @@ def autograd_step(w, mode, params):
     return step
 
 
-def update(w, params, m, v, t, g):
-    """In-place update of ``params``, the moments ``m, v`` and the step number ``t``."""
+def update(w, rates, params, m, v, t, g):
+    """In-place update of ``params``, the moments ``m, v`` and the step number ``t``; ``rates`` are those of copies."""
     t.add_(1)
     c1, c2 = 1 - wl.B1**t, 1 - wl.B2**t
     for k, p in params.items():
@@ -69,7 +80,8 @@ def update(w, params, m, v, t, g):
         else:
             m[k].copy_(wl.B1 * m[k] + (1 - wl.B1) * g[k])
             v[k].copy_(wl.B2 * v[k] + (1 - wl.B2) * g[k] * g[k])
-            p.copy_(p - w.lr * (m[k] / c1) / ((v[k] / c2).sqrt() + wl.EPS))
+            rate = w.lr if rates is None else rates.view(-1, *[1] * (p.ndim - 1))
+            p.copy_(p - rate * (m[k] / c1) / ((v[k] / c2).sqrt() + wl.EPS))
 
 
 def whole_step(w, mode, params):
@@ -77,16 +89,24 @@ def whole_step(w, mode, params):
     m, v = ({k: torch.zeros_like(p) for k, p in params.items()} for _ in range(2))
     # Shape (1,), not (): Inductor of torch 2.13 silently drops in-place updates of 0-dim float64 CPU tensors.
     t = torch.zeros(1, dtype=getattr(torch, w.dtype))
+    rates = torch.from_numpy(wl.learning_rates(w)) if w.copies > 1 else None
 
     def step(params, m, v, t, x, y):
         g, value = torch.func.grad_and_value(lambda q: loss(w, q, x, y))(params)
         with torch.no_grad():
-            update(w, params, m, v, t, g)
-        return value
+            update(w, rates, params, m, v, t, g)
+        return value / w.copies
 
     options = {"cpp_wrapper": True} if mode == "compile_cpp" else None
     compiled = torch.compile(step, fullgraph=True, options=options)
     return lambda x, y: compiled(params, m, v, t, x, y)
+
+
+def parameters(w):
+    """The initial weights, as :func:`linear` wants them."""
+    if w.copies > 1:
+        return {k: torch.from_numpy(v).repeat(w.copies, *[1] * v.ndim) for k, v in wl.init(w).items()}
+    return {k: torch.from_numpy(v.T.copy()) for k, v in wl.init(w).items()}
 
 
 class Peer:
@@ -95,9 +115,10 @@ class Peer:
         X, Y = wl.data(w)
         pairs = zip(torch.from_numpy(X).split(w.batch), torch.from_numpy(Y).split(w.batch), strict=True)
         self.batches = itertools.cycle(list(pairs))
-        # torch keeps dense weights as (out, in)
-        params = {k: torch.from_numpy(v.T.copy()) for k, v in wl.init(w).items()}
-        self.step = (autograd_step if mode.startswith("eager") or mode == "compile" else whole_step)(w, mode, params)
+        by_optim = mode.startswith("eager") or mode == "compile"
+        if by_optim and w.copies > 1:
+            raise NotExpressible("torch.optim takes one learning rate")
+        self.step = (autograd_step if by_optim else whole_step)(w, mode, parameters(w))
 
     def run(self, n: int, keep: bool = False) -> list[float]:
         losses = []

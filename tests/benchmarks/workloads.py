@@ -23,7 +23,8 @@ class Workload:
 
     ``sizes`` are the layer widths; ``act`` is tanh, relu or custom (z*sigmoid(1.7*z) + sin(z)**2/10); ``loss`` is bce
     (on logits), ce or mse; ``opt`` is adam, momentum or sgd; ``scan`` is the number of steps per call in the modes
-    that run many steps in one call.
+    that run many steps in one call. Of several ``copies``, each has its own of the :func:`learning_rates`; a step is
+    one of all copies, its loss their mean.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Workload:
     scan: int
     momentum: float = 0.0
     dtype: str = "float32"
+    copies: int = 1
 
 
 WORKLOADS = {
@@ -50,6 +52,7 @@ WORKLOADS = {
                  momentum=0.9),
         Workload("W5", "custom act 64-256-256-1", (64, 256, 256, 1), "custom", "mse", 1024, 16, "adam", 1e-3, 20),
         Workload("W9", "online (W1, batch 1, SGD)", (30, 16, 1), "tanh", "bce", 1, 512, "sgd", 1e-2, 5000),
+        Workload("W10", "sweep, 64 copies of W1", (30, 16, 1), "tanh", "bce", 32, 16, "adam", 1e-3, 200, copies=64),
     ]
 }
 
@@ -76,6 +79,11 @@ def init(w: Workload) -> dict[str, np.ndarray]:
         params[f"W{layer}"] = (rng.standard_normal((a, b)) * np.sqrt(gain / a)).astype(w.dtype)
         params[f"b{layer}"] = np.zeros(b, w.dtype)
     return params
+
+
+def learning_rates(w: Workload) -> np.ndarray:
+    """One rate a copy; all copies begin at the same :func:`init`."""
+    return np.logspace(-4, -1, w.copies).astype(w.dtype) if w.copies > 1 else np.array([w.lr], w.dtype)
 
 
 def depth(w: Workload) -> int:
