@@ -288,12 +288,8 @@ class Model:
         Returns
         -------
         Sweep
-            Print it; ``sweep.best`` is a model. Copies that diverge keep their last good parameters and raise nothing.
-
-        Raises
-        ------
-        GraphcError
-            As :meth:`fit`, but for DivergenceError. After Ctrl-C, ``last_sweep`` holds what was reached.
+            Print it; ``sweep.best`` is a model. Copies that diverge keep their last good parameters. Errors are as for
+            :meth:`fit`, without DivergenceError; after Ctrl-C, ``last_sweep`` holds what was reached.
         """
         self._needs_loss()
         return sweeping.sweep(self, data, sweeping.read_seeds(seeds), sweeping.read_sweep_options(optimizer, options))
