@@ -7,6 +7,7 @@ The number of threads never changes a bit of the result, so it can be chosen by 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -74,6 +75,7 @@ def call_together(program: Program, entry: str, arguments: list[int], team: int)
             gate.all_there = True
         finally:  # when a thread could not be started, those that wait already must go home
             gate.opened.set()
+        spread(0)
         program.call(entry, *arguments, 0, team)
         for member in members:
             member.join()
@@ -88,7 +90,23 @@ class _Gate:
 def _member(program: Program, entry: str, arguments: list[int], me: int, team: int, gate: _Gate) -> None:
     gate.opened.wait()
     if gate.all_there:
+        spread(me)
         program.call(entry, *arguments, me, team)
+
+
+def spread(me: int) -> None:
+    """Move the calling thread to a core of its own, where the scheduler may then move it again.
+
+    A new thread starts on the core of the one that made it.  Since waiting threads yield, the scheduler may see no reason
+    to move it for the whole call: two threads then share one core while another is idle.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    allowed = os.sched_getaffinity(0)
+    mine = sorted(allowed)[(os.getpid() + me) % len(allowed)]
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, {mine})
+        os.sched_setaffinity(0, allowed)
 
 
 def one_thread_of_blas(program: Program) -> AbstractContextManager[None]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from graphc.emit import control
-from graphc.run.crew import one_thread_of_blas
+from graphc.run.crew import one_thread_of_blas, spread
 from graphc.run.memory import LINE, address, aligned
 from graphc.run.native import Program, assemble, load, statistics
 from graphc.run.sampler import Sampler
@@ -150,14 +150,16 @@ def _share_out(program: Program, arity: int, arguments: Sequence[tuple[int, ...]
     """One native call a thread, the calling thread among them; those that cannot be started leave more to the rest."""
     call, failed = trampoline(arity), []
 
-    def take(mine: tuple[int, ...]) -> None:
+    def take(me: int, mine: tuple[int, ...]) -> None:
+        if len(arguments) > 1:
+            spread(me)
         statistics["native_calls"] += 1
         status = call(*mine)
         if status:
             failed.append(status)
 
     with one_thread_of_blas(program):
-        _in_threads([functools.partial(take, mine) for mine in arguments])
+        _in_threads([functools.partial(take, me, mine) for me, mine in enumerate(arguments)])
     if failed:
         raise RuntimeError(f"{program.name}.train returned status {failed[0]}")
 
