@@ -97,8 +97,8 @@ def _member(program: Program, entry: str, arguments: list[int], me: int, team: i
 def spread(me: int) -> None:
     """Move the calling thread to a core of its own, where the scheduler may then move it again.
 
-    A new thread starts on the core of the one that made it.  Since waiting threads yield, the scheduler may see no reason
-    to move it for the whole call: two threads then share one core while another is idle.
+    A new thread starts on the core of the one that made it.  Since waiting threads yield, the scheduler may see no
+    reason to move it for the whole call: two threads then share one core while another is idle.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
