@@ -27,7 +27,7 @@ def rules_page() -> str:
 
 
 def _row(r: Rule) -> str:
-    cells = (r.name, f"`{_cell(r.before)}`", f"`{_cell(r.after)}`", _cell(r.when), _cell(r.why))
+    cells = (r.name, f"`{_cell(r.before)}`", f"`{_cell(r.after).rstrip(',')}`", _cell(r.when), _cell(r.why))
     return f"| {' | '.join(cells)} |"
 
 

@@ -38,6 +38,11 @@ def main() -> None:
     print(f"test accuracy {100 * result['accuracy']:.1f} %, test loss {result['loss']:.4f}")
     image = model.predict(x[test][:1])[0]
     print(f"first test image: a {t[test][0]}, recognised as {image.argmax()} with probability {image.max():.3f}")
+    try:
+        run.plot("build/loss.png")
+        print("the curves: build/loss.png")
+    except gc.errors.MissingExtraError as missing:
+        print(missing)
 
 
 if __name__ == "__main__":

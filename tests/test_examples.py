@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def output_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+def output_of(name: str, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.main()
+    module.main(*arguments)
     return capsys.readouterr().out
 
 
@@ -31,10 +32,21 @@ def test_xor_is_learnt_and_its_gradient_printed(capsys):
     assert [round(v) for v in values] == [0, 1, 1, 0] and max(abs(v - round(v)) for v in values) < 0.01
 
 
-def test_digits_are_recognised_with_97_percent_accuracy(capsys):
+def test_digits_are_recognised_with_97_percent_accuracy(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = output_of("digits", capsys)
     assert accuracies(text)[0] >= 97.0
     assert "∂J/∂W0[k,j] = Σ_i X[i,k]·δ0[i,j] = Xᵀ δ0" in text and "█" in text
+    assert re.search(r"1150 steps in [\d.]+ s \([\d.]+ us a step\)", text)
+    assert re.search(r"trained in [\d.]+ s, [\d.]+ s of it compiling", text)
+    assert (tmp_path / "build" / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_digits_runs_without_matplotlib_and_says_what_to_install(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert "pip install 'graphc[plot]'" in output_of("digits", capsys)
+    assert not (tmp_path / "build").exists()
 
 
 def test_breast_cancer_is_classified_by_both_models(capsys):
@@ -54,3 +66,20 @@ def test_the_lecture_shows_partial_derivatives_chain_rule_and_learning_rates(cap
     assert "∂J/∂theta0 = ∂J/∂Y · ∂Y/∂H0 · ∂H0/∂Z0 · ∂Z0/∂theta0" in text
     assert re.search(r"converged after \d+ steps", text)
     assert re.search(r"eta = 20 +step \d+ gave NaN or infinity", text)
+
+
+def test_an_optimizer_of_three_lines_trains_as_well_as_adam(capsys):
+    text = output_of("custom_optimizer", capsys)
+    assert "    u     <- sign(b1*m + (1 - b1)*g)\n" in text and r"\theta &\leftarrow \theta - \eta u" in text
+    losses = [float(v) for v in re.findall(r"us a step, loss ([\d.e-]+)", text)]
+    assert len(losses) == 3 and max(losses) < 0.01
+
+
+def test_an_activation_of_ones_own_shows_its_derivative_and_trains(capsys, tmp_path):
+    text = output_of("custom_activation", capsys, str(tmp_path / "swish.png"))
+    assert "  rewritten    logistic: exp(u) overflows for large u.\n  smooth, defined everywhere, no overflow" in text
+    assert "kink at maximum(z, -1): ties share the gradient equally" in text
+    assert "δ0[i,j] = ∂J/∂Z[i,j] = -2·δ1[i]·H0[i,j]·Z[i,j]·W1[j]" in text
+    errors = [float(v) for v in re.findall(r"root mean square error ([\d.]+)", text)]
+    assert len(errors) == 3 and max(errors) < 0.03
+    assert (tmp_path / "swish.png").read_bytes().startswith(b"\x89PNG")

@@ -55,7 +55,7 @@ class Function:
             When a number leaves the domain.
         """
         body, variable = self.body, self.variable
-        op = Op(self._shown_name(), f"{self._shown_name()}({{0}})", lambda u: canonical(body.xreplace({variable: u})))
+        op = Op(self.label, f"{self.label}({{0}})", lambda u: canonical(body.xreplace({variable: u})))
         return combine(op, (x,))
 
     def d(self, n: int = 1) -> Function:
@@ -81,11 +81,13 @@ class Function:
         rules = tuple(f"{r.name}: {r.why}" for r in fired)
         return Report(str(self), formula_text(stable), bounds, tuple(found), rules)
 
-    def _shown_name(self) -> str:
+    @property
+    def label(self) -> str:
+        """What formulas call it: f, f', f'', ..."""
         return self.name + (_PRIMES[self.order] if self.order < len(_PRIMES) else f"^({self.order})")
 
     def __str__(self) -> str:
-        text = f"{self._shown_name()}({self.variable}) = {formula_text(self.expr)}"
+        text = f"{self.label}({self.variable}) = {formula_text(self.expr)}"
         used = [n for n in self.constants if Symbol(n, real=True) in self.expr.free_symbols]
         return text + "".join(f",  {n} = {self.constants[n]}" for n in used)
 

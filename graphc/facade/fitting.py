@@ -128,7 +128,7 @@ def _check_count(who: str, name: str, value: Any) -> None:
 
 def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     """Train ``model`` and return what happened."""
-    run = model.last_run = Run()
+    run = model.last_run = Run(record=options.record)
     inputs = model.training_inputs
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)

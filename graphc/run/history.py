@@ -39,6 +39,8 @@ class Run:
         The seed of the order of the rows; epochs done, where one that the run ends within counts too.
     latest : dict of str to float
         The means over the last epoch, under the names of the history.
+    record : "epoch" or "step"
+        What an entry of ``history["loss"]`` stands for.
     """
 
     history: History = field(default_factory=History)
@@ -52,11 +54,16 @@ class Run:
     seed: int = 0
     epochs: int = 0
     latest: dict[str, float] = field(default_factory=dict)
+    record: str = "epoch"
 
     @property
     def microseconds_per_step(self) -> float:
         """Average time of a step in microseconds."""
         return 1e6 * self.seconds / max(self.steps, 1)
+
+    def unit(self, name: str) -> str:
+        """What an entry of the history of a quantity stands for: "epoch" or "step"."""
+        return self.record if name == "loss" else "epoch"
 
     def __str__(self) -> str:
         last = ", ".join(f"{name} {value:.6g}" for name, value in self.latest.items())
