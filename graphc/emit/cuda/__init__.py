@@ -1,0 +1,1 @@
+"""Plans as CUDA programs: the same loop nests and the same memory plan as on the CPU, printed for many threads."""

@@ -1,0 +1,50 @@
+"""What a CUDA program consists of: the text of its kernels, and what their launches need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.lower.kernels import Product
+
+
+@dataclass(frozen=True)
+class CudaKernel:
+    """One function of the text and how it is launched.
+
+    Attributes
+    ----------
+    arguments : tuple of (name, kind)
+        Kinds: ``float32*``, ``float64*``, ``int32*``, ``uint64*`` (pointers), ``uint32`` and ``int32[]`` (an array, for
+        the words of a barrier).
+    threads : int
+        Threads a block: a literal in the text too (``THREADS``).
+    grid : "one", "copies" or "many"
+        One block; one block a copy of the network; as many blocks as the device holds at a time.
+    shared : int
+        Bytes of dynamic shared memory, 0 when the text names the size of its shared arrays.
+    cooperative : bool
+        Blocks wait for one another inside the kernel: all must be resident.
+    """
+
+    name: str
+    arguments: tuple[tuple[str, str], ...]
+    threads: int
+    grid: str = "one"
+    shared: int = 0
+    cooperative: bool = False
+
+
+@dataclass(frozen=True)
+class CudaProgram:
+    """A module of kernels. ``order`` says what one step launches: names of kernels, and products left to a library."""
+
+    name: str
+    text: str
+    dtype: str
+    tier: str
+    kernels: tuple[CudaKernel, ...]
+    order: tuple[str | Product, ...] = ()
+
+    def kernel(self, name: str) -> CudaKernel:
+        """The kernel of that name."""
+        return next(k for k in self.kernels if k.name == name)

@@ -1,0 +1,1 @@
+"""CUDA programs on a GPU: libraries, compilation, launches, training."""
