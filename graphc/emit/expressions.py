@@ -128,7 +128,7 @@ class Printer:
 
     def _hoist(self, e: sympy.Expr) -> str:
         names = {s: self._extent(s) for s in e.free_symbols}
-        plain = Printer(names, self.cast, share=False, hoists=False)
+        plain = type(self)(names, self.cast, share=False, hoists=False)
         above, below = e.as_numer_denom()
         text = f"{plain.at_least(above, PRODUCT)}/{plain.at_least(below, ATOM)}" if below != 1 else plain.text(above)[0]
         return self.hoisted.setdefault(text, f"c{len(self.hoisted)}")
@@ -169,7 +169,7 @@ class Printer:
         condition, yes, no = e.args
         guard = self.names.get(condition, "") if condition.is_Symbol else ""
         if guard.startswith("("):  # an indicator: out of its range a read may not even be valid, so branch
-            inner = Printer(self.names, self.cast, share=False)
+            inner = type(self)(self.names, self.cast, share=False)
             inner.hoisted = self.hoisted
             a, b = inner.text(yes)[0], inner.text(no)[0]
             test = guard.removeprefix("(").partition(" if ")[2].partition(" else ")[0]

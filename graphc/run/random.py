@@ -89,24 +89,26 @@ def permuted(n: int, index: ArrayLike, key0: int, key1: int, epoch: int) -> NDAr
     half into the other. A result of n or more is sent through again: the rounds are a bijection, so this ends below n.
     """
     start = np.asarray(index, dtype=np.uint64)
-    keys = _round_keys(key0, key1, epoch)
+    keys = round_keys(key0, key1, epoch)[0].tolist()
     result = _network(start.reshape(-1), n, keys)
     while np.any(outside := result >= n):
         result = np.where(outside, _network(result, n, keys), result)
     return result.astype(np.int64).reshape(start.shape)
 
 
-def _finalised(z: int) -> int:
+def _finalised(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators; OOPSLA 2014)."""
-    z = (z ^ z >> 30) * MIX_1 & _ALL
-    z = (z ^ z >> 27) * MIX_2 & _ALL
-    return z ^ z >> 31
+    z = (z ^ z >> np.uint64(30)) * np.uint64(MIX_1)
+    z = (z ^ z >> np.uint64(27)) * np.uint64(MIX_2)
+    return z ^ z >> np.uint64(31)
 
 
-def _round_keys(key0: int, key1: int, epoch: int) -> list[int]:
-    """One 64-bit key a round."""
-    state = _finalised(((key1 << 32 | key0) + (epoch + 1) * GOLDEN) & _ALL)
-    return [_finalised((state + (r + 1) * GOLDEN) & _ALL) for r in range(SMALL_ROUNDS)]
+def round_keys(key0: int, key1: int, epochs: ArrayLike) -> NDArray[np.uint64]:
+    """One 64-bit key a round for each epoch, shape (epochs, SMALL_ROUNDS)."""
+    start = np.atleast_1d(np.asarray(epochs, dtype=np.uint64)) + np.uint64(1)
+    state = _finalised(np.uint64(key1 << 32 | key0) + start * np.uint64(GOLDEN))
+    steps = np.arange(1, SMALL_ROUNDS + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    return _finalised(state[:, None] + steps)
 
 
 def _network(x: NDArray[np.uint64], n: int, keys: list[int]) -> NDArray[np.uint64]:

@@ -134,7 +134,7 @@ class Trainer:
         self._run(moving, inputs, call, settings, watch)
         if call.status != control.OVERFLOW:
             return
-        call.overflow = _first_bad(np.concatenate([moving.parameters, moving.rule.values]))
+        call.overflow = first_bad(np.concatenate([moving.parameters, moving.rule.values]))
         moving.restore(kept)
         call.steps = call.done
         self._run(moving, inputs, call, settings, watch)
@@ -217,7 +217,7 @@ def set_control(c: NDArray, sampler: Sampler, steps: int, number: int, settings:
     c[control.KEY0], c[control.KEY1] = sampler.keys
 
 
-def _first_bad(values: NDArray) -> tuple[int, float]:
+def first_bad(values: NDArray) -> tuple[int, float]:
     """Place and value of the first number that is not finite."""
     at = int(np.argmin(np.isfinite(values)))
     return at, float(values[at])

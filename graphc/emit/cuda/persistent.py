@@ -1,0 +1,236 @@
+"""One kernel that trains for many steps: tier A in one block with shared memory, tier B in many with a barrier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphc.emit import control as status
+from graphc.emit.cuda import control
+from graphc.emit.cuda.arithmetic import plus, u
+from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team
+from graphc.emit.cuda.module import module_text
+from graphc.emit.cuda.places import LARGEST, TOLERANCE, Places, capacity_of, memory_of
+from graphc.emit.cuda.program import CudaKernel, CudaProgram
+from graphc.emit.cuda.steps import StepPrinter
+from graphc.emit.loops import Text
+from graphc.ir.node import Node
+from graphc.lower.stages import Group, stages_of
+from graphc.lower.tiers import LANES, Choice, method_of
+from graphc.lower.training import StepPlan
+from graphc.optim.rules import Rule
+
+STATIC = 47 * 1024  # bytes of shared memory whose size a kernel may name
+BYTES = {"float32": 4, "float64": 8}
+
+
+def training_kernel(
+    name: str,
+    step: StepPlan,
+    rule: Rule,
+    dtype: str,
+    metrics: Sequence[str],
+    choice: Choice,
+    captions: Mapping[Node, str] | None = None,
+    tolerance: bool = False,
+) -> CudaProgram:
+    """``train``: many steps in one launch. Roots of the plan are "loss", the metrics and the gradients."""
+    printer = _Persistent(step, rule, dtype, list(metrics), choice, captions or {}, tolerance)
+    return printer.program(name)
+
+
+class _Persistent:
+    def __init__(
+        self,
+        step: StepPlan,
+        rule: Rule,
+        dtype: str,
+        metrics: list[str],
+        choice: Choice,
+        captions: Mapping[Node, str],
+        tolerance: bool,
+    ) -> None:
+        self.step, self.rule, self.dtype, self.metrics = step, rule, dtype, metrics
+        self.choice, self.tolerance, self.alone = choice, tolerance, choice.tier == "A"
+        self.text = Text(depth=0)
+        self.capacity = capacity_of(step)
+        self.memory = memory_of(step, len(rule.states))
+        self.places = Places(step.plan.buffers, self.memory, self.capacity)
+        self.stages = stages_of(step.plan.kernels, step.plan.buffers, self.capacity, self._joins)
+        team = _one_block() if self.alone else _many_blocks()
+        self.groups = GroupPrinter(self.text, self.places, team, self._method, captions, dtype)
+        flags = "F" if self.alone else "S"
+        self.parts = StepPrinter(self.text, self.places, step, rule, self.groups, flags)
+        self.flags = flags
+
+    def _method(self, group: Group) -> str:
+        return method_of(group.head, self.choice.tier, self.capacity, blas=False)
+
+    def _joins(self, kernel) -> bool:
+        return method_of(kernel, self.choice.tier, self.capacity, blas=False) in ("elements", "tiles")
+
+    # ------------------------------------------------------------------ the module
+    def program(self, name: str) -> CudaProgram:
+        arguments = self._arguments()
+        with self.text.block(f"def train({', '.join(n for n, _ in arguments)}):"):
+            self._kernel()
+        dynamic = self.memory.size * BYTES[self.dtype] if self.alone and not self._static else 0
+        kernel = CudaKernel(
+            "train", arguments, self.choice.threads, "copies" if self.alone else "many", dynamic, not self.alone
+        )
+        title = f"{name}: training, tier {self.choice.tier}"
+        constants = {"SHARED": self.memory.size if self._static else 0} if self.alone else {}
+        text = module_text(title, self.dtype, constants | self.places.constants, self.text.lines)
+        return CudaProgram(name, text, self.dtype, self.choice.tier, (kernel,), ("train",))
+
+    @property
+    def _static(self) -> bool:
+        """Whether the kernel may name the size of its shared memory."""
+        return self.memory.size * BYTES[self.dtype] + 4 * (self.memory.integers + 2 * LANES) <= STATIC
+
+    def _arguments(self) -> tuple[tuple[str, str], ...]:
+        number = f"{self.dtype}*"
+        own = [("P", number)] if self.alone else [("M", number), ("L", "int32*"), ("S", "int32[]")]
+        shared = [("K", number), ("C", "int32*"), ("R", "uint64*"), ("H", number), ("Q", number)]
+        counts = [(n, "uint32") for n in ("first_copy", "epochs_ahead", "steps_ahead")]
+        data = [(i.pointer, "int32*" if i.integer else number) for i in self.step.inputs]
+        return (*own, *shared, *counts, *data)
+
+    # ------------------------------------------------------------------ the kernel
+    def _kernel(self) -> None:
+        add = self.text.add
+        add('"""Many steps in one launch: order of the rows, batch, forward, backward, update, log."""')
+        self._shared_arrays()
+        add("thread = U(cuda.threadIdx.x)", "threads = U(cuda.blockDim.x)")
+        if self.alone:
+            add("copy = U(first_copy + U(cuda.blockIdx.x))")
+        else:
+            add("block = U(cuda.blockIdx.x)", "blocks = U(cuda.gridDim.x)", "copy = U(0)")
+            add("me = U(U(block*threads) + thread)", "team = U(blocks*threads)", "tick = int32(0)")
+        self._words()
+        self._load()
+        with self.text.block("while done < n_steps:"):
+            self._step()
+        self._store()
+
+    def _shared_arrays(self) -> None:
+        add = self.text.add
+        if self.alone:
+            add("M = cuda.shared.array(SHARED, f)", f"L = cuda.shared.array({max(self.memory.integers, 1)}, int32)")
+            add(f"F = cuda.shared.array({control.SIZE}, int32)")
+        add(f"G = cuda.shared.array({LANES}, f)")
+        if any(self._method(g) == "tiles" for groups in self.stages for g in groups):
+            part = DEPTH * (TILE + 1)
+            add(f"TA = cuda.shared.array({part}, f)", f"TB = cuda.shared.array({part}, f)")
+            add(f"TC = cuda.shared.array({TILE * TILE}, f)")
+
+    def _words(self) -> None:
+        word = lambda w: f"U(C[{u(plus('words', w))}])"
+        self.text.add(
+            f"words = U(copy*U({control.SIZE}))",
+            f"rows = {word(control.ROWS)}",
+            f"n_steps = {word(control.STEPS)}",
+            f"at = {word(control.POSITION)}",
+            f"shuffle = {word(control.SHUFFLE)}",
+            "done = U(0)",
+            "epochs = U(0)",
+            "status = int32(0)",
+        )
+        self.parts.shuffle_constants()
+
+    def _load(self) -> None:
+        """Parameters and states into shared memory, zeros into the rest."""
+        add, m = self.text.add, self.memory
+        if self.alone:
+            self.groups.lanes(m.kept, lambda: add(f"M[e] = P[U(U(copy*U({m.kept})) + e)]"))
+            self.groups.strided("e", m.size, f"U(thread + U({m.kept}))", "threads", lambda: add("M[e] = f(0.0)"))
+            self.groups.lanes(control.SIZE, lambda: add("F[e] = int32(0)"))
+        self.groups.team.barrier(self.text)
+
+    def _store(self) -> None:
+        """Parameters and states back, and how the launch ended."""
+        add, m = self.text.add, self.memory
+        if self.alone:
+            add("cuda.syncthreads()")
+            self.groups.lanes(m.kept, lambda: add(f"P[U(U(copy*U({m.kept})) + e)] = M[e]"))
+        with self.text.block(f"if {self.groups.team.me} == U(0):"):
+            values = {"STATUS": "status", "DONE": "int32(done)", "POSITION": "int32(at)", "EPOCHS": "int32(epochs)"}
+            for word, value in values.items():
+                add(f"C[{u(plus('words', getattr(control, word)))}] = {value}")
+
+    def _step(self) -> None:
+        barrier = lambda: self.groups.team.barrier(self.text)
+        if self.step.batch:
+            self.parts.count()
+        else:
+            self.text.add("count = U(1)")
+        if self.parts.batched:
+            self.parts.epoch_keys("epochs", "copy")
+            if self.alone:
+                self.parts.order()
+                barrier()
+            self.parts.gather(known=self.alone)
+            barrier()
+        for groups in self.stages:
+            for group in groups:
+                self.groups.print(group)
+            barrier()
+        self._before_update(barrier)
+        row = "U(U(copy*steps_ahead) + done)"
+        self.parts.load_scalars(row)
+        self.parts.update()
+        with self.text.block(f"if {self.groups.team.me} == U(0):"):
+            self.parts.log(row, self.metrics)
+        barrier()
+        self._ended()
+
+    def _before_update(self, barrier) -> None:
+        if self.tolerance:
+            self.parts.largest()
+        if self.rule.needs_norm:
+            self.parts.norm()
+            barrier()
+
+    def _ended(self) -> None:
+        """A step with a bad number ends the launch; the host goes back to before it."""
+        add = self.text.add
+        read = (lambda w: f"F[{w}]") if self.alone else (lambda w: f"cuda.ldcv(S, {w})")
+        for word, verdict in ((control.BAD_GRADIENT, status.NONFINITE), (control.BAD_UPDATE, status.OVERFLOW)):
+            with self.text.block(f"if status == int32(0) and {read(word)} != int32(0):"):
+                add(f"status = int32({verdict})")
+        with self.text.block("if status != int32(0):"):
+            add("break")
+        add("done = U(done + U(1))", "at = U(at + count)")
+        with self.text.block("if at >= rows:"):
+            add("at = U(0)", "epochs = U(epochs + U(1))")
+            self._tolerance_test()
+
+    def _tolerance_test(self) -> None:
+        if not self.tolerance:
+            return
+        add, extras = self.text.add, self.memory.extras
+        with self.text.block(f"if M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]:"):
+            add(f"status = int32({status.CONVERGED})")
+        self.groups.team.barrier(self.text)
+        with self.text.block(f"if {self.groups.team.me} == U(0):"):
+            add(f"M[{extras + LARGEST}] = f(0.0)")
+        with self.text.block("if status != int32(0):"):
+            add("break")
+
+
+def _one_block() -> Team:
+    return Team("thread", "threads", "U(0)", "U(1)", lambda text: text.add("cuda.syncthreads()"))
+
+
+def _many_blocks() -> Team:
+    return Team("me", "team", "block", "blocks", _grid_barrier)
+
+
+def _grid_barrier(text: Text) -> None:
+    """A count of arrivals that only grows: the last block's arrival lets all go on."""
+    text.add("cuda.threadfence()", "cuda.syncthreads()", "tick = int32(tick + int32(blocks))")
+    with text.block("if thread == U(0):"):
+        text.add(f"cuda.atomic.add(S, {control.BARRIER}, 1)")
+        with text.block(f"while cuda.ldcv(S, {control.BARRIER}) < tick:"):
+            text.add("pass")
+        text.add("cuda.threadfence()")
+    text.add("cuda.syncthreads()")

@@ -1,0 +1,215 @@
+"""What surrounds the kernels of a training step: rows of the batch, the update, the log of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy
+
+from graphc.emit.cuda import control
+from graphc.emit.cuda.arithmetic import Term, plus, times, u
+from graphc.emit.cuda.functions import CudaPrinter
+from graphc.emit.cuda.groups import GroupPrinter
+from graphc.emit.cuda.places import LARGEST, NORM, TOLERANCE, Places
+from graphc.emit.loops import Text
+from graphc.lower.tiers import LANES
+from graphc.lower.training import Input, StepPlan
+from graphc.optim.rules import NORM as NORM_SYMBOL
+from graphc.optim.rules import Rule, Statement
+from graphc.optim.schedules import K
+
+
+@dataclass(frozen=True)
+class StepScalars:
+    """The numbers that an update needs once a step, which the host computes for many steps ahead.
+
+    ``columns`` are expressions of k and the hyper-parameters; ``names`` the texts of their symbols in the update.
+    """
+
+    columns: tuple[sympy.Expr, ...]
+    names: dict[sympy.Symbol, str]
+    statements: tuple[Statement, ...]
+
+
+def step_scalars(rule: Rule) -> StepScalars:
+    """The constants of an update (see :meth:`graphc.optim.Rule.hoisted`) as columns of a table, a row a step."""
+    statements, constants = rule.hoisted()
+    bodies = dict(constants)
+    used = sorted({s for _, body in statements for s in body.free_symbols}, key=str)
+    columns: list[sympy.Expr] = []
+    names: dict[sympy.Symbol, str] = {}
+    given = {sympy.Symbol(n, real=True) for n in rule.values_at(1)} | {K}
+    for s in used:
+        if s in bodies or s in given:
+            names[s] = f"h_{len(columns)}"
+            columns.append(bodies.get(s, s))
+    return StepScalars(tuple(columns), names, statements)
+
+
+class StepPrinter:
+    """Prints the parts of a step that are no equations; ``flags`` is the array of the words for bad numbers."""
+
+    def __init__(
+        self, text: Text, places: Places, step: StepPlan, rule: Rule, groups: GroupPrinter, flags: str
+    ) -> None:
+        self.text, self.places, self.step, self.rule, self.groups = text, places, step, rule, groups
+        self.flags = flags
+        self.scalars = step_scalars(rule)
+        self.memory = places.memory
+
+    # ------------------------------------------------------------------ rows of the batch
+    @property
+    def batched(self) -> list[Input]:
+        return [i for i in self.step.inputs if i.batched]
+
+    def count(self) -> None:
+        """The rows of this batch."""
+        cap = self.step.capacity
+        self.text.add(f"count = U(rows - at) if U(rows - at) < U({cap}) else U({cap})")
+
+    def order(self) -> None:
+        """L[i] = the row of the data that is number i of the batch."""
+
+        def inside() -> None:
+            self._row("e")
+            self.text.add("L[e] = int32(row)")
+
+        self.groups.every("count", inside)
+
+    def _row(self, number: str) -> None:
+        """``row`` = where the bijection of this epoch sends at + number: a Feistel network with cycle walking."""
+        add = self.text.add
+        add(f"row = U(at + {number})")
+        with self.text.block("if shuffle != U(0):"):
+            add("z = uint64(row)", "again = U(1)")
+            with self.text.block("while again != U(0):"):
+                add("high = uint64(z >> low_bits)", "low = uint64(z & low_mask)", "w = keys")
+                with self.text.block("while w < last_key:"):
+                    add("high = uint64(high ^ uint64(uint64(R[w] + uint64(low*R[U(w + U(1))])) >> high_shift))")
+                    add("low = uint64(low ^ uint64(uint64(R[U(w + U(2))] + uint64(high*R[U(w + U(3))])) >> low_shift))")
+                    add("w = U(w + U(4))")
+                add("z = uint64(uint64(high << low_bits) | low)", "again = U(0) if z < uint64(rows) else U(1)")
+            add("row = U(z)")
+
+    def shuffle_constants(self) -> None:
+        """Shifts and masks of the network, the same for a whole run."""
+        c = lambda word: f"uint64(C[{u(plus('words', word))}])"
+        self.text.add(
+            f"low_bits = {c(control.LOW_BITS)}",
+            f"high_shift = uint64(uint64(64) - {c(control.HIGH_BITS)})",
+            "low_shift = uint64(uint64(64) - low_bits)",
+            "low_mask = uint64(uint64(uint64(1) << low_bits) - uint64(1))",
+        )
+
+    def epoch_keys(self, epoch: str, copy: str) -> None:
+        """Where the keys of an epoch begin and end: R holds those of every epoch of this launch, a set a copy."""
+        width = 2 * control.KEYS
+        self.text.add(f"keys = U(U(U({copy}*epochs_ahead) + {epoch})*U({width}))")
+        self.text.add(f"last_key = U(keys + U(U(2)*U(C[{u(plus('words', control.ROUNDS))}])))")
+
+    def gather(self, known: bool) -> None:
+        """The rows of the batch; ``known`` when L holds their numbers already."""
+        for i in self.batched:
+            self.groups.every(times("count", i.row), lambda i=i: self._gather_element(i, known))
+
+    def _gather_element(self, i: Input, known: bool) -> None:
+        add = self.text.add
+        number = "e" if i.row == 1 else f"U(e // U({i.row}))"
+        if known:
+            add(f"row = U(L[{number}])")
+        else:
+            self._row(number)
+        source = times("row", i.row) if i.row == 1 else plus(times("row", i.row), f"U(e % U({i.row}))")
+        add(f"{self.places.at(i.buffer, 'e')} = {i.pointer}[{u(source)}]")
+
+    # ------------------------------------------------------------------ update
+    def norm(self) -> None:
+        """The Euclidean norm of the whole gradient, by one block."""
+        self._over_gradients("s = s + g*g", "sum", f"M[{self.memory.extras + NORM}] = math.sqrt(G[0])")
+
+    def largest(self) -> None:
+        """The largest gradient of the epoch so far."""
+        slot = f"M[{self.memory.extras + LARGEST}]"
+        bigger = "s = s if s > abs(g) or s != s else abs(g)"
+        self._over_gradients(bigger, "max", f"{slot} = {slot} if {slot} > G[0] else G[0]")
+
+    def _over_gradients(self, step: str, reducer: str, result: str) -> None:
+        add, text = self.text.add, self.text
+
+        def partial_sum() -> None:
+            add("s = f(0.0)", "q = e")
+            with text.block(f"while q < U({self.memory.total}):"):
+                add(f"g = M[{u(plus(self.memory.gradients, 'q'))}]", step, f"q = U(q + U({LANES}))")
+            add("G[e] = s")
+
+        with text.block(f"if {self.groups.team.block} == U(0):"):
+            self.groups.lanes(LANES, partial_sum)
+            self.groups.fold(reducer, LANES)
+            with text.block("if thread == U(0):"):
+                add(result)
+            add("cuda.syncthreads()")
+
+    def load_scalars(self, row: str) -> None:
+        """The numbers of this step from the table H."""
+        width = len(self.scalars.columns)
+        for t in range(width):
+            self.text.add(f"h_{t} = H[{u(plus(times(row, width), t))}]")
+        if self.rule.needs_norm:
+            self.text.add(f"norm_g = M[{self.memory.extras + NORM}]")
+
+    def raised(self, word: int) -> str:
+        """The statement that tells of a bad number."""
+        return f"{self.flags}[{word}] = int32(1)"
+
+    def update(self) -> None:
+        """One pass over all parameters; what is not finite raises the flag."""
+        self.text.add(
+            f"# update: {self.rule.name}", *(f"#   {' '.join(l.split())}" for l in self.rule.text.splitlines())
+        )
+        self.groups.every(self.memory.total, self._update_element)
+
+    def _update_element(self) -> None:
+        add, m = self.text.add, self.memory
+        at = lambda base: f"M[{u(plus(base, 'e'))}]"
+        add(f"theta = {at(0)}", f"g = {at(m.gradients)}")
+        places = {s: at(m.total * (1 + n)) for n, s in enumerate(self.rule.states)}
+        add(*(f"v_{s} = {place}" for s, place in places.items()))
+        with self.text.block("if not abs(g) < INF:"):
+            add(self.raised(control.BAD_GRADIENT))
+        self._statements()
+        finite = " and ".join(f"abs({x}) < INF" for x in ("theta", *(f"v_{s}" for s in places)))
+        with self.text.block(f"if abs(g) < INF and not ({finite}):"):
+            add(self.raised(control.BAD_UPDATE))
+        add(f"{at(0)} = theta", *(f"{place} = v_{s}" for s, place in places.items()))
+
+    def _statements(self) -> None:
+        element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
+        element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*self.rule.states, *self.rule.temporaries)}
+        names = {**self.scalars.names, **element, NORM_SYMBOL: "norm_g"}
+        for number, (target, expression) in enumerate(self.scalars.statements):
+            printer = CudaPrinter(names)
+            printer.prefix = f"u{number}_"
+            value = printer.print(expression)
+            self.text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
+
+    # ------------------------------------------------------------------ log
+    def log(self, row: Term, metrics: Sequence[str]) -> None:
+        """Loss, metrics and weight of the step, as a row of Q; a loss that is not finite raises the flag."""
+        width = 2 + len(metrics)
+        values = [self._scalar(root) for root in ("loss", *metrics)]
+        weight = self._scalar("weight") if "weight" in self.step.plan.roots else "f(count)"
+        for t, value in enumerate([*values, weight]):
+            self.text.add(f"Q[{u(plus(times(row, width), t))}] = {value}")
+        with self.text.block(f"if not abs({values[0]}) < INF:"):
+            self.text.add(self.raised(control.BAD_GRADIENT))
+
+    def _scalar(self, root: str) -> str:
+        node = self.step.plan.roots[root]
+        buffer = self.places.buffers[node]
+        return self.places.at(buffer, 0)
+
+    def converged(self) -> str:
+        """Whether the largest gradient of the epoch is within the tolerance."""
+        extras = self.memory.extras
+        return f"M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]"

@@ -1,0 +1,111 @@
+"""Which way of running a plan suits a machine with many threads.
+
+A  one block, all steps of a launch inside one kernel, everything that a step touches in shared memory
+B  many blocks, all steps of a launch inside one kernel, blocks waiting for one another between stages
+C  a kernel a stage and library calls for large products, recorded once and replayed
+D  C where the products dominate: the recording holds few steps
+
+The choice depends on the plan and the device alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from graphc.lower.device import Device
+from graphc.lower.kernels import Kernel, Nest, Product, work_of
+from graphc.lower.layout import Count
+from graphc.lower.plan import Plan
+
+Tier = Literal["A", "B", "C", "D"]
+ONE_BLOCK = 4e6  # operations of a step that one multiprocessor does in the time of a few barriers between blocks
+PERSISTENT = 6e7  # operations of a step above which a library's products gain more than barriers save
+DOMINANT = 4e9  # operations of a step above which launches cost nothing
+RESERVED = 8 * 1024  # bytes of shared memory for lanes, row order, flags
+TILE_FROM = 128  # summands of a product from which its factors pass through shared memory
+LONG, FEW = 16, 4  # a reduction of at least LONG values to at most FEW results is divided into lanes
+LANES = 256  # the most of them
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A tier with its reason, and the launch it needs."""
+
+    tier: Tier
+    reason: str
+    threads: int
+    blocks: int
+
+
+def choose_tier(plan: Plan, kept: int, memory: int, itemsize: int, device: Device, want: Tier | None = None) -> Choice:
+    """The tier of a training step.
+
+    Parameters
+    ----------
+    kept, memory
+        Elements of parameters and states; of everything that a step touches.
+    want
+        A tier to take whatever the plan says, for tests and comparisons.
+    """
+    work = float(sum(work_of(k, plan.capacity) for k in plan.kernels))
+    widest = max([kept, *(elements_of(k, plan.capacity) for k in plan.kernels)])
+    size = memory * itemsize
+    fits = size + RESERVED <= device.shared
+    tier, reason = _tier(work, fits, size, device)
+    if want is not None:
+        tier, reason = want, "as asked"
+    threads = _power_of_two(widest // 2, 64, 512) if tier == "A" else 256
+    blocks = 1 if tier == "A" else max(1, min(device.blocks, -(-widest // threads)))
+    return Choice(tier, reason, threads, blocks)
+
+
+def _tier(work: float, fits: bool, size: int, device: Device) -> tuple[Tier, str]:
+    amount = f"{work / 1e6:.3g} million operations a step"
+    if fits and work <= ONE_BLOCK:
+        return "A", f"{amount}; {size / 1024:.3g} KB fit the shared memory of one block"
+    if work <= PERSISTENT or not device.blas:
+        return (
+            "B",
+            f"{amount}: barriers cost less than launches" if device.blas else f"{amount}; no library of products",
+        )
+    if work <= DOMINANT:
+        return "C", f"{amount}: a kernel a stage, products by the library"
+    return "D", f"{amount}: the products dominate"
+
+
+def elements_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
+    """Elements of the result."""
+    return Count.of(kernel.out.extents).at(capacity)
+
+
+def _power_of_two(x: int, low: int, high: int) -> int:
+    return min(high, max(low, 1 << max(x - 1, 0).bit_length()))
+
+
+def method_of(kernel: Kernel, tier: Tier, capacity: Mapping[str, int], blas: bool) -> str:
+    """How threads share a kernel: "elements", "lanes", "tiles", "scatter" or "blas"."""
+    if isinstance(kernel, Product):
+        return _product_method(kernel, tier, capacity, blas)
+    if not isinstance(kernel, Nest):
+        return "elements"
+    if kernel.how == "scatter":
+        return "scatter"
+    y = kernel.node
+    summands = Count.of(y.bound).at(capacity)
+    few = FEW if tier != "A" else 2
+    long = not y.elementwise and y.reducer != "logsumexp" and summands >= LONG
+    return "lanes" if long and elements_of(kernel, capacity) <= few else "elements"
+
+
+def lanes_of(kernel: Nest, capacity: Mapping[str, int]) -> int:
+    """Partial sums of a long reduction: fixed by its size, so that the number of threads changes no bit."""
+    return _power_of_two(Count.of(kernel.node.bound).at(capacity), 16, LANES)
+
+
+def _product_method(p: Product, tier: Tier, capacity: Mapping[str, int], blas: bool) -> str:
+    m, n, k = (Count.of((e,)).at(capacity) for e in (p.m, p.n, p.k))
+    if tier in ("C", "D") and blas and m * n * k >= 1 << 18 and min(m, n) > 1:
+        return "blas"
+    return "tiles" if tier != "A" and k >= TILE_FROM and m >= 16 and n >= 16 else "elements"

@@ -1,0 +1,174 @@
+"""Training on a machine: launches of a few tenths of a second, between which the host looks around.
+
+The trainer keeps data, parameters and states on the machine during a run; after every launch it reads the log of the
+steps.  A step with a number that is not finite is undone by going back to the start of the call and doing the good
+steps again: a run is deterministic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit import control as host_control
+from graphc.emit.cuda import control
+from graphc.emit.cuda.places import EXTRAS, LARGEST, TOLERANCE
+from graphc.run.cuda.accounts import close_epochs
+from graphc.run.cuda.arrays import DeviceArray
+from graphc.run.cuda.launching import launcher_for
+from graphc.run.cuda.machine import Machine
+from graphc.run.cuda.plan import CudaPlan
+from graphc.run.cuda.table import StepTable, epoch_keys, order_words
+from graphc.run.sampler import Sampler
+from graphc.run.training import Call, Moving, Settings, Watch, first_bad
+
+SECONDS = 0.25  # a launch takes about as long: Ctrl-C and progress wait for its end
+FIRST = 64  # steps of the first launch, which tells how long a step takes
+MOST = 1 << 17  # steps of a launch: what is known ahead of them takes memory
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One network of a launch: its place in the data, steps before, hyper-parameters in the order of their slots."""
+
+    sampler: Sampler
+    number: int
+    hyper: NDArray
+    shuffle: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch tells of every copy: steps done, epochs ended, verdict, and the log of its steps."""
+
+    done: NDArray
+    epochs: NDArray
+    status: NDArray
+    log: NDArray
+
+
+class CudaTrainer:
+    """A training program on a machine; calls continue where the last one ended."""
+
+    def __init__(self, machine: Machine, plan: CudaPlan, precision: str = "float32") -> None:
+        self.machine, self.plan, self.dtype = machine, plan, np.dtype(plan.program.dtype)
+        self.total, self.n_metrics, self.capacity = plan.memory.total, plan.n_metrics, plan.step.capacity
+        self.launcher = launcher_for(machine, plan, precision)
+        self.table = StepTable(plan.rule, plan.columns)
+        self.data: list[DeviceArray] = []
+        self.held: list[Any] = []
+        self.seconds_per_step = 0.0
+
+    def hold(self, inputs: Sequence[Any]) -> None:
+        """Bring constants and data to the machine; they stay until others are held."""
+        constants, _, *data = inputs
+        kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
+        self.held = [constants, *data]
+        self.data = [self._on_machine(x, kind) for x, kind in zip(self.held, kinds, strict=True)]
+
+    def _on_machine(self, x: Any, kind: np.dtype) -> DeviceArray:
+        if isinstance(x, DeviceArray):
+            return x
+        array = self.machine.array(max(x.size, 1), kind)
+        self.machine.upload(array.part(0, x.size), np.ascontiguousarray(x, kind))
+        return array
+
+    def run(
+        self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None = None
+    ) -> None:
+        """Train for up to ``call.steps`` steps; the meaning is that of :meth:`graphc.run.training.Trainer.run`."""
+        if len(moving.totals.values) != host_control.F_SIZE + self.n_metrics:
+            moving.totals.values = np.zeros(host_control.F_SIZE + self.n_metrics)
+        kept = moving.copy()
+        self._run(moving, inputs, call, settings, watch)
+        verdict = call.status
+        if verdict not in (host_control.NONFINITE, host_control.OVERFLOW):
+            return
+        if verdict == host_control.OVERFLOW:
+            call.overflow = first_bad(np.concatenate([moving.parameters, moving.rule.values]))
+        moving.restore(kept)
+        call.steps = call.done
+        self._run(moving, inputs, call, settings, watch)
+        if verdict == host_control.NONFINITE:
+            call.status = verdict
+
+    def _run(
+        self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None
+    ) -> None:
+        call.done, call.status = 0, host_control.FINISHED
+        call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
+        if not self._holds(inputs):
+            self.hold(inputs)
+        self.launcher.upload(self.state_of(moving, settings)[None])
+        try:
+            while call.done < call.steps and call.status == host_control.FINISHED:
+                self._part(moving, inputs, call, settings)
+                if watch is not None and watch(call.done) and call.status == host_control.FINISHED:
+                    call.status = host_control.STOPPED
+        finally:
+            self._take_back(moving)
+
+    def _holds(self, inputs: Sequence[Any]) -> bool:
+        constants, _, *data = inputs
+        new = [constants, *data]
+        return len(self.held) == len(new) and all(a is b for a, b in zip(self.held, new, strict=True))
+
+    def state_of(self, moving: Moving, settings: Settings) -> NDArray:
+        """Parameters, states and extras of one network, as they lie on the machine."""
+        extras = np.zeros(EXTRAS, self.dtype)
+        extras[TOLERANCE], extras[LARGEST] = settings.tolerance, moving.totals.values[host_control.GRADIENT]
+        states = np.zeros(self.total * self.plan.memory.n_states, self.dtype)
+        states[: moving.rule.values.size] = moving.rule.values[: states.size]
+        parameters = np.zeros(self.total, self.dtype)
+        parameters[: moving.parameters.size] = moving.parameters
+        return np.concatenate([parameters, states, extras])
+
+    def _take_back(self, moving: Moving) -> None:
+        state, m = self.launcher.download()[0], self.plan.memory
+        moving.parameters[:] = state[: moving.parameters.size]
+        states = state[m.states : m.extras]
+        moving.rule.values[: states.size] = states[: moving.rule.values.size]
+        moving.totals.values[host_control.GRADIENT] = state[m.extras + LARGEST]
+
+    def _part(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings) -> None:
+        sampler, steps = moving.sampler, self.chunk(call.steps - call.done)
+        started = time.perf_counter()
+        outcome = self.launch([Copy(sampler, moving.rule.step, inputs[1], settings.shuffle)], steps)
+        self.seconds_per_step = (time.perf_counter() - started) / steps
+        done, log = int(outcome.done[0]), outcome.log[0]
+        per_epoch = -(-sampler.rows // self.capacity)
+        first = sampler.position // self.capacity
+        call.epochs = np.concatenate([call.epochs, close_epochs(log[:done], moving.totals.values, first, per_epoch)])
+        if settings.record_steps:
+            call.step_losses = np.concatenate([call.step_losses, log[:done, 0].astype(np.float64)])
+        call.done, call.status = call.done + done, int(outcome.status[0])
+        moving.rule.step += done
+        sampler.epoch += int(outcome.epochs[0])
+        sampler.position = (first + done) % per_epoch * self.capacity
+
+    def chunk(self, left: int) -> int:
+        """Steps of the next launch."""
+        if not self.seconds_per_step:
+            return min(left, FIRST)
+        return min(left, MOST, max(1, int(SECONDS / self.seconds_per_step)))
+
+    def launch(self, copies: Sequence[Copy], steps: int) -> Outcome:
+        """The same number of steps of every copy."""
+        per_epoch = -(-copies[0].sampler.rows // self.capacity)
+        ahead = steps // per_epoch + 2
+        words = np.zeros((len(copies), control.SIZE), np.int32)
+        for row, c in zip(words, copies, strict=True):
+            values = order_words(c.sampler.rows) | {
+                control.ROWS: c.sampler.rows, control.STEPS: steps, control.POSITION: c.sampler.position,
+                control.SHUFFLE: int(c.shuffle),
+            }  # fmt: skip
+            row[list(values)] = list(values.values())
+        keys = np.stack([epoch_keys(c.sampler.keys, c.sampler.epoch, ahead) for c in copies])
+        table = np.stack([self.table.rows(c.number + 1, steps, c.hyper, self.dtype) for c in copies])
+        words, log = self.launcher.launch(words, keys, table, self.data)
+        return Outcome(words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS], log)
