@@ -1,9 +1,9 @@
 """Stages: what many threads may compute side by side, one element each, before they wait for one another.
 
-Kernels of a plan run in order.  Two conflict when one writes where the other reads or writes; memory that buffers share
-is seen through their addresses.  A kernel joins the *group* of an earlier one when each of its elements needs nothing of
-that group but the same element, so that one thread computes both: an activation beside its matrix product, a function
-beside its derivative.  Any other conflict puts it into a later stage.
+Kernels of a plan run in order.  Two conflict when one writes where the other reads or writes; memory that buffers
+share is seen through their addresses.  A kernel joins the *group* of an earlier one when each of its elements needs
+nothing of that group but the same element, so that one thread computes both: an activation beside its matrix product,
+a function beside its derivative.  Any other conflict puts it into a later stage.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from graphc.ir.affine import Affine, Extent, constant, gathers, index
 from graphc.ir.node import Equation, Leaf, Node, Read, operand_maps
-from graphc.lower.kernels import Kernel, Nest, Pack, Product, equations_of
+from graphc.lower.kernels import Kernel, Pack, Product, equations_of
 from graphc.lower.layout import Buffer
 
 Span = tuple[str, int, int]

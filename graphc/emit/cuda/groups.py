@@ -196,7 +196,7 @@ class GroupPrinter:
         def inside() -> None:
             first, second = f"U(e // U({TILE}))", f"U(e % U({TILE}))"
             d, x = (second, first) if along_depth else (first, second)
-            self.text.add(f"d = {d}", f"x = {x}", f"k = U(k0 + d)", f"p = U({start} + x)")
+            self.text.add(f"d = {d}", f"x = {x}", "k = U(k0 + d)", f"p = U({start} + x)")
             row, column = ("p", "k") if transposed else ("k", "p")
             read = view_text(self.places, view, row, column)
             self.text.add("value = f(0.0)")
@@ -270,3 +270,9 @@ def product_place(p: Product, names: Sequence[Term]) -> tuple[Term, Term]:
 
 def _whole(e: Extent, places: Places) -> int:
     return places.capacity[e] if isinstance(e, str) else e
+
+
+def widest_lanes(groups: Sequence[Group], method: Callable[[Group], str], capacity: Mapping[str, int]) -> int:
+    """Elements of shared memory that the reductions among some groups need."""
+    heads = [g.head for g in groups if method(g) == "lanes"]
+    return max((lanes_of(h, capacity) for h in heads if isinstance(h, Nest)), default=0)

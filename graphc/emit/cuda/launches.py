@@ -1,7 +1,7 @@
 """A kernel for every stage of a step, products left to a library: what tiers C and D record and replay.
 
-Step number, place in the data and flags live in the words C on the device, so that a recording serves every step with
-the same number of rows.
+Evaluation runs the same way.  Step number, place in the data and flags live in the words C on the device, so that a
+recording serves every step with the same number of rows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from graphc.emit import control as status
 from graphc.emit.cuda import control
-from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team
+from graphc.emit.cuda.arithmetic import plus, times
+from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, widest_lanes
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.places import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
@@ -18,6 +19,7 @@ from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.loops import Text
 from graphc.ir.node import Node
 from graphc.lower.kernels import Kernel, Product
+from graphc.lower.layout import Count
 from graphc.lower.stages import Group, stages_of
 from graphc.lower.tiers import LANES, Choice, method_of
 from graphc.lower.training import StepPlan
@@ -37,27 +39,53 @@ def training_launches(
     tolerance: bool = False,
     blas: bool = True,
 ) -> CudaProgram:
-    """The kernels of one step and the order of their launches."""
-    return _Launches(step, rule, dtype, list(metrics), choice, captions or {}, tolerance, blas).program(name)
+    """The kernels of one training step and the order of their launches."""
+    launches = _Launches(step, dtype, choice, captions or {}, blas, rule)
+    launches.steps()
+    if tolerance:
+        launches.kernel("largest", launches.parts.largest, "the largest gradient", grid="one")
+    if rule.needs_norm:
+        launches.kernel("norm", launches.parts.norm, "the norm of the gradient", grid="one")
+    launches.kernel("update", launches.update, f"the update: {rule.name}")
+    books = lambda: launches.books(["loss", *metrics], tolerance)
+    launches.kernel("books", books, "the log of the step, and the place of the next", grid="one")
+    return launches.program(name, "training")
+
+
+def evaluation_launches(
+    name: str,
+    step: StepPlan,
+    dtype: str,
+    outputs: Mapping[str, str],
+    scalars: Sequence[str],
+    choice: Choice,
+    captions: Mapping[Node, str] | None = None,
+    blas: bool = True,
+) -> CudaProgram:
+    """The kernels that evaluate a batch of rows: ``outputs`` go to their pointers, scalar roots to the log."""
+    launches = _Launches(step, dtype, choice, captions or {}, blas, None, tuple(outputs.values()))
+    launches.steps()
+    launches.kernel("results", lambda: launches.results(outputs), "rows of the results")
+    books = lambda: launches.books(list(scalars), tolerance=False)
+    launches.kernel("books", books, "the log of the batch, and the place of the next", grid="one")
+    return launches.program(name, "evaluation")
 
 
 class _Launches:
     def __init__(
         self,
         step: StepPlan,
-        rule: Rule,
         dtype: str,
-        metrics: list[str],
         choice: Choice,
         captions: Mapping[Node, str],
-        tolerance: bool,
         blas: bool,
+        rule: Rule | None,
+        results: tuple[str, ...] = (),
     ) -> None:
-        self.step, self.rule, self.dtype, self.metrics = step, rule, dtype, metrics
-        self.choice, self.tolerance, self.blas = choice, tolerance, blas
+        self.step, self.dtype, self.choice, self.blas, self.pointers = step, dtype, choice, blas, results
         self.text = Text(depth=0)
         self.capacity = capacity_of(step)
-        self.memory = memory_of(step, len(rule.states))
+        self.memory = memory_of(step, len(rule.states) if rule else 0)
         self.places = Places(step.plan.buffers, self.memory, self.capacity)
         self.stages = stages_of(step.plan.kernels, step.plan.buffers, self.capacity, self._joins)
         team = Team("me", "team", "block", "blocks", lambda text: None)
@@ -75,20 +103,17 @@ class _Launches:
     def _joins(self, kernel: Kernel) -> bool:
         return self._way(kernel) in ("elements", "tiles")
 
-    def program(self, name: str) -> CudaProgram:
-        if self.parts.batched:
-            self._kernel("batch", lambda: self.parts.gather(known=False), "the rows of the batch")
-        for number, groups in enumerate(self.stages):
-            self._stage(number, groups)
-        if self.tolerance:
-            self._kernel("largest", self.parts.largest, "the largest gradient", grid="one")
-        if self.rule.needs_norm:
-            self._kernel("norm", self.parts.norm, "the norm of the gradient", grid="one")
-        self._kernel("update", self._update, f"the update: {self.rule.name}")
-        self._kernel("books", self._books, "the log of the step, and the place of the next", grid="one")
-        title = f"{name}: training, tier {self.choice.tier}"
+    def program(self, name: str, what: str) -> CudaProgram:
+        title = f"{name}: {what}, tier {self.choice.tier}"
         text = module_text(title, self.dtype, self.places.constants, self.text.lines)
         return CudaProgram(name, text, self.dtype, self.choice.tier, tuple(self.kernels), tuple(self.order))
+
+    def steps(self) -> None:
+        """The batch, then every stage of the plan."""
+        if self.parts.batched:
+            self.kernel("batch", lambda: self.parts.gather(known=False), "the rows of the batch")
+        for number, groups in enumerate(self.stages):
+            self._stage(number, groups)
 
     def _stage(self, number: int, groups: Sequence[Group]) -> None:
         """One kernel for what is printed, then the products of the stage that a library computes."""
@@ -99,7 +124,7 @@ class _Launches:
                 self.groups.print(group)
 
         if own:
-            self._kernel(f"stage_{number}", body, f"stage {number}", own)
+            self.kernel(f"stage_{number}", body, f"stage {number}", own)
         self.order += [g.head for g in groups if isinstance(g.head, Product) and self._method(g) == "blas"]
 
     # ------------------------------------------------------------------ kernels
@@ -108,9 +133,10 @@ class _Launches:
         number = f"{self.dtype}*"
         own = [("M", number), ("L", "int32*"), ("K", number), ("C", "int32*"), ("R", "uint64*"), ("H", number)]
         data = [(i.pointer, "int32*" if i.integer else number) for i in self.step.inputs]
-        return (*own, ("Q", number), *data)
+        results = [(pointer, number) for pointer in self.pointers]
+        return (*own, ("Q", number), *data, *results)
 
-    def _kernel(
+    def kernel(
         self, name: str, body: Callable[[], None], title: str, groups: Sequence[Group] = (), grid: str = "many"
     ) -> None:
         arguments, add = self._arguments, self.text.add
@@ -130,8 +156,9 @@ class _Launches:
 
     def _shared_arrays(self, name: str, groups: Sequence[Group]) -> None:
         ways = {self._method(g) for g in groups}
-        if name in ("largest", "norm") or "lanes" in ways:
-            self.text.add(f"G = cuda.shared.array({LANES}, f)")
+        lanes = LANES if name in ("largest", "norm") else widest_lanes(groups, self._method, self.capacity)
+        if lanes:
+            self.text.add(f"G = cuda.shared.array({lanes}, f)")
         if "tiles" in ways:
             part = DEPTH * (TILE + 1)
             self.text.add(f"TA = cuda.shared.array({part}, f)", f"TB = cuda.shared.array({part}, f)")
@@ -149,25 +176,36 @@ class _Launches:
             self.parts.shuffle_constants()
             self.parts.epoch_keys(word(control.EPOCHS), "U(0)")
 
-    def _update(self) -> None:
+    def update(self) -> None:
         self.parts.load_scalars(ROW)
         self.parts.update()
 
-    def _books(self) -> None:
+    def results(self, outputs: Mapping[str, str]) -> None:
+        """Rows of the outputs, where those of the batch belong."""
+        for root, pointer in outputs.items():
+            buffer = self.places.buffers[self.step.plan.roots[root]]
+            by_row = bool(buffer.extents) and buffer.extents[0] == self.step.batch
+            width = Count.of(buffer.extents[1:] if by_row else buffer.extents).at(self.capacity)
+            target = plus(times("at", width), "e") if by_row else "e"
+            line = f"{pointer}[{target}] = {self.places.at(buffer, 'e')}"
+            self.groups.every(times("count" if by_row else 1, width), lambda line=line: self.text.add(line))
+
+    def books(self, values: Sequence[str], tolerance: bool) -> None:
+        """The log of the step; a step with a bad number is the last, and everything after it does nothing."""
         with self.text.block("if me == U(0):"):
-            self.parts.log(ROW, self.metrics)
+            self.parts.log(ROW, values)
             for word, verdict in ((control.BAD_UPDATE, status.OVERFLOW), (control.BAD_GRADIENT, status.NONFINITE)):
                 with self.text.block(f"if C[{word}] != int32(0):"):
                     self.text.add(f"C[{control.STATUS}] = int32({verdict})")
             with self.text.block(f"if C[{control.STATUS}] == int32(0):"):
-                self._advance()
+                self._advance(tolerance)
 
-    def _advance(self) -> None:
+    def _advance(self, tolerance: bool) -> None:
         add = self.text.add
         add(f"C[{control.DONE}] = int32(done + U(1))", "at = U(at + count)")
         with self.text.block("if at >= rows:"):
             add("at = U(0)", f"C[{control.EPOCHS}] = int32(C[{control.EPOCHS}] + int32(1))")
-            if self.tolerance:
+            if tolerance:
                 extras = self.memory.extras
                 with self.text.block(f"if M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]:"):
                     add(f"C[{control.STATUS}] = int32({status.CONVERGED})")

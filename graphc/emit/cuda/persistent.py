@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from graphc.emit import control as status
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import plus, u
-from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team
+from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, widest_lanes
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.places import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
@@ -87,6 +87,13 @@ class _Persistent:
         """Whether the kernel may name the size of its shared memory."""
         return self.memory.size * BYTES[self.dtype] + 4 * (self.memory.integers + 2 * LANES) <= STATIC
 
+    @property
+    def _lanes(self) -> int:
+        """Elements of shared memory for reductions."""
+        if self.tolerance or self.rule.needs_norm:
+            return LANES
+        return widest_lanes([g for groups in self.stages for g in groups], self._method, self.capacity)
+
     def _arguments(self) -> tuple[tuple[str, str], ...]:
         number = f"{self.dtype}*"
         own = [("P", number)] if self.alone else [("M", number), ("L", "int32*"), ("S", "int32[]")]
@@ -117,7 +124,9 @@ class _Persistent:
         if self.alone:
             add("M = cuda.shared.array(SHARED, f)", f"L = cuda.shared.array({max(self.memory.integers, 1)}, int32)")
             add(f"F = cuda.shared.array({control.SIZE}, int32)")
-        add(f"G = cuda.shared.array({LANES}, f)")
+        lanes = self._lanes
+        if lanes:
+            add(f"G = cuda.shared.array({lanes}, f)")
         if any(self._method(g) == "tiles" for groups in self.stages for g in groups):
             part = DEPTH * (TILE + 1)
             add(f"TA = cuda.shared.array({part}, f)", f"TB = cuda.shared.array({part}, f)")
@@ -179,7 +188,7 @@ class _Persistent:
         self.parts.load_scalars(row)
         self.parts.update()
         with self.text.block(f"if {self.groups.team.me} == U(0):"):
-            self.parts.log(row, self.metrics)
+            self.parts.log(row, ["loss", *self.metrics])
         barrier()
         self._ended()
 

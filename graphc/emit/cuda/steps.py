@@ -51,11 +51,12 @@ class StepPrinter:
     """Prints the parts of a step that are no equations; ``flags`` is the array of the words for bad numbers."""
 
     def __init__(
-        self, text: Text, places: Places, step: StepPlan, rule: Rule, groups: GroupPrinter, flags: str
+        self, text: Text, places: Places, step: StepPlan, rule: Rule | None, groups: GroupPrinter, flags: str
     ) -> None:
-        self.text, self.places, self.step, self.rule, self.groups = text, places, step, rule, groups
+        self.text, self.places, self.step, self.groups = text, places, step, groups
         self.flags = flags
-        self.scalars = step_scalars(rule)
+        if rule is not None:
+            self.rule, self.scalars = rule, step_scalars(rule)
         self.memory = places.memory
 
     # ------------------------------------------------------------------ rows of the batch
@@ -100,13 +101,13 @@ class StepPrinter:
             f"high_shift = uint64(uint64(64) - {c(control.HIGH_BITS)})",
             "low_shift = uint64(uint64(64) - low_bits)",
             "low_mask = uint64(uint64(uint64(1) << low_bits) - uint64(1))",
+            f"key_words = U(U(2)*U(C[{u(plus('words', control.ROUNDS))}]))",
         )
 
     def epoch_keys(self, epoch: str, copy: str) -> None:
         """Where the keys of an epoch begin and end: R holds those of every epoch of this launch, a set a copy."""
         width = 2 * control.KEYS
-        self.text.add(f"keys = U(U(U({copy}*epochs_ahead) + {epoch})*U({width}))")
-        self.text.add(f"last_key = U(keys + U(U(2)*U(C[{u(plus('words', control.ROUNDS))}])))")
+        self.text.add(f"keys = U(U(U({copy}*epochs_ahead) + {epoch})*U({width}))", "last_key = U(keys + key_words)")
 
     def gather(self, known: bool) -> None:
         """The rows of the batch; ``known`` when L holds their numbers already."""
@@ -194,15 +195,16 @@ class StepPrinter:
             self.text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
 
     # ------------------------------------------------------------------ log
-    def log(self, row: Term, metrics: Sequence[str]) -> None:
-        """Loss, metrics and weight of the step, as a row of Q; a loss that is not finite raises the flag."""
-        width = 2 + len(metrics)
-        values = [self._scalar(root) for root in ("loss", *metrics)]
+    def log(self, row: Term, roots: Sequence[str]) -> None:
+        """Scalar roots and the weight of the step, as a row of Q; a loss that is not finite raises the flag."""
+        width = 1 + len(roots)
+        values = [self._scalar(root) for root in roots]
         weight = self._scalar("weight") if "weight" in self.step.plan.roots else "f(count)"
         for t, value in enumerate([*values, weight]):
             self.text.add(f"Q[{u(plus(times(row, width), t))}] = {value}")
-        with self.text.block(f"if not abs({values[0]}) < INF:"):
-            self.text.add(self.raised(control.BAD_GRADIENT))
+        if hasattr(self, "rule"):
+            with self.text.block(f"if not abs({values[0]}) < INF:"):
+                self.text.add(self.raised(control.BAD_GRADIENT))
 
     def _scalar(self, root: str) -> str:
         node = self.step.plan.roots[root]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,15 @@ class _Launcher:
         raise NotImplementedError
 
     def launch(
-        self, words: NDArray, keys: NDArray, table: NDArray, data: Sequence[DeviceArray]
+        self,
+        words: NDArray,
+        keys: NDArray,
+        table: NDArray,
+        data: Sequence[DeviceArray],
+        results: Mapping[str, DeviceArray] | None = None,
     ) -> tuple[NDArray, NDArray]:
-        """Control words and logs after the launch, a row a copy."""
-        copies, steps = len(words), int(words[0, control.STEPS])
+        """Control words and logs after the launch, a row a copy; ``results`` are where outputs go."""
+        copies, steps = len(words), int(words[:, control.STEPS].max())
         width = self.plan.log_width
         arguments: dict[str, Any] = {
             "C": self._filled("C", words, CONTROL),
@@ -62,6 +67,7 @@ class _Launcher:
             "steps_ahead": steps,
         }
         arguments |= {i.pointer: x for i, x in zip(self.plan.step.inputs, data[1:], strict=True)}
+        arguments |= results or {}
         self._go(arguments, words)
         after = self.machine.download(arguments["C"].part(0, words.size)).reshape(words.shape)
         log = self.machine.download(arguments["Q"].part(0, copies * steps * width))
@@ -172,7 +178,7 @@ class GraphLauncher(_OneNetwork):
         m, n, k = (e if isinstance(e, int) else sizes[e] for e in (p.m, p.n, p.k))
         strides = [self._strides(v) for v in (p.a, p.b, p.c)]
         precision = "float64" if self.dtype == np.float64 else self.precision
-        scale = float(p.scale.subs({s: count for s in p.scale.free_symbols}))
+        scale = float(p.scale.subs(dict.fromkeys(p.scale.free_symbols, count)))
         product = MatrixProduct(m, n, k, *strides, precision, scale=scale, bias=p.bias is not None)  # pyright: ignore
         bias = self._place(p.bias) if p.bias is not None else None
         self.machine.multiply(product, self._place(p.a), self._place(p.b), self._place(p.c), bias)

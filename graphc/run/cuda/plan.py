@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from graphc.emit.cuda.launches import training_launches
+from graphc.emit.cuda.launches import evaluation_launches, training_launches
 from graphc.emit.cuda.persistent import training_kernel
 from graphc.emit.cuda.places import Memory, memory_of
 from graphc.emit.cuda.program import CudaProgram
@@ -23,26 +23,24 @@ BYTES = {"float32": 4, "float64": 8}
 
 @dataclass(frozen=True)
 class CudaPlan:
-    """A program, the plan behind it, and where everything lies."""
+    """A program, the plan behind it, and where everything lies.
+
+    A step logs ``log_width`` numbers, the last of them the weight of its rows.
+    """
 
     program: CudaProgram
     step: StepPlan
     memory: Memory
     choice: Choice
-    rule: Rule
-    columns: tuple[sympy.Expr, ...]
-    n_metrics: int
-    tolerance: bool
+    log_width: int
+    rule: Rule | None = None
+    columns: tuple[sympy.Expr, ...] = ()
+    tolerance: bool = False
 
     @property
     def alone(self) -> bool:
         """Whether each network has a block of its own."""
         return self.choice.tier == "A"
-
-    @property
-    def log_width(self) -> int:
-        """Numbers that a step logs: loss, metrics, weight."""
-        return 2 + self.n_metrics
 
 
 def plan_cuda(
@@ -61,4 +59,21 @@ def plan_cuda(
     choice = choose_tier(step.plan, memory.kept, memory.size, BYTES[dtype], device, tier)
     common = (name, step, rule, dtype, list(metrics), choice, captions, tolerance)
     program = training_kernel(*common) if choice.tier in ("A", "B") else training_launches(*common, device.blas)
-    return CudaPlan(program, step, memory, choice, rule, step_scalars(rule).columns, len(metrics), tolerance)
+    width = 2 + len(metrics)
+    return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule).columns, tolerance)
+
+
+def plan_cuda_evaluation(
+    name: str,
+    step: StepPlan,
+    dtype: str,
+    outputs: Sequence[str],
+    scalars: Sequence[str],
+    device: Device,
+) -> CudaPlan:
+    """The kernels that evaluate outputs and scalar roots, batch by batch."""
+    memory = memory_of(step, 0)
+    choice = choose_tier(step.plan, memory.kept, memory.size, BYTES[dtype], device, "C")
+    pointers = {root: f"{root}_out" for root in outputs}
+    program = evaluation_launches(name, step, dtype, pointers, scalars, choice, None, device.blas)
+    return CudaPlan(program, step, memory, choice, 1 + len(scalars))

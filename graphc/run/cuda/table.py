@@ -29,7 +29,9 @@ class StepTable:
 
     def __init__(self, rule: Rule, columns: Sequence[sympy.Expr]) -> None:
         self.names = hyper_values(rule).names
-        schedules = {sympy.Symbol(n, real=True): _renamed(n, v) for n, v in rule.hyper.items() if isinstance(v, Schedule)}
+        schedules = {
+            sympy.Symbol(n, real=True): _renamed(n, v) for n, v in rule.hyper.items() if isinstance(v, Schedule)
+        }
         self.symbols = (K, *(sympy.Symbol(n, real=True) for n in self.names))
         whole = [column.xreplace(schedules) for column in columns]
         self.functions = [numpy_function(body, 0, self.symbols) for body in whole]

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from graphc.emit import control as host_control
 from graphc.emit.cuda import control
-from graphc.emit.cuda.places import EXTRAS, LARGEST, TOLERANCE
+from graphc.emit.cuda.places import LARGEST, TOLERANCE
 from graphc.run.cuda.accounts import close_epochs
 from graphc.run.cuda.arrays import DeviceArray
+from graphc.run.cuda.evaluation import on_machine
 from graphc.run.cuda.launching import launcher_for
 from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
@@ -34,11 +35,12 @@ MOST = 1 << 17  # steps of a launch: what is known ahead of them takes memory
 
 @dataclass(frozen=True)
 class Copy:
-    """One network of a launch: its place in the data, steps before, hyper-parameters in the order of their slots."""
+    """One network of a launch: its place in the data, steps before and now, hyper-parameters in the order of slots."""
 
     sampler: Sampler
     number: int
     hyper: NDArray
+    steps: int
     shuffle: bool = True
 
 
@@ -57,8 +59,9 @@ class CudaTrainer:
 
     def __init__(self, machine: Machine, plan: CudaPlan, precision: str = "float32") -> None:
         self.machine, self.plan, self.dtype = machine, plan, np.dtype(plan.program.dtype)
-        self.total, self.n_metrics, self.capacity = plan.memory.total, plan.n_metrics, plan.step.capacity
+        self.total, self.n_metrics, self.capacity = plan.memory.total, plan.log_width - 2, plan.step.capacity
         self.launcher = launcher_for(machine, plan, precision)
+        assert plan.rule is not None
         self.table = StepTable(plan.rule, plan.columns)
         self.data: list[DeviceArray] = []
         self.held: list[Any] = []
@@ -69,14 +72,7 @@ class CudaTrainer:
         constants, _, *data = inputs
         kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
         self.held = [constants, *data]
-        self.data = [self._on_machine(x, kind) for x, kind in zip(self.held, kinds, strict=True)]
-
-    def _on_machine(self, x: Any, kind: np.dtype) -> DeviceArray:
-        if isinstance(x, DeviceArray):
-            return x
-        array = self.machine.array(max(x.size, 1), kind)
-        self.machine.upload(array.part(0, x.size), np.ascontiguousarray(x, kind))
-        return array
+        self.data = [on_machine(self.machine, x, kind) for x, kind in zip(self.held, kinds, strict=True)]
 
     def run(
         self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None = None
@@ -97,14 +93,14 @@ class CudaTrainer:
         if verdict == host_control.NONFINITE:
             call.status = verdict
 
-    def _run(
-        self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None
-    ) -> None:
+    def _run(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None) -> None:
         call.done, call.status = 0, host_control.FINISHED
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
         if not self._holds(inputs):
             self.hold(inputs)
-        self.launcher.upload(self.state_of(moving, settings)[None])
+        largest = moving.totals.values[host_control.GRADIENT]
+        state = self.state_of(moving.parameters, moving.rule.values, settings.tolerance, largest)
+        self.launcher.upload(state[None])
         try:
             while call.done < call.steps and call.status == host_control.FINISHED:
                 self._part(moving, inputs, call, settings)
@@ -118,15 +114,14 @@ class CudaTrainer:
         new = [constants, *data]
         return len(self.held) == len(new) and all(a is b for a, b in zip(self.held, new, strict=True))
 
-    def state_of(self, moving: Moving, settings: Settings) -> NDArray:
+    def state_of(self, parameters: NDArray, states: NDArray, tolerance: float, largest: float = 0.0) -> NDArray:
         """Parameters, states and extras of one network, as they lie on the machine."""
-        extras = np.zeros(EXTRAS, self.dtype)
-        extras[TOLERANCE], extras[LARGEST] = settings.tolerance, moving.totals.values[host_control.GRADIENT]
-        states = np.zeros(self.total * self.plan.memory.n_states, self.dtype)
-        states[: moving.rule.values.size] = moving.rule.values[: states.size]
-        parameters = np.zeros(self.total, self.dtype)
-        parameters[: moving.parameters.size] = moving.parameters
-        return np.concatenate([parameters, states, extras])
+        m = self.plan.memory
+        state = np.zeros(m.kept, self.dtype)
+        state[: min(parameters.size, self.total)] = parameters[: self.total]
+        state[m.states : m.extras][: states.size] = states[: m.extras - m.states]
+        state[m.extras + TOLERANCE], state[m.extras + LARGEST] = tolerance, largest
+        return state
 
     def _take_back(self, moving: Moving) -> None:
         state, m = self.launcher.download()[0], self.plan.memory
@@ -138,7 +133,7 @@ class CudaTrainer:
     def _part(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings) -> None:
         sampler, steps = moving.sampler, self.chunk(call.steps - call.done)
         started = time.perf_counter()
-        outcome = self.launch([Copy(sampler, moving.rule.step, inputs[1], settings.shuffle)], steps)
+        outcome = self.launch([Copy(sampler, moving.rule.step, inputs[1], steps, settings.shuffle)])
         self.seconds_per_step = (time.perf_counter() - started) / steps
         done, log = int(outcome.done[0]), outcome.log[0]
         per_epoch = -(-sampler.rows // self.capacity)
@@ -157,14 +152,14 @@ class CudaTrainer:
             return min(left, FIRST)
         return min(left, MOST, max(1, int(SECONDS / self.seconds_per_step)))
 
-    def launch(self, copies: Sequence[Copy], steps: int) -> Outcome:
-        """The same number of steps of every copy."""
-        per_epoch = -(-copies[0].sampler.rows // self.capacity)
-        ahead = steps // per_epoch + 2
+    def launch(self, copies: Sequence[Copy]) -> Outcome:
+        """Each copy for its steps; one with no steps is left as it is."""
+        steps = max(c.steps for c in copies)
+        ahead = steps // -(-copies[0].sampler.rows // self.capacity) + 2
         words = np.zeros((len(copies), control.SIZE), np.int32)
         for row, c in zip(words, copies, strict=True):
             values = order_words(c.sampler.rows) | {
-                control.ROWS: c.sampler.rows, control.STEPS: steps, control.POSITION: c.sampler.position,
+                control.ROWS: c.sampler.rows, control.STEPS: c.steps, control.POSITION: c.sampler.position,
                 control.SHUFFLE: int(c.shuffle),
             }  # fmt: skip
             row[list(values)] = list(values.values())

@@ -1,0 +1,62 @@
+"""Outputs and means of scalars over all rows, on a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit.cuda import control
+from graphc.run.cuda.arrays import DeviceArray
+from graphc.run.cuda.launching import GraphLauncher
+from graphc.run.cuda.machine import Machine
+from graphc.run.cuda.plan import CudaPlan
+from graphc.run.cuda.table import order_words
+
+
+class CudaEvaluator:
+    """An evaluation program on a machine."""
+
+    def __init__(self, machine: Machine, plan: CudaPlan, precision: str = "float32") -> None:
+        self.machine, self.plan, self.dtype = machine, plan, np.dtype(plan.program.dtype)
+        self.launcher = GraphLauncher(machine, plan, precision)
+
+    def run(
+        self,
+        parameters: NDArray,
+        data: Sequence[Any],
+        constants: NDArray,
+        rows: int,
+        outputs: Mapping[str, tuple[int, ...]],
+    ) -> tuple[dict[str, DeviceArray], NDArray]:
+        """Outputs on the machine, by name with their shapes, and the mean of every scalar over the rows."""
+        state = np.zeros(self.plan.memory.kept, self.dtype)
+        state[: min(parameters.size, self.plan.memory.total)] = parameters[: self.plan.memory.total]
+        self.launcher.upload(state[None])
+        kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
+        held = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
+        results = {n: self.machine.array(max(int(np.prod(shape)), 1), self.dtype) for n, shape in outputs.items()}
+        words = np.zeros((1, control.SIZE), np.int32)
+        steps = -(-rows // self.plan.step.capacity)
+        for word, value in (order_words(rows) | {control.ROWS: rows, control.STEPS: steps}).items():
+            words[0, word] = value
+        keys, table = np.zeros((1, 1, 2 * control.KEYS), np.uint64), np.zeros((1, steps, 1), self.dtype)
+        _, log = self.launcher.launch(words, keys, table, held, {f"{n}_out": r for n, r in results.items()})
+        return {n: r.part(0, int(np.prod(outputs[n]))).reshape(*outputs[n]) for n, r in results.items()}, _means(log[0])
+
+
+def _means(log: NDArray) -> NDArray:
+    """Means of the scalars of all batches, weighted by their rows."""
+    log = log.astype(np.float64)
+    return (log[:, :-1] * log[:, -1:]).sum(axis=0) / max(log[:, -1].sum(), 1.0)
+
+
+def on_machine(machine: Machine, x: Any, kind: np.dtype) -> DeviceArray:
+    """An array of the host as one of the machine; one that lies there already as it is."""
+    if isinstance(x, DeviceArray):
+        return x
+    array = machine.array(max(x.size, 1), kind)
+    machine.upload(array.part(0, x.size), np.ascontiguousarray(x, kind))
+    return array
