@@ -151,7 +151,8 @@ class _Launches:
             with self.text.block(f"if C[{control.STATUS}] == int32(0):"):
                 self._words(name == "batch")
                 body()
-        self.kernels.append(CudaKernel(name, arguments, self.choice.threads, grid))
+        threads = 1 if name == "books" else self.choice.threads
+        self.kernels.append(CudaKernel(name, arguments, threads, grid))
         self.order.append(name)
 
     def _shared_arrays(self, name: str, groups: Sequence[Group]) -> None:
