@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.lower.device import Device
 from graphc.run.cuda import dialect
-from graphc.run.cuda.arrays import DeviceArray
+from graphc.run.cuda.arrays import DeviceArray, values_for
 from graphc.run.cuda.machine import Arguments, Loaded
 from graphc.run.cuda.products import MatrixProduct
 from graphc.run.memory import address, aligned
@@ -47,12 +47,12 @@ class Emulator:
         self.check_bounds = check_bounds
         self._recording: list[Work] | None = None
 
-    def array(self, count: int, dtype: DTypeLike) -> DeviceArray:
+    def array(self, count: int, dtype: DTypeLike, *, note: str = "") -> DeviceArray:
         memory = aligned(count, dtype)
         return DeviceArray(self, address(memory), (int(count),), memory.dtype, memory)
 
     def upload(self, target: DeviceArray, values: ArrayLike) -> None:
-        host(target)[:] = np.asarray(values, target.dtype).reshape(-1)
+        host(target)[:] = values_for(target, values)
 
     def download(self, source: DeviceArray) -> NDArray:
         return host(source).copy().reshape(source.shape)
@@ -97,6 +97,9 @@ class Emulator:
         return EmulatedMark()
 
     def wait_for_stream(self, stream: int) -> None:
+        """Nothing to wait for: all work is done when a call returns."""
+
+    def hold_stream(self, stream: int) -> None:
         """Nothing to wait for: all work is done when a call returns."""
 
     def synchronize(self) -> None:

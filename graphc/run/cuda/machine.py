@@ -84,8 +84,11 @@ class Machine(Protocol):
     place: tuple[int, int]
     stream: int
 
-    def array(self, count: int, dtype: DTypeLike) -> DeviceArray:
-        """Zeroed memory of ``count`` elements; it lives as long as something refers to it."""
+    def array(self, count: int, dtype: DTypeLike, *, note: str = "") -> DeviceArray:
+        """Zeroed memory of ``count`` elements; it lives as long as something refers to it.
+
+        ``note`` says what the bytes are for, one line each; the error shows it when there is no room.
+        """
         ...
 
     def upload(self, target: DeviceArray, values: ArrayLike) -> None:
@@ -128,6 +131,10 @@ class Machine(Protocol):
 
     def wait_for_stream(self, stream: int) -> None:
         """Let later work wait for what another library has put on a stream of its own."""
+        ...
+
+    def hold_stream(self, stream: int) -> None:
+        """Let later work on another library's stream wait for what was asked for so far."""
         ...
 
     def synchronize(self) -> None:
