@@ -60,3 +60,7 @@ class CheckpointError(GraphcError, ValueError):
 
 class MissingExtraError(GraphcError, ImportError):
     """An optional package is needed; the text says which extra installs it."""
+
+
+class DeviceError(GraphcError, RuntimeError):
+    """A GPU that is asked for is not there, is too old, is full, or refused a call; the text says which."""

@@ -1,1 +1,1 @@
-"""CUDA programs on a GPU: libraries, compilation, launches, training."""
+"""Machines that run CUDA programs: the driver of a GPU, and an emulator with one thread."""

@@ -1,0 +1,92 @@
+"""The compiler of kernels: the only file that imports ``numba.cuda``, and it uses nothing but ``compile``.
+
+numba-cuda is in maintenance mode (NVIDIA/numba-cuda#902); what takes its place has to offer :func:`names`,
+:func:`assembly` and :func:`versions`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import math
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from graphc.run.cuda import dialect
+
+PACKAGES = ("numba", "llvmlite", "numba-cuda", "cuda-core", "nvidia-nvvm", "nvidia-nvjitlink")
+_ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
+
+
+def names() -> dict[str, Any]:
+    """What the text of a program may name."""
+    import numba
+    from numba import cuda
+
+    return {word: getattr(numba, word) for word in dialect.TYPES} | {"cuda": cuda, "U": numba.uint32, "math": math}
+
+
+def assembly(function: Callable, kinds: Sequence[str], capability: tuple[int, int], threads: int) -> tuple[str, str]:
+    """A kernel as PTX, and the name of its entry there.
+
+    Parameters
+    ----------
+    function
+        The kernel as a Python function.
+    kinds
+        Kinds of its arguments.
+    capability
+        Version of the instruction set, such as (9, 0).
+    threads
+        The most threads of a block; the compiler divides the registers by it.
+    """
+    from numba import cuda, void
+
+    signature = void(*map(_type, kinds))
+    with _device_of(capability):
+        ptx, _ = cuda.compile(
+            function, signature, cc=capability, device=False, abi="numba", fastmath=False, launch_bounds=(threads, 1)
+        )
+    found = _ENTRY.search(ptx)
+    if found is None:
+        raise RuntimeError("no kernel in the compiler's output")
+    return ptx, found.group(1)
+
+
+@contextmanager
+def _device_of(capability: tuple[int, int]) -> Generator[None, None, None]:
+    """Answer the compiler's question for the current device, which it asks when a kernel calls a function of its own
+    library. The driver would answer with the GPU that is there, and not at all where there is none."""
+    from numba.cuda import dispatcher
+
+    before = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability, id=0)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = before
+
+
+def _type(kind: str) -> Any:
+    from numba import types
+
+    element = getattr(types, dialect.dtype_of(kind).name)
+    if kind.endswith("[]"):
+        return types.Array(element, 1, "C")
+    return types.CPointer(element) if kind.endswith("*") else element
+
+
+@functools.cache
+def versions() -> list[str]:
+    """Versions of the packages that the machine code depends on."""
+    return [f"{package} {_version(package)}" for package in PACKAGES]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
