@@ -13,14 +13,14 @@ from graphc.declare.names import check_name, node_text
 from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.errors import NameClashError, ShapeError, TypeMismatchError
-from graphc.facade import attach, checkpoint, fitting, inspecting, sweeping  # noqa: F401  attach adds methods
+from graphc.facade import attach, checkpoint, devices, fitting, inspecting, sweeping  # noqa: F401  attach adds methods
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
-from graphc.facade.programs import CHUNK, Compiled, check_differentiable, compile_evaluation, compile_training
+from graphc.facade.programs import CHUNK, Compiled, check_differentiable, compile_evaluation, compile_training, rule_key
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
-from graphc.lower.training import batch_extent, layout_parameters
+from graphc.lower.training import StepPlan, batch_extent, layout_parameters
 from graphc.optim import Rule
 from graphc.rewrite.weights import depends_across_rows, is_row_mean, weight_rows
 from graphc.run.data import Bound, bind, label_limits
@@ -183,7 +183,7 @@ class Model:
 
     def compiled_training(self, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
         """The training program for an update rule and a batch size."""
-        key = ("train", _rule_key(rule), capacity, weighted, self.dtype)
+        key = ("train", rule_key(rule), capacity, weighted, self.dtype)
 
         def make() -> Compiled:
             graph = self.differentiated(weighted)
@@ -199,8 +199,7 @@ class Model:
         """The training program with its buffers."""
         compiled = self.compiled_training(rule, capacity, weighted)
         self.last_compiled = compiled
-        self._order = [i.leaf for i in compiled.step.inputs]
-        self.constants = compiled.constants
+        self.provide(compiled.step, compiled.constants)
 
         def make() -> Trainer:
             return Trainer(
@@ -208,6 +207,10 @@ class Model:
             )
 
         return self.once(("trainer", id(compiled)), make)
+
+    def provide(self, step: StepPlan, constants: NDArray) -> None:
+        """What a training program reads: inputs in its order, constants."""
+        self._order, self.constants = [i.leaf for i in step.inputs], constants
 
     def captions(self) -> dict[Node, str]:
         """The formulas beside the loops of generated programs."""
@@ -244,7 +247,10 @@ class Model:
             Whether ``run.history["loss"]`` has an entry an epoch or a step.
         progress : bool
             Draw a progress line.
-        target : "cpu" or "auto"
+        target : "cpu", "cuda" or "auto"
+            Where it runs; "auto" takes a GPU when one is there.
+        precision : "float32", "tf32" or "bf16"
+            How a GPU rounds the factors of large matrix products.
         threads : int, optional
             How many threads share a step; left out, it is chosen by short trials. It changes no bit of the result.
         dtype : "float32" or "float64", optional
@@ -317,30 +323,36 @@ class Model:
 
     # ------------------------------------------------------------------ using it
     @located
-    def predict(self, *data: Any) -> Any:
-        """The output for any number of rows: an array, or a dict when the model has several outputs."""
-        bound = bind(self.inputs, data, self.dtype, self.label_limits, "predict")
+    def predict(self, *data: Any, target: str = "cpu") -> Any:
+        """The output for any number of rows: an array, or a dict when the model has several outputs.
+
+        On a GPU (``target``), data that lie there give results that stay there.
+        """
+        place = devices.place_of(target)
+        bound = bind(self.inputs, data, self.dtype, self.label_limits, "predict", place and place.machine)
         names = list(self._outputs)
-        found = self._evaluate(tuple(f"output:{n}" for n in names), (), bound)[0]
+        found = self._evaluate(tuple(f"output:{n}" for n in names), (), bound, place)[0]
         return found[0] if self._single else dict(zip(names, found, strict=True))
 
     @located
-    def evaluate(self, *data: Any) -> dict[str, float]:
+    def evaluate(self, *data: Any, target: str = "cpu") -> dict[str, float]:
         """Loss and metrics over the whole set, exactly."""
-        inputs = self.training_inputs
-        given = fitting.filled(inputs, data)
-        return self.evaluate_bound(bind(inputs, given, self.dtype, self.label_limits, "evaluate"))
+        inputs, place = self.training_inputs, devices.place_of(target)
+        given, machine = fitting.filled(inputs, data), place and place.machine
+        return self.evaluate_bound(bind(inputs, given, self.dtype, self.label_limits, "evaluate", machine), place)
 
-    def evaluate_bound(self, data: Bound) -> dict[str, float]:
-        """Loss and metrics over data that are already bound."""
+    def evaluate_bound(self, data: Bound, place: Any = None) -> dict[str, float]:
+        """Loss and metrics over data that are already bound, on the CPU or at a place of their own."""
         names = ("loss", *self._metrics)
-        values = self._evaluate((), names, data)[1]
+        values = self._evaluate((), names, data, place)[1]
         return {n: float(v) for n, v in zip(names, values, strict=True)}
 
     def _evaluate(
-        self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound
-    ) -> tuple[list[NDArray], NDArray]:
+        self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound, place: Any = None
+    ) -> tuple[list[Any], NDArray]:
         self.params.initialize(0)
+        if place is not None:
+            return devices.evaluate(self, outputs, scalars, data, place)
         compiled, evaluator = self.evaluator(outputs, scalars, data.rows)
         shapes = [self._output_shape(self.graph.roots[n], data.rows) for n in outputs]
         arrays = [aligned(int(np.prod(s, dtype=np.int64)), self.dtype) for s in shapes]
@@ -351,7 +363,7 @@ class Model:
     def evaluator(self, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int) -> tuple[Compiled, Evaluator]:
         """The program that evaluates some roots for a number of rows."""
         roots = {n: self.graph.roots[n] for n in (*outputs, *scalars)}
-        capacity = self._chunk(roots, rows)
+        capacity = self.chunk(roots, rows)
 
         def make() -> tuple[Compiled, Evaluator]:
             safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
@@ -361,7 +373,7 @@ class Model:
 
         return self.once(("evaluate", outputs, scalars, capacity, self.dtype), make)
 
-    def _chunk(self, roots: Mapping[str, Node], rows: int) -> int:
+    def chunk(self, roots: Mapping[str, Node], rows: int) -> int:
         """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""
         free = str(self.weight_leaf.shape[0])
         scalars = [r for r in roots.values() if r.rank == 0]
@@ -382,13 +394,13 @@ class Model:
         return inspecting.derivation(self, wrt)
 
     @located
-    def explain(self, stage: str = "formula") -> Page:
+    def explain(self, stage: str = "formula", target: str = "cpu") -> Page:
         """What a stage made of the model: "formula", "gradient", "rewritten", "kernels", "plan" or "source"."""
-        return inspecting.explain(self, stage)
+        return inspecting.explain(self, stage, target)
 
-    def source(self, optimizer: Any = "sgd", batch_size: int = 32) -> str:
+    def source(self, optimizer: Any = "sgd", batch_size: int = 32, target: str = "cpu") -> str:
         """The text of the training program, as it is compiled: of the last fit, else for these arguments."""
-        return inspecting.source(self, optimizer, batch_size)
+        return inspecting.source(self, optimizer, batch_size, target)
 
     def formula_of(self, node: Node, weighted: bool = False) -> str:
         """The formula line of an equation of the training graph."""
@@ -437,12 +449,6 @@ def _scalar(what: str, value: Any) -> Tensor:
         shape = ", ".join(map(str, value.shape))
         fail(ShapeError, f"Model: {what} has shape ({shape}), not that of a scalar", "reduce it: gc.mean(...).")
     return value
-
-
-def _rule_key(rule: Rule) -> tuple:
-    """What of a rule decides its program: everything but the values."""
-    schedules = tuple((n, str(getattr(v, "expr", ""))) for n, v in rule.hyper.items())
-    return rule.statements, schedules, rule.clip_norm is None, rule.clip_value is None, rule.decay is None
 
 
 def derive(loss: Tensor, *wrt: Tensor) -> Derivation:

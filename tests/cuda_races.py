@@ -60,10 +60,9 @@ class Tracked:
                 together = syncs == p.syncs if block == p.block else meetings == p.meetings
                 if not same and together and (write or wrote):
                     verb = {True: "writes", False: "reads"}
-                    self.found.append(
-                        f"{self.name}[{at}]: thread {p.thread} of block {p.block} {verb[write]} what thread {thread} of "
-                        f"block {block} {verb[wrote]}"
-                    )
+                    ours = f"thread {p.thread} of block {p.block} {verb[write]}"
+                    theirs = f"thread {thread} of block {block} {verb[wrote]}"
+                    self.found.append(f"{self.name}[{at}]: {ours} what {theirs}")
             entry = (p.block, p.thread, p.syncs, p.meetings, write)
             self.log[at] = [o for o in others if o[:2] != entry[:2] or o[2] == p.syncs] + [entry]
 
@@ -90,17 +89,17 @@ def run(program: CudaProgram, kernel: str, arguments: Mapping[str, Any], threads
     """Run a kernel and return the races found; arrays of ``arguments`` (lists) are changed in place."""
     found: list[str] = []
     facts = program.kernel(kernel)
-    memory = {n: Tracked(n, arguments[n], found, free=kind == "int32[]") if isinstance(arguments[n], list) else arguments[n]
-              for n, kind in facts.arguments}  # fmt: skip
+    kinds = dict(facts.arguments)
+    memory = {n: _tracked(n, arguments[n], kinds[n], found) for n in kinds}
     everyone = [_Block(b, threads, found) for b in range(blocks)]
     function = _namespace(program.text, threads, blocks, facts.shared // 8)[kernel]
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def work(block: _Block, thread: int) -> None:
         _me.block, _me.place, _me.arrays = block, block.places[thread], -1
         try:
             function(*(memory[n] for n, _ in facts.arguments))
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  raised again by the test's own thread
             failures.append(error)
             block.barrier.abort()
 
@@ -115,6 +114,10 @@ def run(program: CudaProgram, kernel: str, arguments: Mapping[str, Any], threads
         if isinstance(values, Tracked):
             arguments[n][:] = values.values
     return found
+
+
+def _tracked(name: str, value: Any, kind: str, found: list[str]) -> Any:
+    return Tracked(name, value, found, free=kind == "int32[]") if isinstance(value, list) else value
 
 
 def _namespace(text: str, threads: int, blocks: int, dynamic: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from graphc.emit import control
 from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DivergenceError, DomainError, TypeMismatchError
+from graphc.facade.devices import check_target, place_of, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.state import SPLIT_STREAM
 from graphc.ir.letters import close_name
@@ -29,6 +30,7 @@ from graphc.run.training import Call, Moving, Settings, Trainer
 
 if TYPE_CHECKING:
     from graphc.model import Model
+    from graphc.run.cuda.training import CudaTrainer
 
 MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 
@@ -49,6 +51,8 @@ class Options:
     sample_weight: Any
     record: str
     progress: bool
+    target: str = "cpu"
+    precision: str = "float32"
     threads: int | None = None
 
 
@@ -76,11 +80,11 @@ def check_options(
     record: str = "epoch",
     progress: bool = False,
     target: str = "cpu",
+    precision: str = "float32",
     threads: int | None = None,
 ) -> Options:
     """The arguments of ``fit``, each checked on its own; their defaults stand here."""
-    if target not in ("cpu", "auto"):
-        raise DomainError(f"{who}: target is {target!r}\n  hint: 'cpu' is the only backend that is built yet")
+    check_target(who, target, precision)
     if record not in ("epoch", "step"):
         raise DomainError(f"{who}: record is {record!r}\n  hint: choose 'epoch' or 'step'")
     if epochs is not None and steps is not None:
@@ -104,6 +108,8 @@ def check_options(
         sample_weight=sample_weight,
         record=record,
         progress=bool(progress),
+        target=target,
+        precision=precision,
         threads=threads,
     )
 
@@ -130,7 +136,8 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     """Train ``model`` and return what happened."""
     run = model.last_run = Run(record=options.record)
     inputs = model.training_inputs
-    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits)
+    place = place_of(options.target)
+    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", place and place.machine)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
@@ -139,7 +146,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     model.params.initialize(seed)
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)
-    trainer = model.trainer(options.rule, capacity, weights is not None)
+    trainer = trainer_for(model, options, options.rule, capacity, weights is not None)
     if held_out is not None:
         model.evaluator((), ("loss", *model.metric_names), held_out.rows)
     run.compile_seconds = time.perf_counter() - started
@@ -218,7 +225,7 @@ class _Loop:
     def __init__(
         self,
         model: Model,
-        trainer: Trainer,
+        trainer: Trainer | CudaTrainer,
         data: Bound,
         weights: NDArray | None,
         held_out: Bound | None,
@@ -246,6 +253,7 @@ class _Loop:
         line = ProgressLine(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
+            self.trainer.hold(self._inputs())
             with line as drawn:
                 self._calls(total, drawn)
         except BaseException as reason:
@@ -275,8 +283,7 @@ class _Loop:
         model, o = self.model, self.options
         state = model.state
         moving = Moving(model.params.flat, state.rule(o.rule.text, len(o.rule.states)), state.sampler, state.totals)
-        inputs = [model.constants, self.hyper, *model.program_data(self.data, self.weights)]
-        call = Call(steps)
+        inputs, call = self._inputs(), Call(steps)
         settings = Settings(o.shuffle, o.record == "step", o.tolerance, o.threads)
         with DeferredInterrupt() as ctrl_c:
             try:
@@ -288,6 +295,10 @@ class _Loop:
         if call.status == control.NONFINITE:
             explain_divergence(model, self.data, self.weights, o.rule)
         return call
+
+    def _inputs(self) -> list[NDArray]:
+        """Constants, hyper-parameters, data."""
+        return [self.model.constants, self.hyper, *self.model.program_data(self.data, self.weights)]
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done

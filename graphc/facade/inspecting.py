@@ -13,6 +13,7 @@ from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError, UnknownNameError
+from graphc.facade import devices
 from graphc.facade.calculus import Function
 from graphc.facade.pipeline import Graph, differentiate
 from graphc.ir.letters import close_name
@@ -67,10 +68,15 @@ def formula_of(model: Model, node: Node) -> str:
     return captions(model).get(node) or equation_text(node)  # type: ignore[arg-type]
 
 
-def explain(model: Model, stage: str) -> pages.Page:
+def explain(model: Model, stage: str, target: str = "cpu") -> pages.Page:
     """What a stage made of the model, as a page that prints."""
     if stage not in STAGES:
         fail(DomainError, f"explain: there is no stage {stage!r}", close_name(stage, STAGES))
+    devices.check_target("explain", target, "float32")
+    if target == "cuda" and stage in ("kernels", "plan"):
+        return _device_page(model)
+    if target == "cuda" and stage == "source":
+        return pages.source_page(source(model, "sgd", 32, target))
     makers: dict[str, Callable[[], pages.Page]] = {
         "formula": lambda: pages.formula_page(derivation(model, ())),
         "gradient": lambda: pages.gradient_page(derivation(model, ())),
@@ -87,8 +93,16 @@ def _compiled(model: Model, optimizer: Any = "sgd", batch_size: int = 32) -> Com
     return model.last_compiled or model.compiled_training(optimizer_named(optimizer), batch_size)
 
 
-def source(model: Model, optimizer: Any, batch_size: int) -> str:
+def _device_page(model: Model) -> pages.Page:
+    found = devices.cuda_plan(model, "sgd", 32)
+    size = found.memory.size * np.dtype(model.dtype).itemsize
+    return pages.device_page(found.choice, found.step.plan, found.blas, size, captions(model))
+
+
+def source(model: Model, optimizer: Any, batch_size: int, target: str = "cpu") -> str:
     """The text of the training program."""
+    if target == "cuda":
+        return devices.cuda_plan(model, optimizer, batch_size).program.text
     return _compiled(model, optimizer, batch_size).text.text
 
 

@@ -57,6 +57,12 @@ class Compiled:
         }
 
 
+def rule_key(rule: Rule) -> tuple:
+    """What of a rule decides its program: everything but the values."""
+    schedules = tuple((n, str(getattr(v, "expr", ""))) for n, v in rule.hyper.items())
+    return rule.statements, schedules, rule.clip_norm is None, rule.clip_value is None, rule.decay is None
+
+
 def compile_training(
     name: str,
     graph: Differentiated,

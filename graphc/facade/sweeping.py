@@ -18,6 +18,7 @@ from graphc.declare.origin import located
 from graphc.emit import control
 from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
+from graphc.facade.devices import place_of, together, trainer_for
 from graphc.facade.fitting import MOST_STEPS, Options, batch_of, filled, read_options, row_weights
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
@@ -25,7 +26,7 @@ from graphc.optim import Rule
 from graphc.run.crew import cores
 from graphc.run.data import Bound, bind
 from graphc.run.interrupt import DeferredInterrupt
-from graphc.run.many import Copies, Start, Together
+from graphc.run.many import Copies, Start
 from graphc.run.progress import NoProgress, ProgressLine
 from graphc.run.sampler import Sampler
 from graphc.run.training import Settings
@@ -252,26 +253,28 @@ def read_sweep_options(optimizer: Any, options: Mapping[str, Any]) -> Options:
 def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
     inputs = model.training_inputs
-    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "sweep")
+    place = place_of(options.target)
+    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "sweep", place and place.machine)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     swept, settings = grid(options.rule)
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)
-    trainer = model.trainer(settings[0], capacity, weights is not None)
+    copies_wanted = len(settings) * len(seeds)
+    trainer = trainer_for(model, options, settings[0], capacity, weights is not None, copies_wanted)
     compile_seconds = time.perf_counter() - started
     made = _Made(model, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
     copies = Copies(made.starts(), trainer, len(settings[0].states))
     shared = [model.constants, *model.program_data(data, weights)]
-    together = Together(trainer, copies, shared, options.threads or cores())
+    group = together(trainer, copies, shared, options.threads or cores())
     line = ProgressLine(made.steps * len(made.pairs), "sweep") if options.progress else NoProgress()
     started = time.perf_counter()
     with line as drawn, DeferredInterrupt() as ctrl_c:
         try:
-            together.train(lambda done: drawn.draw(done) or ctrl_c.seen)
+            group.train(lambda done: drawn.draw(done) or ctrl_c.seen)
         finally:
             result = model.last_sweep = made.collect(copies, swept)
             result.seconds, result.compile_seconds = time.perf_counter() - started, compile_seconds
-            result.threads, result.notes = together.threads, data.notes
+            result.threads, result.notes = group.threads, data.notes
     return result
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from graphc.ir.affine import Affine, Extent, constant, gathers, index
 from graphc.ir.node import Equation, Leaf, Node, Read, operand_maps
-from graphc.lower.kernels import Kernel, Pack, Product, equations_of
+from graphc.lower.kernels import Kernel, Nest, Pack, equations_of
 from graphc.lower.layout import Buffer
 
 Span = tuple[str, int, int]
@@ -136,7 +136,7 @@ def reads_of(y: Equation) -> Iterator[Read]:
 
 def _at_own_place(read: Read, y: Equation, kernel: Kernel) -> bool:
     """True when element i of the result reads element i of the node, row-major like the result."""
-    if isinstance(read.node, Leaf) or isinstance(kernel, Product) or kernel.how == "scatter":
+    if isinstance(read.node, Leaf) or not isinstance(kernel, Nest) or kernel.how == "scatter":
         return False
     straight = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(y.shape))
     return read.node.shape == y.shape and read.at == straight

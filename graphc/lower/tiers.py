@@ -18,9 +18,11 @@ from graphc.lower.device import Device
 from graphc.lower.kernels import Kernel, Nest, Product, work_of
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
+from graphc.lower.stages import Group, stages_of
 
 Tier = Literal["A", "B", "C", "D"]
-ONE_BLOCK = 4e6  # operations of a step that one multiprocessor does in the time of a few barriers between blocks
+ONE_BLOCK = 1e6  # operations of a step that one multiprocessor does in the time of a few barriers between blocks
+MANY = 8  # copies that share the device: then a block each is best for whatever fits into one
 PERSISTENT = 6e7  # operations of a step above which a library's products gain more than barriers save
 DOMINANT = 4e9  # operations of a step above which launches cost nothing
 RESERVED = 8 * 1024  # bytes of shared memory for lanes, row order, flags
@@ -39,7 +41,9 @@ class Choice:
     blocks: int
 
 
-def choose_tier(plan: Plan, kept: int, memory: int, itemsize: int, device: Device, want: Tier | None = None) -> Choice:
+def choose_tier(
+    plan: Plan, kept: int, memory: int, itemsize: int, device: Device, want: Tier | None = None, copies: int = 1
+) -> Choice:
     """The tier of a training step.
 
     Parameters
@@ -48,12 +52,14 @@ def choose_tier(plan: Plan, kept: int, memory: int, itemsize: int, device: Devic
         Elements of parameters and states; of everything that a step touches.
     want
         A tier to take whatever the plan says, for tests and comparisons.
+    copies
+        Networks that are trained side by side.
     """
     work = float(sum(work_of(k, plan.capacity) for k in plan.kernels))
     widest = max([kept, *(elements_of(k, plan.capacity) for k in plan.kernels)])
     size = memory * itemsize
     fits = size + RESERVED <= device.shared
-    tier, reason = _tier(work, fits, size, device)
+    tier, reason = _tier(work if copies < MANY else 0.0, fits, size, device)
     if want is not None:
         tier, reason = want, "as asked"
     threads = _power_of_two(widest // 2, 64, 512) if tier == "A" else 256
@@ -97,6 +103,12 @@ def method_of(kernel: Kernel, tier: Tier, capacity: Mapping[str, int], blas: boo
     few = FEW if tier != "A" else 2
     long = not y.elementwise and y.reducer != "logsumexp" and summands >= LONG
     return "lanes" if long and elements_of(kernel, capacity) <= few else "elements"
+
+
+def stages_for(plan: Plan, tier: Tier, blas: bool) -> list[list[Group]]:
+    """What the threads of a tier compute side by side, stage by stage."""
+    joins = lambda kernel: method_of(kernel, tier, plan.capacity, blas) in ("elements", "tiles")
+    return stages_of(plan.kernels, plan.buffers, plan.capacity, joins)
 
 
 def lanes_of(kernel: Nest, capacity: Mapping[str, int]) -> int:

@@ -15,6 +15,8 @@ from graphc.ir.letters import close_name
 from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.walk import topological
 
+CPU = 1  # as DLPack counts kinds of devices
+
 
 @dataclass
 class Bound:
@@ -26,9 +28,16 @@ class Bound:
 
 
 def bind(
-    inputs: Sequence[Leaf], args: Sequence[Any], dtype: str, limits: Mapping[Leaf, int], what: str = "fit"
+    inputs: Sequence[Leaf],
+    args: Sequence[Any],
+    dtype: str,
+    limits: Mapping[Leaf, int],
+    what: str = "fit",
+    machine: Any = None,
 ) -> Bound:
     """Match data to inputs, by position in the order of declaration or by name in one mapping.
+
+    Arrays that lie on ``machine`` already are taken as they are; their values are not looked at.
 
     Raises
     ------
@@ -39,11 +48,35 @@ def bind(
     """
     named = _by_name(inputs, args, what)
     notes: list[str] = []
-    arrays = {leaf: convert(leaf, named[leaf], dtype, notes) for leaf in inputs}
+    there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if _lies_on(named[leaf], machine)}
+    arrays = {leaf: there.get(leaf) or convert(leaf, named[leaf], dtype, notes) for leaf in inputs}
     for leaf, limit in limits.items():
-        if leaf in arrays:
+        if leaf in arrays and leaf not in there:
             _check_labels(leaf, arrays[leaf], limit)
     return Bound(arrays, count_rows(arrays), notes)
+
+
+def _lies_on(value: Any, machine: Any) -> bool:
+    """Whether a value lies in the memory of a GPU or other machine, not of the host."""
+    if machine is None or isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__cuda_array_interface__") or getattr(value, "machine", None) is machine:
+        return True
+    return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) != CPU
+
+
+def _on_machine(leaf: Leaf, value: Any, dtype: str, machine: Any) -> Any:
+    from graphc.run.cuda.arrays import as_device_array
+
+    array = as_device_array(value, machine, str(leaf.name))
+    _check_shape(leaf, array)
+    wanted = np.dtype(np.int32 if leaf.dtype == "int" else dtype)
+    if array.dtype != wanted:
+        raise DataError(
+            f"{describe(leaf)} lies on the GPU with values of type {array.dtype}; the program reads {wanted}\n"
+            f"  hint: convert it there, or pass a NumPy array"
+        )
+    return array
 
 
 def _by_name(inputs: Sequence[Leaf], args: Sequence[Any], what: str) -> dict[Leaf, Any]:
@@ -109,13 +142,13 @@ def _as_array(leaf: Leaf, value: Any) -> NDArray:
         ) from None
 
 
-def _check_shape(leaf: Leaf, array: NDArray) -> None:
-    fits = array.ndim == len(leaf.shape) and all(
+def _check_shape(leaf: Leaf, array: Any) -> None:
+    fits = len(array.shape) == len(leaf.shape) and all(
         isinstance(e, str) or e == found for e, found in zip(leaf.shape, array.shape, strict=True)
     )
     if not fits:
         hint = "reshape the data or declare the input with their shape"
-        if array.ndim == 1 and len(leaf.shape) == 2 and leaf.shape[1] == 1:
+        if len(array.shape) == 1 and len(leaf.shape) == 2 and leaf.shape[1] == 1:
             hint = f"pass {leaf.name} as a column: data.reshape(-1, 1)"
         raise DataError(f"{describe(leaf)} was declared but the data have shape {array.shape}\n  hint: {hint}")
     if 0 in array.shape:
@@ -139,7 +172,7 @@ def _check_finite(leaf: Leaf, given: NDArray, array: NDArray) -> None:
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     hint = "remove or fill such values, for example with np.nan_to_num"
     if np.isfinite(given[at]):
-        hint = f"that is too large for {array.dtype}: scale the data, or use dtype=\"float64\""
+        hint = f'that is too large for {array.dtype}: scale the data, or use dtype="float64"'
     raise DataError(f"{leaf.name} holds {given[at]} at {list(at)}\n  hint: {hint}")
 
 

@@ -14,7 +14,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -42,6 +42,16 @@ class Start:
     settings: Settings
 
 
+class Trained(Protocol):
+    """What the copies' memory depends on of a trainer, on any target."""
+
+    total: int
+    n_metrics: int
+    dtype: np.dtype
+
+    def epochs_ahead(self, sampler: Sampler, steps: int) -> int: ...
+
+
 class Copies:
     """The memory of the copies, a row each, and how each of them ended.
 
@@ -56,7 +66,7 @@ class Copies:
         One of FINISHED, STOPPED, NONFINITE, CONVERGED, OVERFLOW.
     """
 
-    def __init__(self, starts: Sequence[Start], trainer: Trainer, n_states: int) -> None:
+    def __init__(self, starts: Sequence[Start], trainer: Trained, n_states: int) -> None:
         count, width = len(starts), 1 + trainer.n_metrics
         epochs = max(trainer.epochs_ahead(s.sampler, s.steps) for s in starts)
         recorded = max((s.steps for s in starts if s.settings.record_steps), default=1)

@@ -109,6 +109,9 @@ class Trainer:
         self.control = aligned(control.C_SIZE, np.int64)
         self.crew = Crew()
 
+    def hold(self, inputs: Sequence[NDArray]) -> None:
+        """Bring data to where the program runs: on the CPU they are there."""
+
     def run(
         self,
         moving: Moving,
@@ -195,8 +198,7 @@ class Trainer:
 
     def epochs_ahead(self, sampler: Sampler, steps: int) -> int:
         """At least as many as the epochs that so many steps can end."""
-        per_epoch = -(-sampler.rows // self.capacity)
-        return steps // per_epoch + 2
+        return epochs_within(sampler, steps, self.capacity)
 
     def _native(self, arguments: list[int], team: int, seconds: float, watch: Watch | None, before: int) -> None:
         def wants_end() -> bool:
@@ -206,6 +208,11 @@ class Trainer:
             self.control[control.STOP] = 1
 
         carry_out(lambda: call_together(self.program, "train", arguments, team), seconds, wants_end, stop)
+
+
+def epochs_within(sampler: Sampler, steps: int, capacity: int) -> int:
+    """At least as many as the epochs that so many steps of up to ``capacity`` rows can end or begin."""
+    return steps // -(-sampler.rows // capacity) + 2
 
 
 def set_control(c: NDArray, sampler: Sampler, steps: int, number: int, settings: Settings) -> None:

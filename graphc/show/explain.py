@@ -16,6 +16,7 @@ from graphc.lower.cost import product_method
 from graphc.lower.kernels import Kernel, Pack, Product, caption_of
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
+from graphc.lower.tiers import Choice, method_of, stages_for
 from graphc.rewrite.normal import Applied
 from graphc.show.derivation import Derivation
 
@@ -79,6 +80,30 @@ def plan_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None
         rows.append((buffer.name, _shape(buffer.extents), *where, f"{live.start}-{live.end}", _short(formula)))
     header = ("buffer", "shape", "bytes", "offset", "kernels", "holds")
     return Page(table(header, rows) + f"\n\narena: {_bytes(plan.arena, size, plan.capacity)} bytes")
+
+
+def device_page(
+    choice: Choice, plan: Plan, blas: bool, memory: int, captions: Mapping[Node, str] | None = None
+) -> Page:
+    """The tier of a plan on a GPU, and what its threads compute side by side, stage by stage."""
+    rows = []
+    for number, groups in enumerate(stages_for(plan, choice.tier, blas)):
+        for group in groups:
+            way = method_of(group.head, choice.tier, plan.capacity, blas)
+            for t, kernel in enumerate(group.kernels):
+                formula, how = caption_of(kernel, captions or {}), "same elements" if t else WAYS[way]
+                rows.append((str(number), _short(formula), _shape(kernel.out.extents), how, flops(kernel)))
+    head = [f"tier {choice.tier} ({choice.reason})", f"{choice.blocks} x {choice.threads} threads, {memory:,} bytes"]
+    return Page("\n".join(head) + "\n\n" + table(("stage", "equation", "shape", "method", "operations"), rows))
+
+
+WAYS = {
+    "elements": "an element a thread",
+    "lanes": "partial sums",
+    "tiles": "tiles in shared memory",
+    "scatter": "a column a thread",
+    "blas": "library product",
+}
 
 
 def source_page(source: str) -> Page:

@@ -18,10 +18,10 @@ from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.loops import Text
 from graphc.ir.node import Node
-from graphc.lower.kernels import Kernel, Product
+from graphc.lower.kernels import Product
 from graphc.lower.layout import Count
-from graphc.lower.stages import Group, stages_of
-from graphc.lower.tiers import LANES, Choice, method_of
+from graphc.lower.stages import Group
+from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
 from graphc.optim.rules import Rule
 
@@ -87,21 +87,15 @@ class _Launches:
         self.capacity = capacity_of(step)
         self.memory = memory_of(step, len(rule.states) if rule else 0)
         self.places = Places(step.plan.buffers, self.memory, self.capacity)
-        self.stages = stages_of(step.plan.kernels, step.plan.buffers, self.capacity, self._joins)
+        self.stages = stages_for(step.plan, choice.tier, blas)
         team = Team("me", "team", "block", "blocks", lambda text: None)
         self.groups = GroupPrinter(self.text, self.places, team, self._method, captions, dtype)
         self.parts = StepPrinter(self.text, self.places, step, rule, self.groups, "C")
         self.kernels: list[CudaKernel] = []
         self.order: list[str | Product] = []
 
-    def _way(self, kernel: Kernel) -> str:
-        return method_of(kernel, self.choice.tier, self.capacity, self.blas)
-
     def _method(self, group: Group) -> str:
-        return self._way(group.head)
-
-    def _joins(self, kernel: Kernel) -> bool:
-        return self._way(kernel) in ("elements", "tiles")
+        return method_of(group.head, self.choice.tier, self.capacity, self.blas)
 
     def program(self, name: str, what: str) -> CudaProgram:
         title = f"{name}: {what}, tier {self.choice.tier}"

@@ -14,8 +14,8 @@ from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.loops import Text
 from graphc.ir.node import Node
-from graphc.lower.stages import Group, stages_of
-from graphc.lower.tiers import LANES, Choice, method_of
+from graphc.lower.stages import Group
+from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
 from graphc.optim.rules import Rule
 
@@ -55,7 +55,7 @@ class _Persistent:
         self.capacity = capacity_of(step)
         self.memory = memory_of(step, len(rule.states))
         self.places = Places(step.plan.buffers, self.memory, self.capacity)
-        self.stages = stages_of(step.plan.kernels, step.plan.buffers, self.capacity, self._joins)
+        self.stages = stages_for(step.plan, choice.tier, blas=False)
         team = _one_block() if self.alone else _many_blocks()
         self.groups = GroupPrinter(self.text, self.places, team, self._method, captions, dtype)
         flags = "F" if self.alone else "S"
@@ -64,9 +64,6 @@ class _Persistent:
 
     def _method(self, group: Group) -> str:
         return method_of(group.head, self.choice.tier, self.capacity, blas=False)
-
-    def _joins(self, kernel) -> bool:
-        return method_of(kernel, self.choice.tier, self.capacity, blas=False) in ("elements", "tiles")
 
     # ------------------------------------------------------------------ the module
     def program(self, name: str) -> CudaProgram:

@@ -139,7 +139,7 @@ def no_driver() -> DeviceError:
     """There is no libcuda."""
     return DeviceError(
         f"{_WHAT}: this machine has no NVIDIA driver (libcuda was not found)\n"
-        '  hint: install the driver, or leave target at "auto", which takes the CPU here.'
+        '  hint: install the driver, or use target="auto", which takes the CPU here.'
     )
 
 

@@ -36,6 +36,7 @@ class CudaPlan:
     rule: Rule | None = None
     columns: tuple[sympy.Expr, ...] = ()
     tolerance: bool = False
+    blas: bool = True
 
     @property
     def alone(self) -> bool:
@@ -53,14 +54,15 @@ def plan_cuda(
     captions: Mapping[Node, str] | None = None,
     tolerance: bool = False,
     tier: Tier | None = None,
+    copies: int = 1,
 ) -> CudaPlan:
     """Choose a tier and print its kernels."""
     memory = memory_of(step, len(rule.states))
-    choice = choose_tier(step.plan, memory.kept, memory.size, BYTES[dtype], device, tier)
+    choice = choose_tier(step.plan, memory.kept, memory.size, BYTES[dtype], device, tier, copies)
     common = (name, step, rule, dtype, list(metrics), choice, captions, tolerance)
     program = training_kernel(*common) if choice.tier in ("A", "B") else training_launches(*common, device.blas)
     width = 2 + len(metrics)
-    return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule).columns, tolerance)
+    return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule).columns, tolerance, device.blas)
 
 
 def plan_cuda_evaluation(

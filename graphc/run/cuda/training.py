@@ -26,7 +26,7 @@ from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
 from graphc.run.cuda.table import StepTable, epoch_keys, order_words
 from graphc.run.sampler import Sampler
-from graphc.run.training import Call, Moving, Settings, Watch, first_bad
+from graphc.run.training import Call, Moving, Settings, Watch, epochs_within, first_bad
 
 SECONDS = 0.25  # a launch takes about as long: Ctrl-C and progress wait for its end
 FIRST = 64  # steps of the first launch, which tells how long a step takes
@@ -64,15 +64,13 @@ class CudaTrainer:
         assert plan.rule is not None
         self.table = StepTable(plan.rule, plan.columns)
         self.data: list[DeviceArray] = []
-        self.held: list[Any] = []
         self.seconds_per_step = 0.0
 
     def hold(self, inputs: Sequence[Any]) -> None:
-        """Bring constants and data to the machine; they stay until others are held."""
+        """Bring constants and data to the machine, as they are now; they stay for the runs that follow."""
         constants, _, *data = inputs
         kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
-        self.held = [constants, *data]
-        self.data = [on_machine(self.machine, x, kind) for x, kind in zip(self.held, kinds, strict=True)]
+        self.data = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
 
     def run(
         self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None = None
@@ -96,8 +94,6 @@ class CudaTrainer:
     def _run(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None) -> None:
         call.done, call.status = 0, host_control.FINISHED
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
-        if not self._holds(inputs):
-            self.hold(inputs)
         largest = moving.totals.values[host_control.GRADIENT]
         state = self.state_of(moving.parameters, moving.rule.values, settings.tolerance, largest)
         self.launcher.upload(state[None])
@@ -108,11 +104,6 @@ class CudaTrainer:
                     call.status = host_control.STOPPED
         finally:
             self._take_back(moving)
-
-    def _holds(self, inputs: Sequence[Any]) -> bool:
-        constants, _, *data = inputs
-        new = [constants, *data]
-        return len(self.held) == len(new) and all(a is b for a, b in zip(self.held, new, strict=True))
 
     def state_of(self, parameters: NDArray, states: NDArray, tolerance: float, largest: float = 0.0) -> NDArray:
         """Parameters, states and extras of one network, as they lie on the machine."""
@@ -152,10 +143,14 @@ class CudaTrainer:
             return min(left, FIRST)
         return min(left, MOST, max(1, int(SECONDS / self.seconds_per_step)))
 
+    def epochs_ahead(self, sampler: Sampler, steps: int) -> int:
+        """At least as many as the epochs that so many steps can end or begin."""
+        return epochs_within(sampler, steps, self.capacity)
+
     def launch(self, copies: Sequence[Copy]) -> Outcome:
         """Each copy for its steps; one with no steps is left as it is."""
         steps = max(c.steps for c in copies)
-        ahead = steps // -(-copies[0].sampler.rows // self.capacity) + 2
+        ahead = self.epochs_ahead(copies[0].sampler, steps)
         words = np.zeros((len(copies), control.SIZE), np.int32)
         for row, c in zip(words, copies, strict=True):
             values = order_words(c.sampler.rows) | {

@@ -1,0 +1,159 @@
+"""Targets: which trainer, sweep and evaluator belong to ``target="cpu"``, ``"cuda"`` or ``"auto"``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import DomainError
+from graphc.facade.programs import pack_constants, rule_key, training_text
+from graphc.lower.device import Device
+from graphc.lower.tiers import MANY
+from graphc.lower.training import StepPlan, plan_step
+from graphc.optim import Rule, optimizer_named
+from graphc.run.many import Copies, Together
+from graphc.run.training import Trainer
+
+if TYPE_CHECKING:
+    from graphc.facade.fitting import Options
+    from graphc.model import Model
+    from graphc.run.cuda.current import Place
+    from graphc.run.cuda.plan import CudaPlan
+    from graphc.run.cuda.training import CudaTrainer
+
+TARGETS = ("cpu", "cuda", "auto")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def check_target(who: str, target: Any, precision: Any) -> None:
+    """Refuse a target or precision that there is not.
+
+    Raises
+    ------
+    DomainError
+        Naming what there is.
+    """
+    if target not in TARGETS:
+        raise DomainError(f"{who}: target is {target!r}\n  hint: choose 'cpu', 'cuda' or 'auto'")
+    if precision not in PRECISIONS:
+        raise DomainError(
+            f"{who}: precision is {precision!r}\n  hint: choose 'float32', 'tf32' or 'bf16' (of the products on a GPU)"
+        )
+    if precision != "float32" and target == "cpu":
+        raise DomainError(f"{who}: precision {precision!r} is for target='cuda'\n  hint: leave it out on the CPU")
+
+
+def place_of(target: str) -> Place | None:
+    """The machine of a target, None for the CPU.
+
+    Raises
+    ------
+    DeviceError, MissingExtraError
+        When ``"cuda"`` is asked for and cannot be had.
+    """
+    if target == "cpu":
+        return None
+    from graphc.run.cuda import current, libraries
+
+    if target == "auto" and not (libraries.available() or current.is_there()):
+        return None
+    return current.here()
+
+
+def trainer_for(
+    model: Model, options: Options, rule: Rule, capacity: int, weighted: bool, copies: int = 1
+) -> Trainer | CudaTrainer:
+    """The training program of a target with its buffers, for so many copies of the network."""
+    place = place_of(options.target)
+    if place is None:
+        return model.trainer(rule, capacity, weighted)
+    return _cuda_trainer(model, options, rule, capacity, weighted, place, copies)
+
+
+def _cuda_trainer(
+    model: Model, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
+) -> CudaTrainer:
+    from graphc.run.cuda.plan import plan_cuda
+    from graphc.run.cuda.training import CudaTrainer
+
+    key = ("cuda", id(place.machine), place.tier, rule_key(rule), capacity, weighted, model.dtype,
+           options.tolerance > 0, options.precision, copies >= MANY)  # fmt: skip
+
+    def make() -> tuple[CudaTrainer, StepPlan, NDArray]:
+        step = _step(model, rule, capacity, weighted)
+        tolerance = options.tolerance > 0
+        plan = plan_cuda(
+            model.name, step, rule, model.dtype, model.metric_names, place.machine.device, model.captions(), tolerance,
+            place.tier, copies,
+        )  # fmt: skip
+        trainer = CudaTrainer(place.machine, plan, options.precision)
+        return trainer, step, pack_constants(step.constants, model.dtype)
+
+    trainer, step, constants = model.once(key, make)
+    model.provide(step, constants)
+    return trainer
+
+
+def cuda_plan(model: Model, optimizer: Any, batch_size: int) -> CudaPlan:
+    """The plan of a training step for the machine in use, or for a GPU of the kind of an H100 where there is none."""
+    from graphc.run.cuda import current
+    from graphc.run.cuda.plan import plan_cuda
+
+    rule = optimizer_named(optimizer)
+    place = current.here() if current.is_there() else None
+    device = place.machine.device if place else Device()
+    step = _step(model, rule, batch_size, weighted=False)
+    return plan_cuda(
+        model.name, step, rule, model.dtype, model.metric_names, device, model.captions(), False,
+        place.tier if place else None,
+    )  # fmt: skip
+
+
+def _step(model: Model, rule: Rule, capacity: int, weighted: bool) -> StepPlan:
+    weights = model.weight_leaf if weighted else None
+    return training_text(
+        model.name, model.differentiated(weighted), model.param_leaves, model.metric_names, rule, model.dtype,
+        capacity, model.captions(), weights,
+    )[1]  # fmt: skip
+
+
+def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int) -> Any:
+    """What trains the copies of a sweep."""
+    if isinstance(trainer, Trainer):
+        return Together(trainer, copies, shared, threads)
+    from graphc.run.cuda.many import CudaTogether
+
+    return CudaTogether(trainer, copies, shared)
+
+
+def evaluate(
+    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Any, place: Place
+) -> tuple[list[Any], NDArray]:
+    """Outputs, and means of scalars; the outputs stay on the machine when data came from it."""
+    from graphc.run.cuda.evaluation import CudaEvaluator
+    from graphc.run.cuda.plan import plan_cuda_evaluation
+
+    roots = {n: model.graph.roots[n] for n in (*outputs, *scalars)}
+    capacity = model.chunk(roots, data.rows)
+
+    def make() -> tuple[CudaEvaluator, StepPlan, NDArray]:
+        safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
+        names = [n.replace("output:", "y_") for n in outputs]
+        step = plan_step(safe, model.param_leaves, capacity, dtype=model.dtype)
+        plan = plan_cuda_evaluation(model.name, step, model.dtype, names, scalars, place.machine.device)
+        return CudaEvaluator(place.machine, plan), step, pack_constants(step.constants, model.dtype)
+
+    key = ("cuda evaluate", id(place.machine), outputs, scalars, capacity, model.dtype)
+    evaluator, step, constants = model.once(key, make)
+    shapes = {n.replace("output:", "y_"): _shape(model.graph.roots[n].shape, data.rows) for n in outputs}
+    ordered = [data.arrays[i.leaf] for i in step.inputs]
+    found, means = evaluator.run(model.params.flat, ordered, constants, data.rows, shapes)
+    stay = any(not isinstance(a, np.ndarray) for a in data.arrays.values())
+    return [x if stay else x.numpy() for x in found.values()], means
+
+
+def _shape(shape: Sequence[int | str], rows: int) -> tuple[int, ...]:
+    return tuple(e if isinstance(e, int) else rows for e in shape)
