@@ -59,7 +59,7 @@ def choose_tier(
     widest = max([kept, *(elements_of(k, plan.capacity) for k in plan.kernels)])
     size = memory * itemsize
     fits = size + RESERVED <= device.shared
-    tier, reason = _tier(work if copies < MANY else 0.0, fits, size, device)
+    tier, reason = _tier(work, fits, size, device, copies)
     if want is not None:
         tier, reason = want, "as asked"
     threads = _power_of_two(widest // 2, 64, 512) if tier == "A" else 256
@@ -67,9 +67,9 @@ def choose_tier(
     return Choice(tier, reason, threads, blocks)
 
 
-def _tier(work: float, fits: bool, size: int, device: Device) -> tuple[Tier, str]:
+def _tier(work: float, fits: bool, size: int, device: Device, copies: int) -> tuple[Tier, str]:
     amount = f"{work / 1e6:.3g} million operations a step"
-    if fits and work <= ONE_BLOCK:
+    if fits and (work <= ONE_BLOCK or copies >= MANY):
         return "A", f"{amount}; {size / 1024:.3g} KB fit the shared memory of one block"
     if work <= PERSISTENT or not device.blas:
         return (
