@@ -1,7 +1,7 @@
-"""The compiler of kernels: the only file that imports ``numba.cuda``, and it uses nothing but ``compile``.
+"""The compiler of kernels: the only file that imports ``numba.cuda``, and programs use nothing but its ``compile``.
 
 numba-cuda is in maintenance mode (NVIDIA/numba-cuda#902); what takes its place has to offer :func:`names`,
-:func:`assembly` and :func:`versions`.
+:func:`assembly` and :func:`versions`. Tests use its simulator too (:func:`launch_simulated`).
 """
 
 from __future__ import annotations
@@ -54,6 +54,16 @@ def assembly(function: Callable, kinds: Sequence[str], capability: tuple[int, in
     if found is None:
         raise RuntimeError("no kernel in the compiler's output")
     return ptx, found.group(1)
+
+
+def launch_simulated(function: Callable, shape: tuple[int, int, int, int], arguments: Sequence[Any]) -> None:
+    """Run a kernel in the simulator, which the process must have chosen: (blocks, threads, stream, shared bytes)."""
+    from numba import cuda
+    from numba.cuda.simulator.kernelapi import FakeCUDAModule
+
+    FakeCUDAModule.ldcv = staticmethod(lambda array, i: array[i])  # it lacks the loads that bypass a cache
+    kernel: Any = cuda.jit(function)
+    kernel[shape](*arguments)
 
 
 @contextmanager
