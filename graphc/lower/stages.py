@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.affine import Affine, Extent, constant, gathers, index
+from graphc.ir.affine import Affine, Extent, gathers
 from graphc.ir.node import Equation, Leaf, Node, Read, operand_maps
+from graphc.lower.joint import reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, equations_of
 from graphc.lower.layout import Buffer
 
@@ -138,5 +139,4 @@ def _at_own_place(read: Read, y: Equation, kernel: Kernel) -> bool:
     """True when element i of the result reads element i of the node, row-major like the result."""
     if isinstance(read.node, Leaf) or not isinstance(kernel, Nest) or kernel.how == "scatter":
         return False
-    straight = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(y.shape))
-    return read.node.shape == y.shape and read.at == straight
+    return reads_straight(y, read)

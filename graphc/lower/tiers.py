@@ -98,7 +98,7 @@ def method_of(kernel: Kernel, tier: Tier, capacity: Mapping[str, int], blas: boo
         return "elements"
     if kernel.how == "scatter":
         return "scatter"
-    y = kernel.node
+    y = kernel.equation
     summands = Count.of(y.bound).at(capacity)
     few = FEW if tier != "A" else 2
     long = not y.elementwise and y.reducer != "logsumexp" and summands >= LONG
@@ -113,7 +113,7 @@ def stages_for(plan: Plan, tier: Tier, blas: bool) -> list[list[Group]]:
 
 def lanes_of(kernel: Nest, capacity: Mapping[str, int]) -> int:
     """Partial sums of a long reduction: fixed by its size, so that the number of threads changes no bit."""
-    return _power_of_two(Count.of(kernel.node.bound).at(capacity), 16, LANES)
+    return _power_of_two(Count.of(kernel.equation.bound).at(capacity), 16, LANES)
 
 
 def _product_method(p: Product, tier: Tier, capacity: Mapping[str, int], blas: bool) -> str:

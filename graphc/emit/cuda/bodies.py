@@ -41,7 +41,7 @@ class Element:
     """Prints the statements that compute one element of a nest, the free indices given by name."""
 
     def __init__(self, text: Text, places: Places, nest: Nest, dtype: str) -> None:
-        self.text, self.places, self.nest, self.y = text, places, nest, nest.node
+        self.text, self.places, self.nest, self.y = text, places, nest, nest.equation
         letters: list[Term] = list(index_letters(self.y.extents))
         self.names = [0 if e == 1 else name for e, name in zip(self.y.extents, letters, strict=True)]
         self.maps = Maps(self.names, self.y.extents, COUNT, self._gathered)

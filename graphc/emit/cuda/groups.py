@@ -110,11 +110,11 @@ class GroupPrinter:
         """One thread for every value of the free indices that no gather gives."""
         nest = group.head
         assert isinstance(nest, Nest)
-        found = scatter_target(nest.node)
+        found = scatter_target(nest.equation)
         assert found is not None
-        others = [i for i in range(nest.node.n_free) if i != found[0] and nest.node.extents[i] != 1]
+        others = [i for i in range(nest.equation.n_free) if i != found[0] and nest.equation.extents[i] != 1]
         element = Element(self.text, self.places, nest, self.dtype)
-        extents = [nest.node.extents[i] for i in others]
+        extents = [nest.equation.extents[i] for i in others]
 
         def inside() -> None:
             decode(self.text, "e", [element.names[i] for i in others], extents)
@@ -128,7 +128,7 @@ class GroupPrinter:
         nest = group.head
         assert isinstance(nest, Nest)
         element = Element(self.text, self.places, nest, self.dtype)
-        y, bound, lanes = nest.node, element.bound, lanes_of(nest, self.places.capacity)
+        y, bound, lanes = nest.equation, element.bound, lanes_of(nest, self.places.capacity)
 
         def partial_sum() -> None:
             self.text.add(f"s = {START[y.reducer]}")
