@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
@@ -12,9 +12,10 @@ from graphc.emit.expressions import PRODUCT
 from graphc.emit.loops import Text
 from graphc.ir.affine import Affine, Extent, Gather, identity
 from graphc.ir.letters import index_letters
-from graphc.ir.node import Indicator, Mask, Operand, Read
+from graphc.ir.node import Indicator, Mask, Node, Operand, Read
 from graphc.ir.scalar import placeholder
-from graphc.lower.kernels import Nest, Product, View
+from graphc.lower.joint import joint_bodies
+from graphc.lower.kernels import Kernel, Nest, Product, View
 from graphc.lower.plan import scatter_target
 
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
@@ -125,7 +126,7 @@ class Element:
                 lines.append(f"a{j} = {names[placeholder(j)]}")
                 names[placeholder(j)] = f"a{j}"
         printer = CudaPrinter(names, share=not guarded)
-        printer.tails = {placeholder(j): t for j, op in enumerate(self.y.operands) if (t := self._tail(op))}
+        printer.tails = {placeholder(j): t for j, op in enumerate(self.y.operands) if (t := self.tail(op))}
         value = printer.print(self.y.body)
         self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
         return value, lines + printer.lines
@@ -146,7 +147,7 @@ class Element:
         text = f"f({u(self.maps.text(up))})"
         return text if not down.terms and not down.const else f"({text} - f({u(self.maps.text(down))}))"
 
-    def _tail(self, op: Operand) -> str:
+    def tail(self, op: Operand) -> str:
         tail = self.places.buffers[op.node].tail if isinstance(op, Read) else None
         return self.places.element(tail, op.at, self.maps) if tail is not None and isinstance(op, Read) else ""
 
@@ -179,6 +180,37 @@ class Element:
         self.text.depth -= len(order)
 
 
+def joint_element(text: Text, places: Places, nests: Sequence[Nest], known: Mapping[Node, str], dtype: str) -> None:
+    """One element of several elementwise nests: what they share is computed once.
+
+    ``known`` are the names of values of the same element that are in registers already.
+    """
+    bodies, operands = joint_bodies(nests)
+    element = Element(text, places, nests[0], dtype)
+    held = {j: known[op.node] for j, op in enumerate(operands) if isinstance(op, Read) and op.node in known}
+    names = {placeholder(j): held.get(j) or element.operand(op) for j, op in enumerate(operands)}
+    for j, op in enumerate(operands):
+        if isinstance(op, Read) and j not in held and sum(b.count(placeholder(j)) for b in bodies) > 1:
+            text.add(f"a{j} = {names[placeholder(j)]}")
+            names[placeholder(j)] = f"a{j}"
+    names |= {placeholder(len(operands) + t): f"y{t}" for t in range(len(nests))}
+    printer = CudaPrinter(names)
+    printer.tails = {placeholder(j): t for j, op in enumerate(operands) if (t := element.tail(op))}
+    printer.count(bodies)
+    for t, (nest, body) in enumerate(zip(nests, bodies, strict=True)):
+        value = printer.text(body)[0]
+        text.add(*(f"{name} = {factor}" for factor, name in printer.hoisted.items()), *printer.lines, f"y{t} = {value}")
+        text.add(f"{Element(text, places, nest, dtype).out()} = y{t}")
+        printer.hoisted, printer.lines = {}, []
+
+
+def is_plain(kernel: Kernel) -> bool:
+    """Elementwise without any guard: its reads are always valid."""
+    if not isinstance(kernel, Nest) or not kernel.equation.elementwise or kernel.equation.masks:
+        return False
+    return not any(isinstance(op, Indicator) for op in kernel.equation.operands)
+
+
 def product_element(text: Text, places: Places, p: Product, row: Term, column: Term) -> None:
     """One element of a matrix product: the row of the left factor times the column of the right one."""
     text.add(f"s = {bias_text(places, p, column)}")
@@ -186,7 +218,9 @@ def product_element(text: Text, places: Places, p: Product, row: Term, column: T
     text.depth += 1
     text.add("k = U(k_)", f"s = s + {view_text(places, p.a, row, 'k')}*{view_text(places, p.b, 'k', column)}")
     text.depth -= 1
-    text.add(f"{view_text(places, p.c, row, column)} = {scaled(p)}")
+    if p.scale != 1:
+        text.add(f"s = {scaled(p)}")
+    text.add(f"{view_text(places, p.c, row, column)} = s")
 
 
 def bias_text(places: Places, p: Product, column: Term) -> str:

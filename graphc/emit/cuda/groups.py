@@ -6,6 +6,7 @@ the same results for any number of threads, also for one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from graphc.emit.cuda.bodies import (
     Element,
     bias_text,
     decode,
+    is_plain,
+    joint_element,
     loop_bound,
     product_element,
     scaled,
@@ -94,10 +97,20 @@ class GroupPrinter:
 
         def inside() -> None:
             decode(self.text, "e", names, group.shape)
-            for kernel in group.kernels:
-                self._element(kernel, names)
+            self._statements(group.kernels, names, {})
 
         self.every(size_of(group.shape), inside)
+
+    def _statements(self, kernels: Sequence[Kernel], names: Sequence[Term], known: dict[Node, str]) -> None:
+        """One element of each kernel; neighbours without guards share what they compute."""
+        for plain, run in itertools.groupby(kernels, is_plain):
+            if plain:
+                joint_element(self.text, self.places, [k for k in run if isinstance(k, Nest)], known, self.dtype)
+                known = {}
+                continue
+            for kernel in run:
+                self._element(kernel, names)
+                known = {kernel.node: "s"} if isinstance(kernel, Product) else {}
 
     def _element(self, kernel: Kernel, names: Sequence[Term]) -> None:
         if isinstance(kernel, Product):
@@ -231,7 +244,8 @@ class GroupPrinter:
             add(f"row = U(r0 + U(e // U({TILE})))", f"column = U(c0 + U(e % U({TILE})))")
             with self.text.block(f"if row < {loop_bound(p.m)} and column < {loop_bound(p.n)}:"):
                 start = bias_text(self.places, p, "column")
-                add(f"s = {start} + TC[e]", f"{view_text(self.places, p.c, 'row', 'column')} = {scaled(p)}")
+                add(f"s = {start} + TC[e]", *([f"s = {scaled(p)}"] if p.scale != 1 else []))
+                add(f"{view_text(self.places, p.c, 'row', 'column')} = s")
                 self._followers(group, p, names)
 
         self.lanes(TILE * TILE, inside)
@@ -242,8 +256,7 @@ class GroupPrinter:
             return
         row, column = product_place(p, names)
         self.text.add(*(f"{name} = {place}" for name, place in ((row, "row"), (column, "column")) if name))
-        for kernel in group.kernels[1:]:
-            self._element(kernel, names)
+        self._statements(group.kernels[1:], names, {p.node: "s"})
 
 
 def free_names(shape: Sequence[Extent]) -> list[Term]:
