@@ -27,7 +27,7 @@ lint: $(VENV)/.test ## ruff
 types: $(VENV)/.test ## basedpyright on the package
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-bench: $(VENV)/.test $(VENV)/.peers ## graphc beside PyTorch, JAX, PyTensor, scikit-learn (ARGS="--workloads W1 W2 --budget 5")
+bench: $(VENV)/.test $(VENV)/.peers ## graphc beside PyTorch, JAX, PyTensor, scikit-learn (ARGS="--workloads W1 W2 --random 1 --busy")
 	$(BIN)/python -m tests.benchmarks.run --peer-python $(VENV)/peers/bin/python $(ARGS)
 
 fuzz: $(VENV)/.test ## the property tests again, with many more random examples

@@ -8,21 +8,32 @@ import sys
 import numpy as np
 import pytest
 
-from tests.benchmarks import report, run
+from tests.benchmarks import bounds, drawn, graphc_peer, jax_peer, report, run
 from tests.benchmarks import workloads as wl
 from tests.benchmarks.contestants import Child, Contestant, Dropped, is_installed
 
 SKLEARN = Contestant("sklearn", "fit", 1, sys.executable)
 
 
+LIMITS = {
+    "gemm_float32": 100e9, "function_float32": 1e-9, "copy_near": 50e9, "copy_far": 10e9, "cache_bytes": 2**20,
+    "tiles_float32": 100e9, "blas_float32": 90e9, "tiles_float64": 50e9, "blas_float64": 51e9, "function_float64": 2e-9,
+}  # fmt: skip
+MACHINE = {"cpu": "x", "cores": 2, "system": "y", "python": "z"}
+
+
 @pytest.fixture
 def rows():
     """A finished run in which graphc takes 2 of the 4 microseconds of its best peer."""
-    common = {"workload": "W1", "threads": 1, "p10_s": 1e-6, "p90_s": 9e-6, "first_step_s": 1.5, "peak_rss_mb": 99.0}
+    common = {
+        "workload": "W1", "title": "tabular 30-16-1", "threads": 1, "p10_s": 1e-6, "p90_s": 9e-6, "bound_s": 5e-7,
+        "first_step_s": 1.5, "start_s": 2.0, "cached_first_step_s": 0.25, "cached_start_s": 0.75, "peak_rss_mb": 99.0,
+        "imported_rss_mb": 60.0, "cached_first_step_peak_mb": 80.0, "version": "1.0",
+    }  # fmt: skip
     figures = [("graphc", "fit", 2e-6), ("jax", "jit", 8e-6), ("jax", "scan", 4e-6)]
     losses = [0.7, 0.6, 0.5]
     return [
-        common | {"peer": peer, "mode": mode, "median_s": seconds, "losses": list(losses), "version": "1.0"}
+        common | {"peer": peer, "mode": mode, "median_s": seconds, "losses": list(losses)}
         for peer, mode, seconds in figures
     ]
 
@@ -41,8 +52,12 @@ def test_every_peer_gets_the_same_data_and_weights(name):
 
 def test_a_child_reports_losses_that_fall_and_times_calls_that_are_long_enough():
     child = Child(SKLEARN, "W1")
+    child.start_again()
     answer = child.measure(0.1)
     child.close()
+    assert child.about["start_s"] > child.about["first_step_s"] > 0
+    assert child.about["cached_start_s"] > child.about["cached_first_step_s"] > 0
+    assert answer["peak_rss_mb"] >= child.about["first_step_peak_mb"] >= child.about["imported_rss_mb"] > 20
     assert child.about["losses"][0] > child.about["losses"][2] > 0
     assert len(answer["samples"]) >= 3
     assert np.median(answer["samples"]) * answer["steps_per_call"] > 0.01
@@ -66,21 +81,100 @@ def test_a_package_that_is_missing_is_noticed_and_an_unknown_peer_is_refused():
         run.contestants(run.arguments(["--peers", "jax:vmap"]))
 
 
+def test_an_unknown_workload_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        run.arguments(["--workloads", "W1", "R7.12"])
+    assert "there is no workload 'R7.12'; R7.3 is number 3 of seed 7" in capsys.readouterr().err
+
+
 def test_the_summary_compares_graphc_with_its_best_peer(rows):
     assert report.summary(rows)[-1] == (
-        "| W1 tabular 30-16-1 | 2 (1 to 9) | jax scan | 4 (1 to 9) | **0.50** | 1.50 | 1.50 |"
+        "| W1 tabular 30-16-1 | 2 (1 to 9) | jax scan | 4 (1 to 9) | **0.50** | 25% | 12% |"
     )
+
+
+def test_the_summary_takes_the_threads_that_graphc_chose_even_where_others_were_faster(rows):
+    rows.append(rows[0] | {"mode": "auto", "median_s": 6e-6})
+    assert "| 6 (1 to 9) | jax scan | 4 (1 to 9) | **1.50** |" in report.summary(rows)[-1]
+
+
+def test_starts_memory_and_a_busy_machine_have_tables(rows):
+    assert report.starts(rows)[2] == "| W1 | graphc fit | 1.50 | 2.00 | 0.25 | 0.75 |"
+    assert report.memory(rows)[2] == "| W1 | graphc fit | 99 (39) | 80 |"
+    assert report.busy(rows)[2:] == []
+    rows[0] |= {"busy_median_s": 5e-6, "busy_p10_s": 4e-6, "busy_p90_s": 7e-6}
+    assert report.busy(rows)[2:] == ["| W1 | graphc fit | 1 | 2 | 5 (4 to 7) | 2.50 |"]
+
+
+def test_a_page_takes_the_last_run_of_each_workload_and_the_best_limits(rows):
+    """The bound of W1 in the second run: 32*2016/129.024e9 + 0.5e-6 = 1e-6 s."""
+    faster = [rows[0] | {"median_s": 2e-6}]
+    drawn_too = [r | {"workload": "R1.0", "title": "a drawn one"} for r in rows]
+    better = {"gemm_float32": 129.024e9, "tiles_float32": 129.024e9, "function_float32": 0.5e-6 / 576}
+    runs = [(rows, LIMITS), (faster + drawn_too, LIMITS | better | {"copy_far": 9e9})]
+    page = report.markdown([{"machine": MACHINE, "rows": r, "limits": {"1": x}} for r, x in runs], "kept by hand\n")
+    assert "| W1 | graphc fit | 1 | 2 (1 to 9) | 50% | 0.0e+00 |" in page and "| W1 | jax" not in page
+    assert "| 1 | 129 | 90 | 50 | 51 | 0.87 | 2.00 | 50 | 10 |" in page
+    assert "## Networks drawn at random" in page and "| R1.0 a drawn one |" in page and "\nkept by hand\n" in page
 
 
 def test_losses_that_differ_are_reported_and_are_not_agreement(rows):
     assert report.graphc_agrees(rows, ["W1"])
-    assert "differs" not in report.markdown({"cpu": "x", "cores": 2, "system": "y", "python": "z"}, rows)
+    assert "differs" not in report.markdown([{"machine": MACHINE, "rows": rows}])
     rows[0]["losses"][2] *= 1 + 2e-4
     assert not report.graphc_agrees(rows, ["W1"])
-    assert "| W1 | graphc fit | 1 | 2 (1 to 9) | 1.50 | 99 | 2.0e-04 **differs** |" in report.details(rows)
+    assert "| W1 | graphc fit | 1 | 2 (1 to 9) | 25% | 2.0e-04 **differs** |" in report.details(rows)
 
 
 def test_a_loss_that_is_not_a_number_or_a_workload_that_did_not_run_is_not_agreement(rows):
     assert not report.graphc_agrees(rows, ["W1", "W2"])
     rows[0]["losses"][1] = math.nan
     assert not report.graphc_agrees(rows, ["W1"])
+
+
+def test_the_bound_is_the_slower_of_computing_and_moving():
+    """W1 by hand: 30*16 + 16 weights, products forward, for weights, and for inputs of the second layer only."""
+    w = wl.WORKLOADS["W1"]
+    assert bounds.flops(w) == 32 * (4 * 30 * 16 + 6 * 16 * 1)
+    assert bounds.functions(w) == 32 * (16 + 2)
+    assert bounds.parameters(w) == 30 * 16 + 16 + 16 + 1 == sum(p.size for p in wl.init(w).values())
+    assert bounds.moved_bytes(w) == 4 * (32 * 30 + 6 * 513)
+    computing, moving = 32 * 2016 / 100e9 + 576e-9, 4 * (960 + 3078) / 50e9
+    assert bounds.bound(w, LIMITS)["bound_s"] == pytest.approx(computing, rel=1e-12) and computing > moving
+    slow = LIMITS | {"copy_near": 1e9, "copy_far": 1e8}
+    assert bounds.bound(w, slow)["bound_s"] == pytest.approx(moving * 50, rel=1e-12)
+    small_cache = slow | {"cache_bytes": 16_151}
+    assert bounds.bound(w, small_cache)["bound_s"] == pytest.approx(moving * 500, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_drawn_networks_have_every_activation_and_depth_within_the_stated_ranges(seed):
+    networks = drawn.draw(seed)
+    assert sorted(w.act for w in networks) == sorted(drawn.ACTIVATIONS)
+    assert {wl.depth(w) for w in networks} == set(range(1, 7))
+    assert all(3 <= width <= 700 for w in networks for width in w.sizes)
+    assert all(1 <= w.batch <= 2000 and w.batch * w.n_batches >= 2 * w.batch for w in networks)
+    assert {w.loss for w in networks} <= {"mse", "bce", "ce"} and {w.opt for w in networks} <= set(bounds.STATE)
+    assert all(w.act in bounds.FUNCTIONS and w.act in jax_peer.ACT for w in networks)
+
+
+def test_a_drawn_network_is_found_by_its_name_and_is_always_the_same():
+    assert drawn.find("R5.3") is drawn.draw(5)[3] and drawn.find("W2") is wl.WORKLOADS["W2"]
+    assert drawn.draw.__wrapped__(5) == drawn.draw(5) != drawn.draw(6)
+    for name in ("R5.10", "R5", "Rx.1", "R5.x"):
+        with pytest.raises(KeyError, match=name):
+            drawn.find(name)
+
+
+def test_a_drawn_network_trains_as_in_jax():
+    """Mutation-checked: a slope of 0.02 in the peer's leaky_relu is caught."""
+    w = next(w for w in drawn.draw(2) if w.act == "leaky_relu")
+    theirs = jax_peer.Peer(w, "jit", 1).run(21, keep=True)
+    ours = graphc_peer.Peer(w, "fit", 1).run(21, keep=True)
+    np.testing.assert_allclose(ours, theirs, rtol=report.RTOL)
+
+
+def test_only_the_largest_number_of_threads_is_left_to_graphc():
+    options = run.arguments(["--workloads", "W1", "--random", "3", "--threads", "1", "2", "--peers", "graphc"])
+    assert options.workloads == ["W1", *(f"R3.{k}" for k in range(10))]
+    assert [(c.mode, c.threads) for c in run.contestants(options)] == [("fit", 1), ("fit", 2), ("auto", 2)]

@@ -1,44 +1,57 @@
-"""One contestant in a process of its own: ``python -m tests.benchmarks.child PEER MODE WORKLOAD THREADS``.
+"""One contestant in a process of its own: ``python -m tests.benchmarks.child PEER MODE WORKLOAD THREADS [first]``.
 
 It builds, compiles and checks its network, prints one JSON line about that, and then answers each line on standard
-input, a number of seconds, with one JSON line of step times. It ends with its input.
+input, a number of seconds, with one JSON line of step times. It ends with its input; with ``first``, after its first
+step. Making the data is counted neither in its times nor in its growth of memory.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from tests.benchmarks import NotExpressible, Peer
-from tests.benchmarks.contestants import PACKAGE
-from tests.benchmarks.workloads import WORKLOADS
+from tests.benchmarks.drawn import find
+from tests.benchmarks.workloads import data
 
 T = TypeVar("T")
 CALL_SECONDS = 0.020  # a timed call lasts at least this long
-PARITY_STEPS = (0, 10, 100)
+WARM_CALLS = 8
 
 
-def main(peer: str, mode: str, workload: str, threads: str) -> None:
+def main(peer: str, mode: str, workload: str, threads: str, until: str = "") -> None:
     answer = protocol_stream()
-    seconds, module = timed(importlib.import_module, f"tests.benchmarks.{peer}_peer")
+    w = find(workload)
+    data_seconds, _ = timed(data, w)
+    import_seconds, module = timed(importlib.import_module, f"tests.benchmarks.{peer}_peer")
+    before = resident_mb("VmRSS")
     try:
-        contestant, about = start(lambda: module.Peer(WORKLOADS[workload], mode, int(threads)))
+        contestant, about = first_step(lambda: module.Peer(w, mode, int(threads)))
     except NotExpressible as reason:
         answer({"skipped": str(reason)})
         return
-    answer({"version": importlib.metadata.version(PACKAGE[peer]), "import_s": seconds, **about})
+    about |= {"import_s": import_seconds, "data_s": data_seconds, "imported_rss_mb": before}
+    about |= {"first_step_peak_mb": resident_mb("VmHWM"), "version": importlib.import_module(peer).__version__}
+    if until == "first":
+        answer(about)
+        return
+    answer(about | {"losses": parity_losses(contestant, about["losses"], w.parity)})
+    serve(contestant, answer)
+
+
+def serve(contestant: Peer, answer: Callable[[dict], None]) -> None:
+    """Answer every request for step times."""
     steps = 0
     for line in sys.stdin:
         steps = steps or steps_per_call(contestant)
         samples = measure(contestant, steps, float(line))
-        answer({"samples": samples, "steps_per_call": steps, "peak_rss_mb": peak_rss_mb()})
+        answer({"samples": samples, "steps_per_call": steps, "peak_rss_mb": resident_mb("VmHWM")})
 
 
 def protocol_stream() -> Callable[[dict], None]:
@@ -59,26 +72,33 @@ def timed(call: Callable[..., T], *args: object) -> tuple[float, T]:
     return time.perf_counter() - begin, result
 
 
-def start(build: Callable[[], Peer]) -> tuple[Peer, dict]:
-    """Build a peer and make its first call (a step, or a chunk), then go on to the last step of the parity check."""
-    begin = time.perf_counter()
-    contestant = build()
-    losses = list(contestant.run(1, keep=True))
-    first = time.perf_counter() - begin
-    wanted = PARITY_STEPS[-1] + 1
+def first_step(build: Callable[[], Peer]) -> tuple[Peer, dict]:
+    """Build a peer and make its first call, a step or a chunk; ``at_s`` is a clock that all processes share."""
+    built, contestant = timed(build)
+    called, losses = timed(contestant.run, 1, True)
+    return contestant, {"first_step_s": built + called, "at_s": time.monotonic(), "losses": list(losses)}
+
+
+def parity_losses(contestant: Peer, losses: list[float], steps: tuple[int, ...]) -> list[float]:
+    """The losses after the given numbers of steps, of which the first call gave ``losses``."""
+    wanted = steps[-1] + 1
     if getattr(contestant, "restarts", False):
         losses = contestant.run(wanted, keep=True)
     while len(losses) < wanted:
         losses += contestant.run(wanted - len(losses), keep=True)
-    return contestant, {"first_step_s": first, "losses": [losses[k] for k in PARITY_STEPS]}
+    return [losses[k] for k in steps]
 
 
 def steps_per_call(contestant: Peer) -> int:
-    """The number of steps, in whole chunks, after which a call is long enough to be timed."""
+    """The number of steps, in whole chunks, after which a call is long enough to be timed.
+
+    One longer call follows, in which who chooses a number of threads by measuring can do so.
+    """
     steps = getattr(contestant, "chunk", 1)
     contestant.run(steps)
     while timed(contestant.run, steps)[0] < CALL_SECONDS:
         steps *= 2
+    contestant.run(WARM_CALLS * steps)
     return steps
 
 
@@ -91,8 +111,10 @@ def measure(contestant: Peer, steps: int, seconds: float) -> list[float]:
     return samples
 
 
-def peak_rss_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def resident_mb(field: str) -> float:
+    """Memory of this process: ``VmRSS`` now, ``VmHWM`` at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""graphc, declared with its public API."""
+"""graphc, declared with its public API. Modes: ``fit`` takes the given number of threads, ``auto`` (what a user gets)
+chooses it by measuring."""
 
 from __future__ import annotations
 
 import graphc as gc
 from tests.benchmarks import workloads as wl
 
-ACT = {"tanh": gc.tanh, "relu": gc.relu, "custom": lambda z: z * gc.sigmoid(1.7 * z) + gc.sin(z) ** 2 / 10}
+
+def activation(name: str, z: gc.Tensor) -> gc.Tensor:
+    if name == "custom":
+        return z * gc.sigmoid(1.7 * z) + gc.sin(z) ** 2 / 10
+    return getattr(gc.activations, name)(z)
+
 
 
 class Peer:
@@ -19,7 +25,8 @@ class Peer:
         output = network(w, gc.input("X", ("n", w.sizes[0])))
         self.model = gc.Model(output=output, loss=loss(w, output), dtype=w.dtype)
         self.data = {"X": X, "T": Y}
-        self.options = {"optimizer": optimizer(w), "batch_size": w.batch, "shuffle": False, "threads": threads}
+        wanted = None if mode == "auto" else threads
+        self.options = {"optimizer": optimizer(w), "batch_size": w.batch, "shuffle": False, "threads": wanted}
         self.restarts = w.copies > 1
 
     def run(self, n: int, keep: bool = False) -> list[float]:
@@ -36,7 +43,7 @@ def network(w: wl.Workload, h: gc.Tensor) -> gc.Tensor:
     for layer in range(wl.depth(w)):
         h = h @ params[f"W{layer}"] + params[f"b{layer}"]
         if layer < wl.depth(w) - 1:
-            h = ACT[w.act](h)
+            h = activation(w.act, h)
     return h
 
 
@@ -44,7 +51,7 @@ def loss(w: wl.Workload, output: gc.Tensor) -> gc.Tensor:
     """The losses as on paper; graphc finds the stable form of the cross-entropy of a sigmoid."""
     if w.loss == "ce":
         return gc.losses.cross_entropy(output, gc.input("T", ("n",), dtype="int64"))
-    T = gc.input("T", ("n", 1))
+    T = gc.input("T", ("n", w.sizes[-1]))
     if w.loss == "mse":
         return gc.mean((output - T) ** 2)
     p = gc.sigmoid(output)

@@ -19,6 +19,14 @@ from tests.benchmarks import workloads as wl
 ACT = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
+    "elu": jax.nn.elu,
+    "gelu": lambda z: jax.nn.gelu(z, approximate=False),
+    "leaky_relu": lambda z: jax.nn.leaky_relu(z, 0.01),
+    "linear": lambda z: z,
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "softmax": lambda z: jax.nn.softmax(z, axis=-1),
+    "softplus": jax.nn.softplus,
     "custom": lambda z: z * jax.nn.sigmoid(1.7 * z) + jnp.sin(z) ** 2 / 10,
 }
 

@@ -10,11 +10,15 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks import report
-from tests.benchmarks.contestants import MODES, Child, Contestant, Dropped, is_installed
+from tests.benchmarks.contestants import MODES, ROOT, Child, Contestant, Dropped, environment, is_installed
+from tests.benchmarks.drawn import draw, find
 from tests.benchmarks.workloads import WORKLOADS
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,16 +27,32 @@ RESULTS = Path(__file__).parent / "results"
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--workloads", nargs="+", default=list(WORKLOADS), choices=list(WORKLOADS), metavar="W")
+    add("--workloads", nargs="*", type=workload, default=list(WORKLOADS), metavar="W",
+        help="W1 .. W10; R7.3 is network 3 of seed 7")  # fmt: skip
+    add("--random", type=int, metavar="SEED", help="also the ten networks that are drawn with this seed")
+    add("--busy", action="store_true", help="time everybody again beside a process that burns one core")
+    add("--no-cached", action="store_true", help="leave the second start, which finds the caches of the first, out")
     add("--peers", nargs="+", default=list(MODES), metavar="PEER[:MODE]", help=f"of {', '.join(MODES)}; graphc always")
     add("--threads", nargs="+", type=int, default=sorted({1, os.cpu_count() or 1}))
     add("--budget", type=float, default=3.0, help="seconds of timing for each contestant")
     add("--rounds", type=int, default=6, help="turns in which the contestants share their budget")
+    add("--no-limits", action="store_true", help="do not measure the machine: no bounds")
     add("--keep-caches", action="store_true", help="first steps with what earlier runs have compiled")
     add("--peer-python", default=sys.executable, help="the interpreter of all peers but graphc")
     add("--json", type=Path, default=RESULTS / "latest.json")
     add("--markdown", type=Path, help="also write the tables here, such as docs/benchmarks.md")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.random is not None:
+        options.workloads += [w.name for w in draw(options.random)]
+    return options
+
+
+def workload(name: str) -> str:
+    """``name`` itself, of a workload that exists."""
+    try:
+        return find(name).name
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no workload {name!r}; R7.3 is number 3 of seed 7") from None
 
 
 def contestants(options: argparse.Namespace) -> list[Contestant]:
@@ -48,33 +68,40 @@ def contestants(options: argparse.Namespace) -> list[Contestant]:
         python = sys.executable if peer == "graphc" else options.peer_python
         if is_installed(peer, python):
             modes = [mode] if mode else MODES[peer]
-            found += [Contestant(peer, m, t, python) for m in modes for t in options.threads]
+            found += [Contestant(peer, m, t, python) for m in modes for t in options.threads if takes(m, t, options)]
         else:
             say(f"{peer}: not installed for {python}, left out")
     return found
 
 
-def start(field: list[Contestant], workload: str, keep_caches: bool) -> list[Child]:
+def takes(mode: str, threads: int, options: argparse.Namespace) -> bool:
+    """Who chooses the number of threads itself takes part once."""
+    return mode != "auto" or threads == max(options.threads)
+
+
+def start(field: list[Contestant], workload: str, options: argparse.Namespace) -> list[Child]:
     """Start the children one after the other, so that none compiles while another does."""
     children = []
     for contestant in field:
         try:
-            child = Child(contestant, workload, keep_caches=keep_caches)
+            child = Child(contestant, workload, keep_caches=options.keep_caches)
         except Dropped as reason:
             say(f"{workload} {contestant}: left out, {reason}")
             continue
-        say(f"{workload} {contestant}: first step after {child.about['first_step_s']:.2f} s")
         children.append(child)
+        if not options.no_cached:
+            child.start_again()
+        say(f"{workload} {contestant}: first step after {child.about['first_step_s']:.2f} s")
     return children
 
 
-def compete(children: list[Child], workload: str, budget: float, rounds: int) -> list[dict]:
-    """One row of figures a child; the children take turns, and one that fails is left out."""
+def compete(children: list[Child], budget: float, rounds: int) -> dict[Child, list[dict]]:
+    """The answers of every child; the children take turns, and one that fails is left out."""
     answers: dict[Child, list[dict]] = {child: [] for child in children}
     for child in children * rounds:
         if child in answers and not _answers(child, budget / rounds, answers[child]):
             del answers[child]
-    return [row(child, workload, got) for child, got in answers.items()]
+    return answers
 
 
 def _answers(child: Child, seconds: float, answers: list[dict]) -> bool:
@@ -86,15 +113,64 @@ def _answers(child: Child, seconds: float, answers: list[dict]) -> bool:
     return True
 
 
-def row(child: Child, workload: str, answers: list[dict]) -> dict:
+@contextmanager
+def one_core_burning() -> Iterator[None]:
+    """A second process that never rests."""
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        burner.kill()
+        burner.wait()
+
+
+def quantiles(answers: list[dict], prefix: str = "") -> dict[str, float]:
+    """Median, 10th and 90th percentile of the seconds of a step over all turns of a child."""
     samples = [s for answer in answers for s in answer["samples"]]
     tenths = statistics.quantiles(samples, n=10, method="inclusive")
-    c = child.contestant
-    return {
-        "workload": workload, "peer": c.peer, "mode": c.mode, "threads": c.threads,
-        "median_s": statistics.median(samples), "p10_s": tenths[0], "p90_s": tenths[-1], "samples": len(samples),
-        "steps_per_call": answers[-1]["steps_per_call"], "peak_rss_mb": answers[-1]["peak_rss_mb"], **child.about,
-    }
+    figures = {"median_s": statistics.median(samples), "p10_s": tenths[0], "p90_s": tenths[-1]}
+    return {f"{prefix}{name}": value for name, value in figures.items()}
+
+
+def row(child: Child, answers: list[dict], limits: dict) -> dict:
+    """All figures of a child; the bound is the one of its number of threads."""
+    c, w = child.contestant, find(child.workload)
+    figures = {
+        "workload": w.name, "title": w.title, "peer": c.peer, "mode": c.mode, "threads": c.threads,
+        "samples": sum(len(answer["samples"]) for answer in answers),
+        "steps_per_call": answers[-1]["steps_per_call"], "peak_rss_mb": answers[-1]["peak_rss_mb"],
+        **quantiles(answers), **child.about,
+    }  # fmt: skip
+    return figures | report.bound_of(figures, limits)
+
+
+def rows_of(workload: str, field: list[Contestant], limits: dict, options: argparse.Namespace) -> list[dict]:
+    """One row of figures for every contestant that can train the workload."""
+    children = start(field, workload, options)
+    try:
+        alone = compete(children, options.budget, options.rounds)
+        rows = {child: row(child, answers, limits) for child, answers in alone.items()}
+        if options.busy:
+            with one_core_burning():
+                busy = compete(list(rows), options.budget, options.rounds)
+            for child, answers in busy.items():
+                rows[child] |= quantiles(answers, "busy_")
+    finally:
+        for child in children:
+            child.close()
+    return list(rows.values())
+
+
+def measured_limits(options: argparse.Namespace) -> dict:
+    """The limits of the machine for every number of threads, each measured in a process of its own."""
+    limits = {}
+    for threads in options.threads if not options.no_limits else []:
+        c = Contestant("graphc", "fit", threads, sys.executable)
+        command = [sys.executable, "-m", "tests.benchmarks.limits", str(threads)]
+        found = subprocess.check_output(command, cwd=ROOT, env=environment(c, None), text=True)
+        limits[str(threads)] = json.loads(found)
+        say(f"limits with {threads} threads: {found.strip()}")
+    return limits
 
 
 def machine() -> dict:
@@ -117,18 +193,14 @@ def say(text: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
-    field = contestants(options)
+    field, limits = contestants(options), measured_limits(options)
     rows = []
     for workload in options.workloads:
-        children = start(field, workload, options.keep_caches)
-        try:
-            rows += compete(children, workload, options.budget, options.rounds)
-        finally:
-            for child in children:
-                child.close()
+        rows += rows_of(workload, field, limits, options)
+        result = {"machine": machine(), "limits": limits, "rows": rows}
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    text = report.markdown(machine(), rows)
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    text = report.markdown([result], report.kept_notes(options.markdown or report.PAGE))
     print(text)
     if options.markdown:
         options.markdown.write_text(text)

@@ -23,6 +23,14 @@ from tests.benchmarks import workloads as wl
 ACT = {
     "tanh": torch.tanh,
     "relu": torch.relu,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "linear": lambda z: z,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "softmax": lambda z: torch.softmax(z, -1),
+    "softplus": F.softplus,
     "custom": lambda z: z * torch.sigmoid(1.7 * z) + torch.sin(z).square() / 10,
 }
 LOSS = {"ce": F.cross_entropy, "mse": F.mse_loss, "bce": F.binary_cross_entropy_with_logits}

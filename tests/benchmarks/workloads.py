@@ -10,6 +10,7 @@ starts from the very same arrays and sees the very same batches in the same orde
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -21,10 +22,10 @@ B1, B2, EPS = 0.9, 0.999, 1e-8
 class Workload:
     """A dense network, its data and how it is trained.
 
-    ``sizes`` are the layer widths; ``act`` is tanh, relu or custom (z*sigmoid(1.7*z) + sin(z)**2/10); ``loss`` is bce
-    (on logits), ce or mse; ``opt`` is adam, momentum or sgd; ``scan`` is the number of steps per call in the modes
+    ``sizes`` are the layer widths; ``act`` names an activation, custom is z*sigmoid(1.7*z) + sin(z)**2/10; ``loss`` is
+    bce (on logits), ce or mse; ``opt`` is adam, momentum or sgd; ``scan`` is the number of steps per call in the modes
     that run many steps in one call. Of several ``copies``, each has its own of the :func:`learning_rates`; a step is
-    one of all copies, its loss their mean.
+    one of all copies, its loss their mean. After the numbers of steps in ``parity`` the peers' losses are compared.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Workload:
     momentum: float = 0.0
     dtype: str = "float32"
     copies: int = 1
+    parity: tuple[int, ...] = (0, 10, 100)
 
 
 WORKLOADS = {
@@ -57,10 +59,12 @@ WORKLOADS = {
 }
 
 
+@lru_cache(1)
 def data(w: Workload) -> tuple[np.ndarray, np.ndarray]:
     """``(X, Y)`` of all batches: X (N, sizes[0]); Y (N,) int64 labels for ce, else (N, 1).
 
-    The targets come from a random linear teacher, so that losses go down.
+    The targets come from a random linear teacher, so that losses go down. The last data are kept, so that making them
+    counts for nobody's first step.
     """
     rng = np.random.default_rng(7)
     X = rng.standard_normal((w.batch * w.n_batches, w.sizes[0]))
