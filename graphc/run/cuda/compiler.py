@@ -100,9 +100,10 @@ def _compile(program: CudaProgram, kernel: CudaKernel, arch: str, registers: int
     from numba.core.errors import NumbaError
 
     kinds = [kind for _, kind in kernel.arguments]
+    threads = kernel.threads if registers is None else None
     function = dialect.execute(program.text, program.name, numba_cuda.names())[kernel.name]
     try:
-        ptx, entry = numba_cuda.assembly(function, kinds, capability_of(arch), kernel.threads)
+        ptx, entry = numba_cuda.assembly(function, kinds, capability_of(arch), threads)
         code, log = _link(ptx, arch, registers)
     except (NumbaError, RuntimeError) as error:  # RuntimeError: NVVM's or the linker's complaint
         raise _defect(program, kernel, error) from None

@@ -29,7 +29,9 @@ def names() -> dict[str, Any]:
     return {word: getattr(numba, word) for word in dialect.TYPES} | {"cuda": cuda, "U": numba.uint32, "math": math}
 
 
-def assembly(function: Callable, kinds: Sequence[str], capability: tuple[int, int], threads: int) -> tuple[str, str]:
+def assembly(
+    function: Callable, kinds: Sequence[str], capability: tuple[int, int], threads: int | None
+) -> tuple[str, str]:
     """A kernel as PTX, and the name of its entry there.
 
     Parameters
@@ -41,14 +43,16 @@ def assembly(function: Callable, kinds: Sequence[str], capability: tuple[int, in
     capability
         Version of the instruction set, such as (9, 0).
     threads
-        The most threads of a block; the compiler divides the registers by it.
+        The most threads of a block, by which the compiler divides the registers; None to leave it open, since a limit
+        of registers is ignored beside it.
     """
     from numba import cuda, void
 
     signature = void(*map(_type, kinds))
+    bounds = None if threads is None else (threads, 1)
     with _device_of(capability):
         ptx, _ = cuda.compile(
-            function, signature, cc=capability, device=False, abi="numba", fastmath=False, launch_bounds=(threads, 1)
+            function, signature, cc=capability, device=False, abi="numba", fastmath=False, launch_bounds=bounds
         )
     found = _ENTRY.search(ptx)
     if found is None:

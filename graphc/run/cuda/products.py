@@ -74,14 +74,15 @@ def column_major(product: MatrixProduct) -> ColumnMajor:
         When neither stride of a matrix is 1, which no BLAS takes, or a bias would run along a column-major result.
     """
     m, n, k = product.m, product.n, product.k
+    told_a, told_b = f"a with the strides {product.a}", f"b with the strides {product.b}"
     columns_first = _leading(n, m, _turned(product.c))
     if columns_first is not None:
-        a, b = _stored(n, k, _turned(product.b), "b"), _stored(k, m, _turned(product.a), "a")
+        a, b = _stored(n, k, _turned(product.b), told_b), _stored(k, m, _turned(product.a), told_a)
         return ColumnMajor(n, m, k, a[0], b[0], a[1], b[1], (n, m, columns_first), swapped=True)
     rows_first = _leading(m, n, product.c)
     if rows_first is None or product.bias:
         raise DomainError(f"a library cannot write a matrix of {m} rows, {n} columns with the strides {product.c}")
-    a, b = _stored(m, k, product.a, "a"), _stored(k, n, product.b, "b")
+    a, b = _stored(m, k, product.a, told_a), _stored(k, n, product.b, told_b)
     return ColumnMajor(m, n, k, a[0], b[0], a[1], b[1], (m, n, rows_first), swapped=False)
 
 
@@ -100,14 +101,14 @@ def _leading(rows: int, columns: int, strides: tuple[int, int]) -> int | None:
     return column if column >= rows else None
 
 
-def _stored(rows: int, columns: int, strides: tuple[int, int], name: str) -> tuple[bool, tuple[int, int, int]]:
+def _stored(rows: int, columns: int, strides: tuple[int, int], told: str) -> tuple[bool, tuple[int, int, int]]:
     """Whether a factor lies transposed in memory, and rows, columns and leading dimension of what lies there."""
     plain = _leading(rows, columns, strides)
     if plain is not None:
         return False, (rows, columns, plain)
     turned = _leading(columns, rows, _turned(strides))
     if turned is None:
-        raise DomainError(f"a library cannot read {name} with the strides {strides}: one of them must be 1")
+        raise DomainError(f"a library cannot read {told}: one of them must be 1")
     return True, (columns, rows, turned)
 
 
