@@ -7,7 +7,7 @@ PIPARGS := --quiet --disable-pip-version-check --timeout 60 --retries 5 --prefer
 
 export GRAPHC_CACHE := $(CURDIR)/$(VENV)/graphc-cache
 
-.PHONY: help venv demo test lint types bench fuzz gpu-test ci-deps clean
+.PHONY: help venv demo test cuda-test lint types bench fuzz gpu-test ci-deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -17,9 +17,12 @@ venv: $(VENV)/.test ## create .venv with all that the tests need
 demo: $(VENV)/.demo ## train a digits classifier and show its formulas (examples/digits.py)
 	$(BIN)/python examples/digits.py
 
-test: $(VENV)/.test lint types ## lint, types, structure, tests
+test: $(VENV)/.test lint types cuda-test ## lint, types, structure, tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest $(ARGS)
+
+cuda-test: $(VENV)/.cuda-check ## compile CUDA programs and drive a stub of the driver; needs no GPU
+	$(VENV)/cuda-check/bin/python -m pytest -m cuda $(wildcard tests/test_cuda_*.py)
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check
@@ -56,6 +59,13 @@ $(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIPARGS) -c constraints.txt -e ".[test]"
+	@touch $@
+
+# Numba's CUDA target and NVIDIA's compilers (about 225 MB) live in an environment of their own: the main one shows that
+# graphc needs none of them.
+$(VENV)/.cuda-check: $(VENV)/.created pyproject.toml tests/cuda_constraints.txt
+	$(PYTHON) -m venv $(VENV)/cuda-check
+	$(VENV)/cuda-check/bin/python -m pip install $(PIPARGS) -c tests/cuda_constraints.txt -e ".[cuda-check]"
 	@touch $@
 
 # The peers live in an environment of their own, without graphc: PyTensor wants an older Numba. torch is pinned on
