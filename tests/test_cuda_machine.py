@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import itertools
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,15 @@ def on(machine: Emulator, values) -> object:
     array = machine.array(values.size, values.dtype)
     machine.upload(array, values)
     return array.reshape(*values.shape)
+
+
+PACKAGE = Path(libraries.__file__).parents[2]
+IMPORTS = re.compile(r"^\s*(?:from numba import .*\bcuda\b|(?:from|import) numba\.cuda)", re.M)
+
+
+def test_one_file_alone_imports_the_compiler_of_kernels():
+    found = [file.name for file in PACKAGE.rglob("*.py") if IMPORTS.search(file.read_text())]
+    assert found == ["numba_cuda.py"]
 
 
 # ------------------------------------------------------------------------------------------------------- emulator
@@ -361,7 +372,7 @@ TEXTS = [
     (
         libraries.no_driver(),
         'target="cuda": this machine has no NVIDIA driver (libcuda was not found)\n'
-        '  hint: install the driver, or leave target at "auto", which takes the CPU here.',
+        '  hint: install the driver, or use target="auto", which takes the CPU here.',
     ),
     (
         libraries.no_device(100),
