@@ -5,6 +5,8 @@ ROWS, STEPS, POSITION, SHUFFLE, LOW_BITS, HIGH_BITS, ROUNDS, STATUS, DONE, EPOCH
 EPOCHS counts the epochs ended in this launch."""
 BAD_GRADIENT, BAD_UPDATE = 10, 11
 """Set by the first thread that meets a loss or gradient, or a parameter or state, that is not finite."""
+ENDS = 12
+"""1 when an epoch ends with the rows that are there, 0 when more rows of it follow in a later launch."""
 SIZE = 16
 
 BARRIER, BARRIER_SIZE = 0, 16

@@ -199,10 +199,14 @@ class _Launches:
         add = self.text.add
         add(f"C[{control.DONE}] = int32(done + U(1))", "at = U(at + count)")
         with self.text.block("if at >= rows:"):
-            add("at = U(0)", f"C[{control.EPOCHS}] = int32(C[{control.EPOCHS}] + int32(1))")
+            add("at = U(0)", f"C[{control.EPOCHS}] = int32(C[{control.EPOCHS}] + C[{control.ENDS}])")
             if tolerance:
-                extras = self.memory.extras
-                with self.text.block(f"if M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]:"):
-                    add(f"C[{control.STATUS}] = int32({status.CONVERGED})")
-                add(f"M[{extras + LARGEST}] = f(0.0)")
+                with self.text.block(f"if C[{control.ENDS}] != int32(0):"):
+                    self._tolerance_test()
         add(f"C[{control.POSITION}] = int32(at)")
+
+    def _tolerance_test(self) -> None:
+        add, extras = self.text.add, self.memory.extras
+        with self.text.block(f"if M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]:"):
+            add(f"C[{control.STATUS}] = int32({status.CONVERGED})")
+        add(f"M[{extras + LARGEST}] = f(0.0)")

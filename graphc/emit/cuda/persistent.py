@@ -137,6 +137,7 @@ class _Persistent:
             f"n_steps = {word(control.STEPS)}",
             f"at = {word(control.POSITION)}",
             f"shuffle = {word(control.SHUFFLE)}",
+            f"ends = {word(control.ENDS)}",
             "done = U(0)",
             "epochs = U(0)",
             "status = int32(0)",
@@ -207,12 +208,12 @@ class _Persistent:
             add("break")
         add("done = U(done + U(1))", "at = U(at + count)")
         with self.text.block("if at >= rows:"):
-            add("at = U(0)", "epochs = U(epochs + U(1))")
-            self._tolerance_test()
+            add("at = U(0)", "epochs = U(epochs + ends)")
+            if self.tolerance:
+                with self.text.block("if ends != U(0):"):
+                    self._tolerance_test()
 
     def _tolerance_test(self) -> None:
-        if not self.tolerance:
-            return
         add, extras = self.text.add, self.memory.extras
         with self.text.block(f"if M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]:"):
             add(f"status = int32({status.CONVERGED})")

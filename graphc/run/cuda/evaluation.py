@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from graphc.emit.cuda import control
 from graphc.run.cuda.arrays import DeviceArray
+from graphc.run.cuda.holding import on_machine
 from graphc.run.cuda.launching import GraphLauncher
 from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
@@ -51,12 +52,3 @@ def _means(log: NDArray) -> NDArray:
     """Means of the scalars of all batches, weighted by their rows."""
     log = log.astype(np.float64)
     return (log[:, :-1] * log[:, -1:]).sum(axis=0) / max(log[:, -1].sum(), 1.0)
-
-
-def on_machine(machine: Machine, x: Any, kind: np.dtype) -> DeviceArray:
-    """An array of the host as one of the machine; one that lies there already as it is."""
-    if isinstance(x, DeviceArray):
-        return x
-    array = machine.array(max(x.size, 1), kind)
-    machine.upload(array.part(0, x.size), np.ascontiguousarray(x, kind))
-    return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,16 @@ from graphc.run.cuda.plan import CudaPlan
 from graphc.run.cuda.products import MatrixProduct
 
 RECORDED = 16  # steps in one recording, where launches cost something
+KEPT = 16  # recordings, for different rows and buffers
 CONTROL = np.dtype(np.int32)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Where a launch leaves its control words and its log."""
+
+    words: DeviceArray
+    log: DeviceArray
 
 
 class _Launcher:
@@ -54,6 +64,17 @@ class _Launcher:
         results: Mapping[str, DeviceArray] | None = None,
     ) -> tuple[NDArray, NDArray]:
         """Control words and logs after the launch, a row a copy; ``results`` are where outputs go."""
+        return self.finish(self.begin(words, keys, table, data, results))
+
+    def begin(
+        self,
+        words: NDArray,
+        keys: NDArray,
+        table: NDArray,
+        data: Sequence[DeviceArray],
+        results: Mapping[str, DeviceArray] | None = None,
+    ) -> Pending:
+        """Ask for a launch; the machine goes on by itself."""
         copies, steps = len(words), int(words[:, control.STEPS].max())
         width = self.plan.log_width
         arguments: dict[str, Any] = {
@@ -69,9 +90,12 @@ class _Launcher:
         arguments |= {i.pointer: x for i, x in zip(self.plan.step.inputs, data[1:], strict=True)}
         arguments |= results or {}
         self._go(arguments, words)
-        after = self.machine.download(arguments["C"].part(0, words.size)).reshape(words.shape)
-        log = self.machine.download(arguments["Q"].part(0, copies * steps * width))
-        return after, log.reshape(copies, steps, width)
+        log = arguments["Q"].part(0, copies * steps * width).reshape(copies, steps, width)
+        return Pending(arguments["C"].part(0, words.size).reshape(*words.shape), log)
+
+    def finish(self, pending: Pending) -> tuple[NDArray, NDArray]:
+        """Wait, and read control words and logs."""
+        return self.machine.download(pending.words), self.machine.download(pending.log)
 
     def _filled(self, name: str, values: NDArray, dtype: Any) -> DeviceArray:
         buffer = self.buffer(name, values.size, dtype)
@@ -153,7 +177,8 @@ class GraphLauncher(_OneNetwork):
             with self.machine.capture() as graph:
                 for _ in range(repeat):
                     self._step(arguments, count)
-            self.graphs = {k: g for k, g in self.graphs.items() if k[2] == places}
+            if len(self.graphs) >= KEPT:
+                self.graphs.clear()
             self.graphs[key] = graph
         return self.graphs[key]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.places import LARGEST, TOLERANCE
 from graphc.run.cuda.accounts import close_epochs
 from graphc.run.cuda.arrays import DeviceArray
-from graphc.run.cuda.evaluation import on_machine
-from graphc.run.cuda.launching import launcher_for
+from graphc.run.cuda.holding import Parts, fits, on_machine
+from graphc.run.cuda.launching import Pending, launcher_for
 from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
 from graphc.run.cuda.table import StepTable, epoch_keys, order_words
@@ -35,13 +35,15 @@ MOST = 1 << 17  # steps of a launch: what is known ahead of them takes memory
 
 @dataclass(frozen=True)
 class Copy:
-    """One network of a launch: its place in the data, steps before and now, hyper-parameters in the order of slots."""
+    """One network of a launch: its place in the data, steps before and now, hyper-parameters in the order of slots;
+    whether an epoch ends with the last row."""
 
     sampler: Sampler
     number: int
     hyper: NDArray
     steps: int
     shuffle: bool = True
+    last: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,21 @@ class CudaTrainer:
         assert plan.rule is not None
         self.table = StepTable(plan.rule, plan.columns)
         self.data: list[DeviceArray] = []
+        self.parts: Parts | None = None
         self.seconds_per_step = 0.0
 
     def hold(self, inputs: Sequence[Any]) -> None:
         """Bring constants and data to the machine, as they are now; they stay for the runs that follow."""
         constants, _, *data = inputs
-        kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
-        self.data = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
+        inputs_of = self.plan.step.inputs
+        kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in inputs_of)]
+        everything, self.parts, self.data = [constants, *data], None, []
+        hosted = not any(isinstance(x, DeviceArray) for x in data)
+        if hosted and not fits(self.machine, everything, kinds):
+            batched = [False, *(i.batched for i in inputs_of)]
+            self.parts = Parts(self.machine, everything, kinds, batched, self.capacity)
+            return
+        self.data = [on_machine(self.machine, x, kind) for x, kind in zip(everything, kinds, strict=True)]
 
     def run(
         self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None = None
@@ -122,10 +132,13 @@ class CudaTrainer:
         moving.totals.values[host_control.GRADIENT] = state[m.extras + LARGEST]
 
     def _part(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings) -> None:
-        sampler, steps = moving.sampler, self.chunk(call.steps - call.done)
-        started = time.perf_counter()
-        outcome = self.launch([Copy(sampler, moving.rule.step, inputs[1], steps, settings.shuffle)])
-        self.seconds_per_step = (time.perf_counter() - started) / steps
+        sampler, started = moving.sampler, time.perf_counter()
+        if self.parts is None:
+            steps = self.chunk(call.steps - call.done)
+            outcome = self.launch([Copy(sampler, moving.rule.step, inputs[1], steps, settings.shuffle)])
+        else:
+            outcome = self._streamed(self.parts, moving, inputs[1], call.steps - call.done, settings.shuffle)
+        self.seconds_per_step = (time.perf_counter() - started) / max(1, int(outcome.log.shape[1]))
         done, log = int(outcome.done[0]), outcome.log[0]
         per_epoch = -(-sampler.rows // self.capacity)
         first = sampler.position // self.capacity
@@ -136,6 +149,18 @@ class CudaTrainer:
         moving.rule.step += done
         sampler.epoch += int(outcome.epochs[0])
         sampler.position = (first + done) % per_epoch * self.capacity
+
+    def _streamed(self, parts: Parts, moving: Moving, hyper: NDArray, left: int, shuffle: bool) -> Outcome:
+        """The steps of one part of the data, while the next is on its way."""
+        sampler = moving.sampler
+        part = parts.take(sampler, shuffle)
+        steps = min(left, -(-part.rows // self.capacity))
+        own = replace(sampler, rows=part.rows, position=0)
+        last = part.position + part.rows >= sampler.rows
+        pending = self.begin([Copy(own, moving.rule.step, hyper, steps, False, last)], part.arrays)
+        if left > steps:
+            parts.send_after(part, sampler, shuffle)
+        return self.finish(pending)
 
     def chunk(self, left: int) -> int:
         """Steps of the next launch."""
@@ -149,16 +174,24 @@ class CudaTrainer:
 
     def launch(self, copies: Sequence[Copy]) -> Outcome:
         """Each copy for its steps; one with no steps is left as it is."""
+        return self.finish(self.begin(copies, self.data))
+
+    def finish(self, pending: Pending) -> Outcome:
+        """Wait for a launch and read what it tells."""
+        words, log = self.launcher.finish(pending)
+        return Outcome(words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS], log)
+
+    def begin(self, copies: Sequence[Copy], data: Sequence[DeviceArray]) -> Pending:
+        """Ask for a launch, without waiting for it."""
         steps = max(c.steps for c in copies)
         ahead = self.epochs_ahead(copies[0].sampler, steps)
         words = np.zeros((len(copies), control.SIZE), np.int32)
         for row, c in zip(words, copies, strict=True):
             values = order_words(c.sampler.rows) | {
                 control.ROWS: c.sampler.rows, control.STEPS: c.steps, control.POSITION: c.sampler.position,
-                control.SHUFFLE: int(c.shuffle),
+                control.SHUFFLE: int(c.shuffle), control.ENDS: int(c.last),
             }  # fmt: skip
             row[list(values)] = list(values.values())
         keys = np.stack([epoch_keys(c.sampler.keys, c.sampler.epoch, ahead) for c in copies])
         table = np.stack([self.table.rows(c.number + 1, steps, c.hyper, self.dtype) for c in copies])
-        words, log = self.launcher.launch(words, keys, table, self.data)
-        return Outcome(words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS], log)
+        return self.launcher.begin(words, keys, table, data)
