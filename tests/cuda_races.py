@@ -172,8 +172,8 @@ class _Cuda:
 class Watched(Emulator):
     """A machine whose kernels run with many threads under observation; ``found`` are the races."""
 
-    def __init__(self, threads: int, blocks: int = 1) -> None:
-        super().__init__()
+    def __init__(self, threads: int, blocks: int = 1, memory: int = 1 << 36) -> None:
+        super().__init__(memory=memory)
         self.threads, self.blocks, self.found = threads, blocks, []
 
     def load(self, program: CudaProgram) -> dict[str, Loaded]:

@@ -38,9 +38,12 @@ class Emulator:
         The machine whose programs it runs: a plan for it is the plan for a GPU.
     check_bounds
         Compile every access with a check of its index, which raises IndexError.
+    memory
+        Bytes that it claims to have free.
     """
 
-    def __init__(self, device: Device | None = None, *, check_bounds: bool = False) -> None:
+    def __init__(self, device: Device | None = None, *, check_bounds: bool = False, memory: int = 1 << 36) -> None:
+        self.memory = memory
         self.place: tuple[int, int] = (1, 0)
         self.stream = 0
         self.device = device or Device()
@@ -53,6 +56,15 @@ class Emulator:
 
     def upload(self, target: DeviceArray, values: ArrayLike) -> None:
         host(target)[:] = values_for(target, values)
+
+    def send(self, target: DeviceArray, values: ArrayLike) -> None:
+        self.upload(target, values)
+
+    def join(self) -> None:
+        """Nothing to wait for: all work is done when a call returns."""
+
+    def room(self) -> int:
+        return self.memory
 
     def download(self, source: DeviceArray) -> NDArray:
         return host(source).copy().reshape(source.shape)

@@ -95,6 +95,18 @@ class Machine(Protocol):
         """Values of the host -> memory of the machine. The values may be changed as soon as this returns."""
         ...
 
+    def send(self, target: DeviceArray, values: ArrayLike) -> None:
+        """As ``upload``, beside the machine's other work: only what follows ``join`` may read the values."""
+        ...
+
+    def join(self) -> None:
+        """Let later work wait for everything that was sent."""
+        ...
+
+    def room(self) -> int:
+        """Bytes of memory that are free."""
+        ...
+
     def download(self, source: DeviceArray) -> NDArray:
         """A copy on the host, of the same shape, once all work asked for before is done."""
         ...
