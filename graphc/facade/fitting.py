@@ -129,6 +129,7 @@ def _check_count(who: str, name: str, value: Any) -> None:
 def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     """Train ``model`` and return what happened."""
     run = model.last_run = Run(record=options.record)
+    hyper = np.array([*hyper_values(options.rule).values, 0.0])
     inputs = model.training_inputs
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
@@ -149,7 +150,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     if sampler.position == 0:  # a new epoch: nothing of one that was left unfinished belongs to it
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
-    loop = _Loop(model, trainer, data, weights, held_out, options, run, full)
+    loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full)
     loop.run_all()
     return run
 
@@ -223,13 +224,13 @@ class _Loop:
         weights: NDArray | None,
         held_out: Bound | None,
         options: Options,
+        hyper: NDArray,
         run: Run,
         batch: int,
     ) -> None:
         self.model, self.trainer, self.data, self.held_out = model, trainer, data, held_out
         self.options, self.run, self.batch = options, run, batch
-        self.weights = weights
-        self.hyper = np.array([*hyper_values(options.rule).values, 0.0])
+        self.weights, self.hyper = weights, hyper
         self.per_epoch = -(-data.rows // batch)
         self.by_epoch = bool(options.callbacks) or held_out is not None
         self.names = ["loss", *model.metric_names]
