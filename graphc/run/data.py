@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from graphc.ir.affine import gathers
 from graphc.ir.letters import close_name
 from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.walk import topological
+
+MOST_ORDERED = 5  # arrays whose orders are tried to explain an error
 
 
 @dataclass
@@ -55,7 +58,29 @@ def _by_name(inputs: Sequence[Leaf], args: Sequence[Any], what: str) -> dict[Lea
             f"{what}: the model reads {len(inputs)} inputs ({wanted}) but {len(args)} arrays were given\n"
             f"  hint: pass one array for each, in this order, or a dict by name"
         )
+    _check_order(inputs, args, what)
     return dict(zip(inputs, args, strict=True))
+
+
+def _check_order(inputs: Sequence[Leaf], args: Sequence[Any], what: str) -> None:
+    """Refuse arrays that fit the inputs in another order only."""
+    shapes = [getattr(a, "shape", None) for a in args]
+    if len(args) > MOST_ORDERED or None in shapes or all(map(_fits, inputs, shapes)):
+        return
+    if any(all(map(_fits, inputs, order)) for order in itertools.permutations(shapes)):
+        given = ", ".join(str(tuple(shape)) for shape in shapes)
+        named = ", ".join(f"{str(leaf.name)!r}: .." for leaf in inputs)
+        raise DataError(
+            f"{what}: the model reads {', '.join(map(describe, inputs))}, in the order of declaration, "
+            f"but the arrays have shapes {given}: they fit in another order\n"
+            f"  hint: pass them in that order, or by name: {{{named}}}"
+        )
+
+
+def _fits(leaf: Leaf, shape: Sequence[int]) -> bool:
+    return len(shape) == len(leaf.shape) and all(
+        isinstance(e, str) or e == found for e, found in zip(leaf.shape, shape, strict=True)
+    )
 
 
 def _from_mapping(inputs: Sequence[Leaf], data: Mapping[str, Any], what: str) -> dict[Leaf, Any]:
@@ -110,10 +135,7 @@ def _as_array(leaf: Leaf, value: Any) -> NDArray:
 
 
 def _check_shape(leaf: Leaf, array: NDArray) -> None:
-    fits = array.ndim == len(leaf.shape) and all(
-        isinstance(e, str) or e == found for e, found in zip(leaf.shape, array.shape, strict=True)
-    )
-    if not fits:
+    if not _fits(leaf, array.shape):
         hint = "reshape the data or declare the input with their shape"
         if array.ndim == 1 and len(leaf.shape) == 2 and leaf.shape[1] == 1:
             hint = f"pass {leaf.name} as a column: data.reshape(-1, 1)"
