@@ -64,7 +64,7 @@ def _by_name(inputs: Sequence[Leaf], args: Sequence[Any], what: str) -> dict[Lea
 
 def _check_order(inputs: Sequence[Leaf], args: Sequence[Any], what: str) -> None:
     """Refuse arrays that fit the inputs in another order only."""
-    shapes = [getattr(a, "shape", None) for a in args]
+    shapes: list[Any] = [getattr(a, "shape", None) for a in args]
     if len(args) > MOST_ORDERED or None in shapes or all(map(_fits, inputs, shapes)):
         return
     if any(all(map(_fits, inputs, order)) for order in itertools.permutations(shapes)):
