@@ -25,6 +25,8 @@ import importlib
 import sys
 import types
 
+from graphc.run.collector import at_rest
+
 __version__ = "0.1.0"
 
 _NAMES = {
@@ -60,9 +62,10 @@ def __getattr__(name: str) -> object:
         close = difflib.get_close_matches(name, _HOME, n=1)
         hint = f"; did you mean graphc.{close[0]}?" if close else "; dir(graphc) lists the public names"
         raise AttributeError(f"module 'graphc' has no attribute {name!r}{hint}", name=name, obj=sys.modules[__name__])
-    module = importlib.import_module(f"graphc.{_HOME[name]}")
-    if _HOME[name].startswith("declare."):  # what is declared can be drawn before a Model is made
-        importlib.import_module("graphc.facade.attach")
+    with at_rest():
+        module = importlib.import_module(f"graphc.{_HOME[name]}")
+        if _HOME[name].startswith("declare."):  # what is declared can be drawn before a Model is made
+            importlib.import_module("graphc.facade.attach")
     value = module if name in _NAMESPACES else getattr(module, name)
     globals()[name] = value
     return value

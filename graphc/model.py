@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from graphc.declare.names import check_name, node_text
 from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
-from graphc.errors import NameClashError, ShapeError, TypeMismatchError
-from graphc.facade import attach, checkpoint, devices, fitting, inspecting, sweeping  # noqa: F401  attach adds methods
+from graphc.errors import TypeMismatchError
+from graphc.facade import attach, checkpoint, devices, fitting, inspecting, preparing, sweeping  # noqa: F401  attach adds methods
+from graphc.facade.arguments import Outputs, check_names, named_tensors, scalar
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
-from graphc.facade.programs import CHUNK, Compiled, check_differentiable, compile_evaluation, compile_training, rule_key
+from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
-from graphc.lower.training import StepPlan, batch_extent, layout_parameters
+from graphc.lower.training import batch_extent, layout_parameters
 from graphc.optim import Rule
-from graphc.rewrite.weights import depends_across_rows, is_row_mean, weight_rows
+from graphc.rewrite.weights import weight_rows
 from graphc.run.data import Bound, bind, label_limits
 from graphc.run.history import Run
 from graphc.run.memory import aligned
@@ -31,8 +32,6 @@ from graphc.show.derivation import Derivation
 from graphc.show.explain import Page
 
 __all__ = ["Model", "compile", "derive", "grad", "hessian", "hvp", "jacobian"]
-
-Outputs = Tensor | Mapping[str, Tensor] | None
 
 
 class Model:
@@ -81,15 +80,14 @@ class Model:
             fail(TypeMismatchError, f"Model: dtype is {dtype!r}", 'choose "float32" or "float64".')
         self.name, self.dtype = check_name(name, "a model"), dtype
         self._single = not isinstance(output, Mapping)
-        self._outputs = _named_tensors(
-            {} if output is None else output if isinstance(output, Mapping) else {"output": output}
-        )
-        self._loss = None if loss is None else _scalar("the loss", loss)
-        self._metrics = {str(n): _scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
-        self._check_names()
-        used = leaves_of(self._raw_roots().values())
+        self._outputs = named_tensors(output)
+        self._loss = None if loss is None else scalar("the loss", loss)
+        self._metrics = {str(n): scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
+        check_names(self._metrics, self.raw_roots.values())
+        used = leaves_of(self.raw_roots.values())
         self.param_leaves = [leaf for leaf in used if leaf.kind == "param"]
-        self._check_parameters()
+        if self._loss is not None:
+            check_differentiable(self._loss.node, self.param_leaves)
         self.params = Parameters(layout_parameters(self.param_leaves), dtype)
         self.state = State(self.params.flat.size, dtype)
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
@@ -97,29 +95,17 @@ class Model:
         self.last_run: Run | None = None
         self.last_sweep: sweeping.Sweep | None = None
         self.last_compiled: Compiled | None = None
+        self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
         self._cache: dict[Any, Any] = {}
 
     # ------------------------------------------------------------------ what it is made of
-    def _raw_roots(self) -> dict[str, Node]:
+    @property
+    def raw_roots(self) -> dict[str, Node]:
+        """What was declared, one node an operation: outputs as ``output:name``, loss, metrics."""
         roots = {f"output:{n}": t.node for n, t in self._outputs.items()}
         if self._loss is not None:
             roots["loss"] = self._loss.node
         return roots | {n: t.node for n, t in self._metrics.items()}
-
-    def _check_names(self) -> None:
-        for n in self._metrics:
-            if n == "loss" or n.startswith("val_"):
-                fail(NameClashError, f"Model: a metric cannot be named {n!r}", "that name is used in the history.")
-        seen: dict[str, Node] = {}
-        for leaf in leaves_of(self._raw_roots().values()):
-            if leaf.kind != "constant" and seen.setdefault(str(leaf.name), leaf) is not leaf:
-                both = f"{node_text(seen[str(leaf.name)])} and {node_text(leaf)}"
-                message = f"Model: two declarations are named {leaf.name}: {both}"
-                fail(NameClashError, message, "names are unique in a model.")
-
-    def _check_parameters(self) -> None:
-        if self._loss is not None:
-            check_differentiable(self._loss.node, self.param_leaves)
 
     def _batch_name(self, used: Sequence[Leaf]) -> str:
         return batch_extent([leaf for leaf in used if leaf.kind == "input"]) or "n"
@@ -149,7 +135,7 @@ class Model:
     @property
     def label_limits(self) -> dict[Leaf, int]:
         """For integer inputs used as an index: how many values they may take."""
-        return self.once("limits", lambda: label_limits(self._raw_roots().values()))
+        return self.once("limits", lambda: label_limits(self.raw_roots.values()))
 
     def _needs_loss(self) -> Tensor:
         if self._loss is None:
@@ -166,7 +152,7 @@ class Model:
     @property
     def graph(self) -> Graph:
         """Outputs, loss and metrics in normal form."""
-        return self.once("graph", lambda: read_graph(self._raw_roots()))
+        return self.once("graph", lambda: read_graph(self.raw_roots))
 
     def differentiated(self, weighted: bool = False) -> Differentiated:
         """Loss and metrics with the gradient of every parameter."""
@@ -183,34 +169,14 @@ class Model:
 
     def compiled_training(self, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
         """The training program for an update rule and a batch size."""
-        key = ("train", rule_key(rule), capacity, weighted, self.dtype)
-
-        def make() -> Compiled:
-            graph = self.differentiated(weighted)
-            weights = self.weight_leaf if weighted else None
-            return compile_training(
-                self.name, graph, self.param_leaves, self.metric_names, rule, self.dtype, capacity,
-                self.captions(), weights,
-            )  # fmt: skip
-
-        return self.once(key, make)
+        key = ("train", preparing.rule_key(rule), capacity, weighted, self.dtype)
+        return self.once(key, lambda: preparing.training(self, rule, capacity, weighted))
 
     def trainer(self, rule: Rule, capacity: int, weighted: bool) -> Trainer:
         """The training program with its buffers."""
-        compiled = self.compiled_training(rule, capacity, weighted)
-        self.last_compiled = compiled
-        self.provide(compiled.step, compiled.constants)
-
-        def make() -> Trainer:
-            return Trainer(
-                compiled.program, compiled.sizes, self.dtype, capacity, len(self._metrics), compiled.seconds_per_step
-            )
-
-        return self.once(("trainer", id(compiled)), make)
-
-    def provide(self, step: StepPlan, constants: NDArray) -> None:
-        """What a training program reads: inputs in its order, constants."""
-        self._order, self.constants = [i.leaf for i in step.inputs], constants
+        compiled = self.last_compiled = self.compiled_training(rule, capacity, weighted)
+        self.reads = compiled.facts.inputs, compiled.constants
+        return self.once(("trainer", id(compiled)), lambda: preparing.trainer(self, compiled, capacity))
 
     def captions(self) -> dict[Node, str]:
         """The formulas beside the loops of generated programs."""
@@ -315,11 +281,11 @@ class Model:
         self.state.sampler.restart(seed)
         return self
 
-    def program_data(self, data: Bound, weights: NDArray | None) -> list[NDArray]:
-        """Arrays in the order of the training program's inputs."""
-        return [
-            weights if leaf is self.weight_leaf and weights is not None else data.arrays[leaf] for leaf in self._order
-        ]
+    def program_data(self, data: Bound, weights: NDArray | None) -> list[Any]:
+        """Constants, then arrays in the order of the training program's inputs."""
+        order, constants = self.reads
+        given = {**data.arrays, **({self.weight_leaf: weights} if weights is not None else {})}
+        return [constants, *(given[leaf] for leaf in order)]
 
     # ------------------------------------------------------------------ using it
     @located
@@ -354,33 +320,17 @@ class Model:
         if place is not None:
             return devices.evaluate(self, outputs, scalars, data, place)
         compiled, evaluator = self.evaluator(outputs, scalars, data.rows)
-        shapes = [self._output_shape(self.graph.roots[n], data.rows) for n in outputs]
+        shapes = [self._output_shape(self.raw_roots[n], data.rows) for n in outputs]
         arrays = [aligned(int(np.prod(s, dtype=np.int64)), self.dtype) for s in shapes]
-        ordered = [data.arrays[i.leaf] for i in compiled.step.inputs]
+        ordered = [data.arrays[leaf] for leaf in compiled.facts.inputs]
         values = evaluator.run(self.params.flat, ordered, compiled.constants, data.rows, arrays)
         return [a[: int(np.prod(s))].reshape(s) for a, s in zip(arrays, shapes, strict=True)], values
 
     def evaluator(self, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int) -> tuple[Compiled, Evaluator]:
         """The program that evaluates some roots for a number of rows."""
-        roots = {n: self.graph.roots[n] for n in (*outputs, *scalars)}
-        capacity = self.chunk(roots, rows)
-
-        def make() -> tuple[Compiled, Evaluator]:
-            safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
-            names = [n.replace("output:", "y_") for n in outputs]
-            compiled = compile_evaluation(self.name, safe, self.param_leaves, names, scalars, self.dtype, capacity)
-            return compiled, Evaluator(compiled.program, compiled.sizes, self.dtype, len(scalars))
-
-        return self.once(("evaluate", outputs, scalars, capacity, self.dtype), make)
-
-    def chunk(self, roots: Mapping[str, Node], rows: int) -> int:
-        """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""
-        free = str(self.weight_leaf.shape[0])
-        scalars = [r for r in roots.values() if r.rank == 0]
-        independent = not depends_across_rows([r for r in roots.values() if r.rank], free)
-        if independent and all(is_row_mean(r, free) for r in scalars):
-            return CHUNK
-        return max(CHUNK, 1 << (rows - 1).bit_length())
+        capacity = preparing.chunk(self, (*outputs, *scalars), rows)
+        key = ("evaluate", outputs, scalars, capacity, self.dtype)
+        return self.once(key, lambda: preparing.evaluation(self, outputs, scalars, capacity))
 
     @staticmethod
     def _output_shape(node: Node, rows: int) -> tuple[int, ...]:
@@ -426,29 +376,6 @@ class Model:
     def __repr__(self) -> str:
         params = ", ".join(node_text(leaf) for leaf in self.param_leaves)
         return f"<Model {self.name}: {params or 'no parameters'}, {self.dtype}>"
-
-
-def _named_tensors(outputs: Mapping[str, Any]) -> dict[str, Tensor]:
-    for n, t in outputs.items():
-        check_name(n, "an output")
-        if not isinstance(t, Tensor):
-            fail(
-                TypeMismatchError, f"Model: the output is {t!r:.60}, no Tensor", "pass what operations on Tensors gave."
-            )
-    return dict(outputs)
-
-
-def _scalar(what: str, value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        fail(
-            TypeMismatchError,
-            f"Model: {what} is {value!r:.60}, no Tensor",
-            "pass a scalar Tensor such as gc.mean(...).",
-        )
-    if any(e != 1 for e in value.shape):
-        shape = ", ".join(map(str, value.shape))
-        fail(ShapeError, f"Model: {what} has shape ({shape}), not that of a scalar", "reduce it: gc.mean(...).")
-    return value
 
 
 def derive(loss: Tensor, *wrt: Tensor) -> Derivation:

@@ -1,9 +1,11 @@
-"""What every test shares: Hypothesis profiles, and the strict mode in which a test that does not run has failed."""
+"""What every test shares: Hypothesis profiles, the strict mode in which a test that does not run has failed, and the
+number of programs that the tests leave in the code cache."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -14,6 +16,8 @@ settings.register_profile(
     "fuzz", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("repeatable")
+
+MOST_PROGRAMS = 110  # of a whole run that begins with an empty cache: compiling is what the tests wait for
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
@@ -35,3 +39,24 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return _fail_if_skipped((yield))
+
+
+def _programs() -> int:
+    folder = os.environ.get("GRAPHC_CACHE")
+    return len(list(Path(folder).glob("*.obj"))) if folder else 0
+
+
+_before = _programs()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    compiled = _programs() - _before
+    if compiled > 0:
+        terminalreporter.write_line(f"{compiled} programs were compiled into the code cache (at most {MOST_PROGRAMS})")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under GRAPHC_STRICT=1 a run that compiles too many programs has failed."""
+    if os.environ.get("GRAPHC_STRICT") == "1" and _programs() - _before > MOST_PROGRAMS:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +20,7 @@ import graphc as gc
 from graphc.optim import Rule, reference_step
 from graphc.run import random
 
+ROOT = Path(__file__).parents[1]
 SHAPES = {"W0": (3, 4), "B0": (4,), "W1": (4, 2), "B1": (2,)}
 
 
@@ -91,3 +100,24 @@ def text_of(caught: pytest.ExceptionInfo[Exception]) -> str:
     place = re.search(r"\n  at test_\w+\.py:\d+:  \S.*", text)
     assert place is not None, text
     return text.replace(place[0], "", 1)
+
+
+def interrupted(code: str, *arguments: str) -> tuple[list[Any], float]:
+    """Run Python code in a child until it prints ready, and 0.3 s more, then press Ctrl-C: the JSON list it answers
+    with, and the seconds that took."""
+    child = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    timer = threading.Timer(20, child.kill)
+    timer.start()
+    try:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        sent = time.perf_counter()
+        answer = next(line for line in child.stdout if line.startswith("["))
+        return json.loads(answer), time.perf_counter() - sent
+    finally:
+        timer.cancel()
+        child.kill()
+        child.wait()
+        child.stdout.close()

@@ -51,6 +51,9 @@ C = np.ones((40, 1))
          "  hint: pass one array for each, in this order, or a dict by name"),
         ((X, T, T), DataError, "fit: the model reads 2 inputs (X (n, 3), T (n, 2)) but 3 arrays were given\n"
          "  hint: pass one array for each, in this order, or a dict by name"),
+        ((T, X), DataError, "fit: the model reads X (n, 3), T (n, 2), in the order of declaration, but the arrays have "
+         "shapes (40, 2), (40, 3): they fit in another order\n"
+         "  hint: pass them in that order, or by name: {'X': .., 'T': ..}"),
         (({},), DataError, "fit: data for X (n, 3), T (n, 2) are missing\n  hint: add 'X' to the dict"),
         (({"X": X},), DataError, "fit: data for T (n, 2) are missing\n  hint: add 'T' to the dict"),
         (({"X": X, "t": T},), UnknownNameError, "fit: no input is named 't'; the model reads X, T\n"

@@ -16,22 +16,7 @@ import graphc as gc
 from graphc.declare.operators import cumsum
 from graphc.declare.tensor import Tensor
 from graphc.derive.gradient import gradient, tangent
-from tests.graphs import (
-    CLASSES,
-    JAX,
-    OURS,
-    SMOOTH,
-    Graph,
-    Weights,
-    apply_steps,
-    assert_near,
-    build,
-    draw_data,
-    feed_of,
-    in_jax,
-    plans,
-    reference,
-)
+from tests import graphs
 
 ROWS = 5
 
@@ -45,19 +30,19 @@ def adjoint_gap(y: Tensor, wrt: dict[Tensor, np.ndarray], feed: dict, seed: int,
     bars = [Tensor(bar) for bar in gradient(y.node, [x.node for x in wrt], w.node)]
     dot = Tensor(tangent(y.node, {x.node: v.node for x, v in zip(wrt, moves)}))
     feed = feed | wrt | moves | values
-    ydot = reference([dot], feed)[0]
-    found = reference(bars, feed)
+    ydot = graphs.reference([dot], feed)[0]
+    found = graphs.reference(bars, feed)
     left = [np.vdot(bar, move) for bar, move in zip(found, moves.values())]
     size = sum(np.abs(bar * move).sum() for bar, move in zip(found, moves.values())) + np.abs(values[w] * ydot).sum()
     return abs(sum(left) - np.vdot(values[w], ydot)) / max(size, 1e-300)
 
 
 @settings(max_examples=40)
-@given(plans())
+@given(graphs.plans())
 def test_the_pullback_is_the_adjoint_of_the_pushforward_on_random_graphs(plan):
     """Mutation-checked: a logsumexp weight without its exp in the pullback alone is caught."""
-    graph = build(plan)
-    data = feed_of(graph, draw_data(ROWS, plan.seed))
+    graph = graphs.build(plan)
+    data = graphs.feed_of(graph, graphs.draw_data(ROWS, plan.seed))
     wrt = dict(zip(graph.params, graph.values))
     assert adjoint_gap(graph.head, wrt, data, plan.seed) < 1e-14
     assert adjoint_gap(graph.loss, wrt, data, plan.seed) < 1e-14
@@ -125,16 +110,16 @@ def _gathers(x) -> list:
 
 
 @settings(max_examples=15)
-@given(plans(steps=tuple(SMOOTH), losses=("mse", "bce", "soft cross_entropy", "norm")))
+@given(graphs.plans(steps=tuple(graphs.SMOOTH), losses=("mse", "bce", "soft cross_entropy", "norm")))
 def test_hessians_are_symmetric(plan):
     """<u, H v> = <v, H u>, though u and v go through reverse and forward accumulation."""
-    graph = build(plan)
+    graph = graphs.build(plan)
     rng = np.random.default_rng(plan.seed)
     pair = [[gc.input(f"{name}{t}_", v.shape) for t, v in enumerate(graph.values)] for name in "uv"]
     extra = {leaf: rng.normal(size=leaf.shape) for leaves in pair for leaf in leaves}
     products = [gc.hvp(graph.loss, graph.params, leaves) for leaves in pair]
-    feed = feed_of(graph, draw_data(ROWS, plan.seed), extra)
-    Hu, Hv = [reference(p, feed) for p in products]
+    feed = graphs.feed_of(graph, graphs.draw_data(ROWS, plan.seed), extra)
+    Hu, Hv = [graphs.reference(p, feed) for p in products]
     left = sum(np.vdot(extra[u], h) for u, h in zip(pair[0], Hv))
     right = sum(np.vdot(extra[v], h) for v, h in zip(pair[1], Hu))
     size = sum(np.abs(extra[u] * h).sum() for u, h in zip(pair[0], Hv))
@@ -144,58 +129,59 @@ def test_hessians_are_symmetric(plan):
 def test_pushforwards_of_the_pushforward_are_those_of_jax():
     """Second directional derivatives, forward over forward."""
     for name in ("tanh", "attend", "product", "normalise_batch", "running"):
-        graph = build(SimpleNamespace(steps=(name,), loss="mse", seed=2))
-        arrays = draw_data(ROWS, 2)
+        graph = graphs.build(SimpleNamespace(steps=(name,), loss="mse", seed=2))
+        arrays = graphs.draw_data(ROWS, 2)
         moves = [np.random.default_rng(3).normal(size=v.shape) for v in graph.values]
         leaves = {gc.input(f"m{t}_", v.shape): v for t, v in enumerate(moves)}
         along = {p.node: m.node for p, m in zip(graph.params, leaves)}
-        found = reference([Tensor(tangent(tangent(graph.head.node, along), along))], feed_of(graph, arrays, leaves))[0]
-        assert_near(found, _second_pushforward(graph, arrays, moves), 1e-12, name)
+        second = Tensor(tangent(tangent(graph.head.node, along), along))
+        found = graphs.reference([second], graphs.feed_of(graph, arrays, leaves))[0]
+        graphs.assert_near(found, _second_pushforward(graph, arrays, moves), 1e-12, name)
 
 
-def _second_pushforward(graph: Graph, arrays, moves: list[np.ndarray]):
+def _second_pushforward(graph: graphs.Graph, arrays, moves: list[np.ndarray]):
     def head(values):
-        return apply_steps(JAX, graph.plan, Weights(list(values)), arrays)
+        return graphs.apply_steps(graphs.JAX, graph.plan, graphs.Weights(list(values)), arrays)
 
     def once(values):
         return jax.jvp(head, (values,), (moves,))[1]
 
-    return in_jax(lambda v: jax.jvp(once, (v,), (moves,))[1])(graph.values)
+    return graphs.in_jax(lambda v: jax.jvp(once, (v,), (moves,))[1])(graph.values)
 
 
 @settings(max_examples=20)
-@given(plans())
+@given(graphs.plans())
 def test_rewriting_changes_no_gradient(plan):
     """The graph as it was declared, differentiated as it stands, against normal form, stable rules and fusion."""
-    graph = build(plan)
-    feed = feed_of(graph, draw_data(ROWS, plan.seed))
+    graph = graphs.build(plan)
+    feed = graphs.feed_of(graph, graphs.draw_data(ROWS, plan.seed))
     plain = [Tensor(g) for g in gradient(graph.loss.node, [p.node for p in graph.params])]
-    for a, b in zip(reference(gc.grad(graph.loss, graph.params), feed), reference(plain, feed)):
-        assert_near(a, b, 1e-12, plan)
+    for a, b in zip(graphs.reference(gc.grad(graph.loss, graph.params), feed), graphs.reference(plain, feed)):
+        graphs.assert_near(a, b, 1e-12, plan)
 
 
 @settings(max_examples=10)
-@given(plans(losses=("mse", "bce")), st.integers(2, 5))
+@given(graphs.plans(losses=("mse", "bce")), st.integers(2, 5))
 def test_the_gradient_of_a_mean_over_rows_is_the_mean_of_the_gradients_of_the_rows(plan, rows):
     """Unless a step looks across rows."""
     across = {"normalise_batch", "attend_rows", "extremes_of_columns"}
     plan = type(plan)(tuple(s for s in plan.steps if s not in across) or ("tanh",), plan.loss, plan.seed)
-    graph, arrays = build(plan), draw_data(rows, plan.seed)
+    graph, arrays = graphs.build(plan), graphs.draw_data(rows, plan.seed)
     gradients = gc.grad(graph.loss, graph.params)
-    whole = reference(gradients, feed_of(graph, arrays))
+    whole = graphs.reference(gradients, graphs.feed_of(graph, arrays))
     single = [
-        reference(gradients, feed_of(graph, SimpleNamespace(**{k: v[t : t + 1] for k, v in vars(arrays).items()})))
-        for t in range(rows)
+        graphs.reference(gradients, graphs.feed_of(graph, row))
+        for row in (SimpleNamespace(**{k: v[t : t + 1] for k, v in vars(arrays).items()}) for t in range(rows))
     ]
     for t, g in enumerate(whole):
-        assert_near(np.mean([s[t] for s in single], axis=0), g, 1e-13, plan)
+        graphs.assert_near(np.mean([s[t] for s in single], axis=0), g, 1e-13, plan)
 
 
 # ---------------------------------------------------------------- canonical form
 
 
 def layer():
-    return gc.input("X", ("n", 4)), gc.param("W", (4, CLASSES), 0.0), gc.param("b", (CLASSES,), 0.0)
+    return gc.input("X", ("n", 4)), gc.param("W", (4, graphs.CLASSES), 0.0), gc.param("b", (graphs.CLASSES,), 0.0)
 
 
 def test_a_dense_layer_is_one_equation_however_it_is_written():
@@ -217,7 +203,7 @@ def test_a_dense_layer_is_one_equation_however_it_is_written():
 
 def test_different_layers_are_different_equations():
     X, W, b = layer()
-    V = gc.param("V", (4, CLASSES), 0.0)
+    V = gc.param("V", (4, graphs.CLASSES), 0.0)
     assert (X @ W + b).equation is not (X @ V + b).equation
     assert (X @ W + b).equation is not (X @ W - b).equation
     assert gc.sum(X, axis=0).equation is not gc.mean(X, axis=0).equation
@@ -262,9 +248,9 @@ def test_views_leave_no_trace():
 
 
 @settings(max_examples=30)
-@given(plans())
+@given(graphs.plans())
 def test_declaring_a_graph_twice_over_the_same_leaves_gives_the_same_equation(plan):
-    graph = build(plan)
-    again = Weights(values=list(graph.params))
-    copy = apply_steps(OURS, plan, again, graph.data)
+    graph = graphs.build(plan)
+    again = graphs.Weights(values=list(graph.params))
+    copy = graphs.apply_steps(graphs.OURS, plan, again, graph.data)
     assert copy.equation is graph.head.equation

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import re
-import signal
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +15,6 @@ from graphc.run import random
 from tests import nets
 
 X, T = nets.data(101)
-ROOT = Path(__file__).parents[1]
 ADAM = {"optimizer": gc.Adam(0.01), "batch_size": 8}
 PER_EPOCH = 13
 HINT = "  hint: try a smaller learning rate, or clip_norm=1.0 in the optimizer"
@@ -47,22 +39,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("way", ["plain", "callback", "progress"])
 def test_ctrl_c_stops_a_run_at_once_after_a_whole_step(way):
     """Mutation-checked: without the look at the stop word the child goes on until the timer ends it."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, way], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    timer = threading.Timer(20, child.kill)
-    timer.start()
-    try:
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        child.send_signal(signal.SIGINT)
-        sent = time.perf_counter()
-        answer = next(line for line in child.stdout if line.startswith("["))
-        waited = time.perf_counter() - sent
-    finally:
-        timer.cancel()
-        child.kill()
-        child.wait()
-        child.stdout.close()
-    steps, stopped, parameters, epochs = json.loads(answer)
+    (steps, stopped, parameters, epochs), waited = nets.interrupted(CHILD, way)
     print(f"{way}: {steps} steps, stopped {1e3 * waited:.1f} ms after the signal")
     assert waited < 2 and stopped == "interrupted" and steps > 100
     assert epochs == -(-(steps + 1) // PER_EPOCH), "the child began with a step before"

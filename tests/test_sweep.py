@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import signal
-import subprocess
-import sys
 import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +17,6 @@ from graphc.show.verdicts import Ended, verdicts
 from tests import nets
 
 X, T = nets.data(101)
-ROOT = Path(__file__).parents[1]
 ETAS = np.geomspace(1e-2, 100, 5)
 
 
@@ -315,22 +308,7 @@ except KeyboardInterrupt:
 def test_ctrl_c_stops_all_copies_after_a_whole_step_and_leaves_those_that_have_not_begun(progress):
     """Mutation-checked: without the look at the stop word the copies still to come make one step each."""
     code = CHILD.replace("PROGRESS", str(progress))
-    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    timer = threading.Timer(20, child.kill)
-    timer.start()
-    try:
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        child.send_signal(signal.SIGINT)
-        sent = time.perf_counter()
-        answer = next(line for line in child.stdout if line.startswith("["))
-        waited = time.perf_counter() - sent
-    finally:
-        timer.cancel()
-        child.kill()
-        child.wait()
-        child.stdout.close()
-    steps, stopped, said, parameters = json.loads(answer)
+    (steps, stopped, said, parameters), waited = nets.interrupted(code)
     assert waited < 2 and min(steps[0], steps[2]) > 100 and steps[3:] == [0, 0]
     assert stopped == ["interrupted", "diverged", *["interrupted"] * 3] and said == ["", "too large", "", "", ""]
     for i, eta in ((0, 0.01), (3, 0.03)):

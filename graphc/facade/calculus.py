@@ -15,7 +15,13 @@ from graphc.declare.tensor import Tensor
 from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, ShapeError, TypeMismatchError, UnknownNameError
 from graphc.facade.pipeline import read_graph
-from graphc.facade.programs import build_text, check_differentiable, function_text, pack_constants
+from graphc.facade.programs import (
+    build_text,
+    check_differentiable,
+    constant_places,
+    function_text,
+    pack_constants,
+)
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
@@ -171,7 +177,7 @@ class Function:
         self._arguments = [*self._positional, *others]
         self._text = function_text("function", nodes, self._arguments, dtype)
         self._program = build_text(self._text.text)
-        self._constants = pack_constants(self._text.constants, dtype)
+        self._constants = pack_constants(constant_places(self._text.constants), dtype)
 
     @property
     def source(self) -> str:

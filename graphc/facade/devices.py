@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import DomainError
-from graphc.facade.programs import pack_constants, rule_key, training_text
+from graphc.facade.preparing import chunk, rule_key
+from graphc.facade.programs import constant_places, pack_constants, training_step
 from graphc.lower.device import Device
 from graphc.lower.tiers import MANY
 from graphc.lower.training import StepPlan, plan_step
@@ -83,17 +84,17 @@ def _cuda_trainer(
            options.tolerance > 0, options.precision, copies >= MANY)  # fmt: skip
 
     def make() -> tuple[CudaTrainer, StepPlan, NDArray]:
-        step = _step(model, rule, capacity, weighted)
+        step = _step(model, capacity, weighted)
         tolerance = options.tolerance > 0
         plan = plan_cuda(
             model.name, step, rule, model.dtype, model.metric_names, place.machine.device, model.captions(), tolerance,
             place.tier, copies,
         )  # fmt: skip
         trainer = CudaTrainer(place.machine, plan, options.precision)
-        return trainer, step, pack_constants(step.constants, model.dtype)
+        return trainer, step, pack_constants(constant_places(step.constants), model.dtype)
 
     trainer, step, constants = model.once(key, make)
-    model.provide(step, constants)
+    model.reads = [i.leaf for i in step.inputs], constants
     return trainer
 
 
@@ -105,19 +106,17 @@ def cuda_plan(model: Model, optimizer: Any, batch_size: int) -> CudaPlan:
     rule = optimizer_named(optimizer)
     place = current.here() if current.is_there() else None
     device = place.machine.device if place else Device()
-    step = _step(model, rule, batch_size, weighted=False)
+    step = _step(model, batch_size, weighted=False)
     return plan_cuda(
         model.name, step, rule, model.dtype, model.metric_names, device, model.captions(), False,
         place.tier if place else None,
     )  # fmt: skip
 
 
-def _step(model: Model, rule: Rule, capacity: int, weighted: bool) -> StepPlan:
+def _step(model: Model, capacity: int, weighted: bool) -> StepPlan:
     weights = model.weight_leaf if weighted else None
-    return training_text(
-        model.name, model.differentiated(weighted), model.param_leaves, model.metric_names, rule, model.dtype,
-        capacity, model.captions(), weights,
-    )[1]  # fmt: skip
+    graph, captions = model.differentiated(weighted), model.captions()
+    return training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, captions, weights)
 
 
 def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int) -> Any:
@@ -137,14 +136,14 @@ def evaluate(
     from graphc.run.cuda.plan import plan_cuda_evaluation
 
     roots = {n: model.graph.roots[n] for n in (*outputs, *scalars)}
-    capacity = model.chunk(roots, data.rows)
+    capacity = chunk(model, (*outputs, *scalars), data.rows)
 
     def make() -> tuple[CudaEvaluator, StepPlan, NDArray]:
         safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
         names = [n.replace("output:", "y_") for n in outputs]
         step = plan_step(safe, model.param_leaves, capacity, dtype=model.dtype)
         plan = plan_cuda_evaluation(model.name, step, model.dtype, names, scalars, place.machine.device)
-        return CudaEvaluator(place.machine, plan), step, pack_constants(step.constants, model.dtype)
+        return CudaEvaluator(place.machine, plan), step, pack_constants(constant_places(step.constants), model.dtype)
 
     key = ("cuda evaluate", id(place.machine), outputs, scalars, capacity, model.dtype)
     evaluator, step, constants = model.once(key, make)

@@ -135,6 +135,7 @@ def _check_count(who: str, name: str, value: Any) -> None:
 def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     """Train ``model`` and return what happened."""
     run = model.last_run = Run(record=options.record)
+    hyper = np.array([*hyper_values(options.rule).values, 0.0])
     inputs = model.training_inputs
     place = place_of(options.target)
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", place and place.machine)
@@ -156,7 +157,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     if sampler.position == 0:  # a new epoch: nothing of one that was left unfinished belongs to it
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
-    loop = _Loop(model, trainer, data, weights, held_out, options, run, full)
+    loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full)
     loop.run_all()
     return run
 
@@ -230,13 +231,13 @@ class _Loop:
         weights: NDArray | None,
         held_out: Bound | None,
         options: Options,
+        hyper: NDArray,
         run: Run,
         batch: int,
     ) -> None:
         self.model, self.trainer, self.data, self.held_out = model, trainer, data, held_out
         self.options, self.run, self.batch = options, run, batch
-        self.weights = weights
-        self.hyper = np.array([*hyper_values(options.rule).values, 0.0])
+        self.weights, self.hyper = weights, hyper
         self.per_epoch = -(-data.rows // batch)
         self.by_epoch = bool(options.callbacks) or held_out is not None
         self.names = ["loss", *model.metric_names]
@@ -298,7 +299,8 @@ class _Loop:
 
     def _inputs(self) -> list[NDArray]:
         """Constants, hyper-parameters, data."""
-        return [self.model.constants, self.hyper, *self.model.program_data(self.data, self.weights)]
+        constants, *data = self.model.program_data(self.data, self.weights)
+        return [constants, self.hyper, *data]
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done

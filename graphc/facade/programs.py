@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from graphc.emit.cpu import Program as Text
 from graphc.emit.cpu import evaluation_program, function_program
 from graphc.emit.training import training_program
 from graphc.errors import NonDifferentiableError
+from graphc.facade.lookup import Declared, Facts, recall, remember
 from graphc.facade.pipeline import Differentiated
 from graphc.ir.node import Leaf, Node
 from graphc.ir.text import node_name
@@ -25,58 +27,78 @@ from graphc.lower.plan import Plan, make_plan
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim.rules import Rule
 from graphc.rewrite.weights import total_weight
-from graphc.run.build import Program, build
+from graphc.run import cache
+from graphc.run.build import Program, build, find
 from graphc.run.memory import aligned
 
-CHUNK = 256  # rows at a time in predict and evaluate
+OPERATIONS = 20e9  # a second: a rough guess, which measuring replaces
+
+
+@dataclass
+class Lowered:
+    """The text of a program and its plan."""
+
+    text: Text
+    step: StepPlan
 
 
 @dataclass
 class Compiled:
-    """A program with what belongs to it: its text, its plan, its constants."""
+    """A program ready to run. Its text and plan are made anew when they are asked for: a program found in the cache by
+    its declaration was not derived in this process."""
 
-    text: Text
-    step: StepPlan
+    facts: Facts
     program: Program
     constants: NDArray
+    lower: Callable[[], Lowered]
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """Text and plan."""
+        return self.lower()
 
     @property
-    def seconds_per_step(self) -> float:
-        """A rough guess of how long a step takes, at 20 operations a nanosecond."""
-        capacity = {self.step.batch: self.step.capacity} if self.step.batch else {}
-        return 1e-6 + sum(work_of(k, capacity) for k in self.step.plan.kernels) / 20e9
+    def text(self) -> Text:
+        """The text."""
+        return self.lowered.text
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Elements of every region."""
-        capacity = {self.step.batch: self.step.capacity} if self.step.batch else {}
-        return {
-            "parameters": max(self.step.layout.total, 1),
-            "arena": self.step.plan.arena.at(capacity),
-            "integers": self.step.integer_arena.at(capacity),
-        }
+    def step(self) -> StepPlan:
+        """The plan."""
+        return self.lowered.step
 
 
-def rule_key(rule: Rule) -> tuple:
-    """What of a rule decides its program: everything but the values."""
-    schedules = tuple((n, str(getattr(v, "expr", ""))) for n, v in rule.hyper.items())
-    return rule.statements, schedules, rule.clip_norm is None, rule.clip_value is None, rule.decay is None
+def obtain(found: Declared, name: str, dtype: str, lower: Callable[[], Lowered]) -> Compiled:
+    """The program of a declaration: found in the cache by the declaration, else lowered and built."""
+    facts = recall(found)
+    program = find(facts.machine_code, {facts.entry: facts.signature}, name=name) if facts else None
+    if facts is not None and program is not None:
+        return Compiled(facts, program, pack_constants(facts.constants, dtype), lower)
+    lowered = lower()
+    facts = facts_of(lowered)
+    compiled = Compiled(facts, build_text(lowered.text), pack_constants(facts.constants, dtype), lower)
+    compiled.lowered = lowered
+    remember(found, facts)
+    return compiled
 
 
-def compile_training(
-    name: str,
-    graph: Differentiated,
-    params: Sequence[Leaf],
-    metrics: Sequence[str],
-    rule: Rule,
-    dtype: str,
-    capacity: int,
-    captions: Mapping[Node, str] | None = None,
-    weights: Leaf | None = None,
-) -> Compiled:
-    """The program of a whole training run."""
-    text, step = training_text(name, graph, params, metrics, rule, dtype, capacity, captions, weights)
-    return Compiled(text, step, build_text(text), pack_constants(step.constants, dtype))
+def facts_of(lowered: Lowered) -> Facts:
+    """What of a text and a plan is needed to run the program."""
+    text, step = lowered.text, lowered.step
+    capacity = {step.batch: step.capacity} if step.batch else {}
+    return Facts(
+        machine_code=cache.key_of(text.text, {text.entry: text.signature}),
+        entry=text.entry,
+        signature=text.signature,
+        inputs=tuple(i.leaf for i in step.inputs),
+        constants=constant_places(step.constants),
+        sizes={
+            "parameters": max(step.layout.total, 1),
+            "arena": step.plan.arena.at(capacity),
+            "integers": step.integer_arena.at(capacity),
+        },
+        seconds_per_step=1e-6 + sum(work_of(k, capacity) for k in step.plan.kernels) / OPERATIONS,
+    )
 
 
 def training_text(
@@ -89,16 +111,29 @@ def training_text(
     capacity: int,
     captions: Mapping[Node, str] | None = None,
     weights: Leaf | None = None,
-) -> tuple[Text, StepPlan]:
+) -> Lowered:
     """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
+    step = training_step(graph, params, metrics, dtype, capacity, captions, weights)
+    return Lowered(training_program(name, step, rule, dtype, list(metrics), captions), step)
+
+
+def training_step(
+    graph: Differentiated,
+    params: Sequence[Leaf],
+    metrics: Sequence[str],
+    dtype: str,
+    capacity: int,
+    captions: Mapping[Node, str] | None = None,
+    weights: Leaf | None = None,
+) -> StepPlan:
+    """The plan of a training step, for any target."""
     roots: dict[str, Node] = {"loss": graph.loss} | {m: graph.roots[m] for m in metrics}
     if weights is not None:
         roots["weight"] = total_weight(weights)
     names = {leaf: f"d{leaf.name}" for leaf in params}
     for leaf in reversed(params):  # the last layer's gradient is ready first
         roots[names[leaf]] = graph.gradients[leaf]
-    step = plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype)
-    return training_program(name, step, rule, dtype, list(metrics), captions), step
+    return plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype)
 
 
 def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:
@@ -107,7 +142,7 @@ def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:
     return {node: name for node, name in found.items() if name.isidentifier() and name != "part"}
 
 
-def compile_evaluation(
+def evaluation_text(
     name: str,
     roots: Mapping[str, Node],
     params: Sequence[Leaf],
@@ -115,12 +150,11 @@ def compile_evaluation(
     scalars: Sequence[str],
     dtype: str,
     capacity: int,
-) -> Compiled:
+) -> Lowered:
     """The program that evaluates outputs and scalar roots over any number of rows."""
     step = plan_step(roots, params, capacity, dtype=dtype)
     pointers = {root: f"{root}_out" for root in outputs}
-    text = evaluation_program(name, step, dtype, pointers, scalars)
-    return Compiled(text, step, build_text(text), pack_constants(step.constants, dtype))
+    return Lowered(evaluation_program(name, step, dtype, pointers, scalars), step)
 
 
 def build_text(text: Text) -> Program:
@@ -128,14 +162,17 @@ def build_text(text: Text) -> Program:
     return build(text.text, {text.entry: text.signature}, name=text.name)
 
 
-def pack_constants(constants: Sequence[Buffer], dtype: str) -> NDArray:
-    """The constant arrays of a program, one after the other at their offsets."""
-    ends = [b.offset.at({}) + b.size.at({}) for b in constants]
-    packed = aligned(max(ends, default=1), dtype)
-    for b in constants:
-        assert isinstance(b.node, Leaf)
-        start = b.offset.at({})
-        packed[start : start + b.size.at({})] = np.asarray(b.node.value, dtype=dtype).ravel()
+def constant_places(buffers: Sequence[Buffer]) -> tuple[tuple[Leaf, int], ...]:
+    """The constant arrays of a plan with their offsets."""
+    return tuple((b.node, b.offset.at({})) for b in buffers if isinstance(b.node, Leaf))
+
+
+def pack_constants(constants: Sequence[tuple[Leaf, int]], dtype: str) -> NDArray:
+    """Constant arrays in one, each at its offset."""
+    values = [(np.asarray(leaf.value, dtype=dtype).ravel(), start) for leaf, start in constants]
+    packed = aligned(max((start + value.size for value, start in values), default=1), dtype)
+    for value, start in values:
+        packed[start : start + value.size] = value
     return packed
 
 

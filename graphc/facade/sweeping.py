@@ -264,7 +264,7 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
     compile_seconds = time.perf_counter() - started
     made = _Made(model, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
     copies = Copies(made.starts(), trainer, len(settings[0].states))
-    shared = [model.constants, *model.program_data(data, weights)]
+    shared = model.program_data(data, weights)
     group = together(trainer, copies, shared, options.threads or cores())
     line = ProgressLine(made.steps * len(made.pairs), "sweep") if options.progress else NoProgress()
     started = time.perf_counter()

@@ -15,6 +15,7 @@ from typing import Any
 
 from graphc.errors import CompileError
 from graphc.run import blas_library, cache
+from graphc.run.collector import at_rest
 from graphc.run.native import Program, statistics, undefined_symbols
 
 __all__ = ["Program", "build", "statistics", "undefined_symbols"]
@@ -48,17 +49,32 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
         When the text does not compile: a defect of graphc.
     """
     words = {entry: tuple(kinds) for entry, kinds in entries.items()}
-    store = cache.open_store(folder)
     key = cache.key_of(source, words)
+    found = find(key, words, name=name, folder=folder)
+    if found is not None:
+        return found
+    statistics["compiled"] += 1
+    with _compiling:
+        image = compile_object(source, words, name=name)
+    store = cache.open_store(folder)
+    if store:
+        store.put(key, image)
+    return _load(name, image, words)
+
+
+def find(key: str, entries: Entries, *, name: str, folder: str | Path | None = None) -> Program | None:
+    """The program whose machine code the cache has under :func:`graphc.run.cache.key_of` its text, or None."""
+    store = cache.open_store(folder)
     image = store.get(key) if store else None
-    statistics["compiled" if image is None else "loaded_from_cache"] += 1
     if image is None:
-        with _compiling:
-            image = compile_object(source, words, name=name)
-        if store:
-            store.put(key, image)
+        return None
+    statistics["loaded_from_cache"] += 1
+    return _load(name, image, entries)
+
+
+def _load(name: str, image: bytes, entries: Entries) -> Program:
     blas_library.provide_for(image)
-    return Program(name, image, words)
+    return Program(name, image, entries)
 
 
 def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
@@ -69,9 +85,10 @@ def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
     CompileError
         When the text does not compile: a defect of graphc.
     """
-    from numba.core.errors import NumbaError
+    with at_rest():
+        from numba.core.errors import NumbaError
 
-    from graphc.run import frontend
+        from graphc.run import frontend
 
     functions = _execute(source, name, frontend.replace_numbers)
     try:

@@ -1,7 +1,8 @@
 """Compiled code on disk: one checksummed file a module, in a folder that only its owner can write to.
 
 Machine code found here is executed, so a folder that others can write to is not used at all. A file holds a line of
-magic, the SHA-256 of the object code, and the object code: nothing is unpickled, and a damaged file is compiled anew.
+magic, the SHA-256 of the content, and the content: object code, or what is known about a declaration, as JSON. Nothing
+is unpickled, and a damaged file is made anew.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
+import importlib.util
 import json
 import os
 import stat
@@ -23,7 +24,7 @@ from graphc.run import native
 
 LIMIT = 512 * 2**20
 _MAGIC = b"graphc object 1\n"
-_SUFFIX = ".obj"
+CODE, FACTS = ".obj", ".facts"
 _SWEEP_EVERY = 32
 
 
@@ -46,15 +47,31 @@ def default_folder() -> Path:
 def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
     """Hash of everything that the machine code depends on: not of comments, which hold formulas with chosen names."""
     code = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith("#"))
-    facts = [code, {name: list(words) for name, words in entries.items()}, _versions(), native.host(), _primitives()]
+    facts = [code, {name: list(words) for name, words in entries.items()}, *surroundings()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def surroundings() -> list[object]:
+    """What machine code depends on besides its text: versions, this CPU, the front end and the primitives."""
+    return [_versions(), native.host(), _primitives()]
 
 
 @functools.cache
 def _versions() -> list[str]:
     from graphc import __version__
 
-    return [__version__, *(importlib.metadata.version(package) for package in ("numba", "llvmlite"))]
+    return [__version__, _version("numba"), _version("llvmlite")]
+
+
+def _version(package: str) -> str:
+    """The text of the package's own version file, since importlib.metadata takes 15 ms to import and to answer."""
+    spec = importlib.util.find_spec(package)
+    file = Path(spec.origin).with_name("_version.py") if spec and spec.origin else None
+    if file is not None and file.is_file():
+        return file.read_text(encoding="utf-8")
+    from importlib import metadata
+
+    return metadata.version(package)
 
 
 @functools.cache
@@ -79,9 +96,9 @@ class Store:
         self.folder = folder
         self.limit = limit
 
-    def get(self, key: str) -> bytes | None:
-        """The object code under a key, or None. A damaged file is removed, with a warning."""
-        file = self.folder / (key + _SUFFIX)
+    def get(self, key: str, kind: str = CODE) -> bytes | None:
+        """What is kept under a key, or None. A damaged file is removed, with a warning."""
+        file = self.folder / (key + kind)
         try:
             content = file.read_bytes()
         except FileNotFoundError:
@@ -96,10 +113,10 @@ class Store:
             _warn(f"{file.name} in the code cache {self.folder} is damaged; compiling anew")
         return image
 
-    def put(self, key: str, image: bytes) -> None:
-        """Keep object code: written beside, then moved into place, so that readers see all of it or nothing."""
+    def put(self, key: str, image: bytes, kind: str = CODE) -> None:
+        """Keep object code or facts: written beside, then moved into place, so that readers see all or nothing."""
         try:
-            self._write(self.folder / (key + _SUFFIX), _wrap(image))
+            self._write(self.folder / (key + kind), _wrap(image))
         except OSError as error:
             _warn(f"cannot write to the code cache {self.folder}: {error.strerror}; this program is not kept")
             return
@@ -120,7 +137,7 @@ class Store:
     def sweep(self) -> None:
         """Remove the least recently used files until the folder fits the limit."""
         found = []
-        for file in [*self.folder.glob("*" + _SUFFIX), *self.folder.glob(".new-*")]:
+        for file in (f for pattern in ("*" + CODE, "*" + FACTS, ".new-*") for f in self.folder.glob(pattern)):
             with contextlib.suppress(OSError):
                 status = file.stat()
                 found.append((status.st_mtime, status.st_size, file))

@@ -10,7 +10,6 @@ This file imports Numba when it is imported: load it only when something must be
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -24,6 +23,8 @@ from numba.core.typing import context as typing_context
 from numba.core.typing import mathdecl, templates
 from numba.core.untyped_passes import FixupArgs, IRProcessing, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
+
+from graphc.run.collector import at_rest
 
 SYMBOL_PREFIX = "graphc_"
 _NUMBERS: dict[object, object] = {
@@ -200,14 +201,8 @@ def _flags() -> compiler.Flags:
 @contextmanager
 def _compiling() -> Iterator[None]:
     """This thread compiles for our target. The collector rests: tens of thousands of short-lived IR nodes wake it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        with target_extension.target_override("graphc"):
-            yield
-    finally:
-        if enabled:
-            gc.enable()
+    with at_rest(), target_extension.target_override("graphc"):
+        yield
 
 
 def _to_ir(function: Callable[..., int], words: tuple[str, ...]) -> llvm.ModuleRef:

@@ -1,0 +1,137 @@
+"""A declaration as plain data and back: nodes as JSON values, bodies as formula text.
+
+Nodes are described in the order they were made, so that what is made of the description has the same canonical form
+and generates the same program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from graphc.declare.formula import formula_text, parse
+from graphc.declare.init import initialiser
+from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, affine
+from graphc.ir.build import equation
+from graphc.ir.node import (
+    Equation,
+    Indicator,
+    Leaf,
+    Mask,
+    Node,
+    Operand,
+    Origin,
+    Position,
+    Read,
+    extent_symbol,
+)
+from graphc.ir.scalar import placeholder
+
+
+def node_data(node: Node, number: Mapping[Node, int]) -> dict[str, Any]:
+    """A node as it was declared; ``number`` says which of the nodes it reads are which."""
+    origin = [node.origin.file, node.origin.line] if node.origin else None
+    common = {"name": node.name, "origin": origin}
+    if isinstance(node, Leaf):
+        return common | {"kind": node.kind, "shape": list(node.shape), "dtype": node.dtype, "bound": node.bound}
+    assert isinstance(node, Equation)
+    return common | {
+        "kind": "equation",
+        "extents": list(node.extents),
+        "free": node.n_free,
+        "reducer": node.reducer,
+        "body": formula_text(node.body),
+        "operands": [_operand_data(op, number) for op in node.operands],
+        "masks": [_mask_data(m, number) for m in node.masks],
+    }
+
+
+def _operand_data(op: Operand, number: Mapping[Node, int]) -> dict[str, Any]:
+    if isinstance(op, Read):
+        return {"read": number[op.node], "at": [_affine_data(a, number) for a in op.at]}
+    if isinstance(op, Indicator):
+        return {"indicator": _mask_data(op.mask, number)}
+    assert isinstance(op, Position)
+    return {"position": _affine_data(op.map, number)}
+
+
+def _mask_data(mask: Mask, number: Mapping[Node, int]) -> list[Any]:
+    return [mask.kind, _affine_data(mask.map, number), mask.modulus]
+
+
+def _affine_data(x: Affine, number: Mapping[Node, int]) -> list[Any]:
+    return [x.const, [[_atom_data(atom, number), coef] for atom, coef in x.terms]]
+
+
+def _atom_data(atom: Atom, number: Mapping[Node, int]) -> Any:
+    if isinstance(atom, int):
+        return atom
+    if isinstance(atom, Size):
+        return {"size": atom.name}
+    if isinstance(atom, Gather):
+        return {"gather": number[atom.node], "at": [_affine_data(a, number) for a in atom.at]}
+    kind = "floor" if isinstance(atom, FloorDiv) else "modulo"
+    return {kind: _affine_data(atom.inner, number), "divisor": atom.divisor}
+
+
+def make_node(data: dict[str, Any], nodes: Sequence[Node], constant: Any, tensors: Mapping[str, NDArray]) -> Node:
+    """The node that :func:`node_data` described, reading ``nodes``; parameters take their values from ``tensors``."""
+    made = _make_equation(data, nodes) if data["kind"] == "equation" else _make_leaf(data, constant, tensors)
+    if made.name is None:
+        made.name = data["name"]
+    if data["origin"] and made.origin is None:
+        made.origin = Origin(str(data["origin"][0]), int(data["origin"][1]))
+    return made
+
+
+def _make_leaf(data: dict[str, Any], constant: Any, tensors: Mapping[str, NDArray]) -> Leaf:
+    shape = tuple(e if isinstance(e, str) else int(e) for e in data["shape"])
+    name = str(data["name"])
+    value = constant
+    if data["kind"] == "param":
+        value = initialiser(tensors[f"param/{name}"], name, tuple(int(e) for e in shape))
+    return Leaf(name, shape, data["kind"], data["dtype"], value, data["bound"])
+
+
+def _make_equation(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
+    extents = tuple(e if isinstance(e, str) else int(e) for e in data["extents"])
+    operands = [_make_operand(op, nodes) for op in data["operands"]]
+    symbols = {f"a{j}": placeholder(j) for j in range(len(operands))}
+    symbols |= {e: extent_symbol(e) for e in _extent_names(extents, nodes)}
+    body = parse(data["body"], symbols)
+    masks = [_make_mask(m, nodes) for m in data["masks"]]
+    return equation(extents, int(data["free"]), data["reducer"], body, operands, masks)
+
+
+def _extent_names(extents: Sequence[Any], nodes: Sequence[Node]) -> set[str]:
+    found = {e for e in extents if isinstance(e, str)}
+    return found | {e for node in nodes if isinstance(node, Leaf) for e in node.shape if isinstance(e, str)}
+
+
+def _make_operand(data: dict[str, Any], nodes: Sequence[Node]) -> Operand:
+    if "read" in data:
+        return Read(nodes[data["read"]], tuple(_make_affine(a, nodes) for a in data["at"]))
+    if "indicator" in data:
+        return Indicator(_make_mask(data["indicator"], nodes))
+    return Position(_make_affine(data["position"], nodes))
+
+
+def _make_mask(data: Sequence[Any], nodes: Sequence[Node]) -> Mask:
+    return Mask(data[0], _make_affine(data[1], nodes), int(data[2]))
+
+
+def _make_affine(data: Sequence[Any], nodes: Sequence[Node]) -> Affine:
+    return affine(int(data[0]), {_make_atom(atom, nodes): int(coef) for atom, coef in data[1]})
+
+
+def _make_atom(data: Any, nodes: Sequence[Node]) -> Atom:
+    if isinstance(data, int):
+        return data
+    if "size" in data:
+        return Size(data["size"])
+    if "gather" in data:
+        return Gather(nodes[data["gather"]], tuple(_make_affine(a, nodes) for a in data["at"]))
+    inner = _make_affine(data["floor"] if "floor" in data else data["modulo"], nodes)
+    return (FloorDiv if "floor" in data else Modulo)(inner, int(data["divisor"]))

@@ -1,0 +1,127 @@
+"""Programs found by what was declared, before anything is derived, rewritten or planned.
+
+The cache keeps, under a hash of the declaration, the facts that running a program takes: which machine code, the order
+of its arguments, sizes. The hash covers every node, the options that shape a program, all sources of graphc and all
+that machine code depends on, so a file found under it says what deriving everything again would say.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sympy
+
+import graphc
+from graphc.facade.declaration import node_data
+from graphc.ir.node import Equation, Leaf, Node, extent_symbols
+from graphc.ir.walk import topological
+from graphc.run import cache
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a program is made from: the hash of it, and its leaves in the order they were made."""
+
+    key: str
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What running a program takes of its plan.
+
+    ``machine_code`` is the key of the object file; ``inputs`` are in the order of the arguments; ``constants`` go to
+    their offsets, in elements, of one array.
+    """
+
+    machine_code: str
+    entry: str
+    signature: tuple[str, ...]
+    inputs: tuple[Leaf, ...]
+    constants: tuple[tuple[Leaf, int], ...]
+    sizes: Mapping[str, int]
+    seconds_per_step: float
+
+
+def declared(roots: Mapping[str, Node], others: Sequence[Leaf], *options: object) -> Declared:
+    """The roots, leaves that belong to the program beside theirs, and the options that shape it."""
+    nodes = sorted(topological([*roots.values(), *others]), key=lambda node: node.serial)
+    number = {node: t for t, node in enumerate(nodes)}
+    described = [_description(node, number) for node in nodes]
+    named = [(name, number[node]) for name, node in roots.items()]
+    text = json.dumps([described, named, [number[leaf] for leaf in others], [*map(str, options)], _surroundings()])
+    leaves = tuple(node for node in nodes if isinstance(node, Leaf))
+    return Declared(hashlib.sha256(text.encode()).hexdigest(), leaves)
+
+
+def _description(node: Node, number: Mapping[Node, int]) -> list[Any]:
+    data = node_data(node, number) | {"origin": None}
+    if isinstance(node, Equation):
+        return [data, sorted(extent_symbols(node.body))]
+    if isinstance(node, Leaf) and node.kind == "constant":
+        array = np.ascontiguousarray(node.value)
+        return [data, str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+    return [data]
+
+
+@functools.cache
+def _surroundings() -> list[Any]:
+    """Everything outside a declaration that shapes its program: all sources of graphc, versions, the machine."""
+    digest = hashlib.sha256()
+    folder = Path(graphc.__file__).parent
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+    return [digest.hexdigest(), sympy.__version__, np.__version__, *cache.surroundings()]
+
+
+def remembered(found: Declared, make: Callable[[], Any]) -> Any:
+    """A small JSON value kept under a declaration, made when it is not there."""
+    store = cache.open_store()
+    known = store.get(found.key, cache.FACTS) if store else None
+    if known is not None:
+        return json.loads(known)
+    value = make()
+    if store and value is not None:
+        store.put(found.key, json.dumps(value).encode(), cache.FACTS)
+    return value
+
+
+def recall(found: Declared) -> Facts | None:
+    """The facts kept under a declaration, or None."""
+    value = remembered(found, lambda: None)
+    if value is None:
+        return None
+    leaves = found.leaves
+    return Facts(
+        machine_code=value["machine_code"],
+        entry=value["entry"],
+        signature=tuple(value["signature"]),
+        inputs=tuple(leaves[t] for t in value["inputs"]),
+        constants=tuple((leaves[t], offset) for t, offset in value["constants"]),
+        sizes=value["sizes"],
+        seconds_per_step=value["seconds_per_step"],
+    )
+
+
+def remember(found: Declared, facts: Facts) -> None:
+    """Keep facts under a declaration; a program with constants that rewriting made is not kept."""
+    place = {leaf: t for t, leaf in enumerate(found.leaves)}
+    if not all(leaf in place for leaf in (*facts.inputs, *(leaf for leaf, _ in facts.constants))):
+        return
+    value = {
+        "machine_code": facts.machine_code,
+        "entry": facts.entry,
+        "signature": facts.signature,
+        "inputs": [place[leaf] for leaf in facts.inputs],
+        "constants": [(place[leaf], offset) for leaf, offset in facts.constants],
+        "sizes": facts.sizes,
+        "seconds_per_step": facts.seconds_per_step,
+    }
+    remembered(found, lambda: value)

@@ -1,0 +1,83 @@
+"""The programs that a model trains and evaluates with, made when they are first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from graphc.facade.lookup import declared, remembered
+from graphc.facade.programs import Compiled, Lowered, evaluation_text, obtain, training_text
+from graphc.ir.node import Node
+from graphc.optim import Rule
+from graphc.optim.schedules import Schedule
+from graphc.rewrite.weights import depends_across_rows, is_row_mean
+from graphc.run.training import Evaluator, Trainer
+
+if TYPE_CHECKING:
+    from graphc.model import Model
+
+CHUNK = 256  # rows at a time in predict and evaluate
+
+
+def rule_key(rule: Rule) -> tuple:
+    """What of a rule decides its program: everything but the values."""
+    schedules = tuple((n, v.expr) for n, v in rule.hyper.items() if isinstance(v, Schedule))
+    given = rule.clip_norm is not None, rule.clip_value is not None, rule.decay is not None
+    return rule.name, rule.text, rule.statements, tuple(rule.hyper), schedules, given
+
+
+def training(model: Model, rule: Rule, capacity: int, weighted: bool) -> Compiled:
+    """The training program for an update rule and a batch size."""
+    weights, dtype = model.weight_leaf if weighted else None, model.dtype
+
+    def lower() -> Lowered:
+        graph, captions = model.differentiated(weighted), model.captions()
+        return training_text(
+            model.name, graph, model.param_leaves, model.metric_names, rule, dtype, capacity, captions, weights
+        )
+
+    others = [*model.param_leaves, *([weights] if weights else [])]
+    schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
+    options = "train", rule_key(rule), schedules, capacity, weighted, dtype, model.name, model.metric_names
+    return obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower)
+
+
+def trainer(model: Model, compiled: Compiled, capacity: int) -> Trainer:
+    """The training program with its buffers."""
+    facts = compiled.facts
+    metrics = len(model.metric_names)
+    return Trainer(compiled.program, facts.sizes, model.dtype, capacity, metrics, facts.seconds_per_step)
+
+
+def evaluation(
+    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], capacity: int
+) -> tuple[Compiled, Evaluator]:
+    """The program that evaluates some roots, so many rows at a time."""
+    wanted = (*outputs, *scalars)
+    names = [n.replace("output:", "y_") for n in outputs]
+    dtype = model.dtype
+
+    def lower() -> Lowered:
+        roots = {n.replace("output:", "y_"): model.graph.roots[n] for n in wanted}
+        return evaluation_text(model.name, roots, model.param_leaves, names, scalars, dtype, capacity)
+
+    found = declared(model.raw_roots, model.param_leaves, "evaluate", wanted, capacity, dtype, model.name)
+    compiled = obtain(found, model.name, dtype, lower)
+    return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars))
+
+
+def chunk(model: Model, names: tuple[str, ...], rows: int) -> int:
+    """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""
+
+    def ask() -> bool:
+        return _rows_are_independent({n: model.graph.roots[n] for n in names}, str(model.weight_leaf.shape[0]))
+
+    asked = "rows are independent", names
+    independent = model.once(asked, lambda: remembered(declared(model.raw_roots, [], *asked), ask))
+    return CHUNK if independent else max(CHUNK, 1 << (rows - 1).bit_length())
+
+
+def _rows_are_independent(roots: Mapping[str, Node], free: str) -> bool:
+    scalars = [r for r in roots.values() if r.rank == 0]
+    across = depends_across_rows([r for r in roots.values() if r.rank], free)
+    return not across and all(is_row_mean(r, free) for r in scalars)

@@ -1,0 +1,119 @@
+"""Programs found by what was declared: which declarations share one, and that nothing is derived to find it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.facade import lookup, preparing
+from graphc.run import cache
+from tests import nets
+
+ROOT = Path(__file__).parents[1]
+
+
+def key(scale: float = 0.5, name: str = "W", power: int = 2, constant: float = 2.0, extent: int = 3) -> str:
+    X, W = gc.input("X", ("n", extent)), gc.param(name, (extent, 1), 0.0)
+    shift = gc.Tensor(gc.input("c", (1,)).node) if constant == 0 else np.array([constant, 1.0, 1.0])[:extent]
+    J = gc.mean((scale * (X + shift) @ W) ** power)
+    model = gc.Model(loss=J)
+    found = lookup.declared(model.raw_roots, model.param_leaves, "f")
+    # constants are numbered through the process, and a name is part of a declaration
+    return found.key if constant == 0 else _unnumbered(model)
+
+
+def _unnumbered(model: gc.Model) -> str:
+    for leaf in lookup.declared(model.raw_roots, [], "f").leaves:
+        if leaf.kind == "constant":
+            leaf.name = "C"
+    return lookup.declared(model.raw_roots, model.param_leaves, "f").key
+
+
+OTHERS = {
+    "a number in its last digit": {"scale": float(np.nextafter(0.5, 1))},
+    "a name": {"name": "V"},
+    "a body": {"power": 3},
+    "a constant array": {"constant": float(np.nextafter(2.0, 3))},
+    "an extent": {"extent": 2},
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_declarations_that_differ_have_keys_of_their_own(change):
+    assert key() == key() != key(**change)
+
+
+def test_rules_that_print_other_programs_have_keys_of_their_own():
+    rules = [gc.SGD(0.1), gc.SGD(0.1, clip_norm=1.0), gc.Momentum(0.1), gc.SGD(gc.schedules.cosine(0.1, 5))]
+    keys = {preparing.rule_key(rule) for rule in rules}
+    assert len(keys) == len(rules) and preparing.rule_key(gc.SGD(0.3)) in keys
+
+
+def test_a_key_changes_with_the_sources_and_with_what_machine_code_depends_on(monkeypatch):
+    before = key()
+    monkeypatch.setattr(lookup, "_surroundings", lambda: ["other sources"])
+    assert key() != before
+
+
+SECOND = """
+import json
+from graphc.facade import pipeline, programs
+import graphc.model as module
+
+def refuse(*args, **options):
+    raise AssertionError("derived again")
+
+module.read_graph = module.differentiate = programs.plan_step = refuse
+from tests import nets
+X, T = nets.data(101)
+model = nets.network("float32")
+run = model.fit(X, T, optimizer="adam", batch_size=8, epochs=2)
+print(json.dumps([run.history["loss"], model.predict(X).tolist(), model.evaluate(X, T), run.threads]))
+"""
+FIRST = SECOND.replace("module.read_graph = ", "unused = ").replace("= module.differentiate", "").replace(
+    "= programs.plan_step", ""
+)
+
+
+def test_a_second_process_gets_the_same_bits_and_derives_nothing(tmp_path):
+    """Mutation-checked: with the order of two inputs exchanged in the facts, the numbers differ."""
+    environment = os.environ | {"GRAPHC_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    answers = []
+    for script in (FIRST, SECOND):
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
+    assert answers[0] == answers[1]
+
+
+def test_a_program_found_by_its_declaration_still_shows_its_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
+    X, T = nets.data(40)
+    first, second = nets.network(), nets.network()
+    for model in (first, second):
+        model.fit(X, T, batch_size=8)
+    assert "lowered" not in vars(second.last_compiled)
+    code = [[s for s in m.source().splitlines() if not s.lstrip().startswith("#")] for m in (first, second)]
+    assert code[0] == code[1] and second.source() == str(second.explain("source"))
+
+
+def test_facts_whose_machine_code_is_gone_or_that_are_damaged_are_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
+    X, T = nets.data(40)
+    wanted = nets.network().fit(X, T, batch_size=8).history["loss"]
+    [code], [facts] = tmp_path.glob("*" + cache.CODE), tmp_path.glob("*" + cache.FACTS)
+    kept = code.read_bytes()
+    code.unlink()
+    assert nets.network().fit(X, T, batch_size=8).history["loss"] == wanted and code.read_bytes()[:16] == kept[:16]
+    facts.write_bytes(facts.read_bytes()[:-1] + b"?")
+    with pytest.warns(cache.CacheWarning, match="damaged"):
+        assert nets.network().fit(X, T, batch_size=8).history["loss"] == wanted
+    assert facts.exists()
