@@ -76,6 +76,18 @@ class FloatBuilder:
         """a / b, correctly rounded."""
         return self.ir.fdiv(self.value(a), self.value(b))
 
+    def reciprocal(self, a: ir.Value) -> ir.Value:
+        """1/a within an ulp, for float64 with |a| well inside the range of float32.
+
+        A float32 quotient, right to 2^-23, and one step of third order: half the time of a float64 division.
+        """
+        if not self.double:
+            return self.div(1.0, a)
+        single = FloatBuilder(self.ir, ir.FloatType())
+        y = self.ir.fpext(single.div(1.0, self.ir.fptrunc(a, single.kind)), self.kind)
+        error = self.fma(self.neg(a), y, 1.0)
+        return self.fma(y, self.fma(error, error, error), y)
+
     def neg(self, a: ir.Value) -> ir.Value:
         """-a, the sign bit flipped."""
         return self.ir.fneg(a)
@@ -127,13 +139,18 @@ class FloatBuilder:
         """The float of a bit pattern."""
         return self.ir.bitcast(a, self.kind)
 
-    def poly(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+    def poly(self, x: ir.Value, coefficients: Sequence[float], horner: bool | None = None) -> ir.Value:
         """sum_k coefficients[k] x^k: Horner when short, Estrin (a shorter chain of dependent steps) when long."""
-        if len(coefficients) <= _HORNER_LIMIT:
-            total = self.const(coefficients[-1])
-            for coefficient in reversed(coefficients[:-1]):
-                total = self.fma(total, x, coefficient)
-            return total
+        short = len(coefficients) <= _HORNER_LIMIT if horner is None else horner
+        return self._horner(x, coefficients) if short else self._estrin(x, coefficients)
+
+    def _horner(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+        total = self.const(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            total = self.fma(total, x, coefficient)
+        return total
+
+    def _estrin(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
         power, terms = x, [self.const(c) for c in coefficients]
         while len(terms) > 1:
             pairs = zip(terms[1::2], terms[::2])

@@ -63,7 +63,8 @@ def _cubic(k: FloatBuilder, s: Pair) -> Pair:
 
 def _log(k: FloatBuilder, x: ir.Value) -> Pair:
     """log(x) of a positive x = 2^e (1 + f): e ln 2 + 2 atanh(s), s = f/(2 + f)."""
-    e, m = split_exponent(k, x, subnormals=True)
+    e, m, offset = split_exponent(k, x)
+    e = k.add(e, offset)
     s = _quotient(k, k.sub(m, 1.0))
     cubic = _cubic(k, s)
     ln2_high, ln2_low = k.pick(_LN2_SINGLE, _LN2)
