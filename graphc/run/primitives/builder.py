@@ -76,17 +76,13 @@ class FloatBuilder:
         """a / b, correctly rounded."""
         return self.ir.fdiv(self.value(a), self.value(b))
 
-    def reciprocal(self, a: ir.Value) -> ir.Value:
-        """1/a within an ulp, for float64 with |a| well inside the range of float32.
+    def widen(self, a: ir.Value) -> ir.Value:
+        """A float32 as float64."""
+        return self.ir.fpext(a, ir.DoubleType())
 
-        A float32 quotient, right to 2^-23, and one step of third order: half the time of a float64 division.
-        """
-        if not self.double:
-            return self.div(1.0, a)
-        single = FloatBuilder(self.ir, ir.FloatType())
-        y = self.ir.fpext(single.div(1.0, self.ir.fptrunc(a, single.kind)), self.kind)
-        error = self.fma(self.neg(a), y, 1.0)
-        return self.fma(y, self.fma(error, error, error), y)
+    def narrow(self, a: ir.Value) -> ir.Value:
+        """A float64, rounded to float32."""
+        return self.ir.fptrunc(a, ir.FloatType())
 
     def neg(self, a: ir.Value) -> ir.Value:
         """-a, the sign bit flipped."""
