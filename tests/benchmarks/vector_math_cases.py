@@ -12,9 +12,10 @@ BLOCK_SECONDS = 0.002
 PRECISIONS = ("float32", "float64")
 # Where a network uses the function; the second row is the exponent of power.
 RANGES = {
-    **{"exp": (-10, 10), "expm1": (-5, 5), "log": (1e-3, 100), "log1p": (-0.9, 10), "tanh": (-5, 5), "sigmoid": (-10, 10)},
-    **{"softplus": (-10, 10), "sin": (-10, 10), "cos": (-10, 10), "tan": (-10, 10), "sinh": (-5, 5), "cosh": (-5, 5)},
-    **{"asin": (-1, 1), "acos": (-1, 1), "atan": (-5, 5), "erf": (-3, 3), "sqrt": (0, 100), "power": (0.1, 10)},
+    **dict.fromkeys(("exp", "sigmoid", "softplus", "sin", "cos", "tan"), (-10, 10)),
+    **dict.fromkeys(("expm1", "tanh", "sinh", "cosh", "atan"), (-5, 5)),
+    **dict.fromkeys(("asin", "acos"), (-1, 1)),
+    **{"erf": (-3, 3), "log": (1e-3, 100), "log1p": (-0.9, 10), "sqrt": (0, 100), "power": (0.1, 10)},
 }
 EXPONENTS = (-3, 3)
 

@@ -25,6 +25,11 @@ _TANH_SINGLE = (-0.333333283662796, 0.13332858681678772, -0.05381949618458748, 0
 _TANH_TOP = (-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1)
 _TANH_BOTTOM = (4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2, 1.0)
 _TANH_SPLIT = 0.625
+_SINH_SINGLE = (0.1666666716337204, 0.008333316072821617, 0.00019841419998556376, 2.791538008750649e-06)
+_SINH_DOUBLE = (
+    0.16666666666666669, 0.00833333333333297, 0.000198412698415312, 2.7557319130380337e-06, 2.5052126855933588e-08,
+    1.6057000531695627e-10, 7.765897324903499e-13,
+)  # fmt: skip
 
 
 def _expm1_of_rest(k: FloatBuilder, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -127,12 +132,12 @@ def cosh(k: FloatBuilder, x: ir.Value) -> ir.Value:
 
 
 def sinh(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """sinh(x) = q + q/(2q + 1), q = expm1(|x|)/2; the sign is put back, x itself where sinh(x) is x to rounding."""
-    a = k.abs(x)
-    q = k.mul(2.0, _scaled_expm1(k, k.at_most(a, k.pick(89.5, 710.5)), -2))
-    bounded = k.at_most(q, k.pick(2.0**64, 2.0**512))
-    result = k.copysign(k.add(q, k.div(bounded, k.fma(2.0, bounded, 1.0))), x)
-    return k.select(k.compare(a, "<", k.pick(2.0**-13, 2.0**-27)), x, result)
+    """sinh(x) = a + a z P(z), a = |x|, z = x^2, below 1, else h - 1/(4h), h = exp(a)/2; the sign is put back."""
+    a, z = k.abs(x), k.mul(x, x)
+    h = _half_exp(k, a)
+    near = k.fma(k.mul(a, z), k.poly(z, k.pick(_SINH_SINGLE, _SINH_DOUBLE)), a)
+    far = k.sub(h, k.div(0.25, h))
+    return k.copysign(k.select(k.compare(a, "<", 1.0), near, far), x)
 
 
 def _tail(k: FloatBuilder, x: ir.Value) -> ir.Value:
