@@ -150,11 +150,11 @@ EXACT: dict[str, Callable[..., Any]] = {
 
 # ulp, (float32, float64): the largest error seen on 1e5 to 1e7 arguments, rounded up.
 BOUNDS = {
-    **{"exp": (0.95, 0.95), "expm1": (1.7, 1.7), "tanh": (1.4, 1.4), "sigmoid": (1.5, 1.5), "softplus": (1.8, 1.8)},
-    **{"log": (0.9, 0.9), "log1p": (0.9, 0.9), "erf": (1.15, 1.4), "sin": (1.7, 1.7), "cos": (1.7, 1.7)},
+    **{"exp": (0.95, 0.95), "expm1": (1.3, 1.3), "tanh": (1.6, 1.4), "sigmoid": (1.5, 1.5), "softplus": (1.8, 1.8)},
+    **{"log": (0.9, 0.9), "log1p": (1.5, 1.5), "erf": (1.15, 1.4), "sin": (1.7, 1.7), "cos": (1.7, 1.7)},
     **{"sqrt": (0.501, 0.501), "bce": (1.8, 1.8), "sigmoid_minus": (1.6, 1.6), "logcosh": (1.7, 1.7)},
-    **{"sigmoid_slope": (2.9, 2.9), "tanh_slope": (3.0, 3.0), "xlogx": (1.7, 1.7), "elu": (2.2, 2.2)},
-    **{"power": (1.2, 1.3), "tan": (3.8, 3.6), "sinh": (1.7, 1.7), "cosh": (1.6, 1.6)},
+    **{"sigmoid_slope": (2.9, 2.9), "tanh_slope": (3.0, 3.0), "xlogx": (1.7, 1.7), "elu": (2.5, 2.5)},
+    **{"power": (1.2, 1.3), "tan": (3.2, 2.6), "sinh": (1.7, 1.7), "cosh": (1.6, 1.6)},
     **{"asin": (1.9, 2.1), "acos": (1.4, 1.4), "atan": (1.9, 1.9)},
 }
 
@@ -195,6 +195,19 @@ def exact_longdouble(name: str, x: Array, y: Array) -> Array:
 def test_float64_values_stay_within_their_bound_of_mpmath(name: str) -> None:
     x, y = samples(name, np.float64, 1000)
     errors = ulp_errors(run(name, x, y), exact_longdouble(name, x, y))
+    assert errors.max() <= BOUNDS[name][1], (name, x[errors.argmax()], y[errors.argmax()])
+
+
+# SciPy's erf has no long double; where long double is no wider than float64 (ARM, Windows), mpmath alone is the oracle.
+IN_LONG_DOUBLE = sorted(set(BOUNDS) - {"erf"}) if np.finfo(np.longdouble).nmant >= 63 else []
+
+
+@pytest.mark.parametrize("name", IN_LONG_DOUBLE)
+def test_float64_values_stay_within_their_bound_of_long_double_on_1e5_samples(name: str) -> None:
+    x, y = samples(name, np.float64, 40000)
+    with np.errstate(all="ignore"):
+        exact = WIDE[name](*(a.astype(np.longdouble) for a in arguments_of(name, x, y)))
+    errors = ulp_errors(run(name, x, y), exact)
     assert errors.max() <= BOUNDS[name][1], (name, x[errors.argmax()], y[errors.argmax()])
 
 

@@ -76,6 +76,14 @@ class FloatBuilder:
         """a / b, correctly rounded."""
         return self.ir.fdiv(self.value(a), self.value(b))
 
+    def widen(self, a: ir.Value) -> ir.Value:
+        """A float32 as float64."""
+        return self.ir.fpext(a, ir.DoubleType())
+
+    def narrow(self, a: ir.Value) -> ir.Value:
+        """A float64, rounded to float32."""
+        return self.ir.fptrunc(a, ir.FloatType())
+
     def neg(self, a: ir.Value) -> ir.Value:
         """-a, the sign bit flipped."""
         return self.ir.fneg(a)
@@ -127,13 +135,18 @@ class FloatBuilder:
         """The float of a bit pattern."""
         return self.ir.bitcast(a, self.kind)
 
-    def poly(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+    def poly(self, x: ir.Value, coefficients: Sequence[float], horner: bool | None = None) -> ir.Value:
         """sum_k coefficients[k] x^k: Horner when short, Estrin (a shorter chain of dependent steps) when long."""
-        if len(coefficients) <= _HORNER_LIMIT:
-            total = self.const(coefficients[-1])
-            for coefficient in reversed(coefficients[:-1]):
-                total = self.fma(total, x, coefficient)
-            return total
+        short = len(coefficients) <= _HORNER_LIMIT if horner is None else horner
+        return self._horner(x, coefficients) if short else self._estrin(x, coefficients)
+
+    def _horner(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+        total = self.const(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            total = self.fma(total, x, coefficient)
+        return total
+
+    def _estrin(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
         power, terms = x, [self.const(c) for c in coefficients]
         while len(terms) > 1:
             pairs = zip(terms[1::2], terms[::2])

@@ -21,9 +21,7 @@ _EXP_DOUBLE = (
     0.00019841269897558807, 2.4801504023771872e-05, 2.755723293449518e-06, 2.7626528787553103e-07,
     2.5112878922435773e-08,
 )  # fmt: skip
-_TANH_SINGLE = (
-    -0.3333328068256378, 0.13331414759159088, -0.053737763315439224, 0.020633487030863762, -0.0056993733160197735,
-)  # fmt: skip
+_TANH_SINGLE = (-0.333333283662796, 0.13332858681678772, -0.05381949618458748, 0.019966039806604385)
 _TANH_TOP = (-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1)
 _TANH_BOTTOM = (4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2, 1.0)
 _TANH_SPLIT = 0.625
@@ -34,23 +32,30 @@ _SINH_DOUBLE = (
 )  # fmt: skip
 
 
-def _expm1_of_rest(k: FloatBuilder, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
-    """expm1(r + low) for r = x - n ln 2, and the bits of n.
+def _expm1_of_rest(k: FloatBuilder, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """a and t with expm1(r + low) = a + t for r = x - n ln 2, and the bits of n.
 
-    r = a + b with a = x - n ln2_high exact; the sum a + (b + r^2 q(r)) does not see the rounding of r.
+    r = a + b with a = x - n ln2_high exact; the small t = b + r^2 q(r) hardly sees the rounding of r.
     """
     high, ln2_low = k.pick(_LN2_SINGLE, _LN2)
     n, tag = k.nearest(x, 1 / math.log(2))
     a = k.fma(n, -high, x)
     b = k.mul(n, -ln2_low) if low is None else k.fma(n, -ln2_low, low)
     r = k.add(a, b)
-    return k.add(a, k.fma(k.mul(r, r), k.poly(r, k.pick(_EXP_SINGLE, _EXP_DOUBLE)), b)), tag
+    return a, k.fma(k.mul(r, r), k.poly(r, k.pick(_EXP_SINGLE, _EXP_DOUBLE)), b), tag
 
 
 def _mantissa(k: FloatBuilder, x: ir.Value, low: ir.Value | None = None) -> tuple[ir.Value, ir.Value]:
     """exp(x - n ln 2 + low) in [0.7, 1.42], and the bits of n."""
-    p, tag = _expm1_of_rest(k, x, low)
-    return k.add(1.0, p), tag
+    a, t, tag = _expm1_of_rest(k, x, low)
+    return k.add(1.0, k.add(a, t)), tag
+
+
+def _scaled_expm1(k: FloatBuilder, x: ir.Value, offset: int) -> ir.Value:
+    """2^offset expm1(x) = s t + (s a + (s - 2^offset)), s = 2^(n + offset)."""
+    a, t, tag = _expm1_of_rest(k, x)
+    scale = k.power_of_two(tag, offset)
+    return k.fma(t, scale, k.fma(a, scale, k.sub(scale, 2.0**offset)))
 
 
 def exp(k: FloatBuilder, x: ir.Value) -> ir.Value:
@@ -59,11 +64,16 @@ def exp(k: FloatBuilder, x: ir.Value) -> ir.Value:
 
 
 def exp_of_sum(k: FloatBuilder, x: ir.Value, low: ir.Value | None) -> ir.Value:
-    """exp(x + low); the scale 2^n is applied in two halves, so that subnormal results and overflow are right."""
+    """exp(x + low), subnormal results and overflow included."""
     x = k.at_most(k.at_least(x, k.pick(-104.0, -745.2)), k.pick(88.73, 709.79))
     mantissa, tag = _mantissa(k, x, low)
-    half = k.ir.lshr(tag, k.integer(1))
-    rest = k.ir.sub(tag, half)
+    return scaled(k, mantissa, tag)
+
+
+def scaled(k: FloatBuilder, mantissa: ir.Value, n: ir.Value) -> ir.Value:
+    """mantissa*2^n in two halves, so that subnormal results and overflow are right."""
+    half = k.ir.lshr(n, k.integer(1))
+    rest = k.ir.sub(n, half)
     return k.mul(k.mul(mantissa, k.power_of_two(half)), k.power_of_two(rest))
 
 
@@ -80,27 +90,33 @@ def exp_decay(k: FloatBuilder, x: ir.Value) -> ir.Value:
 
 
 def expm1(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """exp(x) - 1 = 2 (2^(n-1) p + (2^(n-1) - 1/2)) with p = expm1(r)."""
+    """exp(x) - 1, by way of its half, which is finite where exp(x) itself already overflows."""
     bounded = k.at_most(k.at_least(x, k.pick(-20.0, -40.0)), k.pick(88.73, 709.79))
-    p, tag = _expm1_of_rest(k, bounded)
-    scale = k.power_of_two(tag, -1)
-    result = k.mul(2.0, k.fma(p, scale, k.sub(scale, 0.5)))
+    result = k.mul(2.0, _scaled_expm1(k, bounded, -1))
     return k.select(k.compare(k.abs(x), "<", k.pick(2.0**-26, 2.0**-55)), x, result)
 
 
 def tanh(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """tanh(x): a + a z P(z), z = x^2, below 0.625, else 1 - 2/(exp(2a) + 1), a = |x|; the sign is put back."""
+    """tanh(x); the sign is put back at the end."""
+    return k.copysign(_tanh_double(k, x) if k.double else _tanh_single(k, x), x)
+
+
+def _tanh_single(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """a + a z P(z), z = x^2, below 0.28, else p/(p + 2), p = expm1(2a), a = |x|."""
+    a, z = k.abs(x), k.mul(x, x)
+    p = _scaled_expm1(k, k.mul(2.0, k.at_most(a, 10.0)), 0)
+    near = k.fma(k.mul(a, z), k.poly(z, _TANH_SINGLE), a)
+    return k.select(k.compare(a, "<", 0.28), near, k.div(p, k.add(p, 2.0)))
+
+
+def _tanh_double(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """a + a z P(z), z = x^2, below 0.625, else 1 - 2/(exp(2a) + 1), a = |x|; both ranges share one division."""
     a, z = k.abs(x), k.mul(x, x)
     small = k.compare(a, "<", _TANH_SPLIT)
-    bottom = k.add(exp_normal(k, k.mul(2.0, k.at_most(a, k.pick(10.0, 20.0)))), 1.0)
-    top = k.const(-2.0)
-    if k.double:  # P is a ratio, and both ranges share one division
-        top = k.select(small, k.poly(z, _TANH_TOP), top)
-        bottom = k.select(small, k.poly(z, _TANH_BOTTOM), bottom)
-    ratio = k.div(top, bottom)
-    curve = ratio if k.double else k.poly(z, _TANH_SINGLE)
-    near = k.fma(k.mul(a, z), curve, a)
-    return k.copysign(k.select(small, near, k.add(1.0, ratio)), x)
+    bottom = k.add(exp_normal(k, k.mul(2.0, k.at_most(a, 20.0))), 1.0)
+    top = k.select(small, k.poly(z, _TANH_TOP), -2.0)
+    ratio = k.div(top, k.select(small, k.poly(z, _TANH_BOTTOM), bottom))
+    return k.select(small, k.fma(k.mul(a, z), ratio, a), k.add(1.0, ratio))
 
 
 def _half_exp(k: FloatBuilder, a: ir.Value) -> ir.Value:

@@ -1,8 +1,9 @@
 """Logarithms as straight-line arithmetic: log, log1p, softplus, bce, logcosh, xlogx.
 
-x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)). float64 follows fdlibm (Sun Microsystems, e_log.c and s_log1p.c,
-netlib.org/fdlibm): log(1 + f) = f - (f^2/2 - s (f^2/2 + R)), s = f/(2 + f). float32 has no division (the form of Cephes
-logf.c): f - f^2/2 + f^3 P(f). Polynomials without a source are near-minimax fits as in ``vmath_exp``.
+x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)). float64 follows fdlibm (Sun Microsystems, e_log.c,
+netlib.org/fdlibm): log(1 + f) = f + s (R - f), s = f/(2 + f). float32 has no division (the form of Cephes logf.c):
+f + f^2 (f P(f) - 1/2). log1p takes e from 1 + x and f = 2^-e x + (2^-e - 1) in one rounding, so that nothing of x is
+lost (N. Juffa's log1pf). Polynomials without a source are near-minimax fits as in ``vmath_exp``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from graphc.run.primitives.builder import FloatBuilder
 from graphc.run.primitives.vmath_exp import exp_decay
 
 _LN2 = (0.6931471805599453, 2.3190468138462996e-17)
-_LN2_SINGLE = (0.693147182464599609375, -1.904654299957768e-09)
+# Both parts are positive, so that an infinite exponent goes through.
+_LN2_SINGLE = (0.69314712285995483398, 5.7699990475e-08)
 _LOG_SINGLE = (
     0.33333316445350647, -0.25000813603401184, 0.20002293586730957, -0.16624443233013153, 0.14181101322174072,
     -0.13129840791225433, 0.12882328033447266, -0.07857199758291245,
@@ -44,77 +46,86 @@ _LOGCOSH_DOUBLE = (
 _LOGCOSH_SPLIT = 0.75
 
 
-def split_exponent(k: FloatBuilder, x: ir.Value, subnormals: bool) -> tuple[ir.Value, ir.Value]:
-    """e and m of a positive x = 2^e m, m in [sqrt(1/2), sqrt(2)), both as floats; garbage for other x."""
-    lift = k.pick(25, 54)
-    offset = 1.5 * 2.0**k.mantissa_bits + k.bias
-    if subnormals:
-        tiny = k.compare(x, "<", k.pick(2.0**-126, 2.0**-1022))
-        x = k.select(tiny, k.mul(x, 2.0**lift), x)
-        offset = k.select(tiny, offset + lift, offset)
-    one = k.bias << k.mantissa_bits
-    bits = k.as_int(x)
-    shifted = k.ir.add(bits, k.integer(one - k.bits_of(math.sqrt(0.5))))
+def _exponent_and_mantissa(k: FloatBuilder, shifted: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The exponent as a float, biased in float64, and the mantissa in [sqrt(1/2), sqrt(2))."""
+    low_bits = k.ir.and_(shifted, k.integer((1 << k.mantissa_bits) - 1))
+    m = k.as_float(k.ir.add(low_bits, k.integer(k.bits_of(math.sqrt(0.5)))))
+    if not k.double:
+        return k.ir.sitofp(k.ir.ashr(shifted, k.integer(k.mantissa_bits)), k.kind), m
+    # An integer added to the bits of 1.5*2^52 adds to its value: a conversion that AVX2 has for int64, too.
     biased = k.ir.lshr(shifted, k.integer(k.mantissa_bits))
-    without = k.ir.sub(bits, k.ir.shl(biased, k.integer(k.mantissa_bits)))
-    m = k.as_float(k.ir.add(without, k.integer(one)))
-    # An integer added to the bits of 1.5*2^mantissa_bits adds to its value: a conversion that AVX2 has for int64, too.
-    e = k.as_float(k.ir.add(biased, k.integer(k.bits_of(1.5 * 2.0**k.mantissa_bits))))
-    return k.sub(e, offset), m
+    return k.as_float(k.ir.add(biased, k.integer(k.bits_of(1.5 * 2.0**k.mantissa_bits)))), m
 
 
-def _bent(k: FloatBuilder, f: ir.Value, series: tuple[float, ...]) -> tuple[ir.Value, ir.Value]:
-    """f^2/2 and s (f^2/2 + R(s^2)), s = f/(2 + f): log(1 + f) = f - (first - second)."""
+# What float64 adds to the biased exponent.
+_OFFSET = -(1.5 * 2.0**52 + 1023)
+
+
+def _shifted_bits(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """The bits of x less those of sqrt(1/2): the exponent of x/m over the place of m; in float64 plus the bias."""
+    bias = k.pick(0, k.bits_of(1.0))
+    return k.ir.add(k.as_int(x), k.integer(bias - k.bits_of(math.sqrt(0.5))))
+
+
+def split_exponent(k: FloatBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """e, m and c of a positive x = 2^(e + c) m, m in [sqrt(1/2), sqrt(2)), all as floats; garbage for other x."""
+    lift = k.pick(25, 54)
+    tiny = k.compare(x, "<", k.pick(2.0**-126, 2.0**-1022))
+    e, m = _exponent_and_mantissa(k, _shifted_bits(k, k.select(tiny, k.mul(x, 2.0**lift), x)))
+    offset = k.pick(0.0, _OFFSET)
+    return e, m, k.select(tiny, offset - lift, offset)
+
+
+def _log_of_product(k: FloatBuilder, e: ir.Value, f: ir.Value) -> ir.Value:
+    """e ln 2 + log(1 + f)."""
+    high, low = k.pick(_LN2_SINGLE, _LN2)
+    small = k.mul(e, low)
+    if k.double:
+        return k.fma(e, high, k.add(f, _bend(k, f, _LOG_DOUBLE, small)))
+    curve = k.fma(f, k.poly(f, _LOG_SINGLE), -0.5)
+    return k.fma(e, high, k.add(f, k.fma(k.mul(f, f), curve, small)))
+
+
+def _bend(k: FloatBuilder, f: ir.Value, series: tuple[float, ...], small: ir.Value | float) -> ir.Value:
+    """log(1 + f) - f + small = s (R(s^2) - f) + small, s = f/(2 + f)."""
     s = k.div(f, k.add(2.0, f))
     z = k.mul(s, s)
-    half_square = k.mul(k.mul(0.5, f), f)
-    return half_square, k.mul(s, k.fma(z, k.poly(z, series), half_square))
-
-
-def _combine(k: FloatBuilder, f: ir.Value, e: ir.Value, correction: ir.Value | float) -> ir.Value:
-    """e ln 2 + log(1 + f) + correction."""
-    high, low = k.pick(_LN2_SINGLE, _LN2)
-    small = k.fma(e, low, correction)
-    if k.double:
-        half_square, rest = _bent(k, f, _LOG_DOUBLE)
-        inner = k.sub(half_square, k.add(rest, small))
-        return k.fma(e, high, k.sub(f, inner))
-    z = k.mul(f, f)
-    cubic = k.fma(k.mul(z, f), k.poly(f, _LOG_SINGLE), small)
-    return k.fma(e, high, k.add(f, k.fma(z, -0.5, cubic)))
+    return k.fma(s, k.fma(z, k.poly(z, series, horner=False), k.neg(f)), small)
 
 
 def _edges(k: FloatBuilder, x: ir.Value, pole: float, inside: ir.Value) -> ir.Value:
-    """-inf at the pole, NaN below it, +inf and NaN for themselves, else ``inside``."""
+    """-inf at the pole, NaN below it, x where it is inf or NaN, else ``inside``."""
     inside = k.select(k.compare(x, "<", pole), math.nan, inside)
     inside = k.select(k.compare(x, "==", pole), -math.inf, inside)
-    return k.select(k.compare(x, "<", math.inf), inside, k.add(x, x))
+    return k.select(k.compare(x, "<", math.inf), inside, x)
 
 
 def log(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """The natural logarithm; NaN for x < 0, -inf at 0."""
-    e, m = split_exponent(k, x, subnormals=True)
-    return _edges(k, x, 0.0, _combine(k, k.sub(m, 1.0), e, 0.0))
+    """The natural logarithm; NaN for x < 0, -inf at 0.
+
+    The limits come in with the exponent, where they do not lengthen the chain of dependent steps.
+    """
+    e, m, offset = split_exponent(k, x)
+    return _log_of_product(k, k.add(e, _edges(k, x, 0.0, offset)), k.sub(m, 1.0))
 
 
 def log1p(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """log(1 + x): the rounding error c of u = 1 + x comes back as c/u; where 1 + x needs no exponent, f = x itself."""
-    u = k.add(1.0, x)
-    back = k.sub(u, 1.0)
-    error = k.add(k.sub(1.0, k.sub(u, back)), k.sub(x, back))
-    e, m = split_exponent(k, u, subnormals=False)
-    near = k.ir.and_(k.compare(x, ">", -0.2928), k.compare(x, "<", 0.4142))
-    f = k.select(near, x, k.sub(m, 1.0))
-    result = _combine(k, f, k.select(near, 0.0, e), k.select(near, 0.0, k.div(error, u)))
-    return _edges(k, x, -1.0, k.copysign(result, x))
+    """log(1 + x) = e ln 2 + log(1 + f) with e from 1 + x; the copied sign is that of -0."""
+    shifted = _shifted_bits(k, k.add(1.0, x))
+    e = k.add(_exponent_and_mantissa(k, shifted)[0], k.pick(0.0, _OFFSET))
+    exponent_bits = k.ir.and_(shifted, k.integer(-1 << k.mantissa_bits))
+    # 2^(2 - e) is a normal number for every e, and 2^-e is not.
+    four = k.bits_of(4.0) + k.pick(0, k.bits_of(1.0))
+    scale = k.mul(0.25, k.as_float(k.ir.sub(k.integer(four), exponent_bits)))
+    f = k.fma(x, scale, k.sub(scale, 1.0))
+    return _edges(k, x, -1.0, k.copysign(_log_of_product(k, e, f), x))
 
 
 def _log1p_unit(k: FloatBuilder, e: ir.Value) -> ir.Value:
     """log(1 + e) for e in [0, 1]."""
     if not k.double:
         return k.fma(k.mul(e, e), k.poly(e, _UNIT_SINGLE), e)
-    half_square, rest = _bent(k, e, _UNIT_DOUBLE)
-    return k.sub(e, k.sub(half_square, rest))
+    return k.add(e, _bend(k, e, _UNIT_DOUBLE, 0.0))
 
 
 def _positive_part(k: FloatBuilder, x: ir.Value) -> ir.Value:

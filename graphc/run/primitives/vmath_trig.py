@@ -2,7 +2,8 @@
 
 sin, cos, tan: r = x - n pi/2 in three fused steps (Cody and Waite), the first of them exact. The domain is |x| <= 2^21
 in float32, where neighbouring numbers lie 1/4 apart, and |x| <= 2^44 in float64; beyond, as at infinity, the result
-is NaN: a reduction for larger ones would slow down every call.
+is NaN: a reduction for larger ones would slow down every call. The series of float32 reach to |r| = 0.886, because n
+may miss the nearest integer by 1/16 near 2^21. tan: r + r^3 T(r^2), or -1 over it.
 atan: t = a, (a - 1)/(a + 1) or -1/a, a = |x|, so that |t| <= tan(pi/8) (Cephes atan.c). asin, acos: z = x^2 below 1/2,
 else z = (1 - a)/2 and the half-angle formula (fdlibm e_asin.c).
 erf: |x| (1 + P(x^2)) below 1, else 1 - exp(L(|x|)) with L ~ log(erfc), the form of N. Juffa's erff.
@@ -20,8 +21,8 @@ from graphc.run.primitives.vmath_exp import exp_normal
 
 _HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33)
 _HALF_PI_SINGLE = (1.57079637050628662109375, -4.37113900018624283e-08, -1.71512463e-15)
-_SIN_SINGLE = (-0.16666646301746368, 0.008331668563187122, -0.00019452774722594768)
-_COS_SINGLE = (0.04166663438081741, -0.0013886766973882914, 2.437188959447667e-05)
+_SIN_SINGLE = (-0.1666664183139801, 0.008331436663866043, -0.00019427000370342284)
+_COS_SINGLE = (0.04166662320494652, -0.0013886337401345372, 2.4332755856448784e-05)
 _SIN_DOUBLE = (
     -0.16666666666666632, 0.008333333333322465, -0.00019841269829827158, 2.7557313693568888e-06,
     -2.505075778770225e-08, 1.589674993295674e-10,
@@ -29,6 +30,16 @@ _SIN_DOUBLE = (
 _COS_DOUBLE = (
     0.0416666666666666, -0.0013888888888874465, 2.4801587289659692e-05, -2.755731439574979e-07,
     2.087572832290696e-09, -1.1359872972801236e-11,
+)  # fmt: skip
+_TAN_SINGLE = (
+    0.33333319425582886, 0.13333916664123535, 0.05388642102479935, 0.022415298968553543, 0.00688799936324358,
+    0.007639472372829914, -0.003104328876361251, 0.0030027683824300766,
+)  # fmt: skip
+_TAN_DOUBLE = (
+    0.3333333333333276, 0.13333333333417177, 0.053968253925426736, 0.0218694896391068, 0.008863218736250289,
+    0.0035922929696357683, 0.0014547341720610265, 0.0005951654751433782, 0.0002220810669927672,
+    0.00013714436992730465, -2.7263094824171687e-05, 9.026239214793797e-05, -4.531598701747579e-05,
+    2.0969431450772728e-05,
 )  # fmt: skip
 _ATAN_SINGLE = (
     -0.33333316445350647, 0.1999853253364563, -0.14244511723518372, 0.10600192844867706, -0.06092822179198265,
@@ -68,12 +79,19 @@ _ERFC_DOUBLE = (
 )  # fmt: skip
 
 
-def _quadrant(k: FloatBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """sin(r), cos(r), and the bits of n."""
+def _reduced(k: FloatBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """r = x - n pi/2, NaN outside the domain, and the bits of n."""
     n, tag = k.nearest(x, 2 / math.pi)
     r = x
     for part in k.pick(_HALF_PI_SINGLE, _HALF_PI):
         r = k.fma(n, -part, r)
+    inside = k.compare(k.abs(x), "<=", k.pick(2.0**21, 2.0**44))
+    return k.select(inside, r, math.nan), tag
+
+
+def _quadrant(k: FloatBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """sin(r), cos(r), and the bits of n."""
+    r, tag = _reduced(k, x)
     z = k.mul(r, r)
     sine = k.fma(k.mul(z, r), k.poly(z, k.pick(_SIN_SINGLE, _SIN_DOUBLE)), r)
     cosine = k.fma(k.mul(z, z), k.poly(z, k.pick(_COS_SINGLE, _COS_DOUBLE)), k.fma(z, -0.5, 1.0))
@@ -89,10 +107,6 @@ def _odd(k: FloatBuilder, tag: ir.Value) -> ir.Value:
     return k.ir.icmp_signed("!=", k.ir.and_(tag, k.integer(1)), k.integer(0))
 
 
-def _in_domain(k: FloatBuilder, x: ir.Value, value: ir.Value) -> ir.Value:
-    return k.select(k.compare(k.abs(x), "<=", k.pick(2.0**21, 2.0**44)), value, math.nan)
-
-
 def _unless_tiny(k: FloatBuilder, x: ir.Value, value: ir.Value) -> ir.Value:
     """x itself where the odd function is x to rounding: keeps the sign of zero."""
     return k.select(k.compare(k.abs(x), "<", k.pick(2.0**-13, 2.0**-27)), x, value)
@@ -103,7 +117,7 @@ def _shifted_sine(k: FloatBuilder, x: ir.Value, quarter_turns: int) -> ir.Value:
     sine, cosine, tag = _quadrant(k, x)
     turns = k.ir.add(tag, k.integer(quarter_turns))
     size = k.as_int(k.select(_odd(k, turns), cosine, sine))
-    return _in_domain(k, x, k.as_float(k.ir.xor(size, _bit_as_sign(k, turns, 1))))
+    return k.as_float(k.ir.xor(size, _bit_as_sign(k, turns, 1)))
 
 
 def sin(k: FloatBuilder, x: ir.Value) -> ir.Value:
@@ -117,12 +131,11 @@ def cos(k: FloatBuilder, x: ir.Value) -> ir.Value:
 
 
 def tan(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """tan(x) = sin(r)/cos(r) for even n, else -cos(r)/sin(r)."""
-    sine, cosine, tag = _quadrant(k, x)
-    odd = _odd(k, tag)
-    ratio = k.div(k.select(odd, cosine, sine), k.select(odd, sine, cosine))
-    signed = k.as_float(k.ir.xor(k.as_int(ratio), _bit_as_sign(k, tag, 0)))
-    return _unless_tiny(k, x, _in_domain(k, x, signed))
+    """tan(x) = tan(r) for even n, else -1/tan(r)."""
+    r, tag = _reduced(k, x)
+    z = k.mul(r, r)
+    tangent = k.fma(k.mul(z, r), k.poly(z, k.pick(_TAN_SINGLE, _TAN_DOUBLE)), r)
+    return _unless_tiny(k, x, k.select(_odd(k, tag), k.div(-1.0, tangent), tangent))
 
 
 def erf(k: FloatBuilder, x: ir.Value) -> ir.Value:
