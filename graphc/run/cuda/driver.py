@@ -54,7 +54,8 @@ class Gpu:
         self.stream = int(self.queue)
         self.place: tuple[int, int] = (2, number)
         self.device = _describe(driver, handle)
-        self._staging = Staging(self)
+        self._staging = Staging(self, self.queue)
+        self._aside: tuple[Any, Staging] | None = None
         self._blas: Library | None = None
         self._loaded: dict[bytes, Any] = {}
         self._capturing: list[Any] | None = None
@@ -189,6 +190,24 @@ class Gpu:
 
     def mark(self) -> GpuMark:
         return GpuMark(self, self.queue)
+
+    def mark_of(self, queue: Any) -> GpuMark:
+        """A mark behind everything asked for on one of this GPU's streams."""
+        return GpuMark(self, queue)
+
+    def send(self, target: DeviceArray, values: ArrayLike) -> None:
+        self._refuse_while_capturing("send")
+        if self._aside is None:
+            queue = self.call(self.driver.cuStreamCreate, int(self.driver.CUstream_flags.CU_STREAM_NON_BLOCKING))
+            self._aside = queue, Staging(self, queue)
+        self._aside[1].send(target.address, values_for(target, values))
+
+    def join(self) -> None:
+        if self._aside is not None:
+            self.call(self.driver.cuStreamWaitEvent, self.queue, self.mark_of(self._aside[0]).event, 0)
+
+    def room(self) -> int:
+        return int(self.call(self.driver.cuMemGetInfo)[0])
 
     def wait_for_stream(self, stream: int) -> None:
         mark = GpuMark(self, self.driver.CUstream(stream))

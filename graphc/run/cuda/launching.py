@@ -164,16 +164,16 @@ class GraphLauncher(_OneNetwork):
             count = min(self.plan.step.capacity, rows - position) if self.plan.step.batch else 1
             same = 1 if count < self.plan.step.capacity else max(1, (rows - position) // count)
             repeat = RECORDED if min(same, steps) >= RECORDED and self.plan.choice.tier == "C" else 1
-            self._graph(arguments, count, repeat).replay()
+            self._graph(arguments, count, repeat, words).replay()
             steps -= repeat
             position = (position + repeat * count) % rows if position + repeat * count < rows else 0
 
-    def _graph(self, arguments: dict[str, Any], count: int, repeat: int) -> Graph:
+    def _graph(self, arguments: dict[str, Any], count: int, repeat: int, words: NDArray) -> Graph:
         """The recording for so many rows; another one when a buffer has moved."""
         places = tuple((n, x.address) for n, x in sorted(arguments.items()) if isinstance(x, DeviceArray))
         key = (count, repeat, places)
         if key not in self.graphs:
-            self._warm(arguments, count)
+            self._warm(arguments, count, words)
             with self.machine.capture() as graph:
                 for _ in range(repeat):
                     self._step(arguments, count)
@@ -182,11 +182,18 @@ class GraphLauncher(_OneNetwork):
             self.graphs[key] = graph
         return self.graphs[key]
 
-    def _warm(self, arguments: dict[str, Any], count: int) -> None:
-        """Let the library plan its products before a recording begins; they write to memory that a step fills anew."""
-        for item in self.plan.program.order:
-            if isinstance(item, Product):
-                self._multiply(item, count)
+    def _warm(self, arguments: dict[str, Any], count: int, words: NDArray) -> None:
+        """One step before a recording, so that nothing is loaded or planned while it is made.
+
+        Its kernels see a run that has ended and do nothing; its products write to memory that every step fills anew.
+        """
+        ended = words.copy()
+        ended[:, control.STATUS] = 1
+        here, kept = arguments["C"].part(0, words.size), self.buffer("kept C", words.size, CONTROL)
+        self.machine.copy(kept, here)
+        self.machine.upload(here, ended)
+        self._step(arguments, count)
+        self.machine.copy(here, kept)
 
     def _step(self, arguments: dict[str, Any], count: int) -> None:
         for item in self.plan.program.order:

@@ -18,14 +18,14 @@ CHUNK = 4 * 2**20
 class Staging:
     """The two buffers of a GPU; made when they are first needed, kept to the end of the process."""
 
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu = gpu
+    def __init__(self, gpu: Gpu, queue: Any) -> None:
+        self._gpu, self._queue = gpu, queue
         self._lock = threading.Lock()
         self._buffers: list[_Pinned] = []
 
     def send(self, address: int, values: NDArray) -> None:
         """Contiguous values -> GPU memory. They may be changed when this returns; the copy may still be on its way."""
-        driver, queue = self._gpu.driver, self._gpu.queue
+        driver, queue = self._gpu.driver, self._queue
         with self._lock:
             for i, part in enumerate(self._parts(values)):
                 buffer = self._buffer(i % 2)
@@ -36,7 +36,7 @@ class Staging:
 
     def fetch(self, out: NDArray, address: int) -> None:
         """GPU memory -> a contiguous array, once all work asked for before is done."""
-        driver, queue = self._gpu.driver, self._gpu.queue
+        driver, queue = self._gpu.driver, self._queue
         before: tuple[_Pinned, NDArray] | None = None
         with self._lock:
             for i, part in enumerate(self._parts(out)):
@@ -55,7 +55,7 @@ class Staging:
 
     def _buffer(self, k: int) -> _Pinned:
         while len(self._buffers) <= k:
-            self._buffers.append(_Pinned(self._gpu))
+            self._buffers.append(_Pinned(self._gpu, self._queue))
         return self._buffers[k]
 
 
@@ -70,15 +70,15 @@ def _take(pair: tuple[_Pinned, NDArray] | None) -> None:
 class _Pinned:
     """Memory of the host that does not move, and the last use of it."""
 
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu = gpu
+    def __init__(self, gpu: Gpu, queue: Any) -> None:
+        self._gpu, self._queue = gpu, queue
         self.address = int(gpu.call(gpu.driver.cuMemHostAlloc, CHUNK, 0))
         self.bytes = np.frombuffer(memoryview((ctypes.c_ubyte * CHUNK).from_address(self.address)), np.uint8)
         self._mark: Any = None
 
     def used(self) -> None:
         """A copy from or to it was asked for."""
-        self._mark = self._gpu.mark()
+        self._mark = self._gpu.mark_of(self._queue)
 
     def wait(self) -> None:
         """Return when that copy is done."""
