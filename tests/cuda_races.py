@@ -1,7 +1,8 @@
 """A search for races in the text of CUDA kernels, without a GPU: every thread in Python, every access on record.
 
 Threads of a block wait for one another at ``cuda.syncthreads``; blocks meet at the barrier of the text itself.  Two
-accesses of one place by two threads, one of them a write, with no barrier between them, are a race.
+accesses of one place by two threads, one of them a write, with no barrier between them, are a race, unless both write
+the same value.
 """
 
 from __future__ import annotations
@@ -22,10 +23,6 @@ from graphc.run.cuda.machine import Arguments, Loaded
 _me = threading.local()
 
 
-class Races(AssertionError):
-    """What was found."""
-
-
 class Place:
     """Where a thread stands: its block, its number, barriers of its block and of the grid that it has passed."""
 
@@ -38,32 +35,33 @@ class Tracked:
 
     def __init__(self, name: str, values: Sequence[Any], found: list[str], free: bool = False) -> None:
         self.name, self.values, self.found, self.free = name, list(values), found, free
-        self.log: dict[int, list[tuple[int, int, int, int, bool]]] = defaultdict(list)
+        self.log: dict[int, list[tuple[int, int, int, int, bool, Any]]] = defaultdict(list)
         self.lock = threading.Lock()
 
     def __getitem__(self, at: int) -> Any:
-        self._note(at, write=False)
+        self._note(at, False, self.values[at])
         return self.values[at]
 
     def __setitem__(self, at: int, value: Any) -> None:
-        self._note(at, write=True)
+        self._note(at, True, value)
         self.values[at] = value
 
-    def _note(self, at: int, write: bool) -> None:
+    def _note(self, at: int, write: bool, value: Any) -> None:
         if self.free:
             return
         p = _me.place
         with self.lock:
             others = [o for o in self.log[at] if o[3] >= p.meetings - 1]
-            for block, thread, syncs, meetings, wrote in others:
+            for block, thread, syncs, meetings, wrote, other in others:
                 same = (block, thread) == (p.block, p.thread)
                 together = syncs == p.syncs if block == p.block else meetings == p.meetings
-                if not same and together and (write or wrote):
+                harmless = write and wrote and value == other
+                if not same and together and (write or wrote) and not harmless:
                     verb = {True: "writes", False: "reads"}
                     ours = f"thread {p.thread} of block {p.block} {verb[write]}"
                     theirs = f"thread {thread} of block {block} {verb[wrote]}"
                     self.found.append(f"{self.name}[{at}]: {ours} what {theirs}")
-            entry = (p.block, p.thread, p.syncs, p.meetings, write)
+            entry = (p.block, p.thread, p.syncs, p.meetings, write, value)
             self.log[at] = [o for o in others if o[:2] != entry[:2] or o[2] == p.syncs] + [entry]
 
 
@@ -174,15 +172,17 @@ class Watched(Emulator):
 
     def __init__(self, threads: int, blocks: int = 1, memory: int = 1 << 36) -> None:
         super().__init__(memory=memory)
-        self.threads, self.blocks, self.found = threads, blocks, []
+        self.threads, self.blocks, self.found, self.launches = threads, blocks, [], 0
 
     def load(self, program: CudaProgram) -> dict[str, Loaded]:
         return {k.name: Loaded(k, program, self.blocks) for k in program.kernels}
 
     def launch(self, loaded: Loaded, blocks: int, arguments: Arguments) -> None:
-        self._do(lambda: self._run(loaded, min(blocks, self.blocks), arguments))
+        wanted = blocks if loaded.kernel.grid == "copies" else min(blocks, self.blocks)
+        self._do(lambda: self._run(loaded, wanted, arguments))
 
     def _run(self, loaded: Loaded, blocks: int, arguments: Arguments) -> None:
+        self.launches += 1
         given = {n: arguments[n] for n, _ in loaded.kernel.arguments}
         lists = {n: host(x).tolist() if isinstance(x, DeviceArray) else x for n, x in given.items()}
         self.found += run(loaded.handle, loaded.kernel.name, lists, min(self.threads, loaded.kernel.threads), blocks)

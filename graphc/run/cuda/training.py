@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from graphc.emit import control as host_control
 from graphc.emit.cuda import control
 from graphc.emit.cuda.places import LARGEST, TOLERANCE
+from graphc.errors import DeviceError
 from graphc.run.cuda.accounts import close_epochs
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.holding import Parts, fits, on_machine
@@ -179,7 +180,10 @@ class CudaTrainer:
     def finish(self, pending: Pending) -> Outcome:
         """Wait for a launch and read what it tells."""
         words, log = self.launcher.finish(pending)
-        return Outcome(words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS], log)
+        outcome = Outcome(words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS], log)
+        if not outcome.done.any() and not outcome.status.any():
+            raise DeviceError("the GPU made no step and tells of no error\n  hint: see whether nvidia-smi shows errors")
+        return outcome
 
     def begin(self, copies: Sequence[Copy], data: Sequence[DeviceArray]) -> Pending:
         """Ask for a launch, without waiting for it."""

@@ -1,0 +1,259 @@
+"""Training with target="cuda" against the CPU's programs: the very text of the kernels, on machines without a GPU.
+
+Most runs are watched: every thread in Python, every access on record (:mod:`tests.cuda_races`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import DataError, DivergenceError, DomainError
+from graphc.lower.device import Device
+from graphc.lower.tiers import Tier
+from graphc.run.cuda import current, holding
+from graphc.run.cuda.emulator import Emulator
+from graphc.run.history import Run
+from tests import nets
+from tests.cuda_races import Watched
+
+TIERS: tuple[Tier, ...] = ("A", "B", "C")
+X, T = nets.data(23)
+
+
+@pytest.fixture(params=TIERS)
+def tier(request: pytest.FixtureRequest) -> Iterator[Tier]:
+    """Every plan takes this tier, with several threads and blocks."""
+    with current.use(machine := watched(request.param), request.param):
+        yield request.param
+    assert machine.found == []
+
+
+@pytest.fixture
+def emulated() -> Iterator[Watched]:
+    with current.use(machine := watched("A")):
+        yield machine
+    assert machine.found == []
+
+
+def watched(tier: Tier, memory: int = 1 << 36) -> Watched:
+    return Watched(threads=4, blocks=1 if tier == "A" else 2, memory=memory)
+
+
+def trained(target: str, optimizer: object = "adam", **options: object) -> tuple[gc.Model, Run]:
+    model = nets.network()
+    wanted = {"epochs": 3, "batch_size": 8, "seed": 5, "target": target} | options
+    return model, model.fit(X, T, optimizer=optimizer, **wanted)
+
+
+def assert_same_run(cuda: tuple[gc.Model, Run], cpu: tuple[gc.Model, Run]) -> None:
+    (ours, run), (wanted, other) = cuda, cpu
+    np.testing.assert_allclose(ours.params.flat, wanted.params.flat, rtol=1e-10, atol=1e-13)
+    assert list(run.history) == list(other.history)
+    for name, values in other.history.items():
+        np.testing.assert_allclose(run.history[name], values, rtol=1e-11)
+    assert (run.steps, run.epochs, run.stopped) == (other.steps, other.epochs, other.stopped)
+
+
+def test_a_run_is_the_cpu_s_batch_by_batch(tier: Tier):
+    """Two full batches and one of 7 rows an epoch, in the same shuffled order; a metric beside the loss."""
+    assert_same_run(trained("cuda"), trained("cpu"))
+
+
+def test_the_norm_of_the_gradient_weights_of_rows_and_a_schedule(tier: Tier):
+    rule = gc.Momentum(gc.schedules.exponential(0.1, 0.9), clip_norm=0.3, decay=1e-3)
+    weights = np.linspace(0.1, 2.0, len(X))
+    options = {"sample_weight": weights, "record": "step"}
+    assert_same_run(trained("cuda", rule, **options), trained("cpu", rule, **options))
+
+
+def test_a_tolerance_ends_the_run_after_the_same_epoch(tier: Tier):
+    options = {"tol": 0.35, "epochs": 400, "batch_size": None}
+    cuda, cpu = (trained(target, gc.SGD(0.2), **options) for target in ("cuda", "cpu"))
+    assert cuda[1].stopped == "converged" and 1 < cuda[1].epochs < 400
+    assert_same_run(cuda, cpu)
+
+
+def test_validation_and_callbacks_end_epochs_as_on_the_cpu(emulated):
+    options = {"validation": 0.3, "epochs": 30, "callbacks": [gc.EarlyStopping(patience=2)]}
+    assert_same_run(trained("cuda", gc.SGD(0.5), **options), trained("cpu", gc.SGD(0.5), **options))
+
+
+def test_a_run_in_one_go_and_in_parts_has_the_same_bits(tier: Tier):
+    whole, _ = trained("cuda", epochs=None, steps=17)
+    parts = nets.network()
+    first = {"batch_size": 8, "target": "cuda"}
+    parts.fit(X, T, steps=4, seed=5, **first)
+    for steps in (1, 12):
+        parts.fit(X, T, steps=steps, **first)
+    assert parts.params.flat.tobytes() == whole.params.flat.tobytes()
+
+
+def test_a_run_that_began_on_one_target_goes_on_on_the_other(emulated, tmp_path):
+    model = nets.network()
+    model.fit(X, T, epochs=1, batch_size=8, seed=5, target="cuda")
+    model.save(tmp_path / "half.npz")
+    other = gc.Model.load(tmp_path / "half.npz")
+    other.fit(X, T, epochs=2, batch_size=8)
+    np.testing.assert_allclose(other.params.flat, trained("cpu")[0].params.flat, rtol=1e-10, atol=1e-13)
+
+
+def test_data_that_do_not_fit_go_part_by_part_with_the_same_bits(tier: Tier, monkeypatch):
+    """Parts of 8 rows; memory for fewer than all."""
+    resident, run = trained("cuda", tol=1e-9)
+    monkeypatch.setattr(holding, "PART", 8 * 5 * 8)
+    with current.use(watched(tier, memory=1000), tier):
+        streamed, other = trained("cuda", tol=1e-9)
+    assert streamed.params.flat.tobytes() == resident.params.flat.tobytes()
+    assert run.history == other.history
+
+
+def test_divergence_keeps_the_last_good_step_and_says_the_same(tier: Tier):
+    texts, kept = [], []
+    for target in ("cuda", "cpu"):
+        model = nets.network()
+        with pytest.raises(DivergenceError) as caught:
+            model.fit(X, T, optimizer=gc.SGD(1e200), epochs=5, batch_size=8, seed=5, target=target)
+        texts.append(str(caught.value))
+        kept.append(model.params.flat.copy())
+    assert texts[0] == texts[1]
+    np.testing.assert_allclose(kept[0], kept[1], rtol=1e-10)
+
+
+def test_an_update_that_overflows_is_undone(emulated):
+    """The gradient is finite, its square in the state is not."""
+    rule = gc.rule("Squares", "v <- g*g*huge\ntheta <- theta - 1e-300*v", huge=1e308)
+    model = nets.network()
+    with pytest.raises(DivergenceError, match="theta <- theta"):
+        model.fit(X * 100, T * 100, optimizer=rule, epochs=1, batch_size=8, seed=5, target="cuda")
+    start = nets.network().initialize(5)
+    assert model.params.flat.tobytes() == start.params.flat.tobytes()
+
+
+def test_a_copy_of_a_sweep_has_the_bits_of_a_run_alone(emulated):
+    rates = np.array([0.01, 0.1, 1e200])
+    options = {"epochs": 2, "batch_size": 8}
+    sweep = nets.network().sweep(X, T, optimizer=gc.SGD(rates), seeds=[5, 6], target="cuda", **options)
+    for place, (rule, seed) in enumerate(zip(sweep.rules, sweep.seeds)):
+        alone = nets.network()
+        if rule.hyper["eta"] > 1:
+            assert place >= 4 and sweep.stopped[place] == "diverged"
+            continue
+        run = alone.fit(X, T, optimizer=rule, seed=seed, target="cuda", **options)
+        assert sweep.model(place).params.flat.tobytes() == alone.params.flat.tobytes()
+        assert sweep.history["loss"][place].tolist() == run.history["loss"]
+    assert sweep.best.params.flat.tobytes() != nets.network().initialize(5).params.flat.tobytes()
+
+
+def test_a_sweep_where_no_network_fits_a_block_trains_one_after_the_other():
+    options = {"optimizer": gc.SGD(np.array([0.01, 0.1])), "epochs": 2, "batch_size": 8, "target": "cuda"}
+    with current.use(watched("A"), "A"):
+        side_by_side = nets.network().sweep(X, T, **options)
+    with current.use(watched("C"), "C"):
+        one_by_one = nets.network().sweep(X, T, **options)
+    np.testing.assert_allclose(side_by_side.history["loss"], one_by_one.history["loss"], rtol=1e-12)
+
+
+def test_prediction_and_evaluation_are_the_cpu_s(emulated):
+    model, _ = trained("cpu")
+    rows = np.tile(X, (30, 1)), np.tile(T, (30, 1))
+    np.testing.assert_allclose(model.predict(rows[0], target="cuda"), model.predict(rows[0]), rtol=1e-12)
+    ours, wanted = model.evaluate(*rows, target="cuda"), model.evaluate(*rows)
+    assert list(ours) == list(wanted)
+    np.testing.assert_allclose(list(ours.values()), list(wanted.values()), rtol=1e-12)
+
+
+def test_arrays_on_the_machine_go_in_and_come_out_without_the_host(emulated):
+    held = []
+    for values in (X, T):
+        array = emulated.array(values.size, np.float64)
+        emulated.upload(array, values)
+        held.append(array.reshape(*values.shape))
+    model = nets.network()
+    model.fit(*held, epochs=3, batch_size=8, seed=5, target="cuda")
+    assert model.params.flat.tobytes() == trained("cuda")[0].params.flat.tobytes()
+    found = model.predict(held[0], target="cuda")
+    assert found.machine is emulated and found.shape == T.shape
+    np.testing.assert_allclose(found.numpy(), model.predict(X), rtol=1e-12)
+    np.testing.assert_array_equal(np.from_dlpack(found), found.numpy())
+
+
+def test_an_array_on_the_machine_of_another_type_is_refused(emulated):
+    array = emulated.array(X.size, np.float32).reshape(*X.shape)
+    with pytest.raises(DataError) as caught:
+        nets.network().fit(array, T, target="cuda")
+    assert nets.text_of(caught) == (
+        "X (n, 3) lies on the GPU with values of type float32; the program reads float64\n"
+        "  hint: convert it there, or pass a NumPy array"
+    )
+
+
+def test_changed_data_are_brought_over_again(emulated):
+    model, x = nets.network(), X.copy()
+    before = model.fit(x, T, steps=1, seed=5, batch_size=None, target="cuda").history["loss"][0]
+    x += 1.0
+    after = model.initialize(5).fit(x, T, steps=1, seed=5, batch_size=None, target="cuda").history["loss"][0]
+    assert abs(after - before) > 1e-3
+
+
+# ---------------------------------------------------------------- choices and errors
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "device", "tier"),
+    [
+        (16, 2, Device(), "A"),
+        (16, 2, Device(shared=16 * 1024), "B"),
+        (256, 2, Device(), "B"),
+        (1024, 3, Device(), "C"),
+        (1024, 3, Device(blas=False), "B"),
+        (4096, 5, Device(), "D"),
+    ],
+)
+def test_the_tier_follows_from_the_plan_and_the_device(width: int, depth: int, device: Device, tier: str):
+    X, T = gc.input("X", ("n", width)), gc.input("T", ("n", width))
+    h = X
+    for layer in range(depth):
+        h = gc.tanh(h @ gc.param(f"W{layer}", (width, width), gc.normal(0.1)))
+    with current.use(Emulator(device)):
+        page = str(gc.Model(loss=gc.mean((h - T) ** 2)).explain("plan", target="cuda"))
+    assert page.startswith(f"tier {tier} (")
+    assert ("library product" in page) == (tier in ("C", "D"))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"target": "gpu"}, "fit: target is 'gpu'\n  hint: choose 'cpu', 'cuda' or 'auto'"),
+        (
+            {"target": "cuda", "precision": "half"},
+            "fit: precision is 'half'\n  hint: choose 'float32', 'tf32' or 'bf16' (of the products on a GPU)",
+        ),
+        (
+            {"precision": "tf32"},
+            "fit: precision 'tf32' is for target='cuda'\n  hint: leave it out on the CPU",
+        ),
+    ],
+)
+def test_a_target_or_precision_that_there_is_not_is_refused(options, text):
+    with pytest.raises(DomainError) as caught:
+        nets.network().fit(X, T, **options)
+    assert nets.text_of(caught) == text
+
+
+def test_auto_takes_the_cpu_where_no_gpu_is_and_the_machine_that_is_chosen(monkeypatch):
+    monkeypatch.setattr("graphc.run.cuda.libraries.available", lambda: False)
+    cpu, _ = trained("auto")
+    assert cpu.params.flat.tobytes() == trained("cpu", threads=1)[0].params.flat.tobytes()
+    with current.use(machine := watched("A")):
+        trained("auto", epochs=None, steps=1)
+    assert machine.launches == 1
+
+
+def test_the_plan_of_a_gpu_prints_without_one():
+    page = str(nets.network().explain("plan", target="cuda"))
+    assert page.startswith("tier A (") and "an element a thread" in page and "∂J/∂W1" in page
+    assert "def train(P, K, C, R, H, Q" in nets.network().source(target="cuda")
