@@ -183,7 +183,8 @@ class GroupPrinter:
         rows = f"U(U({COUNT} + U({TILE - 1})) // U({TILE}))" if isinstance(p.m, str) else -(-p.m // TILE)
 
         def inside() -> None:
-            self.text.add(f"r0 = U(U(o // {u(columns)})*U({TILE}))", f"c0 = U(U(o % {u(columns)})*U({TILE}))")
+            self.text.add(f"top_row = U(U(o // {u(columns)})*U({TILE}))")
+            self.text.add(f"left_column = U(U(o % {u(columns)})*U({TILE}))")
             self._tile_sums(p)
             self._tile_result(group, p)
 
@@ -195,8 +196,8 @@ class GroupPrinter:
         self.lanes(TILE * TILE, lambda: add("TC[e] = f(0.0)"))
         add("k0 = U(0)")
         with self.text.block(f"while k0 < {loop_bound(p.k)}:"):
-            self._stage(p, "TA", p.a, ("r0", p.m), transposed=True)
-            self._stage(p, "TB", p.b, ("c0", p.n), transposed=False)
+            self._stage(p, "TA", p.a, ("top_row", p.m), transposed=True)
+            self._stage(p, "TB", p.b, ("left_column", p.n), transposed=False)
             add("cuda.syncthreads()")
             self.lanes((TILE // PATCH) ** 2, self._patch)
             add("cuda.syncthreads()", f"k0 = U(k0 + U({DEPTH}))")
@@ -241,7 +242,7 @@ class GroupPrinter:
 
         def inside() -> None:
             add = self.text.add
-            add(f"row = U(r0 + U(e // U({TILE})))", f"column = U(c0 + U(e % U({TILE})))")
+            add(f"row = U(top_row + U(e // U({TILE})))", f"column = U(left_column + U(e % U({TILE})))")
             with self.text.block(f"if row < {loop_bound(p.m)} and column < {loop_bound(p.n)}:"):
                 start = bias_text(self.places, p, "column")
                 add(f"s = {start} + TC[e]", *([f"s = {scaled(p)}"] if p.scale != 1 else []))

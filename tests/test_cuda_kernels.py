@@ -1,0 +1,38 @@
+"""The kernels of the benchmark networks as machine code, within their budgets; needs no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import cuda_table as table
+
+pytestmark = pytest.mark.cuda
+BUDGET = {"A": 80, "B": 96, "C": 96, "D": 96}  # registers a thread
+
+
+@pytest.mark.parametrize(("name", "tier"), table.CASES, ids=str)
+def test_kernels_stay_within_their_budgets(name, tier):
+    for line in table.lines(name, tier):
+        assert (line.spilled, line.divisions) == (0, 0), line
+        assert line.doubles == 0 or reduces_angles(name, tier, line.kernel), line
+        assert line.registers <= BUDGET[line.tier], line
+        assert line.shared <= (227 if line.tier == "A" else 48) * 1024, line
+
+
+def reduces_angles(name: str, tier: str | None, kernel: str) -> bool:
+    """NVIDIA's sine reduces arguments beyond 10^5 with a few doubles, which no ordinary argument meets."""
+    body = table.program(name, tier).text.split(f"def {kernel}(")[1].split("\ndef ")[0]
+    return "math.sin(" in body or "math.cos(" in body
+
+
+def test_the_whole_training_of_w1_is_one_small_kernel():
+    found = table.lines("W1", None)
+    assert [line.kernel for line in found] == ["train", "train"]
+    assert all(line.registers <= 80 and line.shared <= 17 * 1024 for line in found)
+
+
+def test_the_published_table_is_what_the_compilers_say():
+    page = (Path(__file__).parent.parent / table.PAGE).read_text()
+    assert table.table() in page, "python -m tests.cuda_table gives the table of today"
