@@ -90,8 +90,7 @@ def print_kernels(
     for number, phase in enumerate(step.plan.phases):
         if number and between is not None:
             between()
-        for kernel in phase:
-            printer.kernel(kernel)
+        printer.phase(phase)
 
 
 def value_text(step: StepPlan, root: str) -> str:
@@ -170,7 +169,6 @@ def function_program(
         text.add(*(f"{b.name} = {b.offset.text()}" for b in buffers.values() if b.region != b.name))
         method = partial(product_method, capacity=plan.capacity, dtype=dtype)
         printer = KernelPrinter(text, plan.buffers, method, captions)
-        for kernel in plan.kernels:
-            printer.kernel(kernel)
+        printer.phase(plan.kernels)
         text.add("return 0")
     return Program(name, finish(f"{name}: function", dtype, [], text.lines), "call", tuple(arguments))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sympy
 
@@ -34,9 +34,14 @@ class Printer:
 
     def print(self, body: sympy.Expr) -> str:
         """The text of a body; assignments it needs first are appended to ``lines``."""
-        if self.share:
-            self.counts.update(e for e in sympy.preorder_traversal(body) if isinstance(e, SHARED))
+        self.count([body])
         return self.text(body)[0]
+
+    def count(self, bodies: Sequence[sympy.Expr]) -> None:
+        """Note what occurs more than once in bodies that will be printed."""
+        if self.share:
+            for body in bodies:
+                self.counts.update(e for e in sympy.preorder_traversal(body) if isinstance(e, SHARED))
 
     def text(self, e: sympy.Expr) -> tuple[str, int]:
         if e in self.temporaries:
@@ -163,7 +168,13 @@ class Printer:
             return self._where(e)
         if name == "stop_gradient":
             return self.at_least(e.args[0], ATOM)
-        return f"{name}({', '.join(self.text(a)[0] for a in e.args)})"
+        return f"{name}({', '.join(map(self._argument, e.args))})"
+
+    def _argument(self, e: sympy.Expr) -> str:
+        """-1.7*a as -(1.7*a), so that f(x) and f(-x) share what they compute from the absolute value of x."""
+        if e.is_Mul and e.could_extract_minus_sign() and not e.is_number:
+            return f"-{self.at_least(-e, ATOM)}"
+        return self.text(e)[0]
 
     def _where(self, e: sympy.Expr) -> str:
         condition, yes, no = e.args

@@ -10,6 +10,7 @@ from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, ide
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Indicator, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
+from graphc.lower.joint import joined, joint_bodies, reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.plan import scatter_target
@@ -89,22 +90,28 @@ class KernelPrinter:
         self.text, self.buffers, self.method, self.captions = text, buffers, method, captions or {}
         self.team = team
 
-    def kernel(self, kernel: Kernel) -> None:
-        """Print a kernel, or this thread's part of it."""
-        self.text.add(f"# {caption_of(kernel, self.captions)}")
+    def phase(self, kernels: Sequence[Kernel]) -> None:
+        """Print the kernels of one phase; neighbours that belong together become one loop nest."""
+        for group in joined(kernels, self.buffers):
+            self.kernel(*group)
+
+    def kernel(self, kernel: Kernel, *others: Kernel) -> None:
+        """Print a kernel, or this thread's part of it; with others, one loop nest of all."""
+        self.text.add(*(f"# {caption_of(k, self.captions)}" for k in (kernel, *others)))
         if self.team and kernel.share == "one":
             with self.text.block(f"if me == {kernel.owner} % team:"):
-                self._print(kernel, Part(stop=self._outer(kernel)))
+                self._print((kernel, *others), Part(stop=self._outer(kernel)))
         elif self.team and kernel.share == "split":
             size = self._outer(kernel)
             self.text.add(f"lo = {size}*me//team", f"hi = {size}*(me + 1)//team")
-            self._print(kernel, Part("lo", "hi"))
+            self._print((kernel, *others), Part("lo", "hi"))
         elif self.team:
-            self._print(kernel, Part("first_row", "last_row"))
+            self._print((kernel, *others), Part("first_row", "last_row"))
         else:
-            self._print(kernel, Part(stop=self._outer(kernel)))
+            self._print((kernel, *others), Part(stop=self._outer(kernel)))
 
-    def _print(self, kernel: Kernel, part: Part) -> None:
+    def _print(self, group: tuple[Kernel, ...], part: Part) -> None:
+        kernel = group[0]
         if isinstance(kernel, Pack):
             source = f"{kernel.source.region}, {place(kernel.source)}"
             target = f"{kernel.out.region}, {place(kernel.out)}"
@@ -112,7 +119,7 @@ class KernelPrinter:
         elif isinstance(kernel, Product):
             self.product(kernel, part)
         else:
-            _NestPrinter(self.text, self.buffers, kernel, part).print()
+            _NestPrinter(self.text, self.buffers, [k for k in group if isinstance(k, Nest)], part).print()
 
     @staticmethod
     def _outer(kernel: Kernel) -> str:
@@ -174,9 +181,12 @@ def place(buffer: Buffer) -> str:
 
 
 class _NestPrinter:
-    def __init__(self, text: Text, buffers: Mapping[Node, Buffer], nest: Nest, part: Part) -> None:
-        self.text, self.buffers, self.nest, self.y, self.part = text, buffers, nest, nest.node, part
-        self.divided = divided_index(nest) if nest.order else -1
+    """Prints the loops of a nest, or of several elementwise ones that share their loops."""
+
+    def __init__(self, text: Text, buffers: Mapping[Node, Buffer], nests: Sequence[Nest], part: Part) -> None:
+        self.text, self.buffers, self.nests, self.part = text, buffers, nests, part
+        self.nest, self.y = nests[0], nests[0].equation
+        self.divided = divided_index(self.nest) if self.nest.order else -1
         self.names = index_letters(self.y.extents)
         self.masks = list(self.y.masks)
         self.invariant: list[str] = []
@@ -191,6 +201,11 @@ class _NestPrinter:
 
     # ------------------------------------------------------------------ the four shapes of a nest
     def _map(self) -> None:
+        if len(self.nests) > 1:
+            lines = self._joint_lines(flat=False)
+            with self._loops(self.nest.order, self.invariant):
+                self.text.add(*lines)
+            return
         value, lines = self._body()
         with self._loops(self.nest.order, self.invariant):
             self._guarded(lines, f"{self._out()} = {value}", f"{self._out()} = f(0.0)")
@@ -253,43 +268,68 @@ class _NestPrinter:
     def _flat_count(self) -> str | None:
         """The elements of a row when every read walks along with the result, so that one loop does."""
         y = self.y
-        if (
-            self.nest.how != "map"
-            or y.masks
-            or len(self.nest.order) < 2
-            or not all(isinstance(o, Read) for o in y.operands)
-        ):
+        if self.nest.how != "map" or y.masks or len(self.nest.order) < 2:
             return None
-        straight = tuple(a if e != 1 else Affine(0) for a, e in zip(identity(y.n_free), y.shape, strict=True))
-        if any(r.node.shape != y.shape or r.at != straight for r in y.reads):
+        if not all(reads_straight(n.equation, o) for n in self.nests for o in n.equation.operands):
             return None
         if any(isinstance(e, str) for e in y.shape[1:]):
             return None
         return "*".join(extent(e) for e in y.shape[self.divided + 1 :] if e != 1)
 
     def _print_flat(self, count: str) -> None:
+        if len(self.nests) > 1:
+            joint = self._joint_lines(flat=True)
+            with self.text.block(f"for t in range({self.part.times(count).bounds}):"):
+                self.text.add(*joint)
+            return
         value, lines = self._body(flat=True)
         with self.text.block(f"for t in range({self.part.times(count).bounds}):"):
             self.text.add(*lines, f"{self.nest.out.region}[{place(self.nest.out)} + t] = {value}")
 
     # ------------------------------------------------------------------ parts
+    def _joint_lines(self, flat: bool) -> list[str]:
+        """The statements of all nests, one after the other; what they share is computed once."""
+        bodies, operands = joint_bodies(self.nests)
+        names, lines = {}, []
+        for j, op in enumerate(operands):
+            names[placeholder(j)] = self._loaded(j, op, flat, sum(b.count(placeholder(j)) for b in bodies), lines)
+        values = [placeholder(len(operands) + t) for t in range(len(bodies))]
+        printer = Printer(names | {v: str(v) for v in values})
+        printer.tails = {placeholder(j): t for j, op in enumerate(operands) if (t := self._tail(op))}
+        printer.count(bodies)
+        for nest, body, value in zip(self.nests, bodies, values, strict=True):
+            text = printer.text(body)[0]
+            lines += printer.lines
+            printer.lines = []
+            target = f"{nest.out.region}[{place(nest.out)} + t]" if flat else self._element(nest.out, self._own_place())
+            read = any(value in b.free_symbols for b in bodies)
+            lines += [f"{value} = {text}", f"{target} = {value}"] if read else [f"{target} = {text}"]
+        self.text.add(*(f"{name} = {text}" for name, text in ((n, t) for t, n in printer.hoisted.items())))
+        return lines
+
+    def _loaded(self, j: int, op: Operand, flat: bool, uses: int, lines: list[str]) -> str:
+        """The text of an operand: its own, or a name for what is read once and used several times."""
+        text = self._operand(op, flat)
+        if not isinstance(op, Read):
+            return text
+        fixed = not flat and bool(self.nest.order) and not any(self.nest.order[-1] in indices(a) for a in op.at)
+        if not fixed and uses < 2:
+            return text
+        (self.invariant if fixed else lines).append(f"a{j} = {text}")
+        return f"a{j}"
+
     def _body(self, flat: bool = False) -> tuple[str, list[str]]:
         """The text of the body and the lines it needs inside the innermost loop.
 
         Factors of extents are printed now; reads that the innermost index does not move go to ``invariant``.  In a
         guarded nest every read stays where it is needed: out of its range it may not even be valid.
         """
-        names = {placeholder(j): self._operand(op, flat) for j, op in enumerate(self.y.operands)}
         lines: list[str] = []
         guarded = bool(self.masks) or any(isinstance(op, Indicator) for op in self.y.operands)
+        names = {}
         for j, op in enumerate(self.y.operands):
-            text = names[placeholder(j)]
-            if not isinstance(op, Read) or guarded:
-                continue
-            fixed = not flat and not any(self.nest.order[-1] in indices(a) for a in op.at) if self.nest.order else False
-            if fixed or self.y.body.count(placeholder(j)) > 1:
-                (self.invariant if fixed else lines).append(f"a{j} = {text}")
-                names[placeholder(j)] = f"a{j}"
+            uses = self.y.body.count(placeholder(j))
+            names[placeholder(j)] = self._operand(op, flat) if guarded else self._loaded(j, op, flat, uses, lines)
         printer = Printer(names, share=not guarded)
         printer.tails = {placeholder(j): t for j, op in enumerate(self.y.operands) if (t := self._tail(op))}
         value = printer.print(self.y.body)

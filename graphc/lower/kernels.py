@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,9 @@ class Nest:
     register  bound loops innermost, the accumulator is a scalar
     memory    the last free index is innermost, the result accumulates where it lies
     scatter   the free index ``target`` is not a loop: a gather gives its value
+
+    ``form`` computes the same as ``node`` from values that another loop has stored, ``part_of`` is the node whose
+    formula such a stored value belongs to (:mod:`graphc.lower.joint`).
     """
 
     node: Equation
@@ -37,6 +41,13 @@ class Nest:
     phase: int = 0
     share: Share = "one"
     owner: int = 0
+    form: Equation | None = None
+    part_of: Node | None = None
+
+    @property
+    def equation(self) -> Equation:
+        """What the loops compute."""
+        return self.form or self.node
 
     @property
     def method(self) -> str:
@@ -98,6 +109,8 @@ def equations_of(kernel: Kernel) -> list[Equation]:
     """The equations a kernel computes: one, or a contraction and what adds its bias."""
     if isinstance(kernel, Product) and kernel.contraction is not kernel.node:
         return [kernel.contraction, kernel.node]
+    if isinstance(kernel, Nest):
+        return [kernel.equation]
     return [kernel.node] if isinstance(kernel.node, Equation) else []
 
 
@@ -216,6 +229,10 @@ def caption_of(kernel: Kernel, captions: Mapping[Node, str]) -> str:
     """The formula beside a kernel: the one of the derivation where there is one, else its equation in one line."""
     if isinstance(kernel, Pack):
         return f"{kernel.source.name} transposed"
+    if isinstance(kernel, Nest) and kernel.part_of is not None and kernel.part_of in captions:
+        name, _, formula = captions[kernel.part_of].partition(" = ")
+        number = re.search(r"   \(\d+\)$", formula)
+        return f"part of {name}{number[0] if number else ''}"
     return captions.get(kernel.node) or equation_text(kernel.node)
 
 
@@ -225,4 +242,4 @@ def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
         return Count.of((kernel.rows, kernel.columns)).at(capacity)
     if isinstance(kernel, Product):
         return 2 * Count.of((kernel.m, kernel.n, kernel.k)).at(capacity)
-    return Count.of(kernel.node.extents).at(capacity) * max(1, cost(kernel.node.body))
+    return Count.of(kernel.equation.extents).at(capacity) * max(1, cost(kernel.equation.body))

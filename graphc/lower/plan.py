@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.affine import Gather, constant, identity, index
+from graphc.ir.affine import Gather, identity, index
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import consumers, topological
 from graphc.lower.cost import TILES, product_method
+from graphc.lower.joint import reads_straight, store_shared
 from graphc.lower.kernels import (
     Kernel,
     Matched,
@@ -108,7 +109,7 @@ class _Planner:
         for node in self.order:
             if node not in absorbed:
                 self._lower(node, absorbed)
-        self.kernels += self.copies
+        self.kernels = [*store_shared(self.kernels, self._stored), *self.copies]
         given = [*self.own, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batch, self.capacity)
         requests = self._lifetimes()
@@ -182,6 +183,12 @@ class _Planner:
         how, order = loop_order(node, lambda read: self.buffers[read.node].strides)
         return Nest(node, out, how, order)
 
+    def _stored(self, y: Equation, beside: Nest, reader: Nest) -> Nest:
+        """The nest of a part of ``reader`` that is computed beside another."""
+        out = Buffer(f"{beside.out.name}_slope", "A", y.shape, node=y)
+        self.buffers[y] = out
+        return Nest(y, out, "map", beside.order, part_of=reader.node)
+
     def _product(
         self, node: Equation, contraction: Equation, match: Matched, out: Buffer, bias: Read | None
     ) -> Product:
@@ -240,12 +247,12 @@ class _Planner:
         for kernel in self.kernels:
             if not isinstance(kernel, Nest) or (kernel.how, kernel.share) != ("map", "rows"):
                 continue
-            for read in kernel.node.reads:
+            for read in kernel.equation.reads:
                 source = self.buffers[read.node]
                 if id(source) not in written or id(source) in keep or source.tail is not None:
                     continue
                 ours = kernel.out.region == source.region == "A"
-                if ours and _reads_last(kernel, readers[id(source)]) and _at_same_place(kernel.node, read):
+                if ours and _reads_last(kernel, readers[id(source)]) and _at_same_place(kernel.equation, read):
                     found[id(kernel.out)] = (kernel.out, found.get(id(source), (source, source))[1])
                     break
         return found
@@ -273,8 +280,7 @@ def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:
 
 def _at_same_place(y: Equation, read: Read) -> bool:
     """True when element i of the result reads element i of the node, and the node is read nowhere else."""
-    straight = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(y.shape))
-    return read.node.shape == y.shape and read.at == straight and sum(r.node is read.node for r in y.reads) == 1
+    return reads_straight(y, read) and sum(r.node is read.node for r in y.reads) == 1
 
 
 def scatter_target(y: Equation) -> tuple[int, Mask] | None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import sympy
 
 from graphc.ir.affine import Extent
-from graphc.ir.node import Equation, Node
+from graphc.ir.node import Node
 from graphc.ir.scalar import cost
 from graphc.lower.cost import product_method
-from graphc.lower.kernels import Kernel, Pack, Product, caption_of
+from graphc.lower.joint import joined
+from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
 from graphc.rewrite.normal import Applied
@@ -60,11 +61,11 @@ def rewritten_page(applied: Sequence[Applied]) -> Page:
 def kernels_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None) -> Page:
     """Which kernel computes what, in the order they run: equation, shape, method, operations."""
     rows = []
+    follows = {id(k) for phase in plan.phases for group in joined(phase, plan.buffers) for k in group[1:]}
     for number, kernel in enumerate(plan.kernels):
         formula = caption_of(kernel, captions or {})
-        rows.append(
-            (str(number), _short(formula), _shape(kernel.out.extents), method(kernel, plan, dtype), flops(kernel))
-        )
+        how = "in the same loops" if id(kernel) in follows else method(kernel, plan, dtype)
+        rows.append((str(number), _short(formula), _shape(kernel.out.extents), how, flops(kernel)))
     return Page(table(("", "equation", "shape", "method", "operations"), rows))
 
 
@@ -72,9 +73,10 @@ def plan_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None
     """Where the values of a step lie: buffer, shape, bytes, offset in the arena, from which kernel to which."""
     size = 4 if dtype == "float32" else 8
     rows = []
+    stored = {id(k.out): caption_of(k, captions or {}) for k in plan.kernels if isinstance(k, Nest) and k.part_of}
     for live in sorted(plan.requests, key=lambda live: (live.start, live.end)):
         buffer = live.buffer
-        formula = (captions or {}).get(buffer.node, "") if buffer.node else ""
+        formula = stored.get(id(buffer)) or (captions or {}).get(buffer.node, "") if buffer.node else ""
         where = (_bytes(buffer.size, size, plan.capacity), _bytes(buffer.offset, size, plan.capacity))
         rows.append((buffer.name, _shape(buffer.extents), *where, f"{live.start}-{live.end}", _short(formula)))
     header = ("buffer", "shape", "bytes", "offset", "kernels", "holds")
@@ -100,8 +102,7 @@ def flops(kernel: Kernel) -> str:
         return polynomial((kernel.m, kernel.n, kernel.k), 2)
     if isinstance(kernel, Pack):
         return polynomial((kernel.rows, kernel.columns), 1)
-    node = kernel.node
-    assert isinstance(node, Equation)
+    node = kernel.equation
     return polynomial(node.extents, cost(node.body) + (0 if node.elementwise else 1))
 
 

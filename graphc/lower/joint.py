@@ -1,0 +1,176 @@
+"""Loops that belong together: neighbours that become one loop nest, and derivatives computed beside their function.
+
+An activation and its derivative share what is expensive (exp, sin, ..) but are needed far apart: the one in the forward
+pass, the other when the adjoints come back.  Where they share a transcendental function, the factor of the adjoint that
+the forward loop can compute is stored there; reading it back costs less than the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sympy
+
+from graphc.ir.affine import Affine, constant, index
+from graphc.ir.node import Equation, Indicator, Node, Operand, Read
+from graphc.ir.scalar import placeholder, placeholders, scalar_of
+from graphc.lower.kernels import Kernel, Nest
+from graphc.lower.layout import Buffer
+
+STORED = 20  # operations that storing a value must save: a transcendental function
+_FAMILY = {"cos": "sin", "tan": "sin"}
+_EVEN = {"sin", "sigmoid"}  # computed from the absolute value of the argument, up to cheap last steps
+
+
+def straight(shape: Sequence) -> tuple[Affine, ...]:
+    """The maps of a read of element i at element i."""
+    return tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(shape))
+
+
+def reads_straight(y: Equation, op: Operand) -> bool:
+    """True when element i of y reads element i of a node of the same shape."""
+    return isinstance(op, Read) and op.node.shape == y.shape and op.at == straight(y.shape)
+
+
+def joined(kernels: Sequence[Kernel], buffers: Mapping[Node, Buffer]) -> list[tuple[Kernel, ...]]:
+    """Neighbours of one phase that one loop nest computes: elementwise, over the same indices, and whatever one of
+    them reads of another is the element just computed."""
+    groups: list[list[Kernel]] = []
+    for kernel in kernels:
+        if groups and all(_may_join(other, kernel, buffers) for other in groups[-1]):
+            groups[-1].append(kernel)
+        else:
+            groups.append([kernel])
+    return [tuple(group) for group in groups]
+
+
+def _may_join(first: Kernel, second: Kernel, buffers: Mapping[Node, Buffer]) -> bool:
+    if not (isinstance(first, Nest) and isinstance(second, Nest) and _plain_map(first) and _plain_map(second)):
+        return False
+    a, b = first.equation, second.equation
+    same = (first.order, a.shape, first.phase, first.share) == (second.order, b.shape, second.phase, second.share)
+    return (
+        same
+        and all(reads_straight(b, r) for r in b.reads if buffers[r.node] is first.out)
+        and all(reads_straight(a, r) for r in a.reads if _same_memory(buffers[r.node], second.out))
+    )
+
+
+def _plain_map(nest: Nest) -> bool:
+    guarded = nest.equation.masks or any(isinstance(op, Indicator) for op in nest.equation.operands)
+    return nest.how == "map" and bool(nest.order) and not guarded
+
+
+def _same_memory(a: Buffer, b: Buffer) -> bool:
+    return a is b or (a.region == b.region and a.offset == b.offset)
+
+
+def joint_bodies(nests: Sequence[Nest]) -> tuple[list[sympy.Expr], list[Operand]]:
+    """The bodies of joined nests over their common operands; the value of nest t is placeholder len(operands) + t."""
+    value_of: dict[Node, int] = {nest.node: t for t, nest in enumerate(nests)}
+
+    def source(op: Operand) -> int | None:
+        return value_of.get(op.node) if isinstance(op, Read) else None
+
+    operands = list(dict.fromkeys(op for n in nests for op in n.equation.operands if source(op) is None))
+    bodies = []
+    for nest in nests:
+        names = {}
+        for j, op in enumerate(nest.equation.operands):
+            t = source(op)
+            names[placeholder(j)] = placeholder(operands.index(op) if t is None else len(operands) + t)
+        bodies.append(nest.equation.body.xreplace(names))
+    return bodies, operands
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A part of a later body that an earlier loop computes along."""
+
+    beside: Nest
+    part: sympy.Expr
+    gain: int
+
+
+def store_shared(kernels: Sequence[Kernel], make: Callable[[Equation, Nest, Nest], Nest]) -> list[Kernel]:
+    """Insert the nests that compute shared parts of later bodies, and let those bodies read them.
+
+    ``make(equation, beside, reader)`` gives the nest of a stored part.
+    """
+    found: list[Kernel] = []
+    for kernel in kernels:
+        best = _best(kernel, found) if isinstance(kernel, Nest) and _plain_map(kernel) else None
+        if best is not None:
+            assert isinstance(kernel, Nest)
+            y = kernel.equation
+            nest = make(_restricted(y, best.part, y.operands), best.beside, kernel)
+            found.insert(found.index(best.beside) + 1, nest)
+            body = _replaced(y.body, best.part, placeholder(len(y.operands)))
+            kernel.form = _restricted(y, body, (*y.operands, Read(nest.node, straight(y.shape))))
+        found.append(kernel)
+    return found
+
+
+def _best(kernel: Nest, earlier: Sequence[Kernel]) -> _Stored | None:
+    between, found = False, []
+    for other in reversed(earlier):
+        near = isinstance(other, Nest) and _plain_map(other) and other.node.shape == kernel.node.shape
+        between = between or not near
+        if near and between:
+            assert isinstance(other, Nest)
+            found += _candidates(kernel.equation, other)
+    return max((c for c in found if c.gain >= STORED), key=lambda c: c.gain, default=None)
+
+
+def _candidates(y: Equation, other: Nest) -> list[_Stored]:
+    """Parts of y made of what ``other`` reads or computes, with what they share with its body."""
+    theirs = other.equation
+    near = {r.node for r in theirs.reads if reads_straight(theirs, r)} | {other.node}
+    place = {op.node: placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Read) and op.node in near
+             and reads_straight(y, op)}  # fmt: skip
+    if not place:
+        return []
+    names = {placeholder(j): place[op.node] for j, op in enumerate(theirs.operands)
+             if isinstance(op, Read) and op.node in place and reads_straight(theirs, op)}  # fmt: skip
+    shared = _functions(theirs.body.xreplace(names))
+    parts = _parts(y.body, set(place.values()))
+    return [_Stored(other, p, sum(c for key, c in _functions(p).items() if key in shared)) for p in parts]
+
+
+def _functions(body: sympy.Expr) -> dict[tuple[str, sympy.Expr], int]:
+    """The functions of a body with their costs; those that share their computation have one key."""
+    found = {}
+    for t in sympy.preorder_traversal(body):
+        entry = scalar_of(t) if t.is_Function else None
+        if entry is not None:
+            family, argument = _FAMILY.get(entry.name, entry.name), t.args[0]
+            if family in _EVEN and argument.could_extract_minus_sign():
+                argument = -argument
+            found[family, sympy.Tuple(argument, *t.args[1:])] = entry.cost
+    return found
+
+
+def _parts(e: sympy.Expr, known: set[sympy.Symbol]) -> list[sympy.Expr]:
+    """The largest sub-expressions of known symbols alone; factors and terms of one product or sum count together."""
+    if e.free_symbols and e.free_symbols <= known:
+        return [e]
+    inside = [a for a in e.args if a.free_symbols and a.free_symbols <= known] if e.is_Add or e.is_Mul else []
+    rest = [p for a in e.args if a not in inside for p in _parts(a, known)]
+    return [e.func(*inside), *rest] if inside else rest
+
+
+def _replaced(e: sympy.Expr, part: sympy.Expr, name: sympy.Symbol) -> sympy.Expr:
+    """e with a part of :func:`_parts` replaced, which may be some factors of a product."""
+    if e == part:
+        return name
+    if e.func == part.func and (e.is_Add or e.is_Mul) and set(part.args) < set(e.args):
+        return e.func(name, *[a for a in e.args if a not in part.args])
+    return e.func(*[_replaced(a, part, name) for a in e.args]) if e.args else e
+
+
+def _restricted(y: Equation, body: sympy.Expr, operands: Sequence[Operand]) -> Equation:
+    """An elementwise equation over the indices of y, with those operands alone that its body needs."""
+    used = placeholders(body)
+    names = {placeholder(j): placeholder(t) for t, j in enumerate(used)}
+    return Equation(y.shape, y.n_free, "sum", body.xreplace(names), tuple(operands[j] for j in used), ())
