@@ -46,7 +46,7 @@ def _letters():
 
 
 # reads, temporaries, hoisted factors; hyper-parameters, states and constants of an update
-_TEMPORARY = re.compile(r"[iauc]\d+|u\d+_\d+|[hvq]_\w+")
+_TEMPORARY = re.compile(r"[iauc]\d+|a\d+_log|u\d+_\d+|[hvq]_\w+")
 
 
 def safe_name(name: str, taken: Collection[str] = ()) -> str:

@@ -10,7 +10,6 @@ One function for each way the operands lie serves all products of a program, of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +19,13 @@ from numba.core.extending import intrinsic
 
 from graphc.run.primitives.gemm import ADD, BIAS, transposed
 from graphc.run.primitives.memory import as_index, is_pointer
-from graphc.run.primitives.tile import I1, I64, Int, Vectors, vector_unit
+from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
+
+TERMS = 512
+"""Terms of a block: a panel of B takes a tenth of a level-2 cache, and C is passed through seldom."""
 
 AHEAD = 16
-TERMS = 512
-"""Terms of a block: a panel of B then lies in the level-2 cache, and much of it in level 1."""
+"""Rows between the one that is packed and the one whose cache lines are asked for: they may be pages apart."""
 
 BLOCK_BYTES = 2**19
 """Size of the packed block of A, on the stack of the thread."""
@@ -167,7 +168,9 @@ def _emit_product(v: Vectors, a: Operand, b: Operand, c: ir.Value, ldc: ir.Value
         def panel(j: Int, _: list[ir.Value]) -> list[ir.Value]:
             present = v.ir.sub(n, j)
             masks = [v.mask(lanes, v.ir.sub(present, v.int(t * lanes))) for t in range(vectors)]
-            biases = [v.load(v.at(bias, j, t * lanes), lanes, masks[t]) for t in range(vectors)] if mode == BIAS else None
+            biases = None
+            if mode == BIAS:
+                biases = [v.load(v.at(bias, j, t * lanes), lanes, mask) for t, mask in enumerate(masks)]
             pack(v, b.at(v, k0, j), terms, present, width, scratch.right)
 
             def tile(i: Int, _: list[ir.Value]) -> list[ir.Value]:
