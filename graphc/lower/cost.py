@@ -15,7 +15,7 @@ from graphc.lower.layout import Count
 
 TILE_LIMIT = 2 * 2**20  # bytes of the right factor
 DEEP = 8192  # bytes of a column of the right factor: a panel of four vectors then takes half of a level-2 cache
-PAGE = 4096  # rows a multiple of this apart fall into the same few sets of every cache
+APART = 2048  # bytes: rows a multiple of this apart fall into the same few sets of every cache
 FEW_ROWS = 16
 TILES, PACKED = "gemm", "packed_gemm"
 BYTES = {"float32": 4, "float64": 8}
@@ -25,13 +25,13 @@ def product_method(p: Product, capacity: Mapping[str, int], dtype: str) -> str:
     """Name of the primitive: "gemm" (tiles) or "packed_gemm" (tiles of packed operands).
 
     Packing pays when the right factor takes more than 2 MiB and cannot be read as it lies: its columns are apart, its
-    rows or those of a transposed left factor are whole pages apart, or it is deep.
+    rows or those of a transposed left factor are a multiple of 2 KiB apart, or it is deep.
     """
     m, n, k = (_size(e, capacity) for e in (p.m, p.n, p.k))
     size = BYTES[dtype]
     if m < FEW_ROWS or n == 1 or k * n * size <= TILE_LIMIT:
         return TILES
-    aliased = any(distance and distance * size % PAGE == 0 for distance in _distances(p, capacity))
+    aliased = any(distance and distance * size % APART == 0 for distance in _distances(p, capacity))
     return PACKED if aliased or k * size > DEEP or not side_by_side(p) else TILES
 
 

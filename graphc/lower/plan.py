@@ -63,7 +63,7 @@ def make_plan(
     ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
     place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
     ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows,
-    ``dtype`` what the choice between tiles and BLAS depends on.
+    ``dtype`` what the choice between tiles and packed tiles depends on.
     """
     planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
     planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
