@@ -6,7 +6,6 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from graphc.lower.cost import prefer_blas
 from graphc.run import blas_library, build, frontend
 from graphc.run.build import Program
 from graphc.run.primitives import gemm
@@ -189,13 +188,6 @@ def test_transposition_moves_every_element(tiles):
         a = np.random.default_rng(m).normal(size=(m, n)).astype(tiles[1])
         found = run(tiles, "transposed", a, a, np.zeros((n, m)), a, m=m, n=n)
         assert np.array_equal(found, a.T)
-
-
-def test_large_right_operands_go_to_blas():
-    assert not prefer_blas(128, 256, 784, "float32")
-    assert prefer_blas(512, 2048, 1024, "float32")
-    assert prefer_blas(512, 1024, 512, "float64") and not prefer_blas(512, 1024, 512, "float32")
-    assert not prefer_blas(1, 2048, 2048, "float32")
 
 
 @pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")

@@ -39,7 +39,7 @@ def network(act=ours) -> gc.Model:
 def kernels(model: gc.Model) -> list:
     graph = model.differentiated()
     params = model.param_leaves
-    return training_text("m", graph, params, [], SGD(0.1), "float32", 64)[1].plan
+    return training_text("m", graph, params, [], SGD(0.1), "float32", 64).step.plan
 
 
 def calls(source: str, name: str) -> int:

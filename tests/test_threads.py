@@ -74,15 +74,27 @@ def test_rows_that_depend_on_one_another_are_not_shared_by_rows():
     assert not is_row_local((z.T @ z).equation, "n")
 
 
-def test_threads_are_chosen_by_trials_of_one_and_all_cores(monkeypatch):
+def tried(begin: float, step: float, monkeypatch: pytest.MonkeyPatch) -> Crew:
+    """A crew after its trials: one thread needs 0.1 ms a step, four need ``begin`` and then ``step``."""
     monkeypatch.setattr("graphc.run.crew.cores", lambda: 4)
-    crew = Crew()
-    teams = []
-    for seconds in (4.0, 1.5, 4.0, 1.5):
+    crew, calls = Crew(), []
+    for _ in range(4):
         team, steps = crew.next(10_000, 1e-4, None)
-        assert steps == 100  # ten milliseconds
-        teams.append(team)
-        crew.learn(team, seconds, worth=True)
-    assert teams == [1, 4, 1, 4] and crew.next(10_000, 1e-4, None) == (4, 10_000)
+        calls.append((team, steps))
+        crew.learn(team, steps, steps * 1e-4 if team == 1 else begin + steps * step)
+    assert calls == [(1, 100), (4, 100), (1, 300), (4, 300)]  # ten milliseconds, then thirty
+    return crew
+
+
+def test_threads_are_chosen_by_trials_of_one_and_all_cores(monkeypatch):
+    assert tried(0.0, 0.5e-4, monkeypatch).next(10_000, 1e-4, None) == (4, 10_000)
+    assert tried(0.0, 0.95e-4, monkeypatch).next(10_000, 1e-4, None) == (1, 10_000)
     assert Crew().next(10_000, 1e-6, None) == (1, 10_000)  # steps too short to divide
     assert Crew().next(10_000, 1e-6, 3) == (3, 10_000)  # as asked for
+
+
+def test_threads_that_take_long_to_begin_are_worth_it_for_long_calls_alone(monkeypatch):
+    """Mutation-checked: with all time counted as that of the steps, four threads look no faster than one."""
+    crew = tried(7e-3, 0.6e-4, monkeypatch)
+    assert crew.next(10_000, 1e-4, None) == (4, 10_000)
+    assert crew.next(150, 1e-4, None) == (1, 150)

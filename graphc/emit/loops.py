@@ -3,72 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import sympy
 
 from graphc.emit.expressions import Printer
+from graphc.emit.text import Part, Text
 from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
-from graphc.ir.node import Indicator, Mask, Node, Operand, Position, Read
+from graphc.ir.node import Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
-from graphc.lower.joint import joined, joint_bodies, reads_straight
+from graphc.lower.joint import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.plan import scatter_target
 
-INDENT = "    "
 COMPARED = {"ge": ">=", "eq": "==", "ne": "!="}
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
 JOIN = {"sum": "radd({0}, {1})", "max": "rmax({0}, {1})", "min": "rmin({0}, {1})", "prod": "{0}*({1})"}
-
-
-@dataclass
-class Text:
-    """Lines of a program under construction."""
-
-    lines: list[str] = field(default_factory=list)
-    depth: int = 1
-
-    def add(self, *lines: str) -> None:
-        self.lines += [INDENT * self.depth + line if line else "" for line in lines]
-
-    def block(self, head: str) -> _Block:
-        """``with text.block("for i in range(n):"): ...``."""
-        self.add(head)
-        return _Block(self)
-
-
-class _Block:
-    def __init__(self, text: Text) -> None:
-        self.text = text
-
-    def __enter__(self) -> None:
-        self.text.depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.text.depth -= 1
-
-
-@dataclass(frozen=True)
-class Part:
-    """The part of an extent that a thread computes: program text of its start, stop and length."""
-
-    start: str = "0"
-    stop: str = ""
-
-    @property
-    def bounds(self) -> str:
-        """Arguments of ``range``."""
-        return self.stop if self.start == "0" else f"{self.start}, {self.stop}"
-
-    @property
-    def length(self) -> str:
-        return self.stop if self.start == "0" else f"{self.stop} - {self.start}"
-
-    def times(self, width: str) -> Part:
-        """The same part, counted in elements of rows of some width."""
-        if width == "1":
-            return self
-        return Part("0" if self.start == "0" else f"{self.start}*{width}", f"{self.stop}*{width}")
 
 
 class KernelPrinter:
@@ -295,7 +246,7 @@ class _NestPrinter:
             names[placeholder(j)] = self._loaded(j, op, flat, sum(b.count(placeholder(j)) for b in bodies), lines)
         values = [placeholder(len(operands) + t) for t in range(len(bodies))]
         printer = Printer(names | {v: str(v) for v in values})
-        printer.tails = {placeholder(j): t for j, op in enumerate(operands) if (t := self._tail(op))}
+        printer.tails = self._tails(operands, hoist=True)
         printer.count(bodies)
         for nest, body, value in zip(self.nests, bodies, values, strict=True):
             text = printer.text(body)[0]
@@ -312,7 +263,7 @@ class _NestPrinter:
         text = self._operand(op, flat)
         if not isinstance(op, Read):
             return text
-        fixed = not flat and bool(self.nest.order) and not any(self.nest.order[-1] in indices(a) for a in op.at)
+        fixed = not flat and self._is_fixed(op)
         if not fixed and uses < 2:
             return text
         (self.invariant if fixed else lines).append(f"a{j} = {text}")
@@ -325,13 +276,13 @@ class _NestPrinter:
         guarded nest every read stays where it is needed: out of its range it may not even be valid.
         """
         lines: list[str] = []
-        guarded = bool(self.masks) or any(isinstance(op, Indicator) for op in self.y.operands)
+        loose = bool(self.masks) or guarded(self.y)
         names = {}
         for j, op in enumerate(self.y.operands):
             uses = self.y.body.count(placeholder(j))
-            names[placeholder(j)] = self._operand(op, flat) if guarded else self._loaded(j, op, flat, uses, lines)
-        printer = Printer(names, share=not guarded)
-        printer.tails = {placeholder(j): t for j, op in enumerate(self.y.operands) if (t := self._tail(op))}
+            names[placeholder(j)] = self._operand(op, flat) if loose else self._loaded(j, op, flat, uses, lines)
+        printer = Printer(names, share=not loose)
+        printer.tails = self._tails(self.y.operands, hoist=not loose)
         value = printer.print(self.y.body)
         self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
         return value, lines + printer.lines
@@ -371,10 +322,22 @@ class _NestPrinter:
             return f"f({self._affine(op.map)})"
         return f"(f(1.0) if {self._condition(op.mask)} else f(0.0))"
 
-    def _tail(self, op: Operand) -> str:
-        """The second part of a logsumexp that is read, empty for everything else."""
-        tail = self.buffers[op.node].tail if isinstance(op, Read) else None
-        return self._element(tail, op.at) if tail is not None and isinstance(op, Read) else ""
+    def _is_fixed(self, op: Read) -> bool:
+        """True when the innermost index does not move a read."""
+        return bool(self.nest.order) and not any(self.nest.order[-1] in indices(a) for a in op.at)
+
+    def _tails(self, operands: Sequence[Operand], hoist: bool) -> dict[sympy.Symbol, str]:
+        """The second part of every logsumexp that is read; with ``hoist``, loaded outside the innermost loop."""
+        found = {}
+        for j, op in enumerate(operands):
+            tail = self.buffers[op.node].tail if isinstance(op, Read) else None
+            if tail is None or not isinstance(op, Read):
+                continue
+            found[placeholder(j)] = self._element(tail, op.at)
+            if hoist and self._is_fixed(op):
+                self.invariant.append(f"a{j}_log = {found[placeholder(j)]}")
+                found[placeholder(j)] = f"a{j}_log"
+        return found
 
     def _element(self, buffer: Buffer, at: Sequence[Affine]) -> str:
         """``A[Z0 + i*16 + j]``."""

@@ -13,7 +13,7 @@ from graphc.ir.scalar import FUNCTIONS
 LETTERS = "ijklmpqrvwxyz"
 # what generated programs use themselves: pointers, counters, temporaries, type and function names come on top
 _MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rpeak"
-PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "permuted", "power", "transpose"]
+PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "packed_gemm", "permuted", "power", "transpose"]
 _POINTERS = "A C F G H K L P Q R S"
 _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"
@@ -46,7 +46,7 @@ def _letters():
 
 
 # reads, temporaries, hoisted factors; hyper-parameters, states and constants of an update
-_TEMPORARY = re.compile(r"[iauc]\d+|u\d+_\d+|[hvq]_\w+")
+_TEMPORARY = re.compile(r"[iauc]\d+|a\d+_log|u\d+_\d+|[hvq]_\w+")
 
 
 def safe_name(name: str, taken: Collection[str] = ()) -> str:

@@ -1,7 +1,8 @@
-"""Which primitive computes a matrix product: emitted tiles or BLAS.
+"""Which primitive computes a matrix product: tiles that read the operands where they lie, or tiles of packed operands.
 
-The choice depends on shape and type alone, never on a timing or on the number of threads, so that the same declaration
-gives the same bits.  The measurements behind it stand in ``docs/cost_model.md``.
+The choice depends on shape, type and layout alone, never on a timing or on the number of threads; and both sum every
+element in the same order, so that the same declaration gives the same bits.  The measurements behind it stand in
+``docs/cost_model.md``.
 """
 
 from __future__ import annotations
@@ -10,27 +11,42 @@ from collections.abc import Mapping
 
 from graphc.ir.affine import Extent
 from graphc.lower.kernels import Product
+from graphc.lower.layout import Count
 
 TILE_LIMIT = 2 * 2**20  # bytes of the right factor
+DEEP = 8192  # bytes of a column of the right factor: a panel of four vectors then takes half of a level-2 cache
+APART = 2048  # bytes: rows a multiple of this apart fall into the same few sets of every cache
 FEW_ROWS = 16
-TILES, BLAS = "gemm", "blas_gemm"
+TILES, PACKED = "gemm", "packed_gemm"
 BYTES = {"float32": 4, "float64": 8}
 
 
-def prefer_blas(m: int, n: int, k: int, dtype: str) -> bool:
-    """Whether a product C[m, n] = A[m, k] B[k, n] is left to BLAS: when B takes more than 2 MiB.
-
-    The tiles read B in panels without packing it. Up to this size whole vectors gave 103 to 117 GFLOP/s in float32 on
-    one Zen 4 core where OpenBLAS gave 83 to 112; above it, rows that are powers of two apart fall out of the caches
-    (512x2048x2048: 63 against 102, in float64 21 against 53).
-    """
-    return m >= FEW_ROWS and n > 1 and k * n * BYTES[dtype] > TILE_LIMIT
-
-
 def product_method(p: Product, capacity: Mapping[str, int], dtype: str) -> str:
-    """Name of the primitive: "gemm" (emitted tiles) or "blas_gemm"."""
+    """Name of the primitive: "gemm" (tiles) or "packed_gemm" (tiles of packed operands).
+
+    Packing pays when the right factor takes more than 2 MiB and cannot be read as it lies: its columns are apart, its
+    rows or those of a transposed left factor are a multiple of 2 KiB apart, or it is deep.
+    """
     m, n, k = (_size(e, capacity) for e in (p.m, p.n, p.k))
-    return BLAS if prefer_blas(m, n, k, dtype) else TILES
+    size = BYTES[dtype]
+    if m < FEW_ROWS or n == 1 or k * n * size <= TILE_LIMIT:
+        return TILES
+    aliased = any(distance and distance * size % APART == 0 for distance in _distances(p, capacity))
+    return PACKED if aliased or k * size > DEEP or not side_by_side(p) else TILES
+
+
+def side_by_side(p: Product) -> bool:
+    """True when the columns of the right factor lie side by side, as tiles need them."""
+    return p.n == 1 or p.b.column in (_ONE, Count())
+
+
+_ONE = Count((((), 1),))
+
+
+def _distances(p: Product, capacity: Mapping[str, int]) -> list[int]:
+    """Elements between the rows of the right factor, and between those of a left factor that lies transposed."""
+    counts = [p.b.row] if p.a.column == _ONE else [p.b.row, p.a.column]
+    return [c.at(capacity) for c in counts]
 
 
 def _size(e: Extent, capacity: Mapping[str, int]) -> int:

@@ -14,7 +14,7 @@ import sympy
 
 from graphc.ir.affine import Affine, constant, index
 from graphc.ir.node import Equation, Indicator, Node, Operand, Read
-from graphc.ir.scalar import placeholder, placeholders, scalar_of
+from graphc.ir.scalar import cost, placeholder, placeholders, scalar_of, where
 from graphc.lower.kernels import Kernel, Nest
 from graphc.lower.layout import Buffer
 
@@ -57,9 +57,14 @@ def _may_join(first: Kernel, second: Kernel, buffers: Mapping[Node, Buffer]) -> 
     )
 
 
+def guarded(y: Equation) -> bool:
+    """True when some reads of y are valid only where a mask or an indicator holds."""
+    tests = {placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Indicator)}
+    return bool(y.masks) or any(w.args[0] in tests for w in y.body.atoms(where))
+
+
 def _plain_map(nest: Nest) -> bool:
-    guarded = nest.equation.masks or any(isinstance(op, Indicator) for op in nest.equation.operands)
-    return nest.how == "map" and bool(nest.order) and not guarded
+    return nest.how == "map" and bool(nest.order) and not guarded(nest.equation)
 
 
 def _same_memory(a: Buffer, b: Buffer) -> bool:
@@ -96,20 +101,45 @@ class _Stored:
 def store_shared(kernels: Sequence[Kernel], make: Callable[[Equation, Nest, Nest], Nest]) -> list[Kernel]:
     """Insert the nests that compute shared parts of later bodies, and let those bodies read them.
 
+    A body that contains the whole body of an earlier one reads its value instead of computing it again.
+
     ``make(equation, beside, reader)`` gives the nest of a stored part.
     """
     found: list[Kernel] = []
     for kernel in kernels:
-        best = _best(kernel, found) if isinstance(kernel, Nest) and _plain_map(kernel) else None
-        if best is not None:
-            assert isinstance(kernel, Nest)
-            y = kernel.equation
-            nest = make(_restricted(y, best.part, y.operands), best.beside, kernel)
-            found.insert(found.index(best.beside) + 1, nest)
-            body = _replaced(y.body, best.part, placeholder(len(y.operands)))
-            kernel.form = _restricted(y, body, (*y.operands, Read(nest.node, straight(y.shape))))
+        if isinstance(kernel, Nest) and _plain_map(kernel):
+            _read_known(kernel, found)
+            best = _best(kernel, found)
+            if best is not None:
+                nest = make(_restricted(kernel.equation, best.part, kernel.equation.operands), best.beside, kernel)
+                found.insert(found.index(best.beside) + 1, nest)
+                _read_instead(kernel, best.part, nest.node)
         found.append(kernel)
     return found
+
+
+def _read_known(kernel: Nest, earlier: Sequence[Kernel]) -> None:
+    """Let a body read the values of expensive earlier bodies that it contains."""
+    for other in earlier:
+        if not (isinstance(other, Nest) and _plain_map(other) and other.node.shape == kernel.node.shape):
+            continue
+        body = _in_terms_of(kernel.equation, other.equation)
+        if body is not None and cost(body) >= STORED and kernel.equation.body.has(body):
+            _read_instead(kernel, body, other.node)
+
+
+def _in_terms_of(y: Equation, theirs: Equation) -> sympy.Expr | None:
+    """The body of ``theirs`` over the operands of y, None when it reads anything else."""
+    if not set(theirs.operands) <= set(y.operands):
+        return None
+    return theirs.body.xreplace({placeholder(j): placeholder(y.operands.index(op))
+                                 for j, op in enumerate(theirs.operands)})  # fmt: skip
+
+
+def _read_instead(kernel: Nest, part: sympy.Expr, node: Node) -> None:
+    y = kernel.equation
+    body = _replaced(y.body, part, placeholder(len(y.operands)))
+    kernel.form = _restricted(y, body, (*y.operands, Read(node, straight(y.shape))))
 
 
 def _best(kernel: Nest, earlier: Sequence[Kernel]) -> _Stored | None:
@@ -126,15 +156,14 @@ def _best(kernel: Nest, earlier: Sequence[Kernel]) -> _Stored | None:
 def _candidates(y: Equation, other: Nest) -> list[_Stored]:
     """Parts of y made of what ``other`` reads or computes, with what they share with its body."""
     theirs = other.equation
-    near = {r.node for r in theirs.reads if reads_straight(theirs, r)} | {other.node}
-    place = {op.node: placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Read) and op.node in near
-             and reads_straight(y, op)}  # fmt: skip
-    if not place:
+    near = {*theirs.reads, Read(other.node, straight(y.shape))}
+    known = {placeholder(j) for j, op in enumerate(y.operands) if op in near}
+    if not known:
         return []
-    names = {placeholder(j): place[op.node] for j, op in enumerate(theirs.operands)
-             if isinstance(op, Read) and op.node in place and reads_straight(theirs, op)}  # fmt: skip
+    names = {placeholder(j): placeholder(y.operands.index(op) if op in y.operands else len(y.operands) + j)
+             for j, op in enumerate(theirs.operands)}  # fmt: skip
     shared = _functions(theirs.body.xreplace(names))
-    parts = _parts(y.body, set(place.values()))
+    parts = _parts(y.body, known)
     return [_Stored(other, p, sum(c for key, c in _functions(p).items() if key in shared)) for p in parts]
 
 

@@ -9,7 +9,7 @@ from graphc.ir.affine import Gather, identity, index
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import consumers, topological
-from graphc.lower.cost import TILES, product_method
+from graphc.lower.cost import TILES, product_method, side_by_side
 from graphc.lower.joint import reads_straight, store_shared
 from graphc.lower.kernels import (
     Kernel,
@@ -63,7 +63,7 @@ def make_plan(
     ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
     place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
     ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows,
-    ``dtype`` what the choice between tiles and BLAS depends on.
+    ``dtype`` what the choice between tiles and packed tiles depends on.
     """
     planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
     planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
@@ -150,7 +150,7 @@ class _Planner:
             return
         bias = bias_of(node, contraction, match) if contraction is not node else None
         product = self._product(node, contraction, match, out, bias)
-        if _needs_packing(product) and product_method(product, self.capacity, self.dtype) == TILES:
+        if not side_by_side(product) and product_method(product, self.capacity, self.dtype) == TILES:
             self._pack(product, match.b.node)
         self.kernels.append(product)
 
@@ -266,11 +266,6 @@ def _copy(node: Node) -> Equation:
 def _plain(root: Node) -> Node:
     """A root in one piece: a logsumexp is stored in two parts, so what is asked for is their sum."""
     return _copy(root) if isinstance(root, Equation) and root.reducer == "logsumexp" else root
-
-
-def _needs_packing(p: Product) -> bool:
-    one = Count((((), 1),))
-    return p.n != 1 and p.b.column != one and p.b.column != Count()
 
 
 def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:

@@ -11,12 +11,14 @@ import contextlib
 import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 from graphc.run import blas_library
 from graphc.run.build import Program
 
 WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet five times a step
-TRIAL = 0.01  # seconds of every trial
+TRIAL = 0.01  # seconds of a trial
+LONGER = 3  # the second trial has so many times the steps of the first
 GAIN = 0.9  # several threads must need at most this share of the time of one
 
 
@@ -26,36 +28,65 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+@dataclass
+class Pace:
+    """What calls of some number of threads take: seconds to begin (threads start and find their cores), and a step."""
+
+    start: float
+    step: float
+
+    def seconds(self, steps: int) -> float:
+        """Of a call of so many steps."""
+        return self.start + steps * self.step
+
+
 class Crew:
-    """The number of threads of one program: chosen by trials of one thread and of all cores, twice each."""
+    """The number of threads of one program: chosen by two trials of one thread and two of all cores.
+
+    A trial of several threads says little by itself, since beginning takes them some milliseconds; the second is
+    longer, and their difference is that of the steps.  A call too short to make good for its beginning stays serial.
+    """
 
     def __init__(self) -> None:
-        self.chosen: int | None = None
-        self.trials: dict[int, list[float]] = {}
+        self.paces: dict[int, Pace] = {}
+        self.trials: dict[int, list[tuple[int, float]]] = {}
+        self.trying = False
 
     def next(self, left: int, seconds_per_step: float, wanted: int | None) -> tuple[int, int]:
         """(threads, steps) of the next native call, of ``left`` steps that are still to do."""
+        self.trying = False
         if wanted is not None:
             return wanted, left
         team = cores()
-        if team == 1:
+        if team == 1 or seconds_per_step < WORTH:
             return 1, left
-        if self.chosen is not None:
-            return self.chosen, left
-        if seconds_per_step < WORTH or left * seconds_per_step < 2 * TRIAL:
+        if len(self.paces) == 2:
+            faster = self.paces[team].seconds(left) < GAIN * self.paces[1].seconds(left)
+            return (team if faster else 1), left
+        if left * seconds_per_step < 2 * TRIAL:
             return 1, left
-        done = sum(len(times) for times in self.trials.values())
-        return (1, team)[done % 2], max(1, min(left, int(TRIAL / seconds_per_step)))
+        self.trying = True
+        members = 1 if len(self.trials.get(1, [])) <= len(self.trials.get(team, [])) else team
+        steps = max(1, int(TRIAL / seconds_per_step)) * (LONGER if self.trials.get(members) else 1)
+        return members, min(left, steps)
 
-    def learn(self, team: int, seconds: float, worth: bool) -> None:
-        """Take the time of a step of a call into account; ``worth`` says whether dividing is considered at all."""
-        if self.chosen is not None or not worth:
+    def learn(self, team: int, steps: int, seconds: float) -> None:
+        """Take a trial into account: a call of ``steps`` steps took ``seconds``."""
+        if not self.trying:
             return
-        self.trials.setdefault(team, []).append(seconds)
-        if len(self.trials) == 2 and min(map(len, self.trials.values())) == 2:
-            several = max(self.trials)
-            faster = min(self.trials[several]) < GAIN * min(self.trials[1])
-            self.chosen = several if faster else 1
+        found = self.trials.setdefault(team, [])
+        found.append((steps, seconds))
+        if len(found) == 2:
+            self.paces[team] = _pace(*found)
+
+
+def _pace(first: tuple[int, float], second: tuple[int, float]) -> Pace:
+    """The line through two calls; where noise makes it fall, or they are equally long, all time goes to the steps."""
+    (few, short), (many, long) = first, second
+    step = min(short / few, long / many)
+    if many > few and short < long:
+        step = min(step, (long - short) / (many - few))
+    return Pace(max(0.0, min(short - few * step, long - many * step)), step)
 
 
 def call_together(program: Program, entry: str, arguments: list[int], team: int) -> None:

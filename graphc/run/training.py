@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.run.build import Program
-from graphc.run.crew import WORTH, Crew, call_together, one_thread_of_blas
+from graphc.run.crew import Crew, call_together, one_thread_of_blas
 from graphc.run.memory import address, aligned
 from graphc.run.sampler import Sampler
 from graphc.run.worker import carry_out
@@ -160,14 +160,13 @@ class Trainer:
             started = time.perf_counter()
             self._part(moving, inputs, call, settings, watch, steps, team)
             if call.done - before == steps:
-                self._learn(team, (time.perf_counter() - started) / steps, settings.threads)
+                self._learn(team, steps, time.perf_counter() - started)
 
-    def _learn(self, team: int, seconds: float, wanted: int | None) -> None:
+    def _learn(self, team: int, steps: int, seconds: float) -> None:
         """What the next call may expect: the time of a step, and which number of threads is faster."""
-        if wanted is None:
-            self.crew.learn(team, seconds, self.seconds_per_step >= WORTH)
+        self.crew.learn(team, steps, seconds)
         if team == 1:
-            self.seconds_per_step = seconds
+            self.seconds_per_step = seconds / steps
 
     def _part(
         self,

@@ -12,7 +12,7 @@ import sympy
 from graphc.ir.affine import Extent
 from graphc.ir.node import Node
 from graphc.ir.scalar import cost
-from graphc.lower.cost import product_method
+from graphc.lower.cost import PACKED, product_method
 from graphc.lower.joint import joined
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Count
@@ -114,11 +114,11 @@ def source_page(source: str) -> Page:
 
 
 def method(kernel: Kernel, plan: Plan, dtype: str) -> str:
-    """How a kernel computes: loops, emitted tiles or BLAS."""
+    """How a kernel computes: loops, emitted tiles, or tiles of packed operands."""
     if not isinstance(kernel, Product):
         return kernel.method
     name = product_method(kernel, plan.capacity, dtype)
-    return f"{kernel.method} ({'BLAS' if name == 'blas_gemm' else 'emitted tiles'})"
+    return f"{kernel.method} ({'packed tiles' if name == PACKED else 'emitted tiles'})"
 
 
 def flops(kernel: Kernel) -> str:

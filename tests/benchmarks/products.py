@@ -1,5 +1,5 @@
-"""Matrix products, emitted tiles beside BLAS: ``python -m tests.benchmarks.products`` prints the table of
-``docs/cost_model.md``."""
+"""Matrix products, tiles and tiles of packed operands beside BLAS: ``python -m tests.benchmarks.products`` prints
+the table of ``docs/cost_model.md``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from graphc.run.crew import one_thread_of_blas
 
 SHAPES = [
     (32, 30, 16), (64, 64, 128), (64, 128, 10), (128, 784, 256), (128, 256, 128),
-    (1024, 64, 256), (1024, 256, 256), (512, 1024, 2048), (512, 2048, 2048),
+    (1024, 64, 256), (1024, 256, 256), (512, 1677, 644), (512, 1024, 2048), (512, 2048, 2048), (64, 2048, 2048),
 ]  # fmt: skip
-IMPORTS = "from graphc.run.primitives.blas import blas_gemm\nfrom graphc.run.primitives.gemm import gemm\n"
+PRIMITIVES = ("gemm", "packed_gemm", "blas_gemm")
+IMPORTS = "from graphc.run.primitives.names import blas_gemm, gemm, packed_gemm\n"
 SECONDS, REPEATS = 0.05, 7
 
 
@@ -24,7 +25,7 @@ def source() -> tuple[str, list[str]]:
     """One entry for each shape, primitive and way to store A: ``times`` products C = A B."""
     text, names = IMPORTS, []
     for m, k, n in SHAPES:
-        for primitive in ("gemm", "blas_gemm"):
+        for primitive in PRIMITIVES:
             for word, strides in (("rows", f"{k}, 1"), ("columns", f"1, {m}")):
                 names.append(f"{primitive}_{word}_{m}_{k}_{n}")
                 call = f"{primitive}(A, 0, {strides}, B, 0, {n}, 1, C, 0, {n}, {m}, {n}, {k}, C, 0, 0)"
@@ -58,12 +59,12 @@ def main() -> None:
 
 
 def print_table(program: Program) -> None:
-    print("| M×K×N, float32 | tiles / BLAS | with A transposed |\n|---|---|---|")
+    print("| M×K×N, float32 | tiles / packed / BLAS | with A transposed |\n|---|---|---|")
     for m, k, n in SHAPES:
         pairs = []
         for word in ("rows", "columns"):
-            tiles, blas = (rate(program, f"{p}_{word}_{m}_{k}_{n}", m, k, n) for p in ("gemm", "blas_gemm"))
-            pairs.append(f"{tiles:.0f} / {blas:.0f}")
+            rates = (rate(program, f"{p}_{word}_{m}_{k}_{n}", m, k, n) for p in PRIMITIVES)
+            pairs.append(" / ".join(f"{x:.0f}" for x in rates))
         print(f"| {m}×{k}×{n} | {' | '.join(pairs)} |")
 
 

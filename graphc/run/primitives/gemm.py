@@ -325,7 +325,7 @@ def emit_transpose(v: Vectors, dst: ir.Value, src: ir.Value, rows: Int, cols: In
     def block(i: Int, j: Int) -> list[ir.Value]:
         corner, target = v.at(src, v.mul(i, cols), j), v.at(dst, v.mul(j, rows), i)
         square = [v.load(v.at(corner, v.mul(r, cols)), lanes) for r in range(lanes)]
-        for r, column in enumerate(_transposed(v, square)):
+        for r, column in enumerate(transposed(v, square)):
             v.store(column, v.at(target, v.mul(r, rows)), lanes)
         return []
 
@@ -345,7 +345,7 @@ def emit_transpose(v: Vectors, dst: ir.Value, src: ir.Value, rows: Int, cols: In
         each((high, rows, 1), (0, cols, 1), element)
 
 
-def _transposed(v: Vectors, square: list[ir.Value]) -> list[ir.Value]:
+def transposed(v: Vectors, square: list[ir.Value]) -> list[ir.Value]:
     """Transpose a square of lanes by log2(lanes) rounds, each swapping off-diagonal blocks of half the size."""
     lanes, half = len(square), len(square) // 2
     while half:

@@ -14,11 +14,12 @@ from graphc.run.primitives.memory import (
     rmin,
     rpeak,
 )
+from graphc.run.primitives.packed import packed_gemm
 from graphc.run.primitives.rng import permuted
 from graphc.run.primitives.threads import meet
 from graphc.run.primitives.vmath import *  # noqa: F403  the names of the scalar table
 
 __all__ = [
-    "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "meet", "noalias", "nonfinite", "permuted",
-    "radd", "rmax", "rmin", "rpeak", "transpose",
+    "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "meet", "noalias", "nonfinite", "packed_gemm",
+    "permuted", "radd", "rmax", "rmin", "rpeak", "transpose",
 ]  # fmt: skip

@@ -123,6 +123,11 @@ class Vectors:
         arguments = [value, pointer, I32(self.size), mask]
         self._call(f"llvm.masked.store.v{lanes}{self.suffix}.p0", signature, arguments)
 
+    def prefetch(self, pointer: ir.Value) -> None:
+        """Ask for the cache line of an address, to be read and written soon; no address is wrong."""
+        signature = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
+        self._call("llvm.prefetch.p0", signature, [pointer, I32(1), I32(3), I32(1)])
+
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a*b + c, in one rounding where the machine has that instruction."""
         lanes = c.type.count if isinstance(c.type, ir.VectorType) else 1

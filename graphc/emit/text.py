@@ -1,0 +1,57 @@
+"""Lines of a program under construction, and the part of an extent that a thread computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+INDENT = "    "
+
+
+@dataclass
+class Text:
+    """Lines of a program under construction."""
+
+    lines: list[str] = field(default_factory=list)
+    depth: int = 1
+
+    def add(self, *lines: str) -> None:
+        self.lines += [INDENT * self.depth + line if line else "" for line in lines]
+
+    def block(self, head: str) -> _Block:
+        """``with text.block("for i in range(n):"): ...``."""
+        self.add(head)
+        return _Block(self)
+
+
+class _Block:
+    def __init__(self, text: Text) -> None:
+        self.text = text
+
+    def __enter__(self) -> None:
+        self.text.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.text.depth -= 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of an extent that a thread computes: program text of its start, stop and length."""
+
+    start: str = "0"
+    stop: str = ""
+
+    @property
+    def bounds(self) -> str:
+        """Arguments of ``range``."""
+        return self.stop if self.start == "0" else f"{self.start}, {self.stop}"
+
+    @property
+    def length(self) -> str:
+        return self.stop if self.start == "0" else f"{self.stop} - {self.start}"
+
+    def times(self, width: str) -> Part:
+        """The same part, counted in elements of rows of some width."""
+        if width == "1":
+            return self
+        return Part("0" if self.start == "0" else f"{self.start}*{width}", f"{self.stop}*{width}")

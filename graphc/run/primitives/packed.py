@@ -1,0 +1,255 @@
+"""Large matrix products: the operands are packed into the order in which the tiles read them.
+
+The loops are those of Goto and van de Geijn (ACM TOMS 34, 2008, article 12): blocks of terms, a packed block of A,
+packed panels of B, tiles whose sums stay in registers.  Every element sums k upwards in one chain of fused operations,
+going through C between two blocks of terms, so it has the bits of :func:`graphc.run.primitives.gemm.gemm` and those of
+any split of rows or columns.
+
+One function for each way the operands lie serves all products of a program, of any shape: their code is compiled once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.extending import intrinsic
+
+from graphc.run.primitives.gemm import ADD, BIAS, transposed
+from graphc.run.primitives.memory import as_index, is_pointer
+from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
+
+TERMS = 512
+"""Terms of a block: a panel of B takes a tenth of a level-2 cache, and C is passed through seldom."""
+
+AHEAD = 16
+"""Rows between the one that is packed and the one whose cache lines are asked for: they may be pages apart."""
+
+BLOCK_BYTES = 2**19
+"""Size of the packed block of A, on the stack of the thread."""
+
+SQUARE_BYTES = 32
+"""Rows of the squares that are transposed in registers."""
+
+
+def tile_shape() -> tuple[int, int]:
+    """Rows and vectors of a tile: its sums, the vectors of B and one entry of A fit the registers."""
+    return (8 if vector_unit()[1] >= 32 else 4), 3
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A matrix whose element (k, w) lies at base[k*terms + w*width]; one of the strides is the literal 1."""
+
+    base: ir.Value
+    terms: Int
+    width: Int
+
+    def at(self, v: Vectors, k: Int, w: Int) -> Operand:
+        """The same matrix from row k and column w on."""
+        return Operand(v.at(self.base, v.mul(k, self.terms), v.mul(w, self.width)), self.terms, self.width)
+
+
+def pack(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, width: int, out: ir.Value) -> None:
+    """out[k*width + w] = source(k, w) for k < terms, w < width; beyond ``present`` columns any value may stand."""
+    if source.width == 1:
+        _pack_rows(v, source, terms, present, width, out)
+    else:
+        _pack_columns(v, source, terms, present, width, out)
+
+
+def _pack_rows(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, width: int, out: ir.Value) -> None:
+    lanes = min(vector_unit()[0] // v.size, width)
+    offsets = range(0, width, lanes)
+    masks = [v.mask(lanes, v.ir.sub(present, v.int(o))) for o in offsets]
+
+    def row(k: Int, _: list[ir.Value]) -> list[ir.Value]:
+        start, target = v.at(source.base, v.mul(k, source.terms)), v.at(out, v.mul(k, width))
+        ahead = v.at(start, v.mul(AHEAD, source.terms))
+        for o, mask in zip(offsets, masks, strict=True):
+            v.prefetch(v.at(ahead, o))
+            v.store(v.load(v.at(start, o), lanes, mask), v.at(target, o), lanes)
+        return []
+
+    v.loop(terms, [], row)
+
+
+def _pack_columns(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, width: int, out: ir.Value) -> None:
+    lanes = min(SQUARE_BYTES // v.size, width)
+    last = v.ir.sub(present, v.int(1))
+    whole = v.ir.sub(terms, v.ir.srem(terms, v.int(lanes)))
+
+    def group(first: Int, _: list[ir.Value]) -> list[ir.Value]:
+        columns = [v.at(source.base, v.mul(v.least(v.int(v.add(first, r)), last), source.width)) for r in range(lanes)]
+
+        def square(k: Int, _: list[ir.Value]) -> list[ir.Value]:
+            for column in columns:
+                v.prefetch(v.at(column, k, 8 * lanes))
+            rows = transposed(v, [v.load(v.at(column, k), lanes) for column in columns])
+            for r, vector in enumerate(rows):
+                v.store(vector, v.at(out, v.mul(v.add(k, r), width), first), lanes)
+            return []
+
+        def single(k: Int, _: list[ir.Value]) -> list[ir.Value]:
+            for r, column in enumerate(columns):
+                v.store(v.load(v.at(column, k), 1), v.at(out, v.mul(k, width), first, r), 1)
+            return []
+
+        v.loop(whole, [], square, step=lanes)
+        v.loop(terms, [], single, start=whole)
+        return []
+
+    v.loop(width, [], group, step=lanes)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where a tile stores its sums: rows of C, masks of the columns that exist; ``first`` is true at k = 0."""
+
+    places: list[ir.Value]
+    masks: list[ir.Value]
+    biases: list[ir.Value] | None
+    first: ir.Value
+    mode: int
+
+
+def _emit_tile(v: Vectors, left: ir.Value, right: ir.Value, terms: ir.Value, tile: Tile) -> None:
+    """C += packed A times packed B, for the sums of one tile."""
+    rows, vectors = tile_shape()
+    lanes = vector_unit()[0] // v.size
+
+    def start(place: ir.Value, t: int) -> ir.Value:
+        known = v.load(v.at(place, t * lanes), lanes, tile.masks[t])
+        if tile.mode == ADD:
+            return known
+        return v.ir.select(tile.first, tile.biases[t] if tile.biases else v.zero(lanes), known)
+
+    def turn(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
+        entry, row = v.at(left, v.mul(k, rows)), v.at(right, v.mul(k, vectors * lanes))
+        panel = [v.load(v.at(row, t * lanes), lanes) for t in range(vectors)]
+        entries = [v.splat(v.load(v.at(entry, r), 1), lanes) for r in range(rows)]
+        return [v.fma(entries[q // vectors], panel[q % vectors], total) for q, total in enumerate(sums)]
+
+    cells = [(place, t) for place in tile.places for t in range(vectors)]
+    sums = v.loop(terms, [start(*cell) for cell in cells], turn)
+    for total, (place, t) in zip(sums, cells, strict=True):
+        v.store(total, v.at(place, t * lanes), lanes, tile.masks[t])
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Packed block of A, packed panel of B, and a row for what lies below the last row of C."""
+
+    left: ir.Value
+    right: ir.Value
+    below: ir.Value
+
+
+def _emit_product(v: Vectors, a: Operand, b: Operand, c: ir.Value, ldc: ir.Value,
+                  extents: tuple[ir.Value, ir.Value, ir.Value], bias: ir.Value, mode: int) -> None:  # fmt: skip
+    rows, vectors = tile_shape()
+    lanes = vector_unit()[0] // v.size
+    width, (m, n, k) = vectors * lanes, extents
+    most = BLOCK_BYTES // v.size // TERMS // rows * rows
+    scratch = Scratch(*(_on_stack(v, size) for size in (most * TERMS, width * TERMS, width)))
+
+    def block(i0: Int, k0: Int) -> list[ir.Value]:
+        height, terms = v.least(v.int(most), v.ir.sub(m, i0)), v.least(v.int(TERMS), v.ir.sub(k, k0))
+        first = v.ir.icmp_signed("==", k0, v.int(0))
+        part = a.at(v, k0, i0)
+
+        def pack_left(i: Int, _: list[ir.Value]) -> list[ir.Value]:
+            target = v.at(scratch.left, v.mul(i, TERMS))
+            pack(v, part.at(v, 0, i), terms, v.ir.sub(height, i), rows, target)
+            return []
+
+        def panel(j: Int, _: list[ir.Value]) -> list[ir.Value]:
+            present = v.ir.sub(n, j)
+            masks = [v.mask(lanes, v.ir.sub(present, v.int(t * lanes))) for t in range(vectors)]
+            biases = None
+            if mode == BIAS:
+                biases = [v.load(v.at(bias, j, t * lanes), lanes, mask) for t, mask in enumerate(masks)]
+            pack(v, b.at(v, k0, j), terms, present, width, scratch.right)
+
+            def tile(i: Int, _: list[ir.Value]) -> list[ir.Value]:
+                corner = v.at(c, v.mul(v.add(i0, i), ldc), j)
+                places = [_row_or(v, corner, r, ldc, v.ir.sub(height, i), scratch.below) for r in range(rows)]
+                left = v.at(scratch.left, v.mul(i, TERMS))
+                _emit_tile(v, left, scratch.right, terms, Tile(places, masks, biases, first, mode))
+                return []
+
+            v.loop(height, [], tile, step=rows)
+            return []
+
+        v.loop(height, [], pack_left, step=rows)
+        v.loop(n, [], panel, step=width)
+        return []
+
+    v.loop(m, [], lambda i0, _: v.loop(k, [], lambda k0, _: block(i0, k0), step=TERMS), step=most)
+
+
+def _row_or(v: Vectors, corner: ir.Value, r: int, ldc: ir.Value, height: ir.Value, below: ir.Value) -> ir.Value:
+    """Row r of a tile of C, or scratch memory when there is no such row."""
+    place = v.at(corner, v.mul(r, ldc))
+    return place if r == 0 else v.ir.select(v.ir.icmp_signed(">", height, v.int(r)), place, below)
+
+
+def _on_stack(v: Vectors, size: int) -> ir.Value:
+    memory = v.ir.alloca(ir.ArrayType(v.kind, size))
+    memory.align = vector_unit()[0]
+    return v.ir.bitcast(memory, v.kind.as_pointer())
+
+
+def function_of(v: Vectors, across: tuple[bool, bool], mode: int) -> ir.Function:
+    """The function of a program that multiplies matrices that lie so; ``across`` tells which of A, B lie in columns.
+
+    Its arguments: A, its stride, B, its stride, C, its stride, m, n, k, bias.
+    """
+    module = v.ir.module
+    name = f"graphc_packed_{v.suffix}_{''.join('NT'[t] for t in across)}{mode}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = v.kind.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I64, pointer, I64, pointer, I64, I64, I64, I64, pointer])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    inner = Vectors(builder, v.kind)
+    a, lda, b, ldb, c, ldc, m, n, k, bias = function.args
+    left = Operand(a, lda, 1) if across[0] else Operand(a, 1, lda)
+    right = Operand(b, 1, ldb) if across[1] else Operand(b, ldb, 1)
+    _emit_product(inner, left, right, c, ldc, (m, n, k), bias, mode)
+    builder.ret_void()
+    return function
+
+
+@intrinsic(prefer_literal=True)
+def packed_gemm(
+    typingctx: Any, a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
+    c: Any, oc: Any, ldc: Any, m: Any, n: Any, k: Any, bias: Any, obias: Any, mode: Any,
+) -> Any:  # fmt: skip
+    """The same product, arguments and modes as :func:`graphc.run.primitives.gemm.gemm`, for large matrices.
+
+    One of A's strides and one of B's must be 1.
+    """
+    literal = (rsa, csa, rsb, csb, ldc, mode)
+    if not is_pointer(a, b, c, bias) or not all(isinstance(kind, types.IntegerLiteral) for kind in literal):
+        return None
+    rows_a, columns_a, rows_b, columns_b, width, start = (kind.literal_value for kind in literal)
+    if 1 not in (rows_a, columns_a) or 1 not in (rows_b, columns_b):
+        return None
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        v = Vectors(builder, context.get_value_type(a.dtype))
+        index = {q: as_index(context, builder, signature, q, args) for q in (1, 5, 9, 11, 12, 13, 15)}
+        place = [v.at(args[q], index[q + 1]) for q in (0, 4, 8, 14)]
+        across = (columns_a != 1, columns_b != 1)
+        steps = [columns_a if across[0] else rows_a, columns_b if across[1] else rows_b, width]
+        strided = [word for pair in zip(place, map(I64, steps)) for word in pair]
+        builder.call(function_of(v, across, start), [*strided, index[11], index[12], index[13], place[3]])
+        return context.get_dummy_value()
+
+    return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit

@@ -1,0 +1,132 @@
+"""Large products from packed operands: right, with the bits of tiles, and chosen where tiles read badly."""
+
+from __future__ import annotations
+
+import re
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from graphc.lower.cost import PACKED, TILES, product_method
+from graphc.lower.kernels import Product, View
+from graphc.lower.layout import Buffer, Count
+from graphc.run import build, frontend
+from graphc.run.primitives import packed
+
+IMPORTS = "from graphc.run.primitives.gemm import gemm\nfrom graphc.run.primitives.packed import packed_gemm\n"
+# m, n, k: several blocks of rows, panels and blocks of terms, all ragged; fewer rows than a tile; less than a square
+SHAPES = [(261, 101, 1031), (3, 50, 600), (17, 5, 6)]
+WAYS = ["NN", "TN", "NT", "TT"]
+
+
+def call(primitive: str, way: str, shape: tuple[int, int, int], mode: int) -> str:
+    m, n, k = shape
+    a = f"1, {m}" if way[0] == "T" else f"{k}, 1"
+    b = f"1, {k}" if way[1] == "T" else f"{n}, 1"
+    return f"{primitive}(A, 3, {a}, B, 5, {b}, C, 7, {n + 2}, m, {n}, {k}, bias, 2, {mode})"
+
+
+def entry(name: str, line: str) -> str:
+    return f"def {name}(A, B, C, bias, m):\n    {line}\n    return 0\n"
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[build.Program, str]:
+    text, names = IMPORTS, []
+    for q, shape in enumerate(SHAPES):
+        for way in WAYS:
+            for mode in (0, 1, 2):
+                for primitive in ("packed_gemm", "gemm") if way == "NN" else ("packed_gemm",):
+                    names.append(f"{primitive}_{way}{mode}_{q}")
+                    text += entry(names[-1], call(primitive, way, shape, mode))
+    words = (request.param + "*",) * 4 + ("int64",)
+    folder = tmp_path_factory.mktemp("cache")
+    return build.build(text, dict.fromkeys(names, words), name="packed", folder=folder), request.param
+
+
+def operands(shape: tuple[int, int, int], kind: str) -> tuple[np.ndarray, ...]:
+    m, n, k = shape
+    rng = np.random.default_rng(m)
+    return tuple(rng.normal(size=s).astype(kind) for s in ((m, k), (k, n), (m, n), (n,)))
+
+
+def run(
+    program: tuple[build.Program, str], name: str, way: str, arrays: tuple, rows: slice = slice(None)
+) -> np.ndarray:
+    """The product of some rows; what stands before, after and between the rows of C must survive."""
+    a, b, c, bias = arrays
+    a, c = a[rows], c[rows]
+    kind = program[1]
+    out = np.full((c.shape[0] + 2, c.shape[1] + 2), 99, kind)
+    flat = out.reshape(-1)
+    view = flat[7 : 7 + c.shape[0] * (c.shape[1] + 2)].reshape(c.shape[0], -1)[:, :-2]
+    view[:] = c
+    put = lambda x, before: np.concatenate([np.full(before, 99, kind), x.reshape(-1), np.full(64, 99, kind)])
+    left, right = (a.T.copy() if way[0] == "T" else a), (b.T.copy() if way[1] == "T" else b)
+    buffers = [put(left, 3), put(right, 5), out, put(bias, 2)]
+    program[0].call(name, *(x.ctypes.data for x in buffers), a.shape[0])
+    found = view.copy()
+    view[:] = 99
+    assert np.all(out == 99), "a store left the result"
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("q", range(len(SHAPES)))
+def test_packed_products_agree_with_extended_precision(program, q, way):
+    arrays = operands(SHAPES[q], program[1])
+    a, b, c, bias = (x.astype(np.longdouble) for x in arrays)
+    for mode, start in enumerate((0 * c, c, 0 * c + bias)):
+        found = run(program, f"packed_gemm_{way}{mode}_{q}", way, arrays)
+        bound = np.finfo(program[1]).eps * SHAPES[q][2] * (abs(a) @ abs(b) + abs(start))
+        assert np.all(abs(found - (start + a @ b)) <= bound)
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_packed_products_have_the_bits_of_tiles_and_of_any_split_of_the_rows(program, mode):
+    """Mutation-checked: a block of terms that begins at 0 instead of at C gives other bits."""
+    arrays = operands(SHAPES[0], program[1])
+    whole = run(program, f"packed_gemm_NN{mode}_0", "NN", arrays)
+    np.testing.assert_array_equal(whole, run(program, f"gemm_NN{mode}_0", "NN", arrays))
+    for rows in (slice(0, 5), slice(5, 140), slice(140, 261)):
+        np.testing.assert_array_equal(run(program, f"packed_gemm_NN{mode}_0", "NN", arrays, rows), whole[rows])
+
+
+def product(m: int, n: int, k: int, a_across: bool = False, b_across: bool = False) -> Product:
+    one = Count.of(())
+
+    def view(across: bool, rows: int, columns: int) -> View:
+        steps = (one, Count.of((rows,))) if across else (Count.of((columns,)), one)
+        return View(Buffer("x", "A", (rows, columns)), *steps)
+
+    a, b, c = view(a_across, m, k), view(b_across, k, n), view(False, m, n)
+    return Product(None, None, c.buffer, a, b, c, m, n, k, 1)  # type: ignore[arg-type]
+
+
+def test_operands_are_packed_when_the_right_factor_is_large_and_read_badly():
+    assert product_method(product(512, 2048, 1024), {}, "float32") == PACKED  # rows two pages apart
+    assert product_method(product(512, 1000, 1024), {}, "float32") == TILES
+    assert product_method(product(512, 1000, 3000), {}, "float32") == PACKED  # a panel of 3000 rows
+    assert product_method(product(512, 1000, 1024, b_across=True), {}, "float32") == PACKED
+    assert product_method(product(2048, 1100, 512, a_across=True), {}, "float32") == PACKED
+    assert product_method(product(128, 256, 784, b_across=True), {}, "float32") == TILES  # small
+    assert product_method(product(1, 2048, 2048), {}, "float32") == TILES
+    assert product_method(product(512, 700, 700), {}, "float64") == TILES
+    assert product_method(product(512, 1024, 700), {}, "float64") == PACKED
+
+
+@pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")
+@pytest.mark.parametrize("cpu, unit, sums", [("x86-64-v3", (32, 16), 12), ("x86-64-v4", (64, 32), 24)])
+def test_no_sum_of_a_packed_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, unit, sums):
+    monkeypatch.setattr(packed, "vector_unit", lambda: unit)
+    source = IMPORTS + entry("f", call("packed_gemm", "NN", (64, 2048, 2048), 2))
+    function = build._execute(source, "spill", frontend.replace_numbers)["f"]
+    module = frontend.lower({"f": (function, ("float32*",) * 4 + ("int64",))})
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
+    frontend.optimize(module, machine)
+    blocks = re.split(r"^\.LBB\w+:", machine.emit_assembly(module), flags=re.MULTILINE)
+    fused = [block for block in blocks if "vfmadd" in block]
+    assert [block.count("vfmadd") for block in fused] == [sums]
+    inner = fused[0].partition("\tj")[0]
+    assert not any("rsp" in line for line in inner.splitlines() if "mm" in line)
