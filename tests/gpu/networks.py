@@ -13,9 +13,9 @@ import graphc as gc
 from tests import graphs, nets
 from tests.benchmarks import graphc_peer
 from tests.benchmarks import workloads as wl
+from tests.gpu.field import smaller
 
 STEPS = {"W1": 60, "W2": 40, "W3": 10, "W4": 4, "W5": 10, "W9": 200, "W10": 40}
-LARGEST, SMALL_BATCH = 160, 64  # of a workload that is made smaller for a machine of one thread
 CLOSE = {"float32": 2e-4, "float64": 1e-10}
 
 
@@ -56,12 +56,6 @@ class Case:
     def batch(self) -> int:
         """Rows of a step."""
         return self.options["batch_size"] or len(self.data["X"])
-
-
-def smaller(w: wl.Workload) -> wl.Workload:
-    """A workload with narrow layers, but wide enough that its products go to a library where they did."""
-    sizes = tuple(min(s, LARGEST) for s in w.sizes)
-    return replace(w, sizes=sizes, batch=min(w.batch, SMALL_BATCH), copies=min(w.copies, 9))
 
 
 def workload_case(w: wl.Workload) -> Case:
