@@ -99,7 +99,8 @@ def run(model: gc.Model, case: Case, data: Mapping[str, Any], options: Mapping[s
         r = model.fit(data, **options)
         return Outcome(np.array(r.history["loss"]), model.params.snapshot(), r.steps, r.stopped)
     sweep = model.sweep(data, **options)
-    return Outcome(sweep.history["loss"], sweep.copies.parameters[:, : model.params.flat.size].copy(), sweep.steps.tolist(), sweep.stopped)
+    parameters = sweep.copies.parameters[:, : model.params.flat.size].copy()
+    return Outcome(sweep.history["loss"], parameters, sweep.steps.tolist(), sweep.stopped)
 
 
 def _alone(rule: Any) -> Any:

@@ -85,7 +85,8 @@ def compare(case: Case, tier: Any, blocks: int | None, bench: Bench) -> Figures:
         raise LeftOut("does not fit into the shared memory of one block")
     wanted, found = bench.on_cpu(case), bench.train(case, "cuda", tier, blocks)
     if (found.steps, found.stopped) != (wanted.steps, wanted.stopped):
-        raise Wrong(f"ended {found.stopped} after {found.steps} steps, on the CPU {wanted.stopped} after {wanted.steps}")
+        cpu = f"on the CPU {wanted.stopped} after {wanted.steps}"
+        raise Wrong(f"ended {found.stopped} after {found.steps} steps, {cpu}")
     figures: Figures = {"tolerance": case.tolerance}
     figures["losses"] = require_close("losses", found.losses, wanted.losses, case.tolerance)
     if not case.losses_only:
