@@ -230,9 +230,9 @@ class GroupPrinter:
         add(f"for d_ in range(U({DEPTH})):")
         self.text.depth += 1
         add("d = U(d_)", f"q = U(d*U({TILE + 1}))")
-        add(*(f"l{i} = TA[U(q + U(x + U({i * across})))]" for i in range(PATCH)))
-        add(*(f"r{j} = TB[U(q + U(p + U({j * across})))]" for j in range(PATCH)))
-        add(*(f"s{i}{j} = s{i}{j} + l{i}*r{j}" for i, j in pairs))
+        add(*(f"left{i} = TA[U(q + U(x + U({i * across})))]" for i in range(PATCH)))
+        add(*(f"right{j} = TB[U(q + U(p + U({j * across})))]" for j in range(PATCH)))
+        add(*(f"s{i}{j} = s{i}{j} + left{i}*right{j}" for i, j in pairs))
         self.text.depth -= 1
         add(*(f"{at(i, j)} = s{i}{j}" for i, j in pairs))
 
