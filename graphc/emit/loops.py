@@ -212,8 +212,9 @@ class _NestPrinter:
         self.text.add(f"fill({self.nest.out.region}, {place(self.nest.out)}, f(0.0), {self.nest.out.size.text()})")
         value, lines = self._body()
         with self._loops(self.nest.order):
+            # what is read once stands behind the gather too, whose value it may need
             self.text.add(f"{self.names[target]} = {self._atom(gather)}")
-            self._guarded(lines, f"{self._out()} = {self._out()} + {value}")
+            self._guarded([*self.invariant, *lines], f"{self._out()} = {self._out()} + {value}")
 
     # ------------------------------------------------------------------ one flat loop
     def _flat_count(self) -> str | None:
