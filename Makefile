@@ -36,8 +36,8 @@ bench: $(VENV)/.test $(VENV)/.peers ## graphc beside PyTorch, JAX, PyTensor, sci
 fuzz: $(VENV)/.test ## the property tests again, with many more random examples
 	$(BIN)/python -m pytest -m "fuzz or hypothesis" --hypothesis-profile=fuzz $(ARGS)
 
-gpu-test: ## tests of the CUDA backend
-	@echo "gpu-test: this version has no CUDA backend yet, so there is nothing to test (docs/roadmap.md)." >&2; exit 1
+gpu-test: $(if $(GPU_PYTHON),,$(VENV)/.gpu) ## all that a machine with a GPU can show (docs/gpu_test.md; ARGS="--quick")
+	$(or $(GPU_PYTHON),$(VENV)/gpu/bin/python) -m tests.gpu.run $(if $(GPU_PEERS),--peers $(GPU_PEERS)) $(ARGS)
 
 ci-deps: ## system packages that CI needs
 	@echo "ci-deps: nothing to install; Python >= 3.11, make and a C compiler are all that is needed"
@@ -66,6 +66,16 @@ $(VENV)/.test: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.cuda-check: $(VENV)/.created pyproject.toml tests/cuda_constraints.txt
 	$(PYTHON) -m venv $(VENV)/cuda-check
 	$(VENV)/cuda-check/bin/python -m pip install $(PIPARGS) -c tests/cuda_constraints.txt -e ".[cuda-check]"
+	@touch $@
+
+# For a driver of CUDA 12: make gpu-test CUDA=cuda12. GPU_PYTHON names an interpreter that has everything, and nothing
+# is installed; GPU_PEERS one that has torch and jax with CUDA, which are never installed from here.
+CUDA ?= cuda13
+
+$(VENV)/.gpu: $(VENV)/.created pyproject.toml constraints.txt tests/cuda_constraints.txt
+	$(PYTHON) -m venv $(VENV)/gpu
+	$(VENV)/gpu/bin/python -m pip install $(PIPARGS) -c constraints.txt \
+	    $(if $(filter cuda13,$(CUDA)),-c tests/cuda_constraints.txt) -e ".[test,$(CUDA)]"
 	@touch $@
 
 # The peers live in an environment of their own, without graphc: PyTensor wants an older Numba. torch is pinned on

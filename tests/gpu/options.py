@@ -56,7 +56,7 @@ def read(argv: list[str] | None = None) -> Options:
     add("--rounds", type=int, help="turns in which the contestants share their budget")
     add("--minutes", type=float, help="begin nothing new after so many minutes")
     add("--peers", default=os.environ.get("GPU_PEERS") or sys.executable, metavar="PYTHON",
-        help="the interpreter with torch and jax for CUDA (default: the variable GPU_PEERS, else this one)")  # fmt: skip
+        help="the interpreter with torch and jax for CUDA (default: GPU_PEERS, else this one)")  # fmt: skip
     add("--json", type=Path, default=RESULTS / "latest.json")
     add("--markdown", type=Path, default=RESULTS / "latest.md")
     options = Options(**vars(parser.parse_args(argv)))

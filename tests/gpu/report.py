@@ -13,9 +13,10 @@ from tests.gpu import field
 MUST_PASS = ("numerics", "bits", "sanitizer", "benchmark", "scaling")
 MARKS = {"ok": "ok", "failed": "FAILED", "missing": "missing", "left out": "left out", "note": "note"}
 EMULATED = "**Emulated on the CPU with one thread: the times on this page mean nothing.**"
-STATEMENT = """Microseconds a step: median (10th to 90th percentile) of calls, contestants in turns. graphc's call is a whole fit, from the arrays of the host to the history, over as many steps as fill half a second.
-Goals are for an H100 and were set before anything was measured. Losses of all contestants were compared after equal
-numbers of steps from equal parameters."""
+STATEMENT = """Microseconds a step: median (10th to 90th percentile) of calls, contestants in turns. graphc's call is a
+whole fit, from the arrays of the host to the history, over as many steps as fill half a second. Goals are for an H100
+and were set before anything was measured. Losses of all contestants were compared after equal numbers of steps from
+equal parameters."""
 Line = dict[str, Any]
 
 
