@@ -29,7 +29,7 @@ def outcome(name: str, bench: Bench, quick: bool) -> dict[str, Any]:
     except Wrong as reason:
         found = {"status": "failed", "text": str(reason)}
     except Exception as error:  # noqa: BLE001  whatever goes wrong is the result, and the next check has its turn
-        text = f"{type(error).__name__}: {error}"
+        text = " ".join(f"{type(error).__name__}: {error}".split())
         found = {"status": "failed", "text": text, "sick": isinstance(error, DeviceError)}
     return found | {"seconds": time.perf_counter() - began}
 
