@@ -104,7 +104,8 @@ def test_a_child_that_dies_or_hangs_is_noticed():
 def test_names_of_networks_are_read_and_a_section_has_its_share_of_the_time():
     w = field.find("S64x8")
     assert (w.sizes, w.batch, w.n_batches) == ((64, 64, 64, 10), 8, 64)
-    assert field.find("W4", small=True).sizes == (160, 160, 160, 160)
+    small = field.find("W4", small=True)
+    assert small.sizes == (160, 160, 160, 160) and small.title == "160-160-160-160, batch 64 (made smaller)"
     for name in ("S64", "Sx8", "W77"):
         with pytest.raises(KeyError, match=name):
             field.find(name)

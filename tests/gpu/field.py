@@ -19,7 +19,7 @@ GOALS = {"W1": "3 to 5", "W2": "10 to 15", "W3": "20 to 25", "W4": "530; TF32 13
          "W10": "3 to 5"}  # fmt: skip
 """µs a step on an H100: what was hoped for before anything had been measured."""
 WIDTHS, BATCHES = (16, 64, 256, 1024, 4096), (1, 8, 64, 512, 4096)
-LARGEST, SMALL_BATCH = 160, 64  # of a workload that is made smaller for a machine of one thread
+LARGEST, SMALL_BATCH, SMALL_COPIES = 160, 64, 9  # of a workload that is made smaller for a machine of one thread
 WIDTH, BATCH = 256, 128  # the one that stays while the other varies
 
 
@@ -50,8 +50,10 @@ def takes(contestant: Contestant, workload: str, quick: bool) -> bool:
 
 def smaller(w: wl.Workload) -> wl.Workload:
     """A workload with narrow layers, but wide enough that its products go to a library where they did."""
-    sizes = tuple(min(s, LARGEST) for s in w.sizes)
-    return replace(w, sizes=sizes, batch=min(w.batch, SMALL_BATCH), copies=min(w.copies, 9))
+    sizes, batch = tuple(min(s, LARGEST) for s in w.sizes), min(w.batch, SMALL_BATCH)
+    copies = min(w.copies, SMALL_COPIES)
+    title = f"{'-'.join(map(str, sizes))}, batch {batch}" + (f", {copies} copies" if copies > 1 else "")
+    return replace(w, sizes=sizes, batch=batch, copies=copies, title=f"{title} (made smaller)")
 
 
 def find(name: str, small: bool = False) -> wl.Workload:
