@@ -289,14 +289,7 @@ class _NestPrinter:
         return value, lines + printer.lines
 
     def _guarded(self, lines: list[str], statement: str, otherwise: str | None = None) -> None:
-        if not self.masks:
-            self.text.add(*lines, statement)
-            return
-        with self.text.block(f"if {' and '.join(self._condition(m) for m in self.masks)}:"):
-            self.text.add(*lines, statement)
-        if otherwise:
-            with self.text.block("else:"):
-                self.text.add(otherwise)
+        self.text.guarded([self._condition(m) for m in self.masks], lines, statement, otherwise)
 
     def _loops(self, order: Sequence[int], invariant: Sequence[str] = ()) -> _Loops:
         """Nested loops; ``invariant`` are lines to print just outside the innermost."""

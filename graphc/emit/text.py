@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 INDENT = "    "
@@ -16,6 +17,19 @@ class Text:
 
     def add(self, *lines: str) -> None:
         self.lines += [INDENT * self.depth + line if line else "" for line in lines]
+
+    def guarded(
+        self, conditions: Sequence[str], lines: Sequence[str], statement: str, otherwise: str | None = None
+    ) -> None:
+        """A statement and the lines before it where all conditions hold."""
+        if not conditions:
+            self.add(*lines, statement)
+            return
+        with self.block(f"if {' and '.join(conditions)}:"):
+            self.add(*lines, statement)
+        if otherwise:
+            with self.block("else:"):
+                self.add(otherwise)
 
     def block(self, head: str) -> _Block:
         """``with text.block("for i in range(n):"): ...``."""

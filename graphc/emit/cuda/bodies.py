@@ -12,7 +12,7 @@ from graphc.emit.expressions import PRODUCT
 from graphc.emit.loops import Text
 from graphc.ir.affine import Affine, Extent, Gather, identity
 from graphc.ir.letters import index_letters
-from graphc.ir.node import Indicator, Mask, Node, Operand, Read
+from graphc.ir.node import Indicator, Node, Operand, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.joint import joint_bodies
 from graphc.lower.kernels import Kernel, Nest, Product, View
@@ -158,17 +158,7 @@ class Element:
         return tuple(Affine(0) if e == 1 else a for a, e in zip(identity(self.y.n_free), self.y.shape, strict=True))
 
     def _guarded(self, lines: Sequence[str], statement: str, otherwise: str | None = None) -> None:
-        if not self.masks:
-            self.text.add(*lines, statement)
-            return
-        with self.text.block(f"if {' and '.join(self._condition(m) for m in self.masks)}:"):
-            self.text.add(*lines, statement)
-        if otherwise:
-            with self.text.block("else:"):
-                self.text.add(otherwise)
-
-    def _condition(self, mask: Mask) -> str:
-        return self.maps.condition(mask)
+        self.text.guarded([self.maps.condition(m) for m in self.masks], lines, statement, otherwise)
 
     def _loops(self, order: Sequence[int], inside) -> None:
         """Nested loops around what ``inside`` prints."""

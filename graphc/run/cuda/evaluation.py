@@ -44,7 +44,8 @@ class CudaEvaluator:
         for word, value in (order_words(rows) | {control.ROWS: rows, control.STEPS: steps}).items():
             words[0, word] = value
         keys, table = np.zeros((1, 1, 2 * control.KEYS), np.uint64), np.zeros((1, steps, 1), self.dtype)
-        _, log = self.launcher.launch(words, keys, table, held, {f"{n}_out": r for n, r in results.items()})
+        pointers = {f"{n}_out": r for n, r in results.items()}
+        _, log = self.launcher.finish(self.launcher.begin(words, keys, table, held, pointers))
         return {n: r.part(0, int(np.prod(outputs[n]))).reshape(*outputs[n]) for n, r in results.items()}, _means(log[0])
 
 

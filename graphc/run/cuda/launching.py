@@ -55,17 +55,6 @@ class _Launcher:
         """The same back."""
         raise NotImplementedError
 
-    def launch(
-        self,
-        words: NDArray,
-        keys: NDArray,
-        table: NDArray,
-        data: Sequence[DeviceArray],
-        results: Mapping[str, DeviceArray] | None = None,
-    ) -> tuple[NDArray, NDArray]:
-        """Control words and logs after the launch, a row a copy; ``results`` are where outputs go."""
-        return self.finish(self.begin(words, keys, table, data, results))
-
     def begin(
         self,
         words: NDArray,
@@ -74,7 +63,7 @@ class _Launcher:
         data: Sequence[DeviceArray],
         results: Mapping[str, DeviceArray] | None = None,
     ) -> Pending:
-        """Ask for a launch; the machine goes on by itself."""
+        """Ask for a launch, without waiting for it; ``results`` are where outputs go."""
         copies, steps = len(words), int(words[:, control.STEPS].max())
         width = self.plan.log_width
         arguments: dict[str, Any] = {
@@ -94,7 +83,7 @@ class _Launcher:
         return Pending(arguments["C"].part(0, words.size).reshape(*words.shape), log)
 
     def finish(self, pending: Pending) -> tuple[NDArray, NDArray]:
-        """Wait, and read control words and logs."""
+        """Wait, and read control words and logs, a row a copy."""
         return self.machine.download(pending.words), self.machine.download(pending.log)
 
     def _filled(self, name: str, values: NDArray, dtype: Any) -> DeviceArray:
