@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import DataError, DivergenceError, DomainError
+from graphc.errors import DataError, DeviceError, DivergenceError, DomainError
 from graphc.lower.device import Device
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current, holding
+from graphc.run.cuda import current, holding, libraries
+from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.emulator import Emulator
 from graphc.run.history import Run
 from tests import nets
@@ -257,3 +258,24 @@ def test_the_plan_of_a_gpu_prints_without_one():
     page = str(nets.network().explain("plan", target="cuda"))
     assert page.startswith("tier A (") and "an element a thread" in page and "∂J/∂W1" in page
     assert "def train(P, K, C, R, H, Q" in nets.network().source(target="cuda")
+
+
+class Full(Watched):
+    """A machine with room for nothing."""
+
+    def array(self, count: int, dtype: object, *, note: str = "") -> DeviceArray:
+        raise libraries.out_of_memory(4 * count, 1 << 20, 80 << 30, note)
+
+
+def test_a_gpu_that_is_full_says_what_the_memory_is_for():
+    with current.use(Full(threads=1)), pytest.raises(DeviceError) as caught:
+        nets.network().fit(X, T, optimizer="adam", batch_size=8, target="cuda")
+    assert nets.text_of(caught) == (
+        "the GPU is full: 4 B asked for, 1 MiB of 80 GiB free\n"
+        f"  data: {8 * (1 + X.size + T.size):,} bytes\n"
+        "  parameters: 512 bytes\n"
+        "  optimizer state: 1,024 bytes\n"
+        "  gradients: 512 bytes\n"
+        "  values of a step: 1,536 bytes\n"
+        "  hint: a smaller batch_size, dtype float32, or close what else uses the GPU (nvidia-smi shows it)."
+    )

@@ -44,7 +44,7 @@ class _Launcher:
         """Memory that is kept between launches; a larger one replaces it."""
         found = self.buffers.get(name)
         if found is None or found.size < size:
-            found = self.buffers[name] = self.machine.array(size, dtype)
+            found = self.buffers[name] = self.machine.array(size, dtype, note=self.plan.note)
         return found
 
     def upload(self, states: NDArray) -> None:

@@ -39,6 +39,16 @@ class CudaPlan:
     blas: bool = True
 
     @property
+    def note(self) -> str:
+        """What the memory of a network is for, a line each, in bytes."""
+        size, m = BYTES[self.program.dtype], self.memory
+        parts = {
+            "parameters": m.total, "optimizer state": m.total * m.n_states, "gradients": m.total,
+            "values of a step": m.arena,
+        }  # fmt: skip
+        return "\n".join(f"{name}: {count * size:,} bytes" for name, count in parts.items() if count)
+
+    @property
     def alone(self) -> bool:
         """Whether each network has a block of its own."""
         return self.choice.tier == "A"

@@ -81,7 +81,9 @@ class CudaTrainer:
             batched = [False, *(i.batched for i in inputs_of)]
             self.parts = Parts(self.machine, everything, kinds, batched, self.capacity)
             return
-        self.data = [on_machine(self.machine, x, kind) for x, kind in zip(everything, kinds, strict=True)]
+        size = sum(x.size * kind.itemsize for x, kind in zip(everything, kinds, strict=True))
+        note = f"data: {size:,} bytes\n{self.plan.note}"
+        self.data = [on_machine(self.machine, x, kind, note) for x, kind in zip(everything, kinds, strict=True)]
 
     def run(
         self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None = None
