@@ -20,7 +20,7 @@ static Block *blocks;
 static Work *recorded, **last;
 static int depth, streams_recording;
 static long total = 1l << 30, used;
-long stub_graphs, stub_events, stub_launches, stub_shared_allowed;
+long stub_graphs, stub_replays, stub_events, stub_launches, stub_shared_allowed;
 unsigned stub_grid, stub_threads, stub_shared;
 int stub_cooperative;
 
@@ -132,6 +132,7 @@ Status cuGraphInstantiateWithFlags(void **x, void *g, unsigned long long f) {
 }
 Status cuGraphLaunch(void *x, void *s) {
     NEED_CONTEXT;
+    stub_replays++;
     for (Work *w = *(Work **)x; w; w = w->next) w->run(w->data);
     return OK;
 }
@@ -163,10 +164,13 @@ static void run_saxpy(void *d) {
     for (uint32_t i = 0; i < k->n; i++) k->y[i] += k->a * k->x[i];
     k->counter[0] += 1;
 }
-static Status launch(unsigned grid, unsigned threads, unsigned shared, void **p) {
+/* Kernels of other names do nothing. */
+static void run_nothing(void *d) {}
+static Status launch(const char *name, unsigned grid, unsigned threads, unsigned shared, void **p) {
     NEED_CONTEXT;
     if (shared > 49152 && stub_shared_allowed < shared) return TOO_LARGE;
     stub_launches++; stub_grid = grid; stub_threads = threads; stub_shared = shared;
+    if (!strstr(name, "saxpy")) return stub_submit(run_nothing, &shared, sizeof shared);
     Saxpy k = {*(float **)p[0], *(float **)p[1], *(int32_t **)p[6], *(float *)p[9], *(uint32_t *)p[10]};
     NEED(k.x, k.n * 4, 0); NEED(k.y, k.n * 4, 0); NEED(k.counter, 4, 0);
     if (*(void **)p[2] || *(void **)p[3] || *(int64_t *)p[4] != *(int64_t *)p[7]) return INVALID;
@@ -176,12 +180,12 @@ static Status launch(unsigned grid, unsigned threads, unsigned shared, void **p)
 Status cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                       void *s, void **params, void **extra) {
     stub_cooperative = 0;
-    return gy * gz * by * bz == 1 && !extra ? launch(gx, bx, shared, params) : INVALID;
+    return gy * gz * by * bz == 1 && !extra ? launch(f, gx, bx, shared, params) : INVALID;
 }
 Status cuLaunchCooperativeKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                                  unsigned shared, void *s, void **params) {
     stub_cooperative = 1;
-    return gy * gz * by * bz == 1 ? launch(gx, bx, shared, params) : INVALID;
+    return gy * gz * by * bz == 1 ? launch(f, gx, bx, shared, params) : INVALID;
 }
 
 Status cuGetProcAddress_v2(const char *name, void **f, int version, uint64_t flags, int *status) {

@@ -9,9 +9,11 @@ import itertools
 import numpy as np
 import pytest
 
+import graphc
+
 from graphc.errors import DataError, DeviceError
 from graphc.lower.device import Device
-from graphc.run.cuda import libraries
+from graphc.run.cuda import current, libraries
 from graphc.run.cuda.arrays import DeviceArray, as_device_array
 from graphc.run.cuda.driver import Gpu
 from graphc.run.cuda.products import MatrixProduct
@@ -200,3 +202,15 @@ def test_arrays_are_shared_between_libraries_on_one_gpu(gpu):
     assert as_device_array(foreign, gpu, "X").address == array.address
     with pytest.raises(DataError, match="^X lies on the CPU, the program runs on GPU 0\n  hint: move it there first.$"):
         as_device_array(X, gpu, "X")
+
+
+@pytest.mark.parametrize(("tier", "replays"), [("A", 0), ("B", 0), ("C", 3), ("D", 3)])
+def test_a_run_loads_uploads_and_launches_in_every_tier(gpu, tier, replays):
+    """Kernels do nothing on the stub, so the trainer must notice that no step was made."""
+    X, T = graphc.input("X", ("n", 64)), graphc.input("T", ("n", 64))
+    W = graphc.param("W", (64, 64), graphc.normal(0.1))
+    model = graphc.Model(output=graphc.tanh(X @ W), loss=graphc.mean((graphc.tanh(X @ W) - T) ** 2))
+    before = seen("stub_replays", ctypes.c_long)
+    with current.use(gpu, tier), pytest.raises(DeviceError, match="^the GPU made no step and tells of no error"):
+        model.fit(np.zeros((150, 64)), np.zeros((150, 64)), steps=3, batch_size=64, target="cuda")
+    assert seen("stub_replays", ctypes.c_long) - before == replays
