@@ -19,6 +19,7 @@ from graphc.emit.cuda.program import CudaProgram
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.emulator import Emulator, host
 from graphc.run.cuda.machine import Arguments, Loaded
+from tests.cuda_lint import lint
 
 _me = threading.local()
 
@@ -175,6 +176,7 @@ class Watched(Emulator):
         self.threads, self.blocks, self.found, self.launches = threads, blocks, [], 0
 
     def load(self, program: CudaProgram) -> dict[str, Loaded]:
+        assert lint(program.text) == []
         return {k.name: Loaded(k, program, self.blocks) for k in program.kernels}
 
     def launch(self, loaded: Loaded, blocks: int, arguments: Arguments) -> None:

@@ -18,6 +18,7 @@ from graphc.lower.tiers import Tier
 from graphc.optim import Rule
 from graphc.run.cuda import current
 from graphc.run.cuda.machine import Loaded
+from tests.cuda_lint import lint
 from tests.cuda_races import Watched
 from tests.graphs import Plan, build, covering_plans, draw_data, feed_of, reference
 
@@ -79,3 +80,16 @@ class Careless(Watched):
 @pytest.mark.parametrize("number", range(4))
 def test_a_barrier_left_out_is_found(number: int):
     assert train(PLANS[0], "A", Careless(number))[-1] != []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("s = M[U(i + j)]*0.5", "a bare float literal: 0.5"),
+        ("s = M[i + j]", "an index that is not wrapped: M[i + j]"),
+        ("k = i // U(3)", "whole-number arithmetic that is not wrapped: i // U(3)"),
+        ("G = cuda.shared.array(n, f)", "a shared array without a literal size: cuda.shared.array(n, f)"),
+    ],
+)
+def test_a_text_that_leaves_the_dialect_is_found(line: str, reason: str):
+    assert lint(f"def kernel(M, n):\n    {line}\n") == [reason]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import graphc
-
 from graphc.errors import DataError, DeviceError
 from graphc.lower.device import Device
 from graphc.run.cuda import current, libraries
