@@ -5,7 +5,6 @@ C holds whole numbers (data sizes, position in the run, status), F floating-poin
 
 STOP, PROGRESS, ROWS, STEPS, STEP, EPOCH, POSITION, SHUFFLE, KEY0, KEY1, STATUS, EPOCHS, DONE, RECORD_STEPS = range(14)
 BAD, VERDICT, MEET = 16, 17, 24  # words that threads of one run share, on cache lines of their own
-# the word behind MEET counts the threads that sleep there
 C_SIZE = 32
 
 TOLERANCE, GRADIENT, WEIGHT, TOTALS = range(4)

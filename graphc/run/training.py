@@ -47,8 +47,12 @@ class Moving:
     sampler: Sampler
     totals: Totals
 
-    def copy(self) -> Moving:
-        """What :meth:`restore` puts back."""
+    def copy(self, into: Moving | None = None) -> Moving:
+        """What :meth:`restore` puts back; ``into`` is an older copy of the same sizes, whose memory is used again."""
+        if into is not None and len(into.totals.values) == len(self.totals.values):
+            into.restore(self)
+            into.sampler = replace(self.sampler)
+            return into
         rule, totals = RuleState(self.rule.values.copy(), self.rule.step), Totals(self.totals.values.copy())
         return Moving(self.parameters.copy(), rule, replace(self.sampler), totals)
 
@@ -108,6 +112,7 @@ class Trainer:
         self.integers = aligned(sizes["integers"], np.int64)
         self.control = aligned(control.C_SIZE, np.int64)
         self.crew = Crew()
+        self.kept: Moving | None = None
 
     def hold(self, inputs: Sequence[NDArray]) -> None:
         """Bring data to where the program runs: on the CPU they are there."""
@@ -133,7 +138,7 @@ class Trainer:
         """
         if len(moving.totals.values) != control.F_SIZE + self.n_metrics:
             moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
-        kept = moving.copy()
+        kept = self.kept = moving.copy(self.kept)
         self._run(moving, inputs, call, settings, watch)
         if call.status != control.OVERFLOW:
             return
