@@ -28,7 +28,8 @@ def _broken(node: ast.AST, parent: dict[ast.AST, ast.AST]) -> str:
         bare = [n for n in ast.walk(node.slice) if isinstance(n, ast.BinOp) and _called(parent[n]) not in WRAPPERS]
         return "an index that is not wrapped" if bare else ""
     if isinstance(node, ast.Call) and _called(node) == "range":
-        return "" if ast.unparse(node.args[0]) == "count" or _called(node.args[0]) == "U" else "a bound that is no uint32"
+        bound = node.args[0]
+        return "" if ast.unparse(bound) == "count" or _called(bound) == "U" else "a bound that is no uint32"
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "cuda.shared.array":
         size = node.args[0]
         literal = isinstance(size, ast.Constant) or (isinstance(size, ast.Name) and size.id == "SHARED")
