@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import DataError, DeviceError, DivergenceError, DomainError
+from graphc.errors import DataError, DeviceError, DivergenceError, DomainError, UnknownNameError
 from graphc.lower.device import Device
 from graphc.lower.tiers import Tier
 from graphc.run.cuda import current, holding, libraries
@@ -180,6 +180,16 @@ def test_arrays_on_the_machine_go_in_and_come_out_without_the_host(emulated):
     assert found.machine is emulated and found.shape == T.shape
     np.testing.assert_allclose(found.numpy(), model.predict(X), rtol=1e-12)
     np.testing.assert_array_equal(np.from_dlpack(found), found.numpy())
+
+
+def test_parameters_are_handed_on_in_the_memory_of_the_machine(tier: Tier):
+    model, _ = trained("cuda")
+    for name in nets.SHAPES:
+        np.testing.assert_array_equal(model.params.on_device(name).numpy(), model.params[name])
+    model.params["W0"] = np.ones((3, 4))
+    assert model.params.on_device("W0").numpy().tolist() == np.ones((3, 4)).tolist()
+    with pytest.raises(UnknownNameError):
+        model.params.on_device("W9")
 
 
 def test_an_array_on_the_machine_of_another_type_is_refused(emulated):

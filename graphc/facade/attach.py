@@ -12,7 +12,9 @@ from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
+from graphc.facade.devices import on_device
 from graphc.facade.pipeline import Differentiated, pre_activations, read_graph
+from graphc.facade.state import Parameters
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
 from graphc.run.history import Run
@@ -74,6 +76,7 @@ METHODS = (
     (Run, "curve", _curve),
     (Function, "plot", _plot_function),
     (Tensor, "_repr_latex_", _latex),
+    (Parameters, "on_device", on_device),
 )
 
 for owner, name, method in METHODS:

@@ -20,7 +20,9 @@ from graphc.run.training import Trainer
 
 if TYPE_CHECKING:
     from graphc.facade.fitting import Options
+    from graphc.facade.state import Parameters
     from graphc.model import Model
+    from graphc.run.cuda.arrays import DeviceArray
     from graphc.run.cuda.current import Place
     from graphc.run.cuda.plan import CudaPlan
     from graphc.run.cuda.training import CudaTrainer
@@ -95,6 +97,7 @@ def _cuda_trainer(
 
     trainer, step, constants = model.once(key, make)
     model.reads = [i.leaf for i in step.inputs], constants
+    model.params.trainer = trainer
     return trainer
 
 
@@ -117,6 +120,28 @@ def _step(model: Model, capacity: int, weighted: bool) -> StepPlan:
     weights = model.weight_leaf if weighted else None
     graph, captions = model.differentiated(weighted), model.captions()
     return training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, captions, weights)
+
+
+def on_device(params: Parameters, name: str) -> DeviceArray:
+    """A parameter in the memory of the GPU, for other libraries: ``torch.from_dlpack(model.params.on_device("W0"))``.
+
+    What the last ``fit(target="cuda")`` left there is copied there; a parameter that has changed since is sent.
+
+    Raises
+    ------
+    UnknownNameError
+        When there is no parameter of that name.
+    DeviceError, MissingExtraError
+        When there is no GPU that can be used.
+    """
+    from graphc.run.cuda import current
+    from graphc.run.cuda.holding import on_machine
+
+    values = params[name]
+    found = params.trainer and params.trainer.copy_of(params.start(name), values)
+    if found is not None:
+        return found
+    return on_machine(current.here().machine, values, values.dtype).reshape(*values.shape)
 
 
 def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int) -> Any:

@@ -31,6 +31,11 @@ class Parameters(MutableMapping[str, NDArray]):
         self._leaves = {str(leaf.name): leaf for leaf in layout.offsets}
         self._unset = set(self._leaves)
         self.flat = aligned(layout.total, dtype)
+        self.trainer: Any = None  # the last that trained them on a GPU
+
+    def start(self, name: str) -> int:
+        """Where a parameter begins in the flat storage, in elements."""
+        return self._layout.offsets[self._leaves[name]]
 
     def _view(self, name: str) -> NDArray:
         if name not in self._leaves:

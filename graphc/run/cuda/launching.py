@@ -86,6 +86,11 @@ class _Launcher:
         """Wait, and read control words and logs, a row a copy."""
         return self.machine.download(pending.words), self.machine.download(pending.log)
 
+    @property
+    def own(self) -> DeviceArray:
+        """Where the memory of the first network begins: its parameters lead."""
+        return self.buffers["P" if self.plan.alone else "M"]
+
     def _filled(self, name: str, values: NDArray, dtype: Any) -> DeviceArray:
         buffer = self.buffer(name, values.size, dtype)
         self.machine.upload(buffer.part(0, values.size), values)
