@@ -13,7 +13,9 @@ LION = """
 
 def network() -> gc.Model:
     X, T = gc.input("X", ("n", 2)), gc.input("T", ("n", 1))
-    Y = gc.nn.sequential(X, gc.nn.Dense(8, "tanh"), gc.nn.Dense(1, "sigmoid"))
+    W0, B0 = gc.param("W0", (2, 4), gc.normal(1.0)), gc.param("B0", (4,), 0.0)
+    W1, B1 = gc.param("W1", (4, 1), gc.normal(1.0)), gc.param("B1", (1,), 0.0)
+    Y = gc.sigmoid(gc.tanh(X @ W0 + B0) @ W1 + B1)
     return gc.Model(output=Y, loss=gc.losses.bce(Y, T))
 
 
@@ -25,9 +27,10 @@ def main() -> None:
     print(lion.latex())
 
     model = network()
-    decaying = lion(eta=gc.schedules.cosine(0.01, steps=1000))  # any hyper-parameter may follow a schedule
-    for title, rule in (("Adam", gc.Adam(0.01)), ("Lion", lion), ("Lion, cosine decay", decaying)):
-        run = model.initialize(0).fit(x, t, optimizer=rule, steps=1000, batch_size=4)
+    falling = gc.schedules.cosine(0.03, steps=1000)  # any hyper-parameter may follow a schedule
+    rules = {"Adam, cosine decay": gc.Adam(falling), "Lion": lion, "Lion, cosine decay": lion(eta=falling)}
+    for title, rule in rules.items():
+        run = model.initialize(0).fit(x, t, optimizer=rule, steps=1000)
         print(f"{title:20s} {run.microseconds_per_step:.2f} us a step, loss {run.history['loss'][-1]:.2e}")
 
 

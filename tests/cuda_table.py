@@ -41,7 +41,7 @@ class Line:
 def declared(w: Workload) -> gc.Model:
     """The network of a workload with its loss, at its initial weights."""
     output = peer.network(w, gc.input("X", ("n", w.sizes[0])))
-    return gc.Model(output=output, loss=peer.loss(w, output), dtype=w.dtype, name=w.name.lower())
+    return gc.Model(output=output, loss=peer.loss(w, output), dtype=w.dtype)
 
 
 @lru_cache

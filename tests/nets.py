@@ -21,6 +21,8 @@ from graphc.optim import Rule, reference_step
 from graphc.run import random
 
 ROOT = Path(__file__).parents[1]
+# a state, a schedule, the norm of the gradient, weight decay
+MOMENTUM = gc.Momentum(gc.schedules.exponential(0.1, 0.9), clip_norm=0.3, decay=1e-3)
 SHAPES = {"W0": (3, 4), "B0": (4,), "W1": (4, 2), "B1": (2,)}
 
 
@@ -55,10 +57,10 @@ def forward(theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def loss_and_gradient(theta: np.ndarray, x: np.ndarray, t: np.ndarray, w: np.ndarray) -> tuple[float, np.ndarray]:
-    """J = 1/sum(w) sum_i w_i mean_j (Y - T)**2 and dJ/dtheta, by hand."""
+    """J = 1/sum(w) sum_i w_i mean_j (Y - T)**2 and dJ/dtheta, by hand; 0 where all weights are 0."""
     W1 = split(theta)[2]
     H, Y = forward(theta, x)
-    share = (w / w.sum())[:, None]
+    share = (w / (w.sum() or 1.0))[:, None]
     J = float(np.sum(share * (Y - t) ** 2) / 2)
     d1 = share * (Y - t)
     d0 = d1 @ W1.T * (1 - H**2)

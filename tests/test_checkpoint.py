@@ -21,7 +21,8 @@ from tests import nets
 
 ROOT = Path(__file__).parents[1]
 X, T = nets.data(601)
-ONLINE = {"optimizer": gc.Adam(0.01), "batch_size": 1}
+OPTIONS = {"optimizer": gc.Adam(0.01), "batch_size": 8}
+PER_EPOCH = 76
 
 RESUME = """
 import json, sys
@@ -30,8 +31,8 @@ from graphc.run.build import statistics
 from tests import nets
 X, T = nets.data(601)
 model = gc.Model.load(sys.argv[1])
-options = {"optimizer": gc.Adam(0.01), "batch_size": 1}
-first = model.fit(X, T, steps=601 - 437, **options)
+options = {"optimizer": gc.Adam(0.01), "batch_size": 8}
+first = model.fit(X, T, steps=76 - 45, **options)
 rest = model.fit(X, T, epochs=2, **options)
 model.save(sys.argv[2])
 print(json.dumps([first.history, rest.history, statistics]))
@@ -42,7 +43,7 @@ print(json.dumps([first.history, rest.history, statistics]))
 def saved(tmp_path) -> Path:
     """A trained model in a file."""
     model, path = nets.network("float32"), tmp_path / "model.safetensors"
-    model.fit(X, T, steps=437, seed=3, **ONLINE)
+    model.fit(X, T, steps=45, seed=3, **OPTIONS)
     model.save(path)
     return path
 
@@ -51,14 +52,14 @@ def test_a_run_stopped_within_an_epoch_and_resumed_in_a_new_process_equals_one_t
     """Parameters, optimizer state, place in the data and history; mutation-checked: without the totals, or with a
     restarted sampler, this fails."""
     whole, end = nets.network("float32"), tmp_path / "end.safetensors"
-    run = whole.fit(X, T, epochs=3, seed=3, **ONLINE)
+    run = whole.fit(X, T, epochs=3, seed=3, **OPTIONS)
     command = [sys.executable, "-c", RESUME, str(saved), str(end)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     first, rest, statistics = json.loads(result.stdout)
     resumed = gc.Model.load(end)
     np.testing.assert_array_equal(resumed.params.flat, whole.params.flat)
     [left], [right] = resumed.state.rules.values(), whole.state.rules.values()
-    assert left.step == right.step == 3 * 601 and left.values.tobytes() == right.values.tobytes()
+    assert left.step == right.step == 3 * PER_EPOCH and left.values.tobytes() == right.values.tobytes()
     assert resumed.state.sampler == whole.state.sampler
     assert {name: first[name] + rest[name] for name in first} == run.history
     assert statistics["compiled"] == 0, "the loaded model generates the program that the declared one did"
@@ -66,7 +67,7 @@ def test_a_run_stopped_within_an_epoch_and_resumed_in_a_new_process_equals_one_t
 
 def test_a_loaded_model_predicts_evaluates_and_names_as_the_saved_one(saved):
     model, loaded = nets.network("float32"), gc.Model.load(saved)
-    model.fit(X, T, steps=437, seed=3, **ONLINE)
+    model.fit(X, T, steps=45, seed=3, **OPTIONS)
     assert repr(loaded) == repr(model) == "<Model model: W0[3, 4], B0[4], W1[4, 2], B1[2], float32>"
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.evaluate({"X": X, "T": T}) == model.evaluate({"X": X, "T": T})
@@ -108,17 +109,17 @@ def test_declarations_of_every_kind_come_back_as_they_were(tmp_path):
 
 def test_checkpoints_appear_after_the_epochs_asked_for_and_continue_the_run(tmp_path):
     model = nets.network("float32")
-    model.fit(X, T, epochs=5, seed=3, callbacks=[gc.Checkpoint(tmp_path / "at-{epoch}.safetensors", every=2)], **ONLINE)
+    model.fit(X, T, epochs=5, seed=3, callbacks=[gc.Checkpoint(tmp_path / "at-{epoch}.safetensors", every=2)], **OPTIONS)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["at-2.safetensors", "at-4.safetensors"]
     resumed = gc.Model.load(tmp_path / "at-2.safetensors")
-    resumed.fit(X, T, epochs=3, **ONLINE)
+    resumed.fit(X, T, epochs=3, **OPTIONS)
     np.testing.assert_array_equal(resumed.params.flat, model.params.flat)
 
 
 def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside_it(saved):
     before = saved.read_bytes()
     model = gc.Model.load(saved)
-    model.fit(X, T, steps=1, **ONLINE)
+    model.fit(X, T, steps=1, **OPTIONS)
     model.save(saved)
     assert saved.read_bytes() != before and [p.name for p in saved.parent.iterdir()] == [saved.name]
     (saved.parent / "plain").touch()

@@ -65,10 +65,9 @@ def test_a_run_is_the_cpu_s_batch_by_batch(tier: Tier):
 
 
 def test_the_norm_of_the_gradient_weights_of_rows_and_a_schedule(tier: Tier):
-    rule = gc.Momentum(gc.schedules.exponential(0.1, 0.9), clip_norm=0.3, decay=1e-3)
     weights = np.linspace(0.1, 2.0, len(X))
     options = {"sample_weight": weights, "record": "step"}
-    assert_same_run(trained("cuda", rule, **options), trained("cpu", rule, **options))
+    assert_same_run(trained("cuda", nets.MOMENTUM, **options), trained("cpu", nets.MOMENTUM, **options))
 
 
 def test_a_tolerance_ends_the_run_after_the_same_epoch(tier: Tier):

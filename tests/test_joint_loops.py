@@ -49,7 +49,7 @@ def calls(source: str, name: str) -> int:
 
 def test_a_derivative_that_shares_functions_is_computed_with_them_and_stored():
     model = network()
-    model.fit(X, T, optimizer=gc.SGD(0.1), steps=1)
+    model.fit(X, T, optimizer=gc.SGD(0.1), steps=1, batch_size=None)
     source = model.source()
     assert (calls(source, "sin"), calls(source, "cos"), calls(source, "sigmoid")) == (2, 2, 4)
     assert len(re.findall(r"# part of δ[01]\[i,j\]   \(\d\)\n +for t", source)) == 2

@@ -52,15 +52,12 @@ CASES = {
         {"optimizer": gc.SGD(ETAS), "seeds": 3}, {"epochs": 6, "batch_size": 8}),
     "a run that ends within an epoch, losses of all steps": (
         {"optimizer": gc.SGD(ETAS), "seeds": [7]}, {"steps": 45, "batch_size": 8, "record": "step"}),
-    "a schedule, clipped gradients, an array that is not eta": (
+    "a schedule, clipped gradients, sample weights, an array that is not eta": (
         {"optimizer": gc.Adam(gc.schedules.cosine(0.05, 40), b1=np.array([0.5, 0.9]), clip_norm=0.5), "seeds": [3, 1]},
-        {"epochs": 4, "batch_size": 8}),
+        {"epochs": 4, "batch_size": 8, "sample_weight": np.linspace(0, 2, 101)}),
     "two arrays, all rows at once, the given order, a tolerance": (
         {"optimizer": gc.Momentum(np.array([0.05, 0.3]), mu=np.array([0.0, 0.9])), "seeds": 2},
         {"epochs": 400, "batch_size": None, "shuffle": False, "tol": 0.01}),
-    "sample weights": (
-        {"optimizer": gc.SGD(np.array([0.1, 1.0]))},
-        {"epochs": 3, "batch_size": 8, "sample_weight": np.linspace(0, 2, 101)}),
 }  # fmt: skip
 
 
@@ -75,7 +72,7 @@ def test_every_copy_has_the_bits_of_a_run_alone(case):
 
 def test_the_copies_are_every_combination_eta_first_then_the_seeds():
     rule = gc.Momentum(np.array([0.1, 0.2]), mu=np.array([0.5, 0.9]))
-    sweep = nets.network("float32").sweep(X, T, optimizer=rule, seeds=[4, 2], steps=1, batch_size=8)
+    sweep = nets.network("float32").sweep(X, T, optimizer=rule, seeds=[4, 2], steps=1, batch_size=None)
     found = [(row["eta"], row["mu"], row["seed"]) for row in sweep.table]
     assert found == [(eta, mu, seed) for eta in (0.1, 0.2) for mu in (0.5, 0.9) for seed in (4, 2)]
 
@@ -205,7 +202,8 @@ def test_a_rate_that_saturates_a_network_without_diverging_is_too_large():
     Y = gc.sigmoid(H @ gc.param("W1", (4, 1), gc.normal(1.0)) + gc.param("B1", (1,), 0.0))
     model = gc.Model(output=Y, loss=gc.losses.bce(Y, T))
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    sweep = model.sweep(x, x[:, :1] ^ x[:, 1:], optimizer=gc.SGD(np.geomspace(1e-3, 100, 16)), seeds=4, epochs=2000)
+    rates = gc.SGD(np.geomspace(1e-3, 100, 16))
+    sweep = model.sweep(x, x[:, :1] ^ x[:, 1:], optimizer=rates, seeds=4, epochs=2000, batch_size=4)
     by_rate = [set(sweep.verdicts[4 * i : 4 * i + 4]) for i in range(16)]
     assert by_rate[:4] == [{"too small"}] * 4 and by_rate[7:11] == [{"good"}] * 4
     assert by_rate[13:] == [{"too large"}] * 3 and "diverged" not in sweep.stopped

@@ -12,7 +12,7 @@ from graphc.run.build import statistics
 from tests import nets
 
 X, T = nets.data()
-ROWS, BATCH, STEPS, SEED = len(X), 4, 40, 3
+ROWS, BATCH, STEPS, SEED = len(X), 8, 40, 3
 
 
 def counted(action):
@@ -30,8 +30,8 @@ def counted(action):
         gc.Nesterov(0.02, decay=0.1),
         gc.Adagrad(gc.schedules.step_decay(0.1, 0.5, every=7), decay=0.01),
         gc.RMSProp(gc.schedules.exponential(0.01, 0.97)),
-        gc.Adam(0.01, clip_norm=0.3, clip_value=0.2, decay=0.05),
-        gc.AdamW(0.01, decay=0.1, clip_norm=0.5),
+        gc.Adam(0.01),
+        gc.AdamW(0.01, decay=0.1, clip_norm=0.3, clip_value=0.2),
     ],
     ids=lambda rule: rule.name,
 )
@@ -45,7 +45,7 @@ def test_forty_steps_give_the_parameters_of_a_numpy_loop_over_the_same_batches(o
     np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-10)
 
 
-@pytest.mark.parametrize("size", [None, 1, 64], ids=["full batch", "pure SGD", "batch larger than the data"])
+@pytest.mark.parametrize("size", [None, 1, 128], ids=["full batch", "pure SGD", "batch larger than the data"])
 def test_extreme_batch_sizes_give_the_parameters_of_a_numpy_loop(size):
     model, rule = nets.network().initialize(SEED), gc.SGD(0.1)
     start = nets.flat(model)
@@ -109,31 +109,32 @@ def test_predict_and_evaluate_agree_with_numpy_for_any_number_of_rows():
 
 
 def test_a_weight_of_two_counts_as_the_row_twice():
-    """With three batches of eight rows, and over the whole batch against repeated rows."""
+    """With three batches of eight rows, and over one batch against repeated rows."""
     w = np.random.default_rng(1).integers(0, 3, ROWS).astype(float)
-    model, rule = nets.network().initialize(SEED), gc.SGD(0.1)
+    model, rule = nets.network().initialize(SEED), nets.MOMENTUM
     start = nets.flat(model)
-    run = model.fit(X, T, optimizer=rule, steps=9, batch_size=8, seed=SEED, sample_weight=w, record="step")
-    theta, losses = nets.train(start, rule, X, T, nets.batches(ROWS, 8, 9, SEED), w)
+    run = model.fit(X, T, optimizer=rule, steps=9, batch_size=BATCH, seed=SEED, sample_weight=w, record="step")
+    theta, losses = nets.train(start, rule, X, T, nets.batches(ROWS, BATCH, 9, SEED), w)
     np.testing.assert_allclose(nets.flat(model), theta, rtol=1e-10)
     np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-10)
-    twice = np.repeat(np.arange(ROWS), w.astype(int))
-    J, g = nets.loss_and_gradient(start, X[twice], T[twice], np.ones(len(twice)))
-    assert nets.loss_and_gradient(start, X, T, w)[0] == pytest.approx(J, rel=1e-12)
-    model.initialize(SEED)
-    model.fit(X, T, optimizer=rule, steps=1, batch_size=32, sample_weight=w)
-    np.testing.assert_allclose(nets.flat(model), start - 0.1 * g, rtol=1e-10, atol=1e-14)
+    x, t, w = X[:BATCH], T[:BATCH], w[:BATCH]
+    twice = np.repeat(np.arange(BATCH), w.astype(int))
+    theta, [J] = nets.train(start, rule, x, t, [twice])
+    assert nets.loss_and_gradient(start, x, t, w)[0] == pytest.approx(J, rel=1e-12)
+    model = nets.network().initialize(SEED)
+    model.fit(x, t, optimizer=rule, steps=1, batch_size=BATCH, sample_weight=w)
+    np.testing.assert_allclose(nets.flat(model), theta, rtol=1e-10, atol=1e-14)
 
 
-def test_a_batch_in_which_all_weights_are_zero_changes_nothing():
+def test_a_batch_in_which_all_weights_are_zero_has_the_gradient_0_and_counts_for_no_mean():
     w = np.zeros(ROWS)
     w[[2, 20]] = 1.0
     model = nets.network().initialize(SEED)
     start = nets.flat(model)
-    run = model.fit(X, T, optimizer=gc.SGD(0.1), epochs=1, batch_size=8, shuffle=False, sample_weight=w)
-    theta, losses = nets.train(start, gc.SGD(0.1), X, T, [np.arange(8), np.arange(16, ROWS)], w)
+    run = model.fit(X, T, optimizer=nets.MOMENTUM, epochs=1, batch_size=8, shuffle=False, sample_weight=w)
+    theta, losses = nets.train(start, nets.MOMENTUM, X, T, nets.batches(ROWS, 8, 3, SEED, shuffle=False), w)
     np.testing.assert_allclose(nets.flat(model), theta, rtol=1e-10)
-    assert run.history["loss"] == pytest.approx([np.mean(losses)], rel=1e-10)
+    assert losses[1] == 0 and run.history["loss"] == pytest.approx([(losses[0] + losses[2]) / 2], rel=1e-10)
 
 
 def test_a_loss_without_data_is_trained_step_by_step():
@@ -157,11 +158,11 @@ def test_rosenbrocks_valley_is_followed_to_its_minimum():
 def test_a_run_tells_what_happened():
     model = nets.network("float32")
     run = model.fit(X, T, optimizer=gc.Adam(0.01), epochs=2, batch_size=BATCH, seed=7, threads=2)
-    assert (run.steps, run.epochs, run.stopped, run.seed, run.threads, run.best) == (12, 2, "finished", 7, 2, {})
+    assert (run.steps, run.epochs, run.stopped, run.seed, run.threads, run.best) == (6, 2, "finished", 7, 2, {})
     assert run.notes == ["X: float64 cast to float32", "T: float64 cast to float32"]
-    assert 0 < run.seconds < 1 and run.microseconds_per_step == pytest.approx(1e6 * run.seconds / 12)
+    assert 0 < run.seconds < 1 and run.microseconds_per_step == pytest.approx(1e6 * run.seconds / 6)
     assert run.latest == {"loss": run.history["loss"][-1], "mae": run.history["mae"][-1]} and model.last_run is run
-    assert str(run).startswith("12 steps in ") and f"finished; loss {run.history['loss'][-1]:.6g}, mae " in str(run)
+    assert str(run).startswith("6 steps in ") and f"finished; loss {run.history['loss'][-1]:.6g}, mae " in str(run)
     with pytest.raises(gc.errors.UnknownNameError) as caught:
         run.history["los"]
     assert str(caught.value) == "the history has no entry 'los'\n  hint: did you mean 'loss'?"
@@ -179,16 +180,16 @@ def test_the_precision_may_change_between_fits():
 
 def test_an_epoch_that_the_run_does_not_finish_has_an_entry_with_its_mean_so_far():
     plain, watched = nets.network(), nets.network()
-    run = plain.fit(X, T, optimizer=gc.SGD(0.1), steps=8, batch_size=BATCH)
+    run = plain.fit(X, T, optimizer=gc.SGD(0.1), steps=5, batch_size=BATCH)
     called = []
-    other = watched.fit(X, T, optimizer=gc.SGD(0.1), steps=8, batch_size=BATCH, callbacks=[called.append])
+    other = watched.fit(X, T, optimizer=gc.SGD(0.1), steps=5, batch_size=BATCH, callbacks=[called.append])
     assert run.history == other.history and len(run.history["loss"]) == run.epochs == other.epochs == 2
     assert len(called) == 1, "callbacks see whole epochs only"
 
 
 def test_another_batch_size_begins_a_new_epoch_with_new_means():
     model = nets.network().initialize(SEED)
-    model.fit(X, T, optimizer=gc.SGD(0.1), steps=3, batch_size=BATCH, seed=SEED)
+    model.fit(X, T, optimizer=gc.SGD(0.1), steps=2, batch_size=BATCH, seed=SEED)
     start = nets.flat(model)
     run = model.fit(X, T, optimizer=gc.SGD(0.1), epochs=1, batch_size=32)
     J, _ = nets.loss_and_gradient(start, X, T, np.ones(ROWS))
