@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import graphc as gc
 from graphc.facade import lookup, preparing
 from graphc.run import cache
+from graphc.run.build import statistics
 from tests import nets
 
 ROOT = Path(__file__).parents[1]
@@ -82,38 +84,56 @@ FIRST = SECOND.replace("module.read_graph = ", "unused = ").replace("= module.di
 )
 
 
-def test_a_second_process_gets_the_same_bits_and_derives_nothing(tmp_path):
+def answer(script: str, folder: Path) -> list:
+    environment = os.environ | {"GRAPHC_CACHE": str(folder), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+    """A cache after another process trained, predicted and evaluated, and what that process answered."""
+    folder = tmp_path_factory.mktemp("cache")
+    return folder, answer(FIRST, folder)
+
+
+def trained() -> gc.Model:
+    model = nets.network("float32")
+    model.fit(*nets.data(101), optimizer="adam", batch_size=8, epochs=2)
+    return model
+
+
+def test_a_second_process_gets_the_same_bits_and_derives_nothing(filled):
     """Mutation-checked: with the order of two inputs exchanged in the facts, the numbers differ."""
-    environment = os.environ | {"GRAPHC_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    answers = []
-    for script in (FIRST, SECOND):
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        answers.append(json.loads(done.stdout))
-    assert answers[0] == answers[1]
+    folder, first = filled
+    assert answer(SECOND, folder) == first
 
 
-def test_a_program_found_by_its_declaration_still_shows_its_text(tmp_path, monkeypatch):
+def test_a_program_found_by_its_declaration_still_shows_its_text(filled, tmp_path, monkeypatch):
+    for file in filled[0].glob("*" + cache.CODE):
+        shutil.copy2(file, tmp_path)
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
-    X, T = nets.data(40)
-    first, second = nets.network(), nets.network()
-    for model in (first, second):
-        model.fit(X, T, batch_size=8)
-    assert "lowered" not in vars(second.last_compiled)
+    before = statistics["compiled"]
+    first, second = trained(), trained()
+    assert "lowered" in vars(first.last_compiled) and "lowered" not in vars(second.last_compiled)
+    assert statistics["compiled"] == before, "the first one's text is what the other process compiled"
     code = [[s for s in m.source().splitlines() if not s.lstrip().startswith("#")] for m in (first, second)]
     assert code[0] == code[1] and second.source() == str(second.explain("source"))
 
 
-def test_facts_whose_machine_code_is_gone_or_that_are_damaged_are_made_anew(tmp_path, monkeypatch):
+def test_facts_whose_machine_code_is_gone_or_that_are_damaged_are_made_anew(filled, tmp_path, monkeypatch):
+    for file in filled[0].glob("*" + cache.FACTS):
+        shutil.copy2(file, tmp_path)
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
-    X, T = nets.data(40)
-    wanted = nets.network().fit(X, T, batch_size=8).history["loss"]
-    [code], [facts] = tmp_path.glob("*" + cache.CODE), tmp_path.glob("*" + cache.FACTS)
-    kept = code.read_bytes()
-    code.unlink()
-    assert nets.network().fit(X, T, batch_size=8).history["loss"] == wanted and code.read_bytes()[:16] == kept[:16]
-    facts.write_bytes(facts.read_bytes()[:-1] + b"?")
+    wanted = filled[1][0]
+    assert trained().last_run.history["loss"] == wanted
+    [code] = tmp_path.glob("*" + cache.CODE)
+    assert code.name in [file.name for file in filled[0].iterdir()]
+    facts = {file: file.read_bytes() for file in tmp_path.glob("*" + cache.FACTS)}
+    for file, content in facts.items():
+        file.write_bytes(content[:-1] + b"?")
     with pytest.warns(cache.CacheWarning, match="damaged"):
-        assert nets.network().fit(X, T, batch_size=8).history["loss"] == wanted
-    assert facts.exists()
+        assert trained().last_run.history["loss"] == wanted
+    assert [file.read_bytes() == content for file, content in facts.items()].count(True) == 1
