@@ -21,7 +21,7 @@ from tests import nets
 
 ROOT = Path(__file__).parents[1]
 X, T = nets.data(601)
-OPTIONS = {"optimizer": gc.Adam(0.01), "batch_size": 8}
+ADAM = {"optimizer": gc.Adam(0.01), "batch_size": 8}
 PER_EPOCH = 76
 
 RESUME = """
@@ -43,7 +43,7 @@ print(json.dumps([first.history, rest.history, statistics]))
 def saved(tmp_path) -> Path:
     """A trained model in a file."""
     model, path = nets.network("float32"), tmp_path / "model.safetensors"
-    model.fit(X, T, steps=45, seed=3, **OPTIONS)
+    model.fit(X, T, steps=45, seed=3, **ADAM)
     model.save(path)
     return path
 
@@ -52,7 +52,7 @@ def test_a_run_stopped_within_an_epoch_and_resumed_in_a_new_process_equals_one_t
     """Parameters, optimizer state, place in the data and history; mutation-checked: without the totals, or with a
     restarted sampler, this fails."""
     whole, end = nets.network("float32"), tmp_path / "end.safetensors"
-    run = whole.fit(X, T, epochs=3, seed=3, **OPTIONS)
+    run = whole.fit(X, T, epochs=3, seed=3, **ADAM)
     command = [sys.executable, "-c", RESUME, str(saved), str(end)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     first, rest, statistics = json.loads(result.stdout)
@@ -67,7 +67,7 @@ def test_a_run_stopped_within_an_epoch_and_resumed_in_a_new_process_equals_one_t
 
 def test_a_loaded_model_predicts_evaluates_and_names_as_the_saved_one(saved):
     model, loaded = nets.network("float32"), gc.Model.load(saved)
-    model.fit(X, T, steps=45, seed=3, **OPTIONS)
+    model.fit(X, T, steps=45, seed=3, **ADAM)
     assert repr(loaded) == repr(model) == "<Model model: W0[3, 4], B0[4], W1[4, 2], B1[2], float32>"
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.evaluate({"X": X, "T": T}) == model.evaluate({"X": X, "T": T})
@@ -109,17 +109,17 @@ def test_declarations_of_every_kind_come_back_as_they_were(tmp_path):
 
 def test_checkpoints_appear_after_the_epochs_asked_for_and_continue_the_run(tmp_path):
     model = nets.network("float32")
-    model.fit(X, T, epochs=5, seed=3, callbacks=[gc.Checkpoint(tmp_path / "at-{epoch}.safetensors", every=2)], **OPTIONS)
+    model.fit(X, T, epochs=5, seed=3, callbacks=[gc.Checkpoint(tmp_path / "at-{epoch}.safetensors", every=2)], **ADAM)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["at-2.safetensors", "at-4.safetensors"]
     resumed = gc.Model.load(tmp_path / "at-2.safetensors")
-    resumed.fit(X, T, epochs=3, **OPTIONS)
+    resumed.fit(X, T, epochs=3, **ADAM)
     np.testing.assert_array_equal(resumed.params.flat, model.params.flat)
 
 
 def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside_it(saved):
     before = saved.read_bytes()
     model = gc.Model.load(saved)
-    model.fit(X, T, steps=1, **OPTIONS)
+    model.fit(X, T, steps=1, **ADAM)
     model.save(saved)
     assert saved.read_bytes() != before and [p.name for p in saved.parent.iterdir()] == [saved.name]
     (saved.parent / "plain").touch()

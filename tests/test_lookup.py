@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tests import nets
 ROOT = Path(__file__).parents[1]
 
 
-def key(scale: float = 0.5, name: str = "W", power: int = 2, constant: float = 2.0, extent: int = 3) -> str:
+def key(scale: float | Fraction = 0.5, name: str = "W", power: int = 2, constant: float = 2.0, extent: int = 3) -> str:
     X, W = gc.input("X", ("n", extent)), gc.param(name, (extent, 1), 0.0)
     shift = gc.Tensor(gc.input("c", (1,)).node) if constant == 0 else np.array([constant, 1.0, 1.0])[:extent]
     J = gc.mean((scale * (X + shift) @ W) ** power)
@@ -40,6 +41,7 @@ def _unnumbered(model: gc.Model) -> str:
 
 OTHERS = {
     "a number in its last digit": {"scale": float(np.nextafter(0.5, 1))},
+    "a number by less than a double shows": {"scale": Fraction(1, 2) + Fraction(1, 10**30)},
     "a name": {"name": "V"},
     "a body": {"power": 3},
     "a constant array": {"constant": float(np.nextafter(2.0, 3))},
@@ -49,6 +51,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
 def test_declarations_that_differ_have_keys_of_their_own(change):
+    """Mutation-checked: bodies whose numbers are rounded to 15 digits, or to a double, share a key."""
     assert key() == key() != key(**change)
 
 
