@@ -198,8 +198,9 @@ def test_on_a_parabola_the_verdict_turns_at_the_known_bound():
 def test_a_rate_that_saturates_a_network_without_diverging_is_too_large():
     """XOR: at a huge rate tanh saturates, and the loss stays finite and high."""
     X, T = gc.input("X", ("n", 2)), gc.input("T", ("n", 1))
-    H = gc.tanh(X @ gc.param("W0", (2, 4), gc.normal(1.0)) + gc.param("B0", (4,), 0.0))
-    Y = gc.sigmoid(H @ gc.param("W1", (4, 1), gc.normal(1.0)) + gc.param("B1", (1,), 0.0))
+    W0, B0 = gc.param("W0", (2, 4), gc.normal(1.0)), gc.param("B0", (4,), 0.0)
+    W1, B1 = gc.param("W1", (4, 1), gc.normal(1.0)), gc.param("B1", (1,), 0.0)
+    Y = gc.sigmoid(gc.tanh(X @ W0 + B0) @ W1 + B1)
     model = gc.Model(output=Y, loss=gc.losses.bce(Y, T))
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     rates = gc.SGD(np.geomspace(1e-3, 100, 16))
