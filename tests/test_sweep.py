@@ -201,7 +201,7 @@ def test_a_rate_that_saturates_a_network_without_diverging_is_too_large():
     W0, B0 = gc.param("W0", (2, 4), gc.normal(1.0)), gc.param("B0", (4,), 0.0)
     W1, B1 = gc.param("W1", (4, 1), gc.normal(1.0)), gc.param("B1", (1,), 0.0)
     Y = gc.sigmoid(gc.tanh(X @ W0 + B0) @ W1 + B1)
-    model = gc.Model(output=Y, loss=gc.losses.bce(Y, T))
+    model = gc.Model(output=Y, loss=gc.mean(-(T * gc.log(Y) + (1 - T) * gc.log(1 - Y))))
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     rates = gc.SGD(np.geomspace(1e-3, 100, 16))
     sweep = model.sweep(x, x[:, :1] ^ x[:, 1:], optimizer=rates, seeds=4, epochs=2000, batch_size=4)
