@@ -46,7 +46,7 @@ def optimizers(model: gc.Model, x: np.ndarray, t: np.ndarray) -> None:
     whole, one, some = None, 1, 8
     choices = [
         (gc.SGD(0.1), whole), (gc.SGD(0.1), one), (gc.SGD(0.1), some), (gc.Momentum(0.02), some),
-        (gc.Adam(0.01), some),
+        (gc.Nesterov(0.02), some), (gc.RMSProp(0.01), some), (gc.Adagrad(0.1), some), (gc.Adam(0.01), some),
     ]  # fmt: skip
     for rule, batch in choices:
         run = model.initialize(0).fit(x, t, optimizer=rule, epochs=200, batch_size=batch)
