@@ -99,3 +99,18 @@ def test_threads_that_take_long_to_begin_are_worth_it_for_long_calls_alone(monke
     crew = tried(7e-3, 0.6e-4, monkeypatch)
     assert crew.next(10_000, 1e-4, None) == (4, 10_000)
     assert crew.next(150, 1e-4, None) == (1, 150)
+
+
+def test_the_choice_is_made_anew_after_a_while(monkeypatch):
+    """The machine was busy during the trials; two seconds of work later it is not."""
+    crew = tried(7e-3, 2e-4, monkeypatch)
+    team, steps = crew.next(100_000, 1e-4, None)
+    assert (team, steps) == (1, 20_000)
+    crew.learn(team, steps, 2.0)
+    seen = []
+    for _ in range(4):
+        team, steps = crew.next(80_000, 1e-4, None)
+        seen.append(team)
+        crew.learn(team, steps, steps * (1e-4 if team == 1 else 0.5e-4))
+    assert sorted(seen) == [1, 1, 4, 4]
+    assert crew.next(10_000, 1e-4, None) == (4, 10_000)

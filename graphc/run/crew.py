@@ -20,6 +20,7 @@ WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet fiv
 TRIAL = 0.01  # seconds of a trial
 LONGER = 3  # the second trial has so many times the steps of the first
 GAIN = 0.9  # several threads must need at most this share of the time of one
+AGAIN = 2.0  # seconds of work after which the choice is made anew: a machine does not stay as busy as it was
 
 
 def cores() -> int:
@@ -51,6 +52,7 @@ class Crew:
         self.paces: dict[int, Pace] = {}
         self.trials: dict[int, list[tuple[int, float]]] = {}
         self.trying = False
+        self.spent = 0.0
 
     def next(self, left: int, seconds_per_step: float, wanted: int | None) -> tuple[int, int]:
         """(threads, steps) of the next native call, of ``left`` steps that are still to do."""
@@ -60,9 +62,12 @@ class Crew:
         team = cores()
         if team == 1 or seconds_per_step < WORTH:
             return 1, left
+        if self.spent >= AGAIN and left * seconds_per_step >= 8 * TRIAL:
+            self.paces, self.trials, self.spent = {}, {}, 0.0
         if len(self.paces) == 2:
             faster = self.paces[team].seconds(left) < GAIN * self.paces[1].seconds(left)
-            return (team if faster else 1), left
+            chosen = team if faster else 1
+            return chosen, min(left, max(1, int(AGAIN / max(self.paces[chosen].step, 1e-9))))
         if left * seconds_per_step < 2 * TRIAL:
             return 1, left
         self.trying = True
@@ -71,8 +76,9 @@ class Crew:
         return members, min(left, steps)
 
     def learn(self, team: int, steps: int, seconds: float) -> None:
-        """Take a trial into account: a call of ``steps`` steps took ``seconds``."""
+        """Take a call into account, a trial above all: ``steps`` steps took ``seconds``."""
         if not self.trying:
+            self.spent += seconds
             return
         found = self.trials.setdefault(team, [])
         found.append((steps, seconds))
