@@ -21,8 +21,11 @@ test: $(VENV)/.test lint types cuda-test ## lint, types, structure, tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest $(ARGS)
 
+# The other tests of the backend need JAX and run in the main environment.
+CUDA_TESTS = $(shell grep -l 'pytest.mark.cuda' tests/test_cuda_*.py)
+
 cuda-test: $(VENV)/.cuda-check ## compile CUDA programs and drive a stub of the driver; needs no GPU
-	$(VENV)/cuda-check/bin/python -m pytest -m cuda $(wildcard tests/test_cuda_*.py)
+	$(VENV)/cuda-check/bin/python -m pytest -m cuda $(CUDA_TESTS)
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check

@@ -25,6 +25,7 @@ ONE_BLOCK = 1e6  # operations of a step that one multiprocessor does in the time
 MANY = 8  # copies that share the device: then a block each is best for whatever fits into one
 PERSISTENT = 6e7  # operations of a step above which a library's products gain more than barriers save
 DOMINANT = 4e9  # operations of a step above which launches cost nothing
+PER_PROCESSOR = 8  # blocks of a launched kernel that a multiprocessor holds: loads of one hide behind those of others
 RESERVED = 8 * 1024  # bytes of shared memory for lanes, row order, flags
 TILE_FROM = 128  # summands of a product from which its factors pass through shared memory
 LONG, FEW = 16, 4  # a reduction of at least LONG values to at most FEW results is divided into lanes
@@ -63,7 +64,8 @@ def choose_tier(
     if want is not None:
         tier, reason = want, "as asked"
     threads = _power_of_two(widest // 2, 64, 512) if tier == "A" else 256
-    blocks = 1 if tier == "A" else max(1, min(device.blocks, -(-widest // threads)))
+    most = device.blocks * (PER_PROCESSOR if tier in ("C", "D") else 1)
+    blocks = 1 if tier == "A" else max(1, min(most, -(-widest // threads)))
     return Choice(tier, reason, threads, blocks)
 
 
