@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from graphc.emit.cuda.functions import TEMPLATES
+from graphc.emit.cuda.module import module_text
+from graphc.emit.cuda.program import CudaKernel, CudaProgram
+from graphc.run.cuda.compiler import compile_program
 from tests import cuda_table as table
 
 pytestmark = pytest.mark.cuda
@@ -36,3 +40,19 @@ def test_the_whole_training_of_w1_is_one_small_kernel():
 def test_the_published_table_is_what_the_compilers_say():
     page = (Path(__file__).parent.parent / table.PAGE).read_text()
     assert table.table() in page, "python -m tests.cuda_table gives the table of today"
+
+
+def test_every_scalar_function_stays_in_single_precision():
+    """All but the trigonometric ones, whose reduction of arguments beyond 10^5 takes a few doubles."""
+    body, kernels = [], []
+    for name, template in TEMPLATES.items():
+        names = [x for t, x in enumerate("xyz") if f"{{{t}}}" in template]
+        reads = [f"    {x} = M[U(e + U({32 * t}))]" for t, x in enumerate(names)]
+        value = template.format(*names)
+        body += [f"def k_{name}(M):", "    e = U(cuda.threadIdx.x)", *reads, f"    M[U(e + U(96))] = {value}", "", ""]
+        kernels.append(CudaKernel(f"k_{name}", (("M", "float32*"),), 32))
+    text = module_text("functions", "float32", {}, body)
+    compiled = compile_program(CudaProgram("functions", text, "float32", "A", tuple(kernels)), "sm_90")
+    doubles = {name.removeprefix("k_") for name, kernel in compiled.items() if kernel.report.doubles}
+    assert doubles == {"sin", "cos", "tan"}
+    assert not any(kernel.report.divisions or kernel.report.spilled for kernel in compiled.values())

@@ -39,7 +39,8 @@ TEMPLATES = {
     "logcosh": f"(math.log1p(f(2.0)*{_HALF}*{_HALF}) if abs({{0}}) < f(1.0) else "
                "abs({0}) - f(0.6931471805599453) + math.log1p(math.exp(f(-2.0)*abs({0}))))",
     "xlogx": "({0}*math.log({0}) if {0} != f(0.0) else f(0.0))",
-    "bce": f"({_SOFTPLUS} - {{1}}*{{0}})",
+    # softplus(z) - t z, without a difference of large numbers
+    "bce": "((-{1}*{0} if {0} <= f(0.0) else (f(1.0) - {1})*{0}) + math.log1p(math.exp(-abs({0}))))",
     # sigmoid(z) - t = (1 - t) sigmoid(z) - t sigmoid(-z): no digit is lost at t = 1
     "sigmoid_minus": "((f(1.0) - {1})/(f(1.0) + math.exp(-{0})) - {1}/(f(1.0) + math.exp({0})))",
 }  # fmt: skip
