@@ -49,6 +49,12 @@ def test_digits_runs_without_matplotlib_and_says_what_to_install(capsys, tmp_pat
     assert not (tmp_path / "build").exists()
 
 
+def test_digits_train_on_whatever_there_is_and_say_what_a_gpu_would_do(capsys):
+    text = output_of("gpu", capsys)
+    assert "Z0[i,j] = Σ_k X[i,k]·W0[k,j] + B0[j]" in text and "an element a thread" in text
+    assert re.search(r"^on (cpu|cuda): 1150 steps", text, re.MULTILINE) and accuracies(text)[0] >= 97.0
+
+
 def test_breast_cancer_is_classified_by_both_models(capsys):
     assert all(a >= 94.0 for a in accuracies(output_of("breast_cancer", capsys)))
 

@@ -138,6 +138,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     hyper = np.array([*hyper_values(options.rule).values, 0.0])
     inputs = model.training_inputs
     place = place_of(options.target)
+    run.target = "cuda" if place else "cpu"
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", place and place.machine)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler

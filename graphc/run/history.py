@@ -41,6 +41,8 @@ class Run:
         The means over the last epoch, under the names of the history.
     record : "epoch" or "step"
         What an entry of ``history["loss"]`` stands for.
+    target : "cpu" or "cuda"
+        Where it ran.
     """
 
     history: History = field(default_factory=History)
@@ -55,6 +57,7 @@ class Run:
     epochs: int = 0
     latest: dict[str, float] = field(default_factory=dict)
     record: str = "epoch"
+    target: str = "cpu"
 
     @property
     def microseconds_per_step(self) -> float:
