@@ -288,3 +288,28 @@ def test_a_gpu_that_is_full_says_what_the_memory_is_for():
         "  values of a step: 1,536 bytes\n"
         "  hint: a smaller batch_size, dtype float32, or close what else uses the GPU (nvidia-smi shows it)."
     )
+
+
+INTERRUPTED = """
+import hashlib, json
+from graphc.run.cuda import current
+from tests import nets
+x, t = nets.data(23)
+model = nets.network()
+with current.use():
+    model.fit(x, t, steps=100, batch_size=8, seed=5, target="cuda")
+    print("ready", flush=True)
+    try:
+        model.fit(x, t, steps=10**9, batch_size=8, target="cuda")
+    except KeyboardInterrupt:
+        steps = 100 + model.last_run.steps
+    bits = model.params.flat.tobytes()
+    again = nets.network()
+    again.fit(x, t, steps=steps, batch_size=8, seed=5, target="cuda")
+    print(json.dumps([steps, model.last_run.stopped, bits == again.params.flat.tobytes()]), flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_run_after_a_launch_with_the_bits_of_so_many_steps():
+    (steps, stopped, same), _ = nets.interrupted(INTERRUPTED)
+    assert steps > 100 and stopped == "interrupted" and same
