@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from graphc.emit.cuda.program import CudaProgram
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.emulator import Emulator, host
@@ -169,15 +171,25 @@ class _Cuda:
 
 
 class Watched(Emulator):
-    """A machine whose kernels run with many threads under observation; ``found`` are the races."""
+    """A machine whose kernels run with many threads under observation: races, tiers, what came from the host."""
 
     def __init__(self, threads: int, blocks: int = 1, memory: int = 1 << 36) -> None:
         super().__init__(memory=memory)
         self.threads, self.blocks, self.found, self.launches = threads, blocks, [], 0
+        self.tiers, self.sent, self.uploaded = set(), 0, 0
 
     def load(self, program: CudaProgram) -> dict[str, Loaded]:
         assert lint(program.text) == []
+        self.tiers.add(program.tier)
         return {k.name: Loaded(k, program, self.blocks) for k in program.kernels}
+
+    def upload(self, target: DeviceArray, values: ArrayLike) -> None:
+        self.uploaded += 1
+        super().upload(target, values)
+
+    def send(self, target: DeviceArray, values: ArrayLike) -> None:
+        self.sent += 1
+        super().send(target, values)
 
     def launch(self, loaded: Loaded, blocks: int, arguments: Arguments) -> None:
         wanted = blocks if loaded.kernel.grid == "copies" else min(blocks, self.blocks)

@@ -30,7 +30,7 @@ def tier(request: pytest.FixtureRequest) -> Iterator[Tier]:
     """Every plan takes this tier, with several threads and blocks."""
     with current.use(machine := watched(request.param), request.param):
         yield request.param
-    assert machine.found == []
+    assert machine.found == [] and machine.tiers <= {request.param}
 
 
 @pytest.fixture
@@ -62,6 +62,8 @@ def assert_same_run(cuda: tuple[gc.Model, Run], cpu: tuple[gc.Model, Run]) -> No
 def test_a_run_is_the_cpu_s_batch_by_batch(tier: Tier):
     """Two full batches and one of 7 rows an epoch, in the same shuffled order; a metric beside the loss."""
     assert_same_run(trained("cuda"), trained("cpu"))
+    machine = current.here().machine
+    assert isinstance(machine, Watched) and machine.tiers == {tier}
 
 
 def test_the_norm_of_the_gradient_weights_of_rows_and_a_schedule(tier: Tier):
@@ -105,8 +107,9 @@ def test_data_that_do_not_fit_go_part_by_part_with_the_same_bits(tier: Tier, mon
     """Parts of 8 rows; memory for fewer than all."""
     resident, run = trained("cuda", tol=1e-9)
     monkeypatch.setattr(holding, "PART", 8 * 5 * 8)
-    with current.use(watched(tier, memory=1000), tier):
+    with current.use(machine := watched(tier, memory=1000), tier):
         streamed, other = trained("cuda", tol=1e-9)
+    assert machine.sent == 2 * 9 and machine.tiers == {tier}  # X and T, three parts an epoch
     assert streamed.params.flat.tobytes() == resident.params.flat.tobytes()
     assert run.history == other.history
 
@@ -183,8 +186,12 @@ def test_arrays_on_the_machine_go_in_and_come_out_without_the_host(emulated):
 
 def test_parameters_are_handed_on_in_the_memory_of_the_machine(tier: Tier):
     model, _ = trained("cuda")
+    machine = current.here().machine
+    assert isinstance(machine, Watched) and machine.tiers == {tier}
+    before = machine.uploaded
     for name in nets.SHAPES:
         np.testing.assert_array_equal(model.params.on_device(name).numpy(), model.params[name])
+    assert machine.uploaded == before
     model.params["W0"] = np.ones((3, 4))
     assert model.params.on_device("W0").numpy().tolist() == np.ones((3, 4)).tolist()
     with pytest.raises(UnknownNameError):

@@ -59,9 +59,9 @@ def place_of(target: str) -> Place | None:
     """
     if target == "cpu":
         return None
-    from graphc.run.cuda import current, libraries
+    from graphc.run.cuda import current
 
-    if target == "auto" and not (libraries.available() or current.is_there()):
+    if target == "auto" and not current.is_there():
         return None
     return current.here()
 
