@@ -94,6 +94,18 @@ def test_a_run_in_one_go_and_in_parts_has_the_same_bits(tier: Tier):
     assert parts.params.flat.tobytes() == whole.params.flat.tobytes()
 
 
+def test_an_epoch_that_a_run_leaves_unfinished_is_accounted_for_as_on_the_cpu(tier: Tier):
+    """Two of three batches done, then the third in a run of its own."""
+    histories = []
+    for target in ("cuda", "cpu"):
+        model = nets.network()
+        turns = ((5, 5), (1, None), (4, None))
+        runs = [model.fit(X, T, steps=n, batch_size=8, target=target, seed=seed) for n, seed in turns]
+        histories.append([run.history["loss"] + run.history["mae"] for run in runs])
+    for ours, wanted in zip(*histories, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-11)
+
+
 def test_a_run_that_began_on_one_target_goes_on_on_the_other(emulated, tmp_path):
     model = nets.network()
     model.fit(X, T, epochs=1, batch_size=8, seed=5, target="cuda")
