@@ -24,7 +24,7 @@ from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
 from graphc.optim import Rule
 from graphc.rewrite.weights import weight_rows
-from graphc.run.data import Bound, bind, label_limits
+from graphc.run.data import Bound, Seen, bind, label_limits
 from graphc.run.history import Run
 from graphc.run.memory import aligned
 from graphc.run.training import Evaluator, Trainer
@@ -96,6 +96,8 @@ class Model:
         self.last_sweep: sweeping.Sweep | None = None
         self.last_compiled: Compiled | None = None
         self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
+        self.noticed: Sequence[Leaf] = ()  # inputs whose values that are not finite end a run of the training program
+        self.seen = Seen()
         self._cache: dict[Any, Any] = {}
 
     # ------------------------------------------------------------------ what it is made of
@@ -175,7 +177,7 @@ class Model:
     def trainer(self, rule: Rule, capacity: int, weighted: bool) -> Trainer:
         """The training program with its buffers."""
         compiled = self.last_compiled = self.compiled_training(rule, capacity, weighted)
-        self.reads = compiled.facts.inputs, compiled.constants
+        self.reads, self.noticed = (compiled.facts.inputs, compiled.constants), compiled.facts.noticed
         return self.once(("trainer", id(compiled)), lambda: preparing.trainer(self, compiled, capacity))
 
     def captions(self) -> dict[Node, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from graphc.ir.letters import close_name
 from graphc.optim import Rule, optimizer_named
 from graphc.run import random
 from graphc.run.callbacks import Callback, EarlyStopping, as_callback
-from graphc.run.data import Bound, bind
+from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, ProgressLine
@@ -54,6 +54,11 @@ class Options:
     target: str = "cpu"
     precision: str = "float32"
     threads: int | None = None
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether the run returns to Python after every epoch."""
+        return bool(self.callbacks) or self.validation is not None
 
 
 def read_options(optimizer: Any, options: Mapping[str, Any], who: str = "fit") -> Options:
@@ -139,7 +144,8 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     inputs = model.training_inputs
     place = place_of(options.target)
     run.target = "cuda" if place else "cpu"
-    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", place and place.machine)
+    seen = None if place or options.by_epoch else model.seen
+    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", place and place.machine, seen)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
@@ -152,6 +158,8 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     if held_out is not None:
         model.evaluator((), ("loss", *model.metric_names), held_out.rows)
     run.compile_seconds = time.perf_counter() - started
+    data.look(set(data.unseen) - set(model.noticed))
+    before = _Before(model) if data.unseen else None
     if options.seed is not None:
         sampler.restart(seed)
     sampler.bind(data.rows, full)
@@ -159,6 +167,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
     loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full)
+    loop.before = before
     loop.run_all()
     return run
 
@@ -221,6 +230,19 @@ def _rows(data: Bound, rows: NDArray) -> Bound:
     return Bound(arrays, len(rows), data.notes)
 
 
+class _Before:
+    """What a fit changes before its first step: the place in the data, running totals."""
+
+    def __init__(self, model: Model) -> None:
+        self.sampler, self.totals = replace(model.state.sampler), model.state.totals.values.copy()
+
+    def restore(self, model: Model) -> None:
+        """Put it back, as if the data had been refused before the fit began."""
+        model.state.sampler.__dict__.update(asdict(self.sampler))
+        model.state.totals.values = self.totals
+        model.seen, model.last_run = Seen(), Run(record=model.last_run.record if model.last_run else "epoch")
+
+
 class _Loop:
     """Native calls until the run is over: one, or one an epoch when something must happen at epoch ends."""
 
@@ -240,7 +262,8 @@ class _Loop:
         self.options, self.run, self.batch = options, run, batch
         self.weights, self.hyper = weights, hyper
         self.per_epoch = -(-data.rows // batch)
-        self.by_epoch = bool(options.callbacks) or held_out is not None
+        self.by_epoch = options.by_epoch
+        self.before: _Before | None = None
         self.names = ["loss", *model.metric_names]
         for name in self.names:
             run.history[name] = []
@@ -292,11 +315,23 @@ class _Loop:
                 self.trainer.run(moving, inputs, call, settings, lambda done: draw(done) or ctrl_c.seen)
             finally:
                 self._record(call)
+        if call.overflow is not None or call.status == control.NONFINITE:
+            self._look_at_data(moving)
         if call.overflow is not None:
             explain_overflow(model, o.rule, *call.overflow)
         if call.status == control.NONFINITE:
             explain_divergence(model, self.data, self.weights, o.rule)
         return call
+
+    def _look_at_data(self, moving: Moving) -> None:
+        """Look through data that were taken as seen: a bad value in them undoes the whole fit and is told first."""
+        try:
+            self.data.look([*self.data.unseen])
+        except DataError:
+            assert self.before is not None and isinstance(self.trainer, Trainer) and self.trainer.kept is not None
+            moving.restore(self.trainer.kept)
+            self.before.restore(self.model)
+            raise
 
     def _inputs(self) -> list[NDArray]:
         """Constants, hyper-parameters, data."""

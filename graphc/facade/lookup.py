@@ -38,7 +38,7 @@ class Facts:
     """What running a program takes of its plan.
 
     ``machine_code`` is the key of the object file; ``inputs`` are in the order of the arguments; ``constants`` go to
-    their offsets, in elements, of one array.
+    their offsets, in elements, of one array; a value of one of ``noticed`` that is not finite ends a training run.
     """
 
     machine_code: str
@@ -48,6 +48,7 @@ class Facts:
     constants: tuple[tuple[Leaf, int], ...]
     sizes: Mapping[str, int]
     seconds_per_step: float
+    noticed: tuple[Leaf, ...] = ()
 
 
 def declared(roots: Mapping[str, Node], others: Sequence[Leaf], *options: object) -> Declared:
@@ -107,6 +108,7 @@ def recall(found: Declared) -> Facts | None:
         constants=tuple((leaves[t], offset) for t, offset in value["constants"]),
         sizes=value["sizes"],
         seconds_per_step=value["seconds_per_step"],
+        noticed=tuple(leaves[t] for t in value["noticed"]),
     )
 
 
@@ -123,5 +125,6 @@ def remember(found: Declared, facts: Facts) -> None:
         "constants": [(place[leaf], offset) for leaf, offset in facts.constants],
         "sizes": facts.sizes,
         "seconds_per_step": facts.seconds_per_step,
+        "noticed": [place[leaf] for leaf in facts.noticed],
     }
     remembered(found, lambda: value)

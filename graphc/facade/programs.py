@@ -23,6 +23,7 @@ from graphc.ir.text import node_name
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.noticed import noticed
 from graphc.lower.plan import Plan, make_plan
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim.rules import Rule
@@ -98,6 +99,7 @@ def facts_of(lowered: Lowered) -> Facts:
             "integers": step.integer_arena.at(capacity),
         },
         seconds_per_step=1e-6 + sum(work_of(k, capacity) for k in step.plan.kernels) / OPERATIONS,
+        noticed=tuple(noticed(step)),
     )
 
 

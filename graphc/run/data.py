@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from graphc.ir.affine import gathers
 from graphc.ir.letters import close_name
 from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.walk import topological
+from graphc.run.memory import address
 
 CPU = 1  # as DLPack counts kinds of devices
+LARGE = 2**18  # bytes of an array; smaller ones are looked through in some 10 microseconds
 MOST_ORDERED = 5  # arrays whose orders are tried to explain an error
 
 
@@ -27,6 +31,46 @@ class Bound:
     arrays: dict[Leaf, NDArray]
     rows: int
     notes: list[str]
+    unseen: dict[Leaf, NDArray] = field(default_factory=dict)
+
+    def look(self, leaves: Iterable[Leaf]) -> None:
+        """Look through those of some inputs that :func:`bind` left out; ``unseen`` holds them as they were given.
+
+        Raises
+        ------
+        DataError
+            When one holds NaN or infinity.
+        """
+        for leaf in [leaf for leaf in leaves if leaf in self.unseen]:
+            _check_finite(leaf, self.unseen[leaf], self.arrays[leaf])
+            del self.unseen[leaf]
+
+
+class Seen:
+    """The large array that was looked through for NaN and infinity last, for every input.
+
+    An array is known by the object, where its elements lie and what they are. It may be changed all the same: what is
+    known here only says that the look may wait until something goes wrong.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Leaf, tuple[Any, tuple]] = {}
+
+    def knows(self, leaf: Leaf, value: Any, array: NDArray) -> bool:
+        """Whether this array was looked through before."""
+        known, kind = self._known.get(leaf, (None, ()))
+        return known is not None and known() is value and kind == _kind(array)
+
+    def note(self, leaf: Leaf, value: Any, array: NDArray) -> None:
+        """This array has been looked through."""
+        self._known.pop(leaf, None)
+        if array.nbytes >= LARGE:
+            with contextlib.suppress(TypeError):  # lists and the like, which no weak reference can name
+                self._known[leaf] = weakref.ref(value), _kind(array)
+
+
+def _kind(array: NDArray) -> tuple:
+    return address(array), array.shape, array.strides, array.dtype.str
 
 
 def bind(
@@ -36,10 +80,12 @@ def bind(
     limits: Mapping[Leaf, int],
     what: str = "fit",
     machine: Any = None,
+    seen: Seen | None = None,
 ) -> Bound:
     """Match data to inputs, by position in the order of declaration or by name in one mapping.
 
-    Arrays that lie on ``machine`` already are taken as they are; their values are not looked at.
+    Arrays that lie on ``machine`` already are taken as they are; their values are not looked at. Those that ``seen``
+    knows are not looked through for NaN again, but left in ``unseen`` of the result.
 
     Raises
     ------
@@ -51,11 +97,27 @@ def bind(
     named = _by_name(inputs, args, what)
     notes: list[str] = []
     there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if _lies_on(named[leaf], machine)}
-    arrays = {leaf: there.get(leaf) or convert(leaf, named[leaf], dtype, notes) for leaf in inputs}
-    for leaf, limit in limits.items():
-        if leaf in arrays and leaf not in there:
-            _check_labels(leaf, arrays[leaf], limit)
-    return Bound(arrays, count_rows(arrays), notes)
+    bound = Bound({}, 1, notes)
+    for leaf in inputs:
+        bound.arrays[leaf] = there[leaf] if leaf in there else _seen(bound, leaf, named[leaf], dtype, seen)
+        if leaf in limits and leaf not in there:
+            _check_labels(leaf, bound.arrays[leaf], limits[leaf])
+    bound.rows = count_rows(bound.arrays)
+    return bound
+
+
+def _seen(bound: Bound, leaf: Leaf, value: Any, dtype: str, seen: Seen | None) -> NDArray:
+    """The converted array, looked through now or left for later."""
+    given, result = _converted(leaf, value, dtype, bound.notes)
+    if leaf.dtype == "int":
+        return result
+    if seen is not None and seen.knows(leaf, value, given):
+        bound.unseen[leaf] = given
+        return result
+    _check_finite(leaf, given, result)
+    if seen is not None:
+        seen.note(leaf, value, given)
+    return result
 
 
 def _lies_on(value: Any, machine: Any) -> bool:
@@ -140,11 +202,19 @@ def describe(leaf: Leaf) -> str:
 
 def convert(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> NDArray:
     """The value as a contiguous array of the program's dtype; floats of another dtype are cast once, with a note."""
+    given, result = _converted(leaf, value, dtype, notes)
+    if leaf.dtype != "int":
+        _check_finite(leaf, given, result)
+    return result
+
+
+def _converted(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> tuple[NDArray, NDArray]:
+    """The value as an array, and as one that the program reads, not yet looked through for NaN."""
     array = _as_array(leaf, value)
     _check_shape(leaf, array)
     wanted = np.dtype(np.int64 if leaf.dtype == "int" else dtype)
     if leaf.dtype == "int":
-        return np.ascontiguousarray(_whole(leaf, array), dtype=wanted)
+        return array, np.ascontiguousarray(_whole(leaf, array), dtype=wanted)
     if array.dtype.kind not in "fiub":
         raise DataError(
             f"{leaf.name} holds values of type {array.dtype}, not numbers\n  hint: convert it to floats first"
@@ -152,9 +222,7 @@ def convert(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> NDArray:
     if array.dtype.kind == "f" and array.dtype != wanted:
         notes.append(f"{leaf.name}: {array.dtype} cast to {wanted}")
     with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, dtype=wanted)
-    _check_finite(leaf, array, result)
-    return result
+        return array, np.ascontiguousarray(array, dtype=wanted)
 
 
 def _as_array(leaf: Leaf, value: Any) -> NDArray:
