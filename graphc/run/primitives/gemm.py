@@ -1,4 +1,4 @@
-"""Matrix products as register-blocked tiles of vector code, emitted into the caller.
+"""Matrix products as register-blocked tiles of vector code, one function a kind of product.
 
 C[i, j] = start[i, j] + sum_k A[i, k] B[k, j], where ``start`` is 0, C itself, or bias[j]. Every element sums k upwards
 in one chain of fused operations (the matrix-vector case: in vector lanes that are added at the end), whatever block
@@ -17,7 +17,7 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from graphc.run.primitives.memory import as_index, is_pointer
-from graphc.run.primitives.tile import Int, Vectors, vector_unit
+from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
 
 SET, ADD, BIAS = 0, 1, 2
 """Modes: C = A B, C += A B, C = A B + bias."""
@@ -268,6 +268,32 @@ def _integer(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, pos
     return as_index(context, builder, signature, position, args)
 
 
+Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
+
+
+def _call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int], emit: Emit) -> None:
+    """Call a function of the program that ``emit`` writes, when there is none yet of that name and literal sizes.
+
+    LLVM puts a function that is called once into its caller; one that is called again stays by itself, so that the
+    passes and the code grow with the kinds of products, not with their number.
+    """
+    module = v.ir.module
+    variable = [size for size in sizes if isinstance(size, ir.Value)]
+    name = "_".join(["graphc", name, v.suffix, *("x" if isinstance(size, ir.Value) else str(size) for size in sizes)])
+    function = module.globals.get(name)
+    if function is None:
+        kind = ir.FunctionType(ir.VoidType(), [v.kind.as_pointer()] * len(pointers) + [I64] * len(variable))
+        function = ir.Function(module, kind, name)
+        function.linkage = "internal"
+        inner = Vectors(ir.IRBuilder(function.append_basic_block("entry")), v.kind)
+        rest = list(function.args[len(pointers) :])
+        emit(inner, list(function.args[: len(pointers)]), [s if isinstance(s, int) else rest.pop(0) for s in sizes])
+        inner.ir.ret_void()
+    else:
+        function.attributes.add("noinline")
+    v.ir.call(function, [*pointers, *variable])
+
+
 @intrinsic(prefer_literal=True)
 def gemm(
     typingctx: Any, a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
@@ -289,14 +315,16 @@ def gemm(
         v = Vectors(builder, context.get_value_type(a.dtype))
         number = {position: _integer(context, builder, signature, args, position)
                   for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
-        product = Product(
-            a=Matrix(v.at(args[0], number[1]), number[2], number[3]),
-            b=Matrix(v.at(args[4], number[5]), number[6], number[7]),
-            c=Matrix(v.at(args[8], number[9]), number[10], 1),
-            m=number[11], n=number[12], k=number[13],
-            bias=v.at(args[14], number[15]), bias_step=1, mode=mode.literal_value,
-        )  # fmt: skip
-        emit_product(v, product)
+        places = [v.at(args[position], number[position + 1]) for position in (0, 4, 8, 14)]
+        rsa, csa, rsb, csb, ldc = (number[position] for position in (2, 3, 6, 7, 10))
+
+        def product(inner: Vectors, pointers: list[ir.Value], sizes: list[Int]) -> None:
+            a, b, c, bias = pointers
+            parts = Matrix(a, rsa, csa), Matrix(b, rsb, csb), Matrix(c, ldc, 1)
+            emit_product(inner, Product(*parts, *sizes, bias, 1, mode.literal_value))
+
+        name = "_".join(map(str, ("gemm", rsa, csa, rsb, csb, ldc, mode.literal_value)))
+        _call_shared(v, name, places, [number[position] for position in (11, 12, 13)], product)
         return context.get_dummy_value()
 
     return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit
@@ -311,7 +339,8 @@ def transpose(typingctx: Any, dst: Any, doff: Any, src: Any, soff: Any, rows: An
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         v = Vectors(builder, context.get_value_type(dst.dtype))
         number = [_integer(context, builder, signature, args, position) for position in (1, 3, 4, 5)]
-        emit_transpose(v, v.at(args[0], number[0]), v.at(args[2], number[1]), number[2], number[3])
+        places = [v.at(args[0], number[0]), v.at(args[2], number[1])]
+        _call_shared(v, "transpose", places, number[2:], lambda inner, p, sizes: emit_transpose(inner, *p, *sizes))
         return context.get_dummy_value()
 
     return types.void(dst, doff, src, soff, rows, cols), emit
