@@ -30,7 +30,7 @@ def main() -> None:
     falling = gc.schedules.cosine(0.03, steps=1000)  # any hyper-parameter may follow a schedule
     rules = {"Adam, cosine decay": gc.Adam(falling), "Lion": lion, "Lion, larger steps": lion(eta=0.02)}
     for title, rule in rules.items():
-        run = model.initialize(0).fit(x, t, optimizer=rule, steps=1000, batch_size=4)
+        run = model.initialize(0).fit(x, t, optimizer=rule, steps=1000)
         print(f"{title:20s} {run.microseconds_per_step:.2f} us a step, loss {run.history['loss'][-1]:.2e}")
 
 

@@ -40,6 +40,21 @@ def data(rows: int = 23) -> tuple[np.ndarray, np.ndarray]:
     return x, np.sin(x @ rng.standard_normal((3, 2)))
 
 
+def xor() -> gc.Model:
+    """The README's network: two inputs, four neurons, the cross-entropy as on paper."""
+    X, T = gc.input("X", ("n", 2)), gc.input("T", ("n", 1))
+    W0, B0 = gc.param("W0", (2, 4), gc.normal(1.0)), gc.param("B0", (4,), 0.0)
+    W1, B1 = gc.param("W1", (4, 1), gc.normal(1.0)), gc.param("B1", (1,), 0.0)
+    Y = gc.sigmoid(gc.tanh(X @ W0 + B0) @ W1 + B1)
+    return gc.Model(output=Y, loss=gc.mean(-(T * gc.log(Y) + (1 - T) * gc.log(1 - Y))))
+
+
+def parabola() -> gc.Model:
+    """J = (theta0**2 + 10 theta1**2)/2, from (1, 1), without data: k steps of rate eta give (1 - eta*[1, 10])**k."""
+    theta = gc.param("theta", (2,), [1.0, 1.0])
+    return gc.Model(loss=gc.sum(theta**2 * np.array([1.0, 10.0])) / 2, dtype="float64")
+
+
 def flat(model: gc.Model) -> np.ndarray:
     """All parameters in one vector, in the order of SHAPES."""
     return np.concatenate([model.params[name].ravel() for name in SHAPES])

@@ -121,8 +121,8 @@ def test_derivatives_of_second_order_compile_too():
             assert_near(a, b, 1e-12, rows)
 
 
-def test_all_kinds_of_reads_and_reductions_compile_and_a_free_extent_may_be_any_axis_of_a_matrix():
-    """Rows times rows: the strides of such a matrix are known at run time only, where tiles need literals."""
+def reads_and_reductions() -> tuple[list[Tensor], list[Tensor]]:
+    """Outputs, and what they read: X[n, 6], labels L[n] of 5 rows, E and P."""
     X, L = gc.input("X", ("n", 6)), gc.input("L", ("n",), dtype="int64")
     E, P = gc.param("E", (5, 6), 0.0), gc.param("P", (6, 6), 0.0)
     i, j, k = gc.indices("i j k")
@@ -153,17 +153,11 @@ def test_all_kinds_of_reads_and_reductions_compile_and_a_free_extent_may_be_any_
         gc.where(Y > 0, gc.sqrt(abs(Y)), gc.erf(Y)),
         *gc.grad(gc.sum(gc.max(Y @ P, axis=1)) + gc.sum(gc.prod(Y, axis=1)) + gc.sum(P[[1, 1, 3]]), [E, P, X]),
     ]
-    f = gc.compile(outputs, [X, L, E, P])
-    rng = np.random.default_rng(4)
-    for rows in (1, 4, 9):
-        fed = {X: rng.normal(size=(rows, 6)), L: rng.integers(0, 5, rows)}
-        fed |= {E: rng.normal(size=(5, 6)), P: rng.normal(size=(6, 6))}
-        for t, (a, b) in enumerate(zip(f(*fed.values()), reference(outputs, fed))):
-            assert_near(a, b, 1e-13, (rows, t))
+    return outputs, [X, L, E, P]
 
 
-def test_every_way_to_add_to_a_matrix_product_compiles():
-    """A bias joins the product only where it lies side by side along its columns and nothing scales the product."""
+def ways_to_add() -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Sums with a matrix product in them, and what they read: A, B, b."""
     A, B, b = gc.param("A", (4, 4), 0.0), gc.param("B", (4, 4), 0.0), gc.param("b", (4,), 0.0)
     P = A @ B
     sums = {
@@ -174,8 +168,43 @@ def test_every_way_to_add_to_a_matrix_product_compiles():
         "Ab + b": A @ b + b, "bA + b": b @ A + b, "bb + b0": b @ b + b[0], "(Ab)/3 + b": A @ b / 3 + b,
         "outer + b": A[:, 0][:, None] @ B[0][None] + b, "cube": gc.reshape(P, (4, 2, 2)) + b[:2],
     }  # fmt: skip
-    rng = np.random.default_rng(6)
-    fed = {x: rng.normal(size=x.shape) for x in (A, B, b)}
-    found = gc.compile(list(sums.values()), list(fed))(*fed.values())
-    for name, a, b in zip(sums, found, reference(list(sums.values()), fed)):
+    return sums, [A, B, b]
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """Both in one function, of which a part may be asked for."""
+    (outputs, data), (sums, weights) = reads_and_reductions(), ways_to_add()
+    f = gc.compile([*outputs, *sums.values()], [*data, *weights])
+
+    def values(arrays, matrices):
+        found = f(*arrays, *matrices)
+        fed = dict(zip((*data, *weights), (*arrays, *matrices)))
+        pairs = list(zip(found, reference([*outputs, *sums.values()], fed)))
+        return pairs[: len(outputs)], dict(zip(sums, pairs[len(outputs) :]))
+
+    return values
+
+
+def drawn(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=shape) for shape in shapes]
+
+
+MATRICES = drawn(6, (4, 4), (4, 4), (4,))
+
+
+@pytest.mark.parametrize("rows", [1, 4, 9])
+def test_all_kinds_of_reads_and_reductions_compile_and_a_free_extent_may_be_any_axis_of_a_matrix(compiled, rows):
+    """Rows times rows: the strides of such a matrix are known at run time only, where tiles need literals."""
+    x, e, p = drawn(rows, (rows, 6), (5, 6), (6, 6))
+    labels = np.random.default_rng(rows).integers(0, 5, rows)
+    for t, (a, b) in enumerate(compiled((x, labels, e, p), MATRICES)[0]):
+        assert_near(a, b, 1e-13, t)
+
+
+def test_every_way_to_add_to_a_matrix_product_compiles(compiled):
+    """A bias joins the product only where it lies side by side along its columns and nothing scales the product."""
+    data = (np.ones((1, 6)), np.zeros(1, int), np.ones((5, 6)), np.ones((6, 6)))
+    for name, (a, b) in compiled(data, MATRICES)[1].items():
         assert_near(a, b, 1e-14, name)

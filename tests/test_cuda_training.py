@@ -73,7 +73,7 @@ def test_the_norm_of_the_gradient_weights_of_rows_and_a_schedule(tier: Tier):
 
 
 def test_a_tolerance_ends_the_run_after_the_same_epoch(tier: Tier):
-    options = {"tol": 0.35, "epochs": 400, "batch_size": None}
+    options = {"tol": 0.35, "epochs": 400, "batch_size": 128}
     cuda, cpu = (trained(target, gc.SGD(0.2), **options) for target in ("cuda", "cpu"))
     assert cuda[1].stopped == "converged" and 1 < cuda[1].epochs < 400
     assert_same_run(cuda, cpu)

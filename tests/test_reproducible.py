@@ -140,7 +140,7 @@ def test_a_later_seed_restarts_the_order_only():
 def test_changing_the_optimizer_starts_its_state_at_0_and_leaves_the_other_alone():
     model = nets.network("float32")
     model.fit(X, T, steps=5, **OPTIONS)
-    model.fit(X, T, steps=4, optimizer=gc.Momentum(0.01), batch_size=128)
+    model.fit(X, T, steps=4, optimizer=gc.SGD(0.01), batch_size=8)
     model.fit(X, T, steps=3, **OPTIONS)
     assert [state.step for state in model.state.rules.values()] == [8, 4]
 

@@ -185,10 +185,8 @@ def test_verdicts_follow_their_definition():
 
 def test_on_a_parabola_the_verdict_turns_at_the_known_bound():
     """Gradient descent on J = (theta0**2 + 10 theta1**2)/2 converges below eta = 2/10 and swings above."""
-    theta = gc.param("theta", (2,), [1.0, 1.0])
-    model = gc.Model(loss=gc.sum(theta**2 * np.array([1.0, 10.0])) / 2, dtype="float64")
     etas = np.array([1e-5, 1e-4, 0.01, 0.1, 0.19, 0.1999, 0.2001, 0.3, 3.0])
-    sweep = model.sweep(optimizer=gc.SGD(etas), steps=300)
+    sweep = nets.parabola().sweep(optimizer=gc.SGD(etas), steps=300)
     np.testing.assert_allclose(sweep.initial, 5.5)
     assert sweep.verdicts == ["too small"] * 2 + ["good"] * 3 + ["too large"] * 4
     found = np.array([sweep.parameters(i)["theta"] for i in range(5)])
@@ -197,14 +195,9 @@ def test_on_a_parabola_the_verdict_turns_at_the_known_bound():
 
 def test_a_rate_that_saturates_a_network_without_diverging_is_too_large():
     """XOR: at a huge rate tanh saturates, and the loss stays finite and high."""
-    X, T = gc.input("X", ("n", 2)), gc.input("T", ("n", 1))
-    W0, B0 = gc.param("W0", (2, 4), gc.normal(1.0)), gc.param("B0", (4,), 0.0)
-    W1, B1 = gc.param("W1", (4, 1), gc.normal(1.0)), gc.param("B1", (1,), 0.0)
-    Y = gc.sigmoid(gc.tanh(X @ W0 + B0) @ W1 + B1)
-    model = gc.Model(output=Y, loss=gc.mean(-(T * gc.log(Y) + (1 - T) * gc.log(1 - Y))))
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     rates = gc.SGD(np.geomspace(1e-3, 100, 16))
-    sweep = model.sweep(x, x[:, :1] ^ x[:, 1:], optimizer=rates, seeds=4, epochs=2000, batch_size=4)
+    sweep = nets.xor().sweep(x, x[:, :1] ^ x[:, 1:], optimizer=rates, seeds=4, epochs=2000, batch_size=4)
     by_rate = [set(sweep.verdicts[4 * i : 4 * i + 4]) for i in range(16)]
     assert by_rate[:4] == [{"too small"}] * 4 and by_rate[7:11] == [{"good"}] * 4
     assert by_rate[13:] == [{"too large"}] * 3 and "diverged" not in sweep.stopped

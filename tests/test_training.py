@@ -138,13 +138,14 @@ def test_a_batch_in_which_all_weights_are_zero_has_the_gradient_0_and_counts_for
 
 
 def test_a_loss_without_data_is_trained_step_by_step():
-    theta = gc.param("theta", (2,), [1.0, 2.0])
-    model = gc.Model(loss=2 * theta[0] + theta[1], dtype="float64")
-    run = model.fit({}, optimizer=gc.SGD(0.5), steps=3, record="step")
-    assert run.history["loss"] == [4.0, 1.5, -1.0]
-    np.testing.assert_array_equal(model.params["theta"], [-2.0, 0.5])
-    assert model.fit(optimizer=gc.SGD(0.5), steps=1).steps == 1
-    assert model.evaluate() == {"loss": -6.0 + 0.0}
+    model = nets.parabola()
+    run = model.fit({}, optimizer=gc.SGD(0.05), steps=3, record="step")
+    theta = np.array([0.95, 0.5]) ** np.arange(5)[:, None]
+    losses = theta**2 @ [0.5, 5.0]
+    np.testing.assert_allclose(run.history["loss"], losses[:3], rtol=1e-14)
+    np.testing.assert_allclose(model.params["theta"], theta[3], rtol=1e-14)
+    assert model.fit(optimizer=gc.SGD(0.05), steps=1).steps == 1
+    assert model.evaluate() == {"loss": pytest.approx(losses[4], rel=1e-14)}
 
 
 def test_rosenbrocks_valley_is_followed_to_its_minimum():
