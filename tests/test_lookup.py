@@ -69,22 +69,25 @@ def test_a_key_changes_with_the_sources_and_with_what_machine_code_depends_on(mo
 
 SECOND = """
 import json
-from graphc.facade import pipeline, programs
+import numpy as np
+import graphc as gc
+from graphc.facade import functions, programs
 import graphc.model as module
+from tests import nets
 
 def refuse(*args, **options):
     raise AssertionError("derived again")
 
-module.read_graph = module.differentiate = programs.plan_step = refuse
-from tests import nets
+module.read_graph = module.differentiate = programs.plan_step = functions.read_graph = functions.function_text = refuse
 X, T = nets.data(101)
 model = nets.network("float32")
 run = model.fit(X, T, optimizer="adam", batch_size=8, epochs=2)
-print(json.dumps([run.history["loss"], model.predict(X).tolist(), model.evaluate(X, T), run.threads]))
+x, w, v = gc.input("x", ("n", 3)), gc.param("w", (3,), 0.0), gc.input("v", ("m",))
+f = gc.compile([gc.tanh(x*np.array([1.0, 2.0, 3.0]) @ w), x[:, None]*v[None, :, None]], [w, x], "float32")
+made = [y.tolist() for y in f([0.1, 0.2, 0.3], X[:2], v=[1.0, 2.0, 4.0, 8.0])]
+print(json.dumps([run.history["loss"], model.predict(X).tolist(), model.evaluate(X, T), run.threads, made]))
 """
-FIRST = SECOND.replace("module.read_graph = ", "unused = ").replace("= module.differentiate", "").replace(
-    "= programs.plan_step", ""
-)
+FIRST = "\n".join(line for line in SECOND.splitlines() if not line.endswith("= refuse"))
 
 
 def answer(script: str, folder: Path) -> list:
@@ -100,6 +103,25 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
     """A cache after another process trained, predicted and evaluated, and what that process answered."""
     folder = tmp_path_factory.mktemp("cache")
     return folder, answer(FIRST, folder)
+
+
+def test_a_function_found_by_its_declaration_still_shows_its_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
+    x, w = gc.input("x", ("n", 3)), gc.param("w", (3,), 0.0)
+    first, second = (gc.compile(gc.tanh(x @ w), [x]) for _ in range(2))
+    assert len([*tmp_path.glob("*" + cache.FACTS)]) == 1 and "tanh" in first.source == second.source
+
+
+def test_functions_with_other_arguments_outputs_or_precision_have_programs_of_their_own(tmp_path, monkeypatch):
+    """Mutation-checked: without the order of the arguments in the declaration the second function takes w for x."""
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
+    x, w = gc.input("x", ("n", 3)), gc.param("w", (3,), 0.0)
+    rows, y = np.eye(3)[:2], x @ w
+    for found in (gc.compile(y, [x, w])(rows, [1, 2, 3]), gc.compile(y, [w, x])([1, 2, 3], rows),
+                  gc.compile(y, x)(rows, w=[1, 2, 3]), *gc.compile([y, x], [x, w])(rows, [1, 2, 3])[:1],
+                  gc.compile(y, [x, w], "float32")(rows, [1, 2, 3])):  # fmt: skip
+        np.testing.assert_array_equal(found, [1, 2])
+    assert len([*tmp_path.glob("*" + cache.FACTS)]) == 5
 
 
 def trained() -> gc.Model:

@@ -14,18 +14,14 @@ from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, ShapeError, TypeMismatchError, UnknownNameError
+from graphc.facade.functions import obtain_function
 from graphc.facade.pipeline import read_graph
-from graphc.facade.programs import (
-    build_text,
-    check_differentiable,
-    constant_places,
-    function_text,
-    pack_constants,
-)
+from graphc.facade.programs import check_differentiable
+from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
-from graphc.ir.walk import leaves as leaves_of
 from graphc.ir.walk import topological
+from graphc.lower.layout import Count
 from graphc.rewrite.normal import tidy_graph
 from graphc.run.data import convert
 from graphc.run.memory import address, aligned
@@ -169,20 +165,15 @@ class Function:
 
     def __init__(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], dtype: str, single: bool) -> None:
         self.dtype, self._single = dtype, single
-        roots = read_graph({f"y{t}": y.node for t, y in enumerate(outputs)}).roots
-        nodes = list(roots.values())
         self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
-        others = [leaf for leaf in leaves_of(nodes) if leaf.kind != "constant" and leaf not in self._positional]
-        self._named = {str(leaf.name): leaf for leaf in others}
-        self._arguments = [*self._positional, *others]
-        self._text = function_text("function", nodes, self._arguments, dtype)
-        self._program = build_text(self._text.text)
-        self._constants = pack_constants(constant_places(self._text.constants), dtype)
+        self._compiled = obtain_function([y.node for y in outputs], self._positional, dtype)
+        self._arguments = self._compiled.facts.arguments
+        self._named = {str(leaf.name): leaf for leaf in self._arguments[len(self._positional) :]}
 
     @property
     def source(self) -> str:
         """The text that was compiled."""
-        return self._text.text.text
+        return self._compiled.lower().text.text
 
     @located
     def __call__(self, *args: Any, **named: Any) -> Any:
@@ -195,17 +186,17 @@ class Function:
         """
         values = self._match(args, named)
         arrays = [convert(leaf, values[leaf], self.dtype, []) for leaf in self._arguments]
-        sizes = self._sizes(arrays)
-        outputs = [aligned(b.size.at(sizes), self.dtype) for b in self._text.outputs]
-        arena = aligned(self._text.plan.arena.at(sizes), self.dtype)
-        control = np.array([sizes[s] for s in self._text.sizes] or [0], dtype=np.int64)
-        everything = [arena, self._constants, control, *arrays, *outputs]
-        self._program.call("call", *(address(a) for a in everything))
-        shaped = [self._shape(b, a, sizes) for b, a in zip(self._text.outputs, outputs, strict=True)]
+        sizes, facts = self._sizes(arrays), self._compiled.facts
+        outputs = [aligned(Count.of(extents).at(sizes), self.dtype) for extents in facts.outputs]
+        arena = aligned(facts.arena.at(sizes), self.dtype)
+        control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
+        everything = [arena, self._compiled.constants, control, *arrays, *outputs]
+        self._compiled.program.call("call", *(address(a) for a in everything))
+        shaped = [self._shape(e, a, sizes) for e, a in zip(facts.outputs, outputs, strict=True)]
         return shaped[0] if self._single else shaped
 
-    def _shape(self, buffer: Any, array: NDArray, sizes: dict[str, int]) -> NDArray:
-        shape = tuple(e if isinstance(e, int) else sizes[e] for e in buffer.extents)
+    def _shape(self, extents: Sequence[Extent], array: NDArray, sizes: dict[str, int]) -> NDArray:
+        shape = tuple(e if isinstance(e, int) else sizes[e] for e in extents)
         return array[: int(np.prod(shape, dtype=np.int64))].reshape(shape)
 
     def _match(self, args: Sequence[Any], named: dict[str, Any]) -> dict[Leaf, Any]:

@@ -1,0 +1,114 @@
+"""The programs of compiled functions: found by what was declared, or derived, planned, printed and compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from graphc.facade.lookup import Declared, declared, remembered
+from graphc.facade.pipeline import read_graph
+from graphc.facade.programs import FunctionText, build_text, constant_places, function_text, pack_constants
+from graphc.ir.affine import Extent
+from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import leaves as leaves_of
+from graphc.lower.layout import Count
+from graphc.run import cache
+from graphc.run.build import Program, find
+
+NAME = "function"
+
+
+@dataclass(frozen=True)
+class FunctionFacts:
+    """What calling a function takes of its plan.
+
+    ``arguments`` are in the order of the program's inputs, ``outputs`` the extents of the results, ``sizes`` the free
+    extents in the order in which the program reads them, ``arena`` the elements it needs; constants go to their
+    offsets in one array.
+    """
+
+    machine_code: str
+    signature: tuple[str, ...]
+    arguments: tuple[Leaf, ...]
+    constants: tuple[tuple[Leaf, int], ...]
+    outputs: tuple[tuple[Extent, ...], ...]
+    sizes: tuple[str, ...]
+    arena: Count
+
+
+@dataclass(frozen=True)
+class CompiledFunction:
+    """A program ready to be called; ``lower`` makes its text anew."""
+
+    facts: FunctionFacts
+    program: Program
+    constants: NDArray
+    lower: Callable[[], FunctionText]
+
+
+def obtain_function(outputs: Sequence[Node], positional: Sequence[Leaf], dtype: str) -> CompiledFunction:
+    """The program from ``positional`` arguments, and those left over, to ``outputs``."""
+
+    def lower() -> FunctionText:
+        roots = [*read_graph({f"y{t}": y for t, y in enumerate(outputs)}).roots.values()]
+        others = [leaf for leaf in leaves_of(roots) if leaf.kind != "constant" and leaf not in positional]
+        return function_text(NAME, roots, [*positional, *others], dtype)
+
+    order = [f"argument {leaf.name}" for leaf in positional]
+    found = declared({f"y{t}": y for t, y in enumerate(outputs)}, positional, "compile", order, dtype)
+    value = remembered(found, lambda: None)
+    facts = _from_json(value, found) if value else None
+    program = find(facts.machine_code, {"call": facts.signature}, name=NAME) if facts else None
+    if facts is None or program is None:
+        text = lower()
+        facts, program = _facts_of(text), build_text(text.text)
+        if _kept(facts, found):
+            remembered(found, lambda: _to_json(facts, found))
+    return CompiledFunction(facts, program, pack_constants(facts.constants, dtype), lower)
+
+
+def _facts_of(made: FunctionText) -> FunctionFacts:
+    text = made.text
+    return FunctionFacts(
+        machine_code=cache.key_of(text.text, {text.entry: text.signature}),
+        signature=text.signature,
+        arguments=tuple(leaf for leaf, _ in made.inputs),
+        constants=constant_places(made.constants),
+        outputs=tuple(b.extents for b in made.outputs),
+        sizes=tuple(made.sizes),
+        arena=made.plan.arena,
+    )
+
+
+def _kept(facts: FunctionFacts, found: Declared) -> bool:
+    """A program with constants that rewriting made is not kept."""
+    return {*facts.arguments, *(leaf for leaf, _ in facts.constants)} <= set(found.leaves)
+
+
+def _to_json(facts: FunctionFacts, found: Declared) -> dict[str, Any]:
+    place = {leaf: t for t, leaf in enumerate(found.leaves)}
+    return {
+        "machine_code": facts.machine_code,
+        "signature": facts.signature,
+        "arguments": [place[leaf] for leaf in facts.arguments],
+        "constants": [(place[leaf], offset) for leaf, offset in facts.constants],
+        "outputs": facts.outputs,
+        "sizes": facts.sizes,
+        "arena": facts.arena.terms,
+    }
+
+
+def _from_json(value: Mapping[str, Any], found: Declared) -> FunctionFacts:
+    leaves = found.leaves
+    return FunctionFacts(
+        machine_code=value["machine_code"],
+        signature=tuple(value["signature"]),
+        arguments=tuple(leaves[t] for t in value["arguments"]),
+        constants=tuple((leaves[t], offset) for t, offset in value["constants"]),
+        outputs=tuple(map(tuple, value["outputs"])),
+        sizes=tuple(value["sizes"]),
+        arena=Count(tuple((tuple(names), coef) for names, coef in value["arena"])),
+    )
