@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba.core import cgutils, compiler, cpu, fastmathpass, target_extension, types
-from numba.core.compiler_machinery import PassManager
+from numba.core import cgutils, compiler, cpu, fastmathpass, target_extension, transforms, types
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.typed_passes import NativeLowering, NoPythonBackend, NopythonTypeInference
 from numba.core.typing import context as typing_context
 from numba.core.typing import mathdecl, templates
-from numba.core.untyped_passes import FixupArgs, IRProcessing, TranslateByteCode
+from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
 from graphc.run.collector import at_rest
@@ -139,6 +139,21 @@ class _Library:
         """LLVM runs later, once for all functions."""
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Canonical(FunctionPass):
+    """Loops in the form that lowering expects. Numba's own pass also finds out how long every variable lives, which
+    only counting references needs."""
+
+    _name = "graphc_canonical"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        state["func_ir"].blocks = transforms.canonicalize_cfg(state["func_ir"].blocks)
+        return True
+
+
 class _Pipeline(compiler.Compiler):
     """Byte code -> Numba IR -> types -> LLVM IR; no rewrites, no inlining, no lifetimes of Python objects.
 
@@ -148,7 +163,7 @@ class _Pipeline(compiler.Compiler):
 
     def define_pipelines(self) -> list[PassManager]:
         manager = PassManager("graphc")
-        steps = (TranslateByteCode, FixupArgs, IRProcessing, NopythonTypeInference, NativeLowering, NoPythonBackend)
+        steps = (TranslateByteCode, FixupArgs, _Canonical, NopythonTypeInference, NativeLowering, NoPythonBackend)
         for step in steps:
             manager.add_pass(step, step.__name__)
         manager.finalize()

@@ -8,6 +8,8 @@ its row falls into: a row has the same bits for every M and every split of the r
 from __future__ import annotations
 
 import functools
+import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +29,13 @@ LATENCY = 4
 
 _ROWS = {32: (8, 4, 4, 4), 16: (8, 6)}
 """Vector registers -> rows of a block of 1, 2, ... vectors: enough sums to hide the latency, and little code."""
+
+
+SMALL, OFTEN = 1024, 8
+"""Elements of a right factor that is small: a call takes some nanoseconds, a tenth of six products of 4 by 8 by 8.
+A product with a small one stands alone when a program has more than so many of its kind."""
+
+_calls: weakref.WeakKeyDictionary[ir.Function, int] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -274,8 +283,8 @@ Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
 def _call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int], emit: Emit) -> None:
     """Call a function of the program that ``emit`` writes, when there is none yet of that name and literal sizes.
 
-    LLVM puts a function that is called once into its caller; one that is called again stays by itself, so that the
-    passes and the code grow with the kinds of products, not with their number.
+    It is put into its callers, unless it is called often: then passes and code grow with the kinds of products, not with
+    their number.
     """
     module = v.ir.module
     variable = [size for size in sizes if isinstance(size, ir.Value)]
@@ -285,11 +294,15 @@ def _call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[In
         kind = ir.FunctionType(ir.VoidType(), [v.kind.as_pointer()] * len(pointers) + [I64] * len(variable))
         function = ir.Function(module, kind, name)
         function.linkage = "internal"
+        function.attributes.add("alwaysinline")
         inner = Vectors(ir.IRBuilder(function.append_basic_block("entry")), v.kind)
         rest = list(function.args[len(pointers) :])
         emit(inner, list(function.args[: len(pointers)]), [s if isinstance(s, int) else rest.pop(0) for s in sizes])
         inner.ir.ret_void()
-    else:
+    _calls[function] = _calls.get(function, 0) + 1
+    small = math.prod(size for size in sizes if isinstance(size, int)) < SMALL
+    if _calls[function] > (OFTEN if small else 1):
+        function.attributes.discard("alwaysinline")
         function.attributes.add("noinline")
     v.ir.call(function, [*pointers, *variable])
 
