@@ -22,6 +22,9 @@ from graphc.run.primitives.gemm import gemm, transpose
 """
 
 
+ADDED = "gemm(A, 3, 12, 1, B, 5, 10, 1, C, 7, 10, m, 10, 12, b, 2, 1)"
+
+
 def site(name: str, call: str) -> str:
     """An entry with one product in it; the operands begin at offsets 3, 5, 7 and 2."""
     return f"def {name}(A, B, C, b, m, n, k):\n    {call}\n    return 0\n"
@@ -49,6 +52,8 @@ def sources() -> tuple[str, list[str]]:
         "blas": "blas_gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
         "blas_turned": "blas_gemm(A, 3, 1, 19, B, 5, 1, 23, C, 7, 40, 19, 40, 23, b, 2, 1)",
         "transposed": "transpose(C, 7, A, 3, m, n)",
+        "seldom": "; ".join([ADDED] * gemm.OFTEN),
+        "often": "; ".join([ADDED] * (gemm.OFTEN + 1)),
     }
     parts += [site(name, call) for name, call in generic.items()]
     return "\n".join(parts), [*names, *generic]
@@ -100,6 +105,31 @@ def test_products_of_literal_shapes_agree_with_extended_precision(tiles):
         expected = exact(q % 3, a, b, c, bias)
         assert_close(run(tiles, f"rows_{q}", a, b, c, bias), expected, k)
         assert_close(run(tiles, f"columns_{q}", a.T.copy(), b, c, bias), expected, k)
+
+
+def test_products_of_one_kind_stand_alone_when_they_are_many_and_give_the_same(tiles):
+    a, b, c, bias = operands(4, 6, 10, 12, tiles[1])
+    for entry, times in (("seldom", gemm.OFTEN), ("often", gemm.OFTEN + 1)):
+        assert_close(run(tiles, entry, a, b, c, bias, m=6), exact(1, times * a, b, c, bias), times * 12)
+
+
+def lowered(calls: list[str]) -> str:
+    """The functions of products in the unoptimised module of one entry with these calls."""
+    source = IMPORTS + site("calls", "; ".join(calls))
+    function = build._execute(source, "calls", frontend.replace_numbers)["calls"]
+    module = frontend.lower({"calls": (function, ("float32*",) * 4 + ("int64",) * 3)})
+    inside = [(f.name, {str(a, "ascii") for a in f.attributes}) for f in module.functions if "gemm_" in f.name]
+    return " ".join(f"{name}: {'alone' if 'noinline' in words else 'inside'}" for name, words in inside)
+
+
+def test_a_small_product_stands_alone_from_the_ninth_on_and_a_large_one_from_the_second():
+    """Else the time to compile grows with the number of layers; called at once, small products lose a tenth."""
+    name, large = "graphc_gemm_12_1_10_1_10_1_f32_x_10_12", ADDED.replace("10", "128")
+    assert lowered([ADDED] * gemm.OFTEN) == f"{name}: inside"
+    assert lowered([ADDED] * (gemm.OFTEN + 1)) == f"{name}: alone"
+    assert lowered([large]).endswith(": inside") and lowered([large, large]).endswith(": alone")
+    other = ADDED.replace("12, b", "11, b")
+    assert lowered([ADDED, other]) == f"{name}: inside {name[:-2]}11: inside"
 
 
 def test_run_time_extents_give_the_same_products(tiles):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphc as gc
-from graphc.errors import DataError, DivergenceError
 from graphc.emit.reference import evaluate
+from graphc.errors import DataError, DivergenceError
 from graphc.facade.pipeline import differentiate, read_graph
 from graphc.ir.node import Leaf, Node
 from graphc.lower.noticed import noticed
@@ -165,7 +165,9 @@ def step_of(activation: str, loss: str) -> StepPlan:
 
 
 ACTIVATIONS = ["elu", "gelu", "leaky_relu", "linear", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh"]
-LOSSES = {"mse": "XT", "bce": "X", "bce_with_logits": "X", "hinge": "XT", "cross_entropy": "XT", "huber": "X", "mae": "X"}
+LOSSES = {
+    "mse": "XT", "bce": "X", "bce_with_logits": "X", "hinge": "XT", "cross_entropy": "XT", "huber": "X", "mae": "X",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -92,6 +92,8 @@ def test_threads_are_chosen_by_trials_of_one_and_all_cores(monkeypatch):
     assert tried(0.0, 0.95e-4, monkeypatch).next(10_000, 1e-4, None) == (1, 10_000)
     assert Crew().next(10_000, 1e-6, None) == (1, 10_000)  # steps too short to divide
     assert Crew().next(10_000, 1e-6, 3) == (3, 10_000)  # as asked for
+    assert Crew().next(10, 1e-3, None) == (1, 10)
+    assert Crew().next(10, 0.1, None) == (4, 1)  # a step so long that one thread would lose more than a trial tells
 
 
 def test_threads_that_take_long_to_begin_are_worth_it_for_long_calls_alone(monkeypatch):

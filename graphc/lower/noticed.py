@@ -7,11 +7,9 @@ made of it, and δ shows one of most targets.
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 import sympy
 
-from graphc.ir.node import Equation, Leaf, Node, Operand, Read
+from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.kernels import Pack, equations_of
 from graphc.lower.training import StepPlan
@@ -28,18 +26,19 @@ def noticed(step: StepPlan) -> list[Leaf]:
         if isinstance(kernel, Pack):
             continue
         for y in equations_of(kernel):
-            passing = [shown.get(op.node, set()) for j, op in enumerate(y.operands) if _shows(y, j, op)]
-            shown[y] = shown[kernel.node] = set().union(*passing)
+            reads = [(j, op) for j, op in enumerate(y.operands) if isinstance(op, Read)]
+            passing = set().union(*(shown.get(op.node, set()) for j, op in reads if _shows(y, j, op)))
+            shown[y], shown[kernel.node] = passing, passing
         if kernel.out.region == "G":
             found |= shown[kernel.node]
     return [i.leaf for i in step.inputs if i.leaf in found]
 
 
-def _shows(y: Equation, j: int, op: Operand) -> TypeGuard[Read]:
+def _shows(y: Equation, j: int, read: Read) -> bool:
     """Whether every element of operand j that is not finite makes an element of y not finite."""
-    if not isinstance(op, Read) or y.masks or not (y.elementwise or y.reducer == "sum"):
+    if y.masks or not (y.elementwise or y.reducer == "sum"):
         return False
-    return _reads_all(y, op) and _passes(y.body, placeholder(j))
+    return _reads_all(y, read) and _passes(y.body, placeholder(j))
 
 
 def _reads_all(y: Equation, read: Read) -> bool:

@@ -71,7 +71,8 @@ class Crew:
         if left * seconds_per_step < 2 * TRIAL:
             return 1, left
         self.trying = True
-        members = 1 if len(self.trials.get(1, [])) <= len(self.trials.get(team, [])) else team
+        order = (team, 1) if seconds_per_step >= TRIAL else (1, team)  # a long first step is worth all cores
+        members = min(order, key=lambda n: len(self.trials.get(n, [])))
         steps = max(1, int(TRIAL / seconds_per_step)) * (LONGER if self.trials.get(members) else 1)
         return members, min(left, steps)
 

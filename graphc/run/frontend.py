@@ -149,7 +149,7 @@ class _Canonical(FunctionPass):
     def __init__(self) -> None:
         super().__init__()
 
-    def run_pass(self, state: Any) -> bool:
+    def run_pass(self, state: Any) -> Any:
         state["func_ir"].blocks = transforms.canonicalize_cfg(state["func_ir"].blocks)
         return True
 

@@ -283,8 +283,8 @@ Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
 def _call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int], emit: Emit) -> None:
     """Call a function of the program that ``emit`` writes, when there is none yet of that name and literal sizes.
 
-    It is put into its callers, unless it is called often: then passes and code grow with the kinds of products, not with
-    their number.
+    It is put into its callers, unless it is called often: then passes and code grow with the kinds of products, not
+    with their number.
     """
     module = v.ir.module
     variable = [size for size in sizes if isinstance(size, ir.Value)]
@@ -332,9 +332,9 @@ def gemm(
         rsa, csa, rsb, csb, ldc = (number[position] for position in (2, 3, 6, 7, 10))
 
         def product(inner: Vectors, pointers: list[ir.Value], sizes: list[Int]) -> None:
-            a, b, c, bias = pointers
+            (a, b, c, bias), (m, n, k) = pointers, sizes
             parts = Matrix(a, rsa, csa), Matrix(b, rsb, csb), Matrix(c, ldc, 1)
-            emit_product(inner, Product(*parts, *sizes, bias, 1, mode.literal_value))
+            emit_product(inner, Product(*parts, m, n, k, bias, 1, mode.literal_value))
 
         name = "_".join(map(str, ("gemm", rsa, csa, rsb, csb, ldc, mode.literal_value)))
         _call_shared(v, name, places, [number[position] for position in (11, 12, 13)], product)
