@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 
 from graphc.run.primitives import vmath_exp, vmath_log, vmath_pick, vmath_power, vmath_trig
 from graphc.run.primitives.builder import FloatBuilder
+from graphc.run.primitives.rare import Slow
 
 Emitter = Callable[..., ir.Value]
 
@@ -85,3 +86,5 @@ _EMITTERS: tuple[Emitter, ...] = (
 
 VECTOR_MATH: dict[str, Any] = {emit.__name__: _primitive(emit) for emit in _EMITTERS}
 globals().update(VECTOR_MATH)
+
+OF_RARE = {name: Slow(emit, vectorized=False) for name, emit in vmath_trig.OF_LARGE.items()}
