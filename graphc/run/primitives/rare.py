@@ -1,123 +1,62 @@
-"""Arguments that a scalar function seldom meets, without a price for the others: one test and one cold call a vector.
+"""Arguments that a scalar function seldom meets, at the price of one test a vector for the others.
 
-Straight-line code must pay for the hardest argument on all of them, and a branch in a loop keeps LLVM from vectorising
-it. So the emitter of a function writes the ordinary case alone, gives NaN where that does not hold, and ends in
-:func:`unless_rare`, a call that the vectoriser takes for an elementary operation, since it names a vector version of
-itself (LLVM's vector-function ABI). After the vectoriser, :func:`complete` puts in the bodies: a branch around a cold
-call where no lane is NaN, else the exact function for the NaN lanes. A result never depends on the other lanes.
+The emitter of a function writes the ordinary case alone, gives NaN where that does not hold, and ends in
+:func:`unless_rare`. Where a lane of a vector is NaN, a cold call computes those lanes by the code for any argument. A
+result never depends on the other lanes.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphc.run.primitives.builder import FloatBuilder
+from graphc.run.primitives.late import (
+    PREFIX,
+    Late,
+    declared,
+    function_type,
+    inlined,
+    lanes_of,
+    version,
+    widths,
+)
 
 Emitter = Callable[..., ir.Value]
-PREFIX = "graphc_rare_"
-_KEEP = "graphc_rare_keep_"
-_WIDTHS = {"float": (2, 4, 8, 16), "double": (2, 4, 8)}
 _I64, _POINTER = ir.IntType(64), ir.PointerType()
-_KINDS = {"float": ir.FloatType(), "double": ir.DoubleType()}
-
-
-class _Attributes(ir.values.FunctionAttributes):
-    """Function attributes that llvmlite does not list."""
-
-    def add(self, name: str) -> None:
-        set.add(self, name)
+_SELDOM = (1, 100000)
 
 
 def unless_rare(k: FloatBuilder, name: str, usual: ir.Value, *arguments: ir.Value) -> ir.Value:
-    """``usual``, or the function ``name`` of the table given to :func:`complete` where ``usual`` is NaN."""
-    symbol = f"{PREFIX}{name}_{k.kind}"
-    function = k.ir.module.globals.get(symbol) or _declared(k.ir.module, symbol, k.kind, 1 + len(arguments))
+    """``usual``, or the function ``name`` of :func:`definitions` of the arguments where ``usual`` is NaN."""
+    function = declared(k.ir.module, f"{PREFIX}{name}_{k.kind}", k.kind, *[k.kind] * (1 + len(arguments)))
     return k.ir.call(function, [usual, *arguments])
 
 
-def _declared(module: ir.Module, symbol: str, kind: ir.Type, arity: int) -> ir.Function:
-    """The scalar function, which names its vector versions; they are kept alive until they are called."""
-    function = ir.Function(module, ir.FunctionType(kind, [kind] * arity), symbol)
-    function.attributes = _Attributes(["nounwind", "willreturn", "memory(none)"])
-    widths = _WIDTHS[str(kind)]
-    variants = [f"_ZGV_LLVM_N{w}{'v' * arity}_{symbol}({symbol}_{w})" for w in widths]
-    function.attributes.add(f'"vector-function-abi-variant"="{",".join(variants)}"')
-    vectors = [ir.Function(module, _vector_type(kind, w, arity), f"{symbol}_{w}") for w in widths]
-    pointers = ir.ArrayType(_POINTER, len(vectors))
-    keep = ir.GlobalVariable(module, pointers, symbol.replace(PREFIX, _KEEP))
-    keep.linkage, keep.initializer = "weak_odr", ir.Constant(pointers, vectors)
-    return function
+def definitions(name: str, emit: Emitter, vectorized: bool) -> dict[str, Late]:
+    """A function for any argument, in both types, where an ordinary case of this name is NaN.
 
-
-def _vector_type(kind: ir.Type, width: int, arity: int) -> ir.FunctionType:
-    lanes = ir.VectorType(kind, width) if width > 1 else kind
-    return ir.FunctionType(lanes, [lanes] * arity)
-
-
-class Slow(NamedTuple):
-    """What a function is for any argument, and whether a loop of it is worth LLVM's time: of 128-bit integers it is not."""
-
-    emit: Emitter
-    vectorized: bool
-
-
-def complete(module: llvm.ModuleRef, slow: Mapping[str, Slow], optimize: Callable[[llvm.ModuleRef], None]) -> None:
-    """Define, in an optimised module, what its calls of :func:`unless_rare` name, and put the tests in line.
-
-    Parameters
-    ----------
-    module
-        The module, vectorised.
-    slow
-        Name -> the function for any argument, in terms of the same arguments.
-    optimize
-        Vectorises a module in place.
+    Loops over the lanes are vectorised on demand, since that costs time of compilation.
     """
-    keeps = [variable for variable in module.global_variables if variable.name.startswith(_KEEP)]
-    if not keeps:
-        return
-    for variable in keeps:
-        name, kind = variable.name.removeprefix(_KEEP).rsplit("_", 1)
-        library = ir.Module()
-        _define(library, name, _KINDS[kind], slow[name].emit)
-        bodies = llvm.parse_assembly(str(library))
-        bodies.triple, bodies.data_layout = module.triple, module.data_layout
-        if slow[name].vectorized:
-            optimize(bodies)
-        module.link_in(bodies)
-    for value in [*module.functions, *module.global_variables]:
-        if value.name.startswith(PREFIX) and not value.is_declaration:
-            value.linkage = "internal"
-    _put_in_line(module)
+    kinds = (ir.FloatType(), ir.DoubleType())
+    return {f"{PREFIX}{name}_{kind}": Late(partial(_define, kind, emit), vectorized) for kind in kinds}
 
 
-def _put_in_line(module: llvm.ModuleRef) -> None:
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.add_global_dead_code_eliminate_pass()
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    machine = llvm.Target.from_triple(module.triple).create_target_machine()
-    passes.run(module, llvm.create_pass_builder(machine, tuning))
-
-
-def _define(library: ir.Module, name: str, kind: ir.Type, emit: Emitter) -> None:
+def _define(kind: ir.Type, emit: Emitter, library: ir.Module, symbol: str) -> None:
     """The bodies of the scalar and the vector versions of one function."""
     arity = len(inspect.signature(emit).parameters) - 1
-    symbol = f"{PREFIX}{name}_{kind}"
     row = _row_function(library, f"{symbol}_row", kind, emit, arity)
-    for width in (1, *_WIDTHS[str(kind)]):
-        whole = f"{symbol}_{width}" if width > 1 else symbol
-        cold = _cold_function(library, f"{whole}_cold", _vector_type(kind, width, 1 + arity), row)
-        _wrapper(ir.Function(library, cold.function_type, whole), cold)
+    for width in (1, *widths(kind)):
+        whole = function_type(kind, (kind,) * (1 + arity), width)
+        cold = _cold_function(library, f"{version(symbol, width)}_cold", whole, row, width)
+        _tested(library, version(symbol, width), cold, width)
 
 
 def _row_function(library: ir.Module, symbol: str, kind: ir.Type, emit: Emitter, arity: int) -> ir.Function:
-    """``f(usual*, arguments*..., n)``: fill in the NaN elements of ``usual``."""
+    """``f(usual*, arguments*..., n)``: fill in the NaN elements of ``usual``, n > 0."""
     function = ir.Function(library, ir.FunctionType(ir.VoidType(), [_POINTER] * (1 + arity) + [_I64]), symbol)
     function.attributes.add("noinline")
     for pointer in function.args[:-1]:
@@ -140,28 +79,28 @@ def _row_function(library: ir.Module, symbol: str, kind: ir.Type, emit: Emitter,
     return function
 
 
-def _cold_function(library: ir.Module, symbol: str, kind: ir.FunctionType, row: ir.Function) -> ir.Function:
+def _cold_function(
+    library: ir.Module, name: str, kind: ir.FunctionType, row: ir.Function, width: int
+) -> ir.Function:
     """The lanes go to memory, through the row function, and back."""
-    function = ir.Function(library, kind, symbol)
+    function = ir.Function(library, kind, name)
     function.attributes.add("noinline")
     function.attributes.add("cold")
     b = ir.IRBuilder(function.append_basic_block("entry"))
     places = [b.alloca(argument.type) for argument in function.args]
-    for place, argument in zip(places, function.args):
+    for place, argument in zip(places, function.args, strict=True):
         b.store(argument, place)
-    width = getattr(kind.return_type, "count", 1)
     b.call(row, [*places, _I64(width)])
     b.ret(b.load(places[0], typ=kind.return_type))
     return function
 
 
-def _wrapper(function: ir.Function, cold: ir.Function) -> None:
+def _tested(library: ir.Module, name: str, cold: ir.Function, width: int) -> None:
     """``usual`` where no lane is NaN, else what the cold function makes of it."""
-    function.attributes.add("alwaysinline")
-    b = ir.IRBuilder(function.append_basic_block("entry"))
+    function, b = inlined(library, cold.function_type, name)
     before, rare, done = b.block, b.append_basic_block("rare"), b.append_basic_block("done")
     usual = function.args[0]
-    b.cbranch(_any(b, b.fcmp_unordered("uno", usual, usual)), rare, done).set_weights([1, 100000])
+    b.cbranch(_any(b, b.fcmp_unordered("uno", usual, usual), width), rare, done).set_weights(_SELDOM)
     b.position_at_end(rare)
     exact = b.call(cold, function.args)
     b.branch(done)
@@ -172,11 +111,11 @@ def _wrapper(function: ir.Function, cold: ir.Function) -> None:
     b.ret(result)
 
 
-def _any(b: ir.IRBuilder, lanes: ir.Value) -> ir.Value:
-    """Whether a bit is set."""
-    if not isinstance(lanes.type, ir.VectorType):
+def _any(b: ir.IRBuilder, lanes: ir.Value, width: int) -> ir.Value:
+    """Whether a lane is true."""
+    if width == 1:
         return lanes
-    signature = ir.FunctionType(ir.IntType(1), [lanes.type])
-    name = f"llvm.vector.reduce.or.v{lanes.type.count}i1"
-    function = b.module.globals.get(name) or ir.Function(b.module, signature, name)
-    return b.call(function, [lanes])
+    name = f"llvm.vector.reduce.or.v{width}i1"
+    bit = ir.IntType(1)
+    reduce = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(bit, [lanes_of(bit, width)]), name)
+    return b.call(reduce, [lanes])

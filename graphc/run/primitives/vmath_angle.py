@@ -1,8 +1,8 @@
 """The remainder of any angle by pi/2, for the angles too large for three steps of float arithmetic.
 
-x = M 2^E with an integer M. Of 2/pi those bits are multiplied by M that neither give a multiple of four quarter turns nor
-lie below 2^-126 (M. Payne and R. Hanek, SIGNUM Newsletter 18, 1983). No float64 comes closer to a multiple of pi/2 than
-2^-61 (J.-M. Muller, Elementary Functions, chapter 11), so that more than 60 bits of the remainder are right.
+x = M 2^E with an integer M, multiplied by 192 bits of 2/pi: those before them give multiples of four quarter turns,
+those behind them less than 2^-126 (M. Payne and R. Hanek, SIGNUM Newsletter 18, 1983). No float64 comes closer to a
+multiple of pi/2 than 2^-61 (J.-M. Muller, Elementary Functions, chapter 11): 64 bits of the remainder are right.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def reduced_exactly(k: FloatBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
 def _quarter_turns(k: FloatBuilder, x: ir.Value) -> ir.Value:
     """x 2/pi mod 4 in units of 2^-126."""
     bits = k.as_int(k.abs(x))
-    exponent = k.ir.zext(k.ir.lshr(bits, k.integer(k.mantissa_bits)), _WORD) if not k.double else k.ir.lshr(
-        bits, k.integer(k.mantissa_bits)
-    )
+    exponent = k.ir.zext(k.ir.lshr(bits, k.integer(k.mantissa_bits)), _WORD)
     fraction = k.ir.and_(bits, k.integer((1 << k.mantissa_bits) - 1))
     mantissa = k.ir.zext(k.ir.or_(fraction, k.integer(1 << k.mantissa_bits)), _LONG)
     # The first wanted bit of the table has the weight 2^(1 - E); the first word of the table lies before the point.
