@@ -96,7 +96,8 @@ def samples(name: str, dtype: type, n: int) -> tuple[Array, Array]:
     tiny = log_spread(rng, float(info.smallest_subnormal) * 4, 1e-3, n)
     wide = log_spread(rng, float(info.smallest_subnormal) * 4, float(info.max) / 2, n)
     multiples = rng.integers(1, 60000, n) * (math.pi / 2)
-    turns = [multiples, rng.uniform(-1e5, 1e5, n), rng.uniform(-10, 10, n), -tiny, wide, closest_to_quarter_turns(dtype)]
+    turns = [multiples, rng.uniform(-1e5, 1e5, n), rng.uniform(-10, 10, n), -tiny, wide]
+    turns += [closest_to_quarter_turns(dtype)]
     logistic = [rng.uniform(bottom, -bottom, n), rng.uniform(-20, 20, n), rng.uniform(-2, 2, n), -tiny]
     curved = [rng.uniform(-9, 9, n), rng.uniform(-1.5, 1.5, n), rng.uniform(-1, 1, n), -tiny]
     table = {

@@ -1,7 +1,7 @@
 """sin, cos, tan, their inverses, and erf as straight-line arithmetic.
 
-sin, cos, tan: r = x - n pi/2 in three fused steps (Cody and Waite), the first of them exact, up to |x| = 2^17 in float32
-and 2^44 in float64; larger x are rare arguments, which ``vmath_angle`` reduces. tan: r + r^3 T(r^2), or -1 over it.
+sin, cos, tan: r = x - n pi/2 in three fused steps (Cody and Waite), the first of them exact, up to |x| = 2^17 (float32)
+and 2^44 (float64); larger x are rare arguments, which ``vmath_angle`` reduces. tan: r + r^3 T(r^2), or -1 over it.
 atan: t = a, (a - 1)/(a + 1) or -1/a, a = |x|, so that |t| <= tan(pi/8) (Cephes atan.c). asin, acos: z = x^2 below 1/2,
 else z = (1 - a)/2 and the half-angle formula (fdlibm e_asin.c).
 erf: |x| (1 + P(x^2)) below 1, else 1 - exp(L(|x|)) with L ~ log(erfc), the form of N. Juffa's erff.
