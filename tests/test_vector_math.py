@@ -3,7 +3,7 @@
 One program a precision holds all functions, so that the file compiles two programs. The bounds are in ulp of the exact
 value. Seen to fail: with one coefficient of exp, erfc or sin changed in its third digit, the correction of log1p or of
 sigmoid dropped, the sign of sin(-0) lost, exp's scale applied in one step, exp taken from libm, maximum without its
-NaN test, and bce summed in another order.
+NaN test, bce summed in another order, and the code for rare arguments taken for every lane of a vector.
 """
 
 from __future__ import annotations
