@@ -3,65 +3,89 @@
 One program a precision holds all functions, so that the file compiles two programs. The bounds are in ulp of the exact
 value. Seen to fail: with one coefficient of exp, erfc or sin changed in its third digit, the correction of log1p or of
 sigmoid dropped, the sign of sin(-0) lost, exp's scale applied in one step, exp taken from libm, maximum without its
-NaN test, and bce summed in another order.
+NaN test, bce summed in another order, and the code for rare arguments taken for every lane of a vector.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 import mpmath
-import numba
 import numpy as np
 import pytest
 from scipy import special
 
+from graphc.run import build, frontend, native
 from graphc.run.primitives.vmath import VECTOR_MATH
 
 TWO = {"elu", "leaky_relu", "bce", "sigmoid_minus", "power", "maximum", "minimum", "equal", "less", "less_equal"}
 THREE = {"where"}
 NAMES = sorted(VECTOR_MATH)
 PRECISIONS = {"float32": np.float32, "float64": np.float64}
-PROGRAMS: dict[str, Any] = {}
 
 Array = np.ndarray
 
 
 def program_text() -> str:
     """One function with one loop per primitive, picked by its number in NAMES."""
-    lines = ["def program(which, x, y, z, out):"]
+    lines = [f"from graphc.run.primitives.vmath import {', '.join(NAMES)}", "def program(which, n, x, y, z, out):"]
     for number, name in enumerate(NAMES):
         arguments = "x[i], y[i], z[i]" if name in THREE else "x[i], y[i]" if name in TWO else "x[i]"
-        lines += [f"    if which == {number}:", "        for i in range(len(x)):"]
+        lines += [f"    if which == {number}:", "        for i in range(n):"]
         lines += [f"            out[i] = {name}({arguments})"]
-    return "\n".join(lines)
+    return "\n".join([*lines, "    return 0"])
 
 
-def program(precision: str) -> Any:
-    """The compiled program of one precision, compiled once."""
-    if precision not in PROGRAMS:
-        space = dict(VECTOR_MATH)
-        exec(program_text(), space)  # noqa: S102 - text of this file
-        row = getattr(numba.types, precision)[::1]
-        signature = numba.void(numba.int64, row, row, row, row)
-        jit = numba.njit(signature, fastmath={"contract"}, error_model="numpy")
-        PROGRAMS[precision] = jit(space["program"])
-    return PROGRAMS[precision]
+@functools.cache
+def program(precision: str) -> tuple[native.Program, str]:
+    """The compiled program of one precision, compiled once, and its code in LLVM's language."""
+    function = build._execute(program_text(), "vector_math", frontend.replace_numbers)["program"]
+    words = ("int64", "int64", *(f"{precision}*",) * 4)
+    module = frontend.lower({"program": (function, words)})
+    frontend.optimize(module)
+    return native.Program("vector_math", frontend.emit(module), {"program": words}), str(module)
 
 
 def run(name: str, x: Array, y: Array | None = None, z: Array | None = None) -> Array:
     """The primitive on arrays of one precision."""
     out = np.full_like(x, -123.0)
     y = x if y is None else y
-    program(x.dtype.name)(NAMES.index(name), x, y, y if z is None else z, out)
+    rows = [np.ascontiguousarray(row) for row in (x, y, y if z is None else z, out)]
+    program(x.dtype.name)[0].call("program", NAMES.index(name), len(x), *(row.ctypes.data for row in rows))
     return out
 
 
 def log_spread(rng: np.random.Generator, low: float, high: float, n: int) -> Array:
     return np.exp(rng.uniform(math.log(low), math.log(high), n))
+
+
+def closest_to_quarter_turns(dtype: type) -> Array:
+    """A number of each size from 1 on that is as close to a multiple of pi/2 as the continued fraction of pi finds one.
+
+    m 2^e/(pi/2) is near an integer where m is the denominator of a convergent to 2^e 2/pi.
+    """
+    info = np.finfo(dtype)
+    found = []
+    with mpmath.workprec(1400):
+        for e in range(1 - info.nmant, info.maxexp - info.nmant - 1):
+            m = largest_denominator(2 / mpmath.pi * mpmath.mpf(2) ** e, 2 ** (info.nmant + 1))
+            found.append(math.ldexp(m, e))
+    return np.array(found)
+
+
+def largest_denominator(x: Any, limit: int) -> int:
+    """That of the last convergent of x below the limit."""
+    before, last = 0, 1
+    while True:
+        x = x - mpmath.floor(x)
+        x = 1 / x
+        before, last = last, int(mpmath.floor(x)) * last + before
+        if last >= limit:
+            return before
 
 
 def samples(name: str, dtype: type, n: int) -> tuple[Array, Array]:
@@ -72,7 +96,8 @@ def samples(name: str, dtype: type, n: int) -> tuple[Array, Array]:
     tiny = log_spread(rng, float(info.smallest_subnormal) * 4, 1e-3, n)
     wide = log_spread(rng, float(info.smallest_subnormal) * 4, float(info.max) / 2, n)
     multiples = rng.integers(1, 60000, n) * (math.pi / 2)
-    turns = [multiples, rng.uniform(-1e5, 1e5, n), rng.uniform(-10, 10, n), -tiny]
+    turns = [multiples, rng.uniform(-1e5, 1e5, n), rng.uniform(-10, 10, n), -tiny, wide]
+    turns += [closest_to_quarter_turns(dtype)]
     logistic = [rng.uniform(bottom, -bottom, n), rng.uniform(-20, 20, n), rng.uniform(-2, 2, n), -tiny]
     curved = [rng.uniform(-9, 9, n), rng.uniform(-1.5, 1.5, n), rng.uniform(-1, 1, n), -tiny]
     table = {
@@ -83,7 +108,7 @@ def samples(name: str, dtype: type, n: int) -> tuple[Array, Array]:
         "xlogx": [wide, rng.uniform(0.5, 2, n), 1 + tiny],
         "log1p": [wide, -tiny, rng.uniform(-1, 3, n), rng.uniform(-0.45, 0.45, n)],
         "sqrt": [wide],
-        "power": [wide, rng.uniform(0.5, 2, n)],
+        "power": [wide, rng.uniform(0.5, 2, n), rng.uniform(0.97, 1.04, n)],
         "asin": [rng.uniform(-1, 1, n), -tiny],
         "acos": [rng.uniform(-1, 1, n), 1 - tiny],
         "atan": [rng.uniform(-5, 5, n), -wide],
@@ -154,7 +179,7 @@ BOUNDS = {
     **{"log": (0.9, 0.9), "log1p": (1.5, 1.5), "erf": (1.15, 1.4), "sin": (1.7, 1.7), "cos": (1.7, 1.7)},
     **{"sqrt": (0.501, 0.501), "bce": (1.8, 1.8), "sigmoid_minus": (1.6, 1.6), "logcosh": (1.7, 1.7)},
     **{"sigmoid_slope": (2.9, 2.9), "tanh_slope": (3.0, 3.0), "xlogx": (1.7, 1.7), "elu": (2.5, 2.5)},
-    **{"power": (1.2, 1.3), "tan": (3.2, 2.6), "sinh": (1.7, 1.7), "cosh": (1.6, 1.6)},
+    **{"power": (1.8, 1.3), "tan": (3.2, 2.6), "sinh": (1.7, 1.7), "cosh": (1.6, 1.6)},
     **{"asin": (1.9, 2.1), "acos": (1.4, 1.4), "atan": (1.9, 1.9)},
 }
 
@@ -233,8 +258,8 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "tanh": [(INF, 1.0), (-INF, -1.0), (-0.0, -0.0), (0.0, 0.0), (30.0, 1.0)],
     "sigmoid": [(INF, 1.0), (-INF, 0.0), (0.0, 0.5), (-0.0, 0.5)],
     "softplus": [(INF, INF), (-INF, 0.0), (2000.0, 2000.0)],
-    "sin": [(INF, NAN), (-INF, NAN), (-0.0, -0.0), (0.0, 0.0), (2.0**46, NAN)],
-    "cos": [(INF, NAN), (-INF, NAN), (-0.0, 1.0), (2.0**46, NAN)],
+    "sin": [(INF, NAN), (-INF, NAN), (-0.0, -0.0), (0.0, 0.0)],
+    "cos": [(INF, NAN), (-INF, NAN), (-0.0, 1.0)],
     "tan": [(INF, NAN), (-0.0, -0.0), (0.0, 0.0)],
     "erf": [(INF, 1.0), (-INF, -1.0), (-0.0, -0.0), (0.0, 0.0), (30.0, 1.0)],
     "sqrt": [(INF, INF), (-0.0, -0.0), (-1.0, NAN)],
@@ -305,12 +330,24 @@ def test_leaky_relu_and_elu_bend_at_zero_with_the_given_slope(precision: str) ->
 
 # What LLVM turns into single instructions on every host with fused multiply-add.
 INSTRUCTIONS = {"fma", "fabs", "copysign", "sqrt", "rint", "floor", "maxnum", "minnum", "maximumnum", "minimumnum"}
+# The cold calls for rare arguments, and the look-up of AVX-512.
+SELDOM_OR_TABLE = r"graphc_late_\w+_cold|x86"
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_loop_is_vectorised_and_nothing_calls_libm(precision: str) -> None:
-    (text,) = program(precision).inspect_llvm().values()
+    text = program(precision)[1]
     bodies = re.findall(r"^vector\.body\d*:", text, re.MULTILINE)
     called = set(re.findall(r"call [^@\n]*(?:float|double)>? @(?:llvm\.)?(\w+)", text))
     assert len(bodies) >= len(NAMES), (len(bodies), len(NAMES))
-    assert not called - INSTRUCTIONS
+    assert not {name for name in called - INSTRUCTIONS if not re.fullmatch(SELDOM_OR_TABLE, name)}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", sorted(BOUNDS))
+def test_a_result_does_not_depend_on_the_numbers_beside_it(name: str, precision: str) -> None:
+    dtype = PRECISIONS[precision]
+    x, y = (row[:: len(row) // 131].copy() for row in samples(name, dtype, 400))
+    x[::7], y[::11] = [*([NAN, -1.0, 0.0, INF] * 9)][: len(x[::7])], dtype(-3.0)
+    alone = np.concatenate([run(name, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
+    np.testing.assert_array_equal(run(name, x, y).view(f"u{x.itemsize}"), alone.view(f"u{x.itemsize}"))

@@ -25,6 +25,8 @@ from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
 from graphc.run.collector import at_rest
+from graphc.run.primitives import late
+from graphc.run.primitives.vmath import LATE
 
 SYMBOL_PREFIX = "graphc_"
 _NUMBERS: dict[object, object] = {
@@ -262,6 +264,7 @@ def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine | None = None) 
     tuning.slp_vectorization = False
     builder = llvm.create_pass_builder(machine or target_machine(), tuning)
     builder.getModulePassManager().run(module, builder)
+    late.complete(module, LATE, lambda library: optimize(library, machine))
 
 
 def target_machine() -> llvm.TargetMachine:

@@ -1,8 +1,8 @@
 """The scalar functions of generated CPU code, by name: Numba intrinsics that emit their LLVM IR inside the caller.
 
 Every name in :data:`VECTOR_MATH` takes float32 or float64 and returns the same type. Integer and boolean arguments
-beside a float are converted to it; float32 beside float64 gives float64. There are no branches and no calls, so a
-loop around any mix of them is vectorised.
+beside a float are converted to it; float32 beside float64 gives float64. There are no branches, and no calls but those
+of LATE, so a loop around any mix of them is vectorised.
 The code is right under ``fastmath={'contract'}`` and without; it is not made for ``reassoc``, ``nnan`` or ``nsz``.
 """
 
@@ -16,8 +16,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from graphc.run.primitives import vmath_exp, vmath_log, vmath_pick, vmath_power, vmath_trig
+from graphc.run.primitives import rare, table, vmath_exp, vmath_log, vmath_pick, vmath_power, vmath_trig
 from graphc.run.primitives.builder import FloatBuilder
+from graphc.run.primitives.late import Late
 
 Emitter = Callable[..., ir.Value]
 
@@ -85,3 +86,10 @@ _EMITTERS: tuple[Emitter, ...] = (
 
 VECTOR_MATH: dict[str, Any] = {emit.__name__: _primitive(emit) for emit in _EMITTERS}
 globals().update(VECTOR_MATH)
+
+LATE: dict[str, Late] = {}
+for _name, _emit in vmath_trig.OF_LARGE.items():
+    LATE.update(rare.definitions(_name, _emit, vectorized=False))
+LATE.update(rare.definitions("power", vmath_power.power_of_any, vectorized=True))
+for _name, _values in vmath_power.TABLES.items():
+    LATE.update(table.definition(_name, _values))

@@ -25,7 +25,9 @@ _TANH_SINGLE = (-0.333333283662796, 0.13332858681678772, -0.05381949618458748, 0
 _TANH_TOP = (-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1)
 _TANH_BOTTOM = (4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2, 1.0)
 _TANH_SPLIT = 0.625
-_SINH_SINGLE = (0.1666666716337204, 0.008333316072821617, 0.00019841419998556376, 2.791538008750649e-06)
+# (sinh(r) - r)/r^3 and (cosh(r) - 1)/r^2 of |r| <= ln(2)/2.
+_SINH_SINGLE = (0.1666666716337204, 0.008333191275596619, 0.00019959323981311172)
+_COSH_SINGLE = (0.5, 0.04166645556688309, 0.001393576036207378)
 _SINH_DOUBLE = (
     0.16666666666666669, 0.00833333333333297, 0.000198412698415312, 2.7557319130380337e-06, 2.5052126855933588e-08,
     1.6057000531695627e-10, 7.765897324903499e-13,
@@ -104,7 +106,8 @@ def tanh(k: FloatBuilder, x: ir.Value) -> ir.Value:
 def _tanh_single(k: FloatBuilder, x: ir.Value) -> ir.Value:
     """a + a z P(z), z = x^2, below 0.28, else p/(p + 2), p = expm1(2a), a = |x|."""
     a, z = k.abs(x), k.mul(x, x)
-    p = _scaled_expm1(k, k.mul(2.0, k.at_most(a, 10.0)), 0)
+    bounded = k.at_most(a, 10.0)
+    p = _scaled_expm1(k, k.add(bounded, bounded), 0)  # a sum: products are what the loop's time goes to
     near = k.fma(k.mul(a, z), k.poly(z, _TANH_SINGLE), a)
     return k.select(k.compare(a, "<", 0.28), near, k.div(p, k.add(p, 2.0)))
 
@@ -132,12 +135,35 @@ def cosh(k: FloatBuilder, x: ir.Value) -> ir.Value:
 
 
 def sinh(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """sinh(x) = a + a z P(z), a = |x|, z = x^2, below 1, else h - 1/(4h), h = exp(a)/2; the sign is put back."""
-    a, z = k.abs(x), k.mul(x, x)
+    """sinh(x); the sign is put back at the end."""
+    a = k.abs(x)
+    return k.copysign(_sinh_double(k, a) if k.double else _sinh_single(k, a), x)
+
+
+def _sinh_single(k: FloatBuilder, a: ir.Value) -> ir.Value:
+    """sinh(r + n ln 2) = sinh(r) (p + q) + cosh(r) (p - q), p = 2^n/2, q = 2^-n/2, by way of its half; a when small."""
+    high, low = _LN2_SINGLE
+    n, tag = k.nearest(k.at_most(a, 89.5), 1 / math.log(2))
+    r = k.fma(n, -low, k.fma(n, -high, k.at_most(a, 89.5)))
+    z = k.mul(r, r)
+    sine = k.fma(k.mul(r, z), k.poly(z, _SINH_SINGLE), r)
+    cosine_less_1 = k.mul(z, k.poly(z, _COSH_SINGLE))
+    p = k.power_of_two(tag, -2)
+    exponent = k.ir.sub(k.integer(k.bits_of(1.5 * 2.0**23) + k.bias - 2), tag)
+    exponent = k.ir.select(k.ir.icmp_signed("<", exponent, k.integer(0)), k.integer(0), exponent)
+    q = k.as_float(k.ir.shl(exponent, k.integer(k.mantissa_bits)))
+    rest = k.sub(p, q)
+    half = k.add(rest, k.fma(sine, k.add(p, q), k.mul(cosine_less_1, rest)))
+    return k.select(k.compare(a, "<", 2.0**-12), a, k.add(half, half))
+
+
+def _sinh_double(k: FloatBuilder, a: ir.Value) -> ir.Value:
+    """a + a z P(z), z = a^2, below 1, else h - 1/(4h), h = exp(a)/2."""
+    z = k.mul(a, a)
     h = _half_exp(k, a)
-    near = k.fma(k.mul(a, z), k.poly(z, k.pick(_SINH_SINGLE, _SINH_DOUBLE)), a)
+    near = k.fma(k.mul(a, z), k.poly(z, _SINH_DOUBLE), a)
     far = k.sub(h, k.div(0.25, h))
-    return k.copysign(k.select(k.compare(a, "<", 1.0), near, far), x)
+    return k.select(k.compare(a, "<", 1.0), near, far)
 
 
 def _tail(k: FloatBuilder, x: ir.Value) -> ir.Value:

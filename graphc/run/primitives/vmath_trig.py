@@ -1,9 +1,7 @@
 """sin, cos, tan, their inverses, and erf as straight-line arithmetic.
 
-sin, cos, tan: r = x - n pi/2 in three fused steps (Cody and Waite), the first of them exact. The domain is |x| <= 2^21
-in float32, where neighbouring numbers lie 1/4 apart, and |x| <= 2^44 in float64; beyond, as at infinity, the result
-is NaN: a reduction for larger ones would slow down every call. The series of float32 reach to |r| = 0.886, because n
-may miss the nearest integer by 1/16 near 2^21. tan: r + r^3 T(r^2), or -1 over it.
+sin, cos, tan: r = x - n pi/2 in three fused steps (Cody and Waite), the first of them exact, up to |x| = 2^17 (float32)
+and 2^44 (float64); larger x are rare arguments, which ``vmath_angle`` reduces. tan: r + r^3 T(r^2), or -1 over it.
 atan: t = a, (a - 1)/(a + 1) or -1/a, a = |x|, so that |t| <= tan(pi/8) (Cephes atan.c). asin, acos: z = x^2 below 1/2,
 else z = (1 - a)/2 and the half-angle formula (fdlibm e_asin.c).
 erf: |x| (1 + P(x^2)) below 1, else 1 - exp(L(|x|)) with L ~ log(erfc), the form of N. Juffa's erff.
@@ -17,8 +15,12 @@ import math
 from llvmlite import ir
 
 from graphc.run.primitives.builder import FloatBuilder
+from graphc.run.primitives.rare import unless_rare
+from graphc.run.primitives.vmath_angle import reduced_exactly
 from graphc.run.primitives.vmath_exp import exp_normal
 
+# Up to here three steps reduce an angle well, and its multiple of pi/2 is the nearest one to 1/256 (float32).
+_USUAL_ANGLE = (2.0**17, 2.0**44)
 _HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33)
 _HALF_PI_SINGLE = (1.57079637050628662109375, -4.37113900018624283e-08, -1.71512463e-15)
 _SIN_SINGLE = (-0.1666664183139801, 0.008331436663866043, -0.00019427000370342284)
@@ -80,22 +82,13 @@ _ERFC_DOUBLE = (
 
 
 def _reduced(k: FloatBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """r = x - n pi/2, NaN outside the domain, and the bits of n."""
+    """r = x - n pi/2, NaN for large x, and the bits of n."""
     n, tag = k.nearest(x, 2 / math.pi)
     r = x
     for part in k.pick(_HALF_PI_SINGLE, _HALF_PI):
         r = k.fma(n, -part, r)
-    inside = k.compare(k.abs(x), "<=", k.pick(2.0**21, 2.0**44))
-    return k.select(inside, r, math.nan), tag
-
-
-def _quadrant(k: FloatBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """sin(r), cos(r), and the bits of n."""
-    r, tag = _reduced(k, x)
-    z = k.mul(r, r)
-    sine = k.fma(k.mul(z, r), k.poly(z, k.pick(_SIN_SINGLE, _SIN_DOUBLE)), r)
-    cosine = k.fma(k.mul(z, z), k.poly(z, k.pick(_COS_SINGLE, _COS_DOUBLE)), k.fma(z, -0.5, 1.0))
-    return sine, cosine, tag
+    usual = k.compare(k.abs(x), "<=", k.pick(*_USUAL_ANGLE))
+    return k.select(usual, r, math.nan), tag
 
 
 def _bit_as_sign(k: FloatBuilder, tag: ir.Value, bit: int) -> ir.Value:
@@ -112,30 +105,52 @@ def _unless_tiny(k: FloatBuilder, x: ir.Value, value: ir.Value) -> ir.Value:
     return k.select(k.compare(k.abs(x), "<", k.pick(2.0**-13, 2.0**-27)), x, value)
 
 
-def _shifted_sine(k: FloatBuilder, x: ir.Value, quarter_turns: int) -> ir.Value:
-    """sin(x + quarter_turns pi/2)."""
-    sine, cosine, tag = _quadrant(k, x)
-    turns = k.ir.add(tag, k.integer(quarter_turns))
+def _sine(k: FloatBuilder, r: ir.Value, turns: ir.Value) -> ir.Value:
+    """sin(r + turns pi/2)."""
+    z = k.mul(r, r)
+    sine = k.fma(k.mul(z, r), k.poly(z, k.pick(_SIN_SINGLE, _SIN_DOUBLE)), r)
+    cosine = k.fma(k.mul(z, z), k.poly(z, k.pick(_COS_SINGLE, _COS_DOUBLE)), k.fma(z, -0.5, 1.0))
     size = k.as_int(k.select(_odd(k, turns), cosine, sine))
     return k.as_float(k.ir.xor(size, _bit_as_sign(k, turns, 1)))
 
 
+def _tangent(k: FloatBuilder, r: ir.Value, tag: ir.Value) -> ir.Value:
+    """tan(r) for even n, else -1/tan(r)."""
+    z = k.mul(r, r)
+    tangent = k.fma(k.mul(z, r), k.poly(z, k.pick(_TAN_SINGLE, _TAN_DOUBLE)), r)
+    return k.select(_odd(k, tag), k.div(-1.0, tangent), tangent)
+
+
 def sin(k: FloatBuilder, x: ir.Value) -> ir.Value:
     """sin(x)."""
-    return _unless_tiny(k, x, _shifted_sine(k, x, 0))
+    return unless_rare(k, "sin", _unless_tiny(k, x, _sine(k, *_reduced(k, x))), x)
 
 
 def cos(k: FloatBuilder, x: ir.Value) -> ir.Value:
     """cos(x)."""
-    return _shifted_sine(k, x, 1)
+    r, tag = _reduced(k, x)
+    return unless_rare(k, "cos", _sine(k, r, k.ir.add(tag, k.integer(1))), x)
 
 
 def tan(k: FloatBuilder, x: ir.Value) -> ir.Value:
-    """tan(x) = tan(r) for even n, else -1/tan(r)."""
-    r, tag = _reduced(k, x)
-    z = k.mul(r, r)
-    tangent = k.fma(k.mul(z, r), k.poly(z, k.pick(_TAN_SINGLE, _TAN_DOUBLE)), r)
-    return _unless_tiny(k, x, k.select(_odd(k, tag), k.div(-1.0, tangent), tangent))
+    """tan(x)."""
+    return unless_rare(k, "tan", _unless_tiny(k, x, _tangent(k, *_reduced(k, x))), x)
+
+
+def _sin_of_large(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    return _sine(k, *reduced_exactly(k, x))
+
+
+def _cos_of_large(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    r, tag = reduced_exactly(k, x)
+    return _sine(k, r, k.ir.add(tag, k.integer(1)))
+
+
+def _tan_of_large(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    return _tangent(k, *reduced_exactly(k, x))
+
+
+OF_LARGE = {"sin": _sin_of_large, "cos": _cos_of_large, "tan": _tan_of_large}
 
 
 def erf(k: FloatBuilder, x: ir.Value) -> ir.Value:
