@@ -12,6 +12,7 @@ from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, ide
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
+from graphc.lower.cost import PACKED
 from graphc.lower.joint import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Buffer, Count
@@ -72,11 +73,10 @@ class KernelPrinter:
         else:
             _NestPrinter(self.text, self.buffers, [k for k in group if isinstance(k, Nest)], part).print()
 
-    @staticmethod
-    def _outer(kernel: Kernel) -> str:
+    def _outer(self, kernel: Kernel) -> str:
         """The extent that is divided."""
         if isinstance(kernel, Product):
-            return extent(kernel.m)
+            return extent(kernel.n if self._by_columns(kernel) else kernel.m)
         if isinstance(kernel, Pack) or not kernel.order:
             return "1"
         return extent(kernel.node.extents[divided_index(kernel)])
@@ -86,18 +86,27 @@ class KernelPrinter:
         b, b_at, b_strides = p.b.buffer.region, place(p.b.buffer), (stride(p.b.row), stride(p.b.column))
         if p.packed is not None:
             b, b_at, b_strides = p.packed.region, place(p.packed), (stride(Count.of((p.n,))), "1")
-        width = self._row_stride(p)
-        a_at, c_at = (_advance(place(x), part, w) for x, w in ((p.a.buffer, stride(p.a.row)), (p.out, width)))
+        width, bias_at = self._row_stride(p), place(p.bias.buffer) if p.bias else ""
+        if self._by_columns(p):
+            a_at, b_at, c_at = place(p.a.buffer), _advance(b_at, part, b_strides[1]), _advance(place(p.out), part, "1")
+            bias_at, sizes = _advance(bias_at, part, "1"), f"{extent(p.m)}, {part.length}, {extent(p.k)}"
+        else:
+            a_at, c_at = (_advance(place(x), part, w) for x, w in ((p.a.buffer, stride(p.a.row)), (p.out, width)))
+            sizes = f"{part.length}, {extent(p.n)}, {extent(p.k)}"
         a = f"{p.a.buffer.region}, {a_at}, {stride(p.a.row)}, {stride(p.a.column)}"
         c = f"{p.out.region}, {c_at}, {width}"
-        bias = f"{p.bias.buffer.region}, {place(p.bias.buffer)}, 2" if p.bias else f"{p.out.region}, {place(p.out)}, 0"
-        sizes = f"{part.length}, {extent(p.n)}, {extent(p.k)}"
+        bias = f"{p.bias.buffer.region}, {bias_at}, 2" if p.bias else f"{p.out.region}, {place(p.out)}, 0"
         self.text.add(f"{self.method(p)}({a}, {b}, {b_at}, {', '.join(b_strides)}, {c}, {sizes}, {bias})")
         if p.scale != 1:
             self.text.add(f"scale = {Printer({}, share=False, hoists=False).text(p.scale)[0]}")
             with self.text.block(f"for t in range({part.times(extent(p.n)).bounds}):"):
                 target = f"{p.out.region}[{place(p.out)} + t]"
                 self.text.add(f"{target} = {target}*scale")
+
+    def _by_columns(self, p: Product) -> bool:
+        """True when threads divide the columns of a packed product instead of its rows: what is longer is packed once."""
+        wide = isinstance(p.n, int) and isinstance(p.m, int) and p.n > p.m
+        return wide and self.team and p.share == "split" and p.scale == 1 and self.method(p) == PACKED
 
     @staticmethod
     def _row_stride(p: Product) -> str:

@@ -24,7 +24,10 @@ from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
 TERMS = 512
 """Terms of a block: a panel of B takes a tenth of a level-2 cache, and C is passed through seldom."""
 
-AHEAD = 16
+TOGETHER = 4
+"""Vectors of a row of A that are packed in one go."""
+
+AHEAD = 32
 """Rows between the one that is packed and the one whose cache lines are asked for: they may be pages apart."""
 
 BLOCK_BYTES = 2**19
@@ -76,6 +79,33 @@ def _pack_rows(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, 
     v.loop(terms, [], row)
 
 
+def _pack_tiles(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, rows: int, out: ir.Value) -> None:
+    """The panels of ``rows`` columns that stand TERMS rows apart, several at once: whole cache lines are read."""
+    lanes = vector_unit()[0] // v.size
+    piece = min(lanes, rows)
+
+    def group(first: Int, _: list[ir.Value]) -> list[ir.Value]:
+        masks = [v.mask(lanes, v.ir.sub(present, v.int(v.add(first, t * lanes)))) for t in range(TOGETHER)]
+
+        def row(k: Int, _: list[ir.Value]) -> list[ir.Value]:
+            start = v.at(source.base, v.mul(k, source.terms), first)
+            ahead = v.at(start, v.mul(AHEAD, source.terms))
+            target = v.at(out, v.mul(first, TERMS), v.mul(k, rows))
+            for t, mask in enumerate(masks):
+                v.prefetch(v.at(ahead, t * lanes))
+                vector = v.load(v.at(start, t * lanes), lanes, mask)
+                for o in range(0, lanes, piece):
+                    tile, inside = divmod(t * lanes + o, rows)
+                    part = v.shuffle(vector, vector, list(range(o, o + piece))) if piece < lanes else vector
+                    v.store(part, v.at(target, tile * rows * TERMS + inside), piece)
+            return []
+
+        v.loop(terms, [], row)
+        return []
+
+    v.loop(present, [], group, step=TOGETHER * lanes)
+
+
 def _pack_columns(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, width: int, out: ir.Value) -> None:
     lanes = min(SQUARE_BYTES // v.size, width)
     last = v.ir.sub(present, v.int(1))
@@ -117,7 +147,7 @@ class Tile:
 
 def _emit_tile(v: Vectors, left: ir.Value, right: ir.Value, terms: ir.Value, tile: Tile) -> None:
     """C += packed A times packed B, for the sums of one tile."""
-    rows, vectors = tile_shape()
+    rows, vectors, width = tile_shape()[0], len(tile.masks), _panel_width(v)
     lanes = vector_unit()[0] // v.size
 
     def start(place: ir.Value, t: int) -> ir.Value:
@@ -127,7 +157,7 @@ def _emit_tile(v: Vectors, left: ir.Value, right: ir.Value, terms: ir.Value, til
         return v.ir.select(tile.first, tile.biases[t] if tile.biases else v.zero(lanes), known)
 
     def turn(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
-        entry, row = v.at(left, v.mul(k, rows)), v.at(right, v.mul(k, vectors * lanes))
+        entry, row = v.at(left, v.mul(k, rows)), v.at(right, v.mul(k, width))
         panel = [v.load(v.at(row, t * lanes), lanes) for t in range(vectors)]
         entries = [v.splat(v.load(v.at(entry, r), 1), lanes) for r in range(rows)]
         return [v.fma(entries[q // vectors], panel[q % vectors], total) for q, total in enumerate(sums)]
@@ -140,51 +170,105 @@ def _emit_tile(v: Vectors, left: ir.Value, right: ir.Value, terms: ir.Value, til
 
 @dataclass(frozen=True)
 class Scratch:
-    """Packed block of A, packed panel of B, and a row for what lies below the last row of C."""
+    """Packed panel of B, and a row for what lies below the last row of C."""
 
-    left: ir.Value
     right: ir.Value
     below: ir.Value
+
+    @classmethod
+    def on_stack(cls, v: Vectors) -> Scratch:
+        """Memory of the function that is being emitted."""
+        width = _panel_width(v)
+        return cls(_on_stack(v, width * TERMS), _on_stack(v, width))
+
+
+def _panel_width(v: Vectors) -> int:
+    return tile_shape()[1] * (vector_unit()[0] // v.size)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows of C: its corner, the distance of the rows, its extents, the biases and the mode."""
+
+    corner: ir.Value
+    distance: Int
+    height: ir.Value
+    width: ir.Value
+    bias: ir.Value
+    mode: int
+
+
+def _emit_left(v: Vectors, a: Operand, height: ir.Value, terms: ir.Value, left: ir.Value) -> None:
+    """Pack rows of A: those of a tile beside one another, TERMS terms apart from the next."""
+    rows = tile_shape()[0]
+    if a.width == 1:
+        _pack_tiles(v, a, terms, height, rows, left)
+        return
+
+    def pack_left(i: Int, _: list[ir.Value]) -> list[ir.Value]:
+        _pack_columns(v, a.at(v, 0, i), terms, v.ir.sub(height, i), rows, v.at(left, v.mul(i, TERMS)))
+        return []
+
+    v.loop(height, [], pack_left, step=rows)
+
+
+def _emit_panels(
+    v: Vectors, left: ir.Value, b: Operand, terms: ir.Value, first: ir.Value, c: Result, scratch: Scratch
+) -> None:
+    """C += packed A times B, panel after panel; ``first`` is true where C does not count yet."""
+    (rows, vectors), lanes, width = tile_shape(), vector_unit()[0] // v.size, _panel_width(v)
+    wide, narrow = _panel_counts(v, c.width, lanes)
+
+    def panel(t: Int, _: list[ir.Value]) -> list[ir.Value]:
+        slim = v.ir.icmp_signed(">=", v.int(t), wide)
+        j = v.ir.sub(v.int(v.mul(t, width)), v.ir.select(slim, v.int(v.mul(v.ir.sub(v.int(t), wide), lanes)), I64(0)))
+        present = v.least(v.ir.sub(c.width, j), v.ir.select(slim, I64(width - lanes), I64(width)))
+        masks = [v.mask(lanes, v.ir.sub(present, v.int(t * lanes))) for t in range(vectors)]
+        biases = None
+        if c.mode == BIAS:
+            biases = [v.load(v.at(c.bias, j, t * lanes), lanes, mask) for t, mask in enumerate(masks)]
+        pack(v, b.at(v, 0, j), terms, present, width, scratch.right)
+
+        def tiles(count: int) -> None:
+            def tile(i: Int, _: list[ir.Value]) -> list[ir.Value]:
+                corner = v.at(c.corner, v.mul(i, c.distance), j)
+                places = [_row_or(v, corner, r, c.distance, v.ir.sub(c.height, i), scratch.below) for r in range(rows)]
+                panel_left = v.at(left, v.mul(i, TERMS))
+                _emit_tile(v, panel_left, scratch.right, terms, Tile(places, masks[:count], biases, first, c.mode))
+                return []
+
+            v.loop(c.height, [], tile, step=rows)
+
+        with v.ir.if_else(slim) as (then, otherwise):
+            with then:
+                tiles(vectors - 1)
+            with otherwise:
+                tiles(vectors)
+        return []
+
+    v.loop(v.ir.add(wide, narrow), [], panel)
+
+
+def _panel_counts(v: Vectors, width: ir.Value, lanes: int) -> tuple[ir.Value, ir.Value]:
+    """How many panels of three vectors and then of two hold ``width`` columns, with at most one vector too many."""
+    vectors = v.ir.sdiv(v.ir.add(width, I64(lanes - 1)), I64(lanes))
+    rest = v.ir.srem(vectors, I64(3))
+    narrow = v.ir.select(v.ir.icmp_signed("==", rest, I64(0)), I64(0), v.ir.sub(I64(3), rest))
+    narrow = v.least(narrow, vectors)
+    return v.ir.sdiv(v.ir.sub(vectors, v.ir.mul(narrow, I64(2))), I64(3)), narrow
 
 
 def _emit_product(v: Vectors, a: Operand, b: Operand, c: ir.Value, ldc: ir.Value,
                   extents: tuple[ir.Value, ir.Value, ir.Value], bias: ir.Value, mode: int) -> None:  # fmt: skip
-    rows, vectors = tile_shape()
-    lanes = vector_unit()[0] // v.size
-    width, (m, n, k) = vectors * lanes, extents
-    most = BLOCK_BYTES // v.size // TERMS // rows * rows
-    scratch = Scratch(*(_on_stack(v, size) for size in (most * TERMS, width * TERMS, width)))
+    m, n, k = extents
+    most = BLOCK_BYTES // v.size // TERMS
+    left, scratch = _on_stack(v, most * TERMS), Scratch.on_stack(v)
 
     def block(i0: Int, k0: Int) -> list[ir.Value]:
         height, terms = v.least(v.int(most), v.ir.sub(m, i0)), v.least(v.int(TERMS), v.ir.sub(k, k0))
-        first = v.ir.icmp_signed("==", k0, v.int(0))
-        part = a.at(v, k0, i0)
-
-        def pack_left(i: Int, _: list[ir.Value]) -> list[ir.Value]:
-            target = v.at(scratch.left, v.mul(i, TERMS))
-            pack(v, part.at(v, 0, i), terms, v.ir.sub(height, i), rows, target)
-            return []
-
-        def panel(j: Int, _: list[ir.Value]) -> list[ir.Value]:
-            present = v.ir.sub(n, j)
-            masks = [v.mask(lanes, v.ir.sub(present, v.int(t * lanes))) for t in range(vectors)]
-            biases = None
-            if mode == BIAS:
-                biases = [v.load(v.at(bias, j, t * lanes), lanes, mask) for t, mask in enumerate(masks)]
-            pack(v, b.at(v, k0, j), terms, present, width, scratch.right)
-
-            def tile(i: Int, _: list[ir.Value]) -> list[ir.Value]:
-                corner = v.at(c, v.mul(v.add(i0, i), ldc), j)
-                places = [_row_or(v, corner, r, ldc, v.ir.sub(height, i), scratch.below) for r in range(rows)]
-                left = v.at(scratch.left, v.mul(i, TERMS))
-                _emit_tile(v, left, scratch.right, terms, Tile(places, masks, biases, first, mode))
-                return []
-
-            v.loop(height, [], tile, step=rows)
-            return []
-
-        v.loop(height, [], pack_left, step=rows)
-        v.loop(n, [], panel, step=width)
+        _emit_left(v, a.at(v, k0, i0), height, terms, left)
+        result = Result(v.at(c, v.mul(i0, ldc)), ldc, height, n, bias, mode)
+        _emit_panels(v, left, b.at(v, k0, 0), terms, v.ir.icmp_signed("==", k0, v.int(0)), result, scratch)
         return []
 
     v.loop(m, [], lambda i0, _: v.loop(k, [], lambda k0, _: block(i0, k0), step=TERMS), step=most)
