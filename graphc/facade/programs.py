@@ -115,7 +115,7 @@ def training_text(
     weights: Leaf | None = None,
 ) -> Lowered:
     """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
-    step = training_step(graph, params, metrics, dtype, capacity, captions, weights)
+    step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True)
     return Lowered(training_program(name, step, rule, dtype, list(metrics), captions), step)
 
 
@@ -127,15 +127,16 @@ def training_step(
     capacity: int,
     captions: Mapping[Node, str] | None = None,
     weights: Leaf | None = None,
+    by_rows: bool = False,
 ) -> StepPlan:
-    """The plan of a training step, for any target."""
+    """The plan of a training step, for any target; ``by_rows``: see :func:`graphc.lower.plan.make_plan`."""
     roots: dict[str, Node] = {"loss": graph.loss} | {m: graph.roots[m] for m in metrics}
     if weights is not None:
         roots["weight"] = total_weight(weights)
     names = {leaf: f"d{leaf.name}" for leaf in params}
     for leaf in reversed(params):  # the last layer's gradient is ready first
         roots[names[leaf]] = graph.gradients[leaf]
-    return plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype)
+    return plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype, by_rows)
 
 
 def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:

@@ -70,6 +70,14 @@ def is_row_local(y: Equation, batch: str) -> bool:
     return all(_reads_own_row(r, batch) for r in reads)
 
 
+def sums_of_rows(y: Equation, batch: str) -> Equation | None:
+    """The sums over single rows that a sum over the whole batch is made of, None where it is not."""
+    if y.reducer != "sum" or y.n_free or y.extents[:1] != (batch,) or all(e == 1 for e in y.extents[1:]):
+        return None
+    rows = Equation(y.extents, 1, y.reducer, y.body, y.operands, y.masks)
+    return rows if is_row_local(rows, batch) else None
+
+
 def _reads_own_row(read: Read, batch: str) -> bool:
     shape = read.node.shape
     if batch not in shape:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from graphc.ir.affine import Gather, identity, index
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
-from graphc.ir.scalar import placeholder
+from graphc.ir.scalar import cost, placeholder
 from graphc.ir.walk import consumers, topological
 from graphc.lower.cost import TILES, product_method, side_by_side
 from graphc.lower.joint import reads_straight, store_shared
@@ -24,7 +24,7 @@ from graphc.lower.kernels import (
     sources_of,
 )
 from graphc.lower.layout import Buffer, Count, Live, plan_memory
-from graphc.lower.phases import assign_phases
+from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
 
 
 @dataclass
@@ -57,16 +57,18 @@ def make_plan(
     names: Mapping[Node, str] | None = None,
     batch: str | None = None,
     dtype: str = "float32",
+    by_rows: bool = False,
 ) -> Plan:
     """Plan the computation of ``roots``.
 
     ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
     place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
     ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows,
-    ``dtype`` what the choice between tiles and packed tiles depends on.
+    ``dtype`` what the choice between tiles and packed tiles depends on. With ``by_rows`` a sum over the whole batch is
+    made of the sums of its rows, so that threads share it.
     """
     planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
-    planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
+    planner.names, planner.batch, planner.dtype, planner.by_rows = dict(names or {}), batch, dtype, by_rows
     return planner.run()
 
 
@@ -92,6 +94,7 @@ class _Planner:
         self.names: dict[Node, str] = {}
         self.batch: str | None = None
         self.dtype = "float32"
+        self.by_rows = False
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         for name, buffer in destinations.items():
             self._pin(name, buffer)
@@ -146,7 +149,7 @@ class _Planner:
         match = self._as_product(contraction)
         out = self._buffer(node)
         if match is None:
-            self.kernels.append(self._nest(node, out))
+            self.kernels += self._nests(node, out)
             return
         bias = bias_of(node, contraction, match) if contraction is not node else None
         product = self._product(node, contraction, match, out, bias)
@@ -170,6 +173,17 @@ class _Planner:
         """Transpose the right factor first: its columns do not lie side by side."""
         p.packed = Buffer(f"{p.b.buffer.name}_T", "A", (p.k, p.n))
         self.kernels.append(Pack(source, p.b.buffer, p.packed, p.n, p.k))
+
+    def _nests(self, node: Equation, out: Buffer) -> list[Nest]:
+        """The loops of an equation: one nest, or one for the sums of the rows and one that adds them up."""
+        sums = sums_of_rows(node, self.batch) if self.by_rows and self.batch else None
+        if sums is None or Count.of(node.extents).at(self.capacity) * cost(node.body) < SMALL:
+            return [self._nest(node, out)]
+        buffer = self.buffers[sums] = Buffer(f"{out.name}_rows", "A", sums.shape, node=sums)
+        total = Equation(node.extents[:1], 0, "sum", placeholder(0), (Read(sums, identity(1)),), ())
+        rows = self._nest(sums, buffer)
+        rows.part_of = node
+        return [rows, Nest(node, out, "register", (0,), form=total)]
 
     def _nest(self, node: Equation, out: Buffer) -> Nest:
         target = scatter_target(node)

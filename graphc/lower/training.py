@@ -93,11 +93,12 @@ def plan_step(
     gradients: Mapping[Leaf, str] | None = None,
     names: Mapping[Node, str] | None = None,
     dtype: str = "float32",
+    by_rows: bool = False,
 ) -> StepPlan:
     """Plan ``roots`` for batches of up to ``capacity`` rows.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
-    ``names`` gives the names of unnamed equations in formulas.
+    ``names`` gives the names of unnamed equations in formulas; ``by_rows``: see :func:`graphc.lower.plan.make_plan`.
     """
     used = leaves_of(roots.values())
     inputs = [leaf for leaf in used if leaf.kind == "input"]
@@ -117,7 +118,7 @@ def plan_step(
         for leaf, name in (gradients or {}).items()
     }
     own = [i.buffer for i in described if i.batched and not i.integer]
-    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch, dtype)
+    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch, dtype, by_rows)
     _unique_names(plan, taken, [i.buffer for i in described])
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
 
