@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 
 import sympy
 
@@ -16,6 +17,7 @@ from graphc.lower.cost import PACKED
 from graphc.lower.joint import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.phases import ROWS_AT_ONCE
 from graphc.lower.plan import scatter_target
 
 COMPARED = {"ge": ">=", "eq": "==", "ne": "!="}
@@ -43,13 +45,34 @@ class KernelPrinter:
         self.team = team
 
     def phase(self, kernels: Sequence[Kernel]) -> None:
-        """Print the kernels of one phase; neighbours that belong together become one loop nest."""
-        for group in joined(kernels, self.buffers):
+        """Print the kernels of one phase; neighbours that belong together become one loop nest.
+
+        What threads divide by rows comes first, a few rows through one kernel after the other: they stay in the cache.
+        """
+        rows = [k for k in kernels if self.team and k.share == "rows"]
+        for packs, run in groupby(rows, self._packs):
+            self._rows(list(run), packs)
+        for group in joined([k for k in kernels if not (self.team and k.share == "rows")], self.buffers):
             self.kernel(*group)
+
+    def _packs(self, kernel: Kernel) -> bool:
+        """True for a product that packs its right factor: not again for every few rows."""
+        return isinstance(kernel, Product) and self.method(kernel) == PACKED
+
+    def _rows(self, kernels: Sequence[Kernel], packs: bool) -> None:
+        """Print this thread's rows of some kernels, blocks of rows one after the other where that serves."""
+        groups = joined(kernels, self.buffers)
+        if packs or len(groups) < 2:
+            for group in groups:
+                self.kernel(*group)
+            return
+        with self.text.block(f"for lo in range(first_row, last_row, {ROWS_AT_ONCE}):"):
+            self.text.add(f"hi = lo + {ROWS_AT_ONCE} if lo + {ROWS_AT_ONCE} < last_row else last_row")
+            for group in groups:
+                self._print(group, Part("lo", "hi"))
 
     def kernel(self, kernel: Kernel, *others: Kernel) -> None:
         """Print a kernel, or this thread's part of it; with others, one loop nest of all."""
-        self.text.add(*(f"# {caption_of(k, self.captions)}" for k in (kernel, *others)))
         if self.team and kernel.share == "one":
             with self.text.block(f"if me == {kernel.owner} % team:"):
                 self._print((kernel, *others), Part(stop=self._outer(kernel)))
@@ -64,6 +87,7 @@ class KernelPrinter:
 
     def _print(self, group: tuple[Kernel, ...], part: Part) -> None:
         kernel = group[0]
+        self.text.add(*(f"# {caption_of(k, self.captions)}" for k in group))
         if isinstance(kernel, Pack):
             source = f"{kernel.source.region}, {place(kernel.source)}"
             target = f"{kernel.out.region}, {place(kernel.out)}"

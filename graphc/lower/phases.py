@@ -20,6 +20,7 @@ from graphc.ir.node import Equation, Node, Read, operand_maps
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, Share, equations_of, sources_of, work_of
 from graphc.lower.layout import Buffer
 
+ROWS_AT_ONCE = 48  # rows that go through the kernels of a phase together; whole blocks of rows of all tiles
 SMALL = 1 << 14  # operations below which a kernel is not worth dividing
 
 
