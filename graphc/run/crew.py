@@ -20,7 +20,8 @@ WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet fiv
 TRIAL = 0.01  # seconds of a trial
 LONGER = 3  # the second trial has so many times the steps of the first
 GAIN = 0.9  # several threads must need at most this share of the time of one
-AGAIN = 2.0  # seconds of work after which the choice is made anew: a machine does not stay as busy as it was
+DOUBT, AGAIN = 0.25, 2.0  # seconds of work before the other choice is tried again: at first, and at last
+FEW, WINDOW = 3, 0.5  # calls, and seconds of calls, whose fastest says what a step takes: others can only make it slower
 
 
 def cores() -> int:
@@ -31,28 +32,46 @@ def cores() -> int:
 
 @dataclass
 class Pace:
-    """What calls of some number of threads take: seconds to begin (threads start and find their cores), and a step."""
+    """What calls of some number of threads take: seconds to begin (threads start and find their cores), and a step.
+
+    ``recent`` holds the seconds of the last calls and what a step of each took.
+    """
 
     start: float
-    step: float
+    recent: list[tuple[float, float]]
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step."""
+        return min(step for _, step in self.recent)
 
     def seconds(self, steps: int) -> float:
         """Of a call of so many steps."""
         return self.start + steps * self.step
+
+    def observe(self, steps: int, seconds: float) -> None:
+        """Take a call into account; what is faster than expected makes the beginning shorter first."""
+        self.start = max(0.0, min(self.start, seconds - steps * self.step))
+        self.recent.append((seconds, (seconds - self.start) / steps))
+        while len(self.recent) > FEW and sum(length for length, _ in self.recent[1:]) > WINDOW:
+            self.recent.pop(0)
 
 
 class Crew:
     """The number of threads of one program: chosen by two trials of one thread and two of all cores.
 
     A trial of several threads says little by itself, since beginning takes them some milliseconds; the second is
-    longer, and their difference is that of the steps.  A call too short to make good for its beginning stays serial.
+    longer, so that more of it is steps.  A call too short to make good for its beginning stays serial.
+
+    Other processes may have disturbed the trials, and a machine does not stay as busy as it was.  So every call counts,
+    and now and then a short one goes to the choice that was not taken: soon at first, more seldom when nothing changes.
     """
 
     def __init__(self) -> None:
         self.paces: dict[int, Pace] = {}
         self.trials: dict[int, list[tuple[int, float]]] = {}
-        self.trying = False
-        self.spent = 0.0
+        self.trying = self.tried = False
+        self.spent, self.again, self.chosen = 0.0, DOUBT, 0
 
     def next(self, left: int, seconds_per_step: float, wanted: int | None) -> tuple[int, int]:
         """(threads, steps) of the next native call, of ``left`` steps that are still to do."""
@@ -62,12 +81,8 @@ class Crew:
         team = cores()
         if team == 1 or seconds_per_step < WORTH:
             return 1, left
-        if self.spent >= AGAIN and left * seconds_per_step >= 8 * TRIAL:
-            self.paces, self.trials, self.spent = {}, {}, 0.0
         if len(self.paces) == 2:
-            faster = self.paces[team].seconds(left) < GAIN * self.paces[1].seconds(left)
-            chosen = team if faster else 1
-            return chosen, min(left, max(1, int(AGAIN / max(self.paces[chosen].step, 1e-9))))
+            return self._choose(left, team)
         if left * seconds_per_step < 2 * TRIAL:
             return 1, left
         self.trying = True
@@ -76,24 +91,37 @@ class Crew:
         steps = max(1, int(TRIAL / seconds_per_step)) * (LONGER if self.trials.get(members) else 1)
         return members, min(left, steps)
 
+    def _choose(self, left: int, team: int) -> tuple[int, int]:
+        """The faster number of threads, or for a short call the other one when it is time to try it again."""
+        faster = self.paces[team].seconds(left) < GAIN * self.paces[1].seconds(left)
+        chosen, other = (team, 1) if faster else (1, team)
+        if self.spent >= self.again and self.paces[other].seconds(left) >= TRIAL:
+            self.spent, self.tried = 0.0, True
+            return other, min(left, max(1, int(LONGER * TRIAL / self.paces[other].step)))
+        if chosen != self.chosen:
+            self.chosen, self.spent, self.again = chosen, 0.0, DOUBT
+        elif self.tried:
+            self.again = min(2 * self.again, AGAIN)
+        self.tried = False
+        return chosen, min(left, max(1, int(self.again / self.paces[chosen].step)))
+
     def learn(self, team: int, steps: int, seconds: float) -> None:
-        """Take a call into account, a trial above all: ``steps`` steps took ``seconds``."""
-        if not self.trying:
-            self.spent += seconds
-            return
-        found = self.trials.setdefault(team, [])
-        found.append((steps, seconds))
-        if len(found) == 2:
-            self.paces[team] = _pace(*found)
+        """Take a call into account: ``steps`` steps took ``seconds``."""
+        if self.trying:
+            found = self.trials.setdefault(team, [])
+            found.append((steps, seconds))
+            if len(found) == 2:
+                self.paces[team] = _pace(*found)
+        elif team in self.paces:
+            self.paces[team].observe(steps, seconds)
+            self.spent += seconds if team == self.chosen else 0.0
 
 
 def _pace(first: tuple[int, float], second: tuple[int, float]) -> Pace:
-    """The line through two calls; where noise makes it fall, or they are equally long, all time goes to the steps."""
+    """From two calls, the second a longer one: a step takes at most what it took there, the rest is the beginning."""
     (few, short), (many, long) = first, second
     step = min(short / few, long / many)
-    if many > few and short < long:
-        step = min(step, (long - short) / (many - few))
-    return Pace(max(0.0, min(short - few * step, long - many * step)), step)
+    return Pace(max(0.0, short - few * step), [(short, short / few), (long, long / many)])
 
 
 def call_together(program: Program, entry: str, arguments: list[int], team: int) -> None:
