@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from scipy import special
 
 import graphc as gc
 from graphc.declare.tensor import Tensor
@@ -154,6 +155,20 @@ def reads_and_reductions() -> tuple[list[Tensor], list[Tensor]]:
         *gc.grad(gc.sum(gc.max(Y @ P, axis=1)) + gc.sum(gc.prod(Y, axis=1)) + gc.sum(P[[1, 1, 3]]), [E, P, X]),
     ]
     return outputs, [X, L, E, P]
+
+
+def test_a_logsumexp_of_terms_that_are_not_finite_is_that_of_scipy():
+    """NaN, inf and -inf at every place of a row: inside whole vectors, at their edges, in the rest."""
+    X, Y = gc.input("X", ("n", 37)), gc.input("Y", ("n", 37))
+    function = gc.compile([gc.logsumexp(gc.log(X) * Y, axis=1)], [X, Y])
+    rng, diagonal = np.random.default_rng(3), np.arange(37)
+    for x, sign in ((-1.0, 1.0), (0.0, 1.0), (0.0, -1.0)):
+        inside, signs = rng.uniform(0.1, 9, (38, 37)), rng.normal(size=(38, 37))
+        inside[diagonal, diagonal], signs[diagonal, diagonal] = x, sign
+        inside[37], signs[37] = x, sign
+        with np.errstate(invalid="ignore", divide="ignore"):
+            expected = special.logsumexp(np.log(inside) * signs, axis=1)
+        np.testing.assert_allclose(function(inside, signs)[0], expected, rtol=1e-12)
 
 
 def ways_to_add() -> tuple[dict[str, Tensor], list[Tensor]]:

@@ -128,7 +128,7 @@ class KernelPrinter:
                 self.text.add(f"{target} = {target}*scale")
 
     def _by_columns(self, p: Product) -> bool:
-        """True when threads divide the columns of a packed product instead of its rows: what is longer is packed once."""
+        """True when threads divide the columns of a packed product, not its rows: what is longer is packed once."""
         wide = isinstance(p.n, int) and isinstance(p.m, int) and p.n > p.m
         return wide and self.team and p.share == "split" and p.scale == 1 and self.method(p) == PACKED
 
@@ -212,7 +212,7 @@ class _NestPrinter:
         """log sum exp u = top + log sum exp(u - top), top = max u; -inf for an empty sum."""
         self.text.add("top = -INF")
         with self._loops(bound, self.invariant):
-            self._guarded(lines, f"top = rmax(top, {value})")
+            self._guarded(lines, f"top = rtop(top, {value})")
         self.text.add("shift = top if absolute(top) < INF else f(0.0)", "s = f(0.0)")
         with self._loops(bound, self.invariant):
             self._guarded(lines, f"s = radd(s, exp({value} - shift))" if _simple(value) else

@@ -12,7 +12,7 @@ from graphc.ir.scalar import FUNCTIONS
 
 LETTERS = "ijklmpqrvwxyz"
 # what generated programs use themselves: pointers, counters, temporaries, type and function names come on top
-_MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rpeak"
+_MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rpeak rtop"
 PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "packed_gemm", "permuted", "power", "transpose"]
 _POINTERS = "A C F G H K L P Q R S"
 _COUNTERS = (

@@ -21,7 +21,7 @@ TRIAL = 0.01  # seconds of a trial
 LONGER = 3  # the second trial has so many times the steps of the first
 GAIN = 0.9  # several threads must need at most this share of the time of one
 DOUBT, AGAIN = 0.25, 2.0  # seconds of work before the other choice is tried again: at first, and at last
-FEW, WINDOW = 3, 0.5  # calls, and seconds of calls, whose fastest says what a step takes: others can only make it slower
+FEW, WINDOW = 3, 0.5  # calls, and seconds of calls, whose fastest says what a step takes: what disturbs makes it slower
 
 
 def cores() -> int:

@@ -172,6 +172,23 @@ def rmin(typingctx: Any, acc: Any, x: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
+def rtop(typingctx: Any, acc: Any, x: Any) -> Any:
+    """The larger of acc and x; any of the two when one is NaN. A loop of it becomes vector code, twice as fast as rmax.
+
+    For the shift of a logsumexp, whose terms are NaN whatever the shift is when an element is.
+    """
+    kind = _pair(acc, x)
+    if kind is None:
+        return None
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        free = ("nnan", "nsz")
+        return builder.select(builder.fcmp_ordered(">", *args, flags=free), *args, flags=free)
+
+    return kind(acc, x), emit
+
+
+@intrinsic(prefer_literal=True)
 def rpeak(typingctx: Any, acc: Any, x: Any) -> Any:
     """The larger of acc >= 0 and the power of two in x, infinite when x is infinite or NaN.
 

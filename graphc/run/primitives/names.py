@@ -13,6 +13,7 @@ from graphc.run.primitives.memory import (
     rmax,
     rmin,
     rpeak,
+    rtop,
 )
 from graphc.run.primitives.packed import packed_gemm
 from graphc.run.primitives.rng import permuted
@@ -21,5 +22,5 @@ from graphc.run.primitives.vmath import *  # noqa: F403  the names of the scalar
 
 __all__ = [
     "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "meet", "noalias", "nonfinite", "packed_gemm",
-    "permuted", "radd", "rmax", "rmin", "rpeak", "transpose",
+    "permuted", "radd", "rmax", "rmin", "rpeak", "rtop", "transpose",
 ]  # fmt: skip
