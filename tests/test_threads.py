@@ -52,6 +52,39 @@ def test_any_number_of_threads_gives_the_same_bits(declare):
     assert all(f == found[0] for f in found)
 
 
+def one_step_by_hand(x: np.ndarray, t: np.ndarray, start: list[np.ndarray], rate: float) -> tuple[list, float]:
+    """Parameters after a step of gradient descent on mean((tanh(x W + b) V - t)^2), and the loss before it."""
+    W, b, V = start
+    h = np.tanh(x @ W + b)
+    error = h @ V - t
+    delta = 2 * error / error.size
+    inner = delta @ V.T * (1 - h**2)
+    gradients = [x.T @ inner, inner.sum(0), h.T @ delta]
+    return [p - rate * g for p, g in zip(start, gradients)], float(np.mean(error**2))
+
+
+@pytest.mark.parametrize("sizes", [(37, 90, 23), (60, 19, 101)])
+def test_a_step_on_a_large_batch_of_ragged_widths_is_that_of_numpy_for_any_number_of_threads(sizes):
+    """Blocks of rows, packed gradients divided by rows or by columns, a loss that all threads share.
+
+    Mutation-checked: blocks of 47 rows every 48, columns of B or of the result that do not begin at the part of a thread."""
+    rows, rng = 1301, np.random.default_rng(8)
+    x, t = rng.normal(size=(rows, sizes[0])), rng.normal(size=(rows, sizes[2]))
+    start = [rng.normal(size=s) / 5 for s in ((sizes[0], sizes[1]), (sizes[1],), (sizes[1], sizes[2]))]
+    expected, loss = one_step_by_hand(x, t, start, 0.5)
+    found = []
+    for threads in (1, 2, 3):
+        X, T = gc.input("X", ("n", sizes[0])), gc.input("T", ("n", sizes[2]))
+        W, b, V = (gc.param(name, value.shape, value) for name, value in zip("WbV", start))
+        model = gc.Model(loss=gc.mean((gc.tanh(X @ W + b) @ V - T) ** 2), dtype="float64")
+        run = model.fit(x, t, optimizer=gc.SGD(0.5), steps=1, batch_size=rows, threads=threads)
+        np.testing.assert_allclose(run.history["loss"], loss, rtol=1e-12)
+        for name, value in zip("WbV", expected):
+            np.testing.assert_allclose(model.params[name], value, rtol=1e-12, atol=1e-13)
+        found.append(model.params.flat.tobytes())
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_step_that_is_not_finite_stops_all_threads_with_good_parameters():
     model = deep_classifier()
     with pytest.raises(gc.errors.DivergenceError):
