@@ -67,7 +67,7 @@ def one_step_by_hand(x: np.ndarray, t: np.ndarray, start: list[np.ndarray], rate
 def test_a_step_on_a_large_batch_of_ragged_widths_is_that_of_numpy_for_any_number_of_threads(sizes):
     """Blocks of rows, packed gradients divided by rows or by columns, a loss that all threads share.
 
-    Mutation-checked: blocks of 47 rows every 48, columns of B or of the result that do not begin at the part of a thread."""
+    Mutation-checked: blocks of 47 rows every 48, columns that begin at another thread's part."""
     rows, rng = 1301, np.random.default_rng(8)
     x, t = rng.normal(size=(rows, sizes[0])), rng.normal(size=(rows, sizes[2]))
     start = [rng.normal(size=s) / 5 for s in ((sizes[0], sizes[1]), (sizes[1],), (sizes[1], sizes[2]))]
