@@ -4,12 +4,14 @@ C holds whole numbers (data sizes, position in the run, status), F floating-poin
 """
 
 STOP, PROGRESS, ROWS, STEPS, STEP, EPOCH, POSITION, SHUFFLE, KEY0, KEY1, STATUS, EPOCHS, DONE, RECORD_STEPS = range(14)
-BAD, VERDICT, MEET = 16, 17, 24  # words that threads of one run share, on cache lines of their own
+BAD_GRADIENT, BAD_UPDATE, VERDICT, STEEP, MEET = 16, 17, 18, 19, 24  # threads share them, on cache lines of their own
 C_SIZE = 32
+"""STEEP and STEEP + 1 belong to even and odd epochs: not 0 when a gradient of the epoch was above the tolerance."""
 
 TOLERANCE, GRADIENT, WEIGHT, TOTALS = range(4)
 F_SIZE = 4  # and one for every metric
 
 FINISHED, STOPPED, NONFINITE, CONVERGED, OVERFLOW = range(5)
-"""What STATUS says: NONFINITE is a loss or gradient that is not finite, before the update; OVERFLOW an update that gave
-parameters or optimizer state that are not finite."""
+"""What STATUS says: NONFINITE is a step whose loss or gradient is not finite, OVERFLOW an update that gave parameters
+or optimizer state that are not finite although the gradient is. Either is found when the update has been made: the host
+puts back what was before and repeats the steps up to that one."""

@@ -69,18 +69,14 @@ def _print_step(
     _print_gather(text, step)
     print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
     _meet(text)
-    _print_finite_test(text, step)
-    _meet(text)
-    with text.block(f"if atomic_load(C, {control.BAD}) != 0:"):
-        text.add(f"status = {control.NONFINITE}", "break")
     print_update(text, rule, step.layout.total)
-    with text.block("if peak == INF:"):
-        text.add(f"atomic_store(C, {control.BAD}, 1)")
+    _print_findings(text, step)
     with text.block("if me == 0:"):
         _print_books(text, step, n, metrics)
     _meet(text)
-    with text.block(f"if atomic_load(C, {control.BAD}) != 0:"):
-        text.add(f"status = {control.OVERFLOW}", "break")
+    with text.block(f"if atomic_load(C, {control.BAD_GRADIENT}) + atomic_load(C, {control.BAD_UPDATE}) != 0:"):
+        text.add(f"status = {control.NONFINITE} if atomic_load(C, {control.BAD_GRADIENT}) != 0 else {control.OVERFLOW}")
+        text.add("break")
     _print_advance(text, n)
 
 
@@ -114,24 +110,21 @@ def _print_row_copy(text: Text, i: Input) -> None:
         text.add(f"copy({i.buffer.region}, {target}, {i.pointer}, {source}, {i.row})")
 
 
-def _print_finite_test(text: Text, step: StepPlan) -> None:
-    """A loss or gradient that is not finite ends the run before the update: the parameters stay as they are."""
+def _print_findings(text: Text, step: StepPlan) -> None:
+    """What a thread saw during its part of the update: numbers that are not finite, gradients above the tolerance."""
     loss = step.plan.buffers[step.plan.roots["loss"]]
-    text.add("# a step whose loss or gradient is not finite changes nothing and ends the run")
-    value = f"{loss.region}, {place(loss)}, 1"
-    with text.block(f"if nonfinite({value}) != 0 or nonfinite(G, first, last - first) != 0:"):
-        text.add(f"atomic_store(C, {control.BAD}, 1)")
-    with text.block(f"if me == 0 and F[{control.TOLERANCE}] > 0.0:"):
-        text.add("top = f(0.0)")
-        with text.block(f"for t in range({step.layout.total}):"):
-            text.add("top = rmax(top, absolute(G[t]))")
-        text.add("top_64 = float(top)")
-        with text.block(f"if top_64 > F[{control.GRADIENT}]:"):
-            text.add(f"F[{control.GRADIENT}] = top_64")
+    text.add("# numbers that are not finite end the run; the host then goes back to the step before")
+    with text.block(f"if not (top < INF) or nonfinite({loss.region}, {place(loss)}, 1) != 0:"):
+        text.add(f"atomic_store(C, {control.BAD_GRADIENT}, 1)")
+    with text.block("if not (peak < INF):"):
+        text.add(f"atomic_store(C, {control.BAD_UPDATE}, 1)")
+    text.add("steep = float(top)")
+    with text.block(f"if steep > F[{control.TOLERANCE}] and F[{control.TOLERANCE}] > 0.0:"):
+        text.add(f"atomic_store(C, {control.STEEP} + epoch%2, 1)")
 
 
 def _print_books(text: Text, step: StepPlan, n: str, metrics: list[str]) -> None:
-    """Totals over the epoch, weighted by rows; at its end they become a line of the history.  Is the run over?"""
+    """Totals over the epoch, weighted by rows; at its end they become a line of the history.  Is the run to stop?"""
     width = 1 + len(metrics)
     rows = value_text(step, "weight") if "weight" in step.plan.roots else f"float({n})"
     text.add(f"weight = {rows}", f"F[{control.WEIGHT}] = F[{control.WEIGHT}] + weight")
@@ -140,25 +133,22 @@ def _print_books(text: Text, step: StepPlan, n: str, metrics: list[str]) -> None
         text.add(f"{slot} = {slot} + weight*{value_text(step, root)}")
     with text.block(f"if C[{control.RECORD_STEPS}] != 0:"):
         text.add(f"Q[done] = {value_text(step, 'loss')}")
-    text.add("verdict = 0")
     with text.block(f"if at + {n} >= rows:"):
         for t in range(width):
             slot = f"F[{control.TOTALS + t}]"
             text.add(f"R[epochs*{width} + {t}] = {slot}/F[{control.WEIGHT}]", f"{slot} = 0.0")
         text.add(f"F[{control.WEIGHT}] = 0.0")
-        with text.block(f"if F[{control.TOLERANCE}] > 0.0 and F[{control.GRADIENT}] <= F[{control.TOLERANCE}]:"):
-            text.add(f"verdict = {control.CONVERGED}")
-        text.add(f"F[{control.GRADIENT}] = 0.0")
-    with text.block(f"if verdict == 0 and atomic_load(C, {control.STOP}) != 0:"):
-        text.add(f"verdict = {control.STOPPED}")
-    text.add(f"atomic_store(C, {control.VERDICT}, verdict)", f"atomic_store(C, {control.PROGRESS}, done + 1)")
+        text.add(f"atomic_store(C, {control.STEEP} + (epoch + 1)%2, 0)")
+    text.add(f"atomic_store(C, {control.VERDICT}, {control.STOPPED} if atomic_load(C, {control.STOP}) != 0 else 0)")
+    text.add(f"atomic_store(C, {control.PROGRESS}, done + 1)")
 
 
 def _print_advance(text: Text, n: str) -> None:
-    text.add("number = number + 1", "done = done + 1", f"at = at + {n}")
+    text.add("number = number + 1", "done = done + 1", f"at = at + {n}", f"status = atomic_load(C, {control.VERDICT})")
     with text.block("if at >= rows:"):
+        with text.block(f"if F[{control.TOLERANCE}] > 0.0 and atomic_load(C, {control.STEEP} + epoch%2) == 0:"):
+            text.add(f"status = {control.CONVERGED}")
         text.add("at = 0", "epoch = epoch + 1", "epochs = epochs + 1")
-    text.add(f"status = atomic_load(C, {control.VERDICT})")
     with text.block("if status != 0:"):
         text.add("break")
 

@@ -52,7 +52,8 @@ def hyper_values(rule: Rule) -> Hyper:
 def print_update(text: Text, rule: Rule, total: int) -> None:
     """Scalars of the step in float64, the global norm if the rule needs it, then one loop over all parameters.
 
-    A step that makes parameters or states infinite ends the run at once; the host puts back what was before it.
+    ``top`` becomes the largest of the gradient, ``peak`` that of parameters and states: NaN or infinite when one of
+    them is.
     """
     text.add(f"# update: {rule.name}", *(f"#   {' '.join(line.split())}" for line in rule.text.splitlines()))
     names = _step_scalars(text, rule)
@@ -93,9 +94,9 @@ def _print_loop(text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.
     element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
     element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*rule.states, *rule.temporaries)}
     scalar = {s: t if t == "norm_g" or t.startswith("q_") else f"f({t})" for s, t in names.items()}
-    text.add("peak = f(0.0)")
+    text.add("top = f(0.0)", "peak = f(0.0)")
     with text.block("for t in range(first, last):"):
-        text.add("theta = P[t]", "g = G[t]")
+        text.add("theta = P[t]", "g = G[t]", "top = rlargest(top, g)")
         text.add(*(f"v_{s} = S[{n * total} + t]" for n, s in enumerate(rule.states)))
         for number, (target, expression) in enumerate(statements):
             printer = Printer({**scalar, **element})
@@ -104,4 +105,4 @@ def _print_loop(text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.
             text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
         text.add("P[t] = theta")
         text.add(*(f"S[{n * total} + t] = v_{s}" for n, s in enumerate(rule.states)))
-        text.add(*(f"peak = rpeak(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))))
+        text.add(*(f"peak = rlargest(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))))

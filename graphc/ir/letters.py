@@ -12,13 +12,13 @@ from graphc.ir.scalar import FUNCTIONS
 
 LETTERS = "ijklmpqrvwxyz"
 # what generated programs use themselves: pointers, counters, temporaries, type and function names come on top
-_MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rpeak rtop"
+_MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rlargest rtop"
 PRIMITIVES = [*_MEMORY.split(), "blas_gemm", "gemm", "packed_gemm", "permuted", "power", "transpose"]
 _POINTERS = "A C F G H K L P Q R S"
 _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"
 )
-_VALUES = "INF f g s t theta top top_64 shift scale peak verdict norm_g k_step math float int64 range"
+_VALUES = "INF f g s t theta top steep shift scale peak norm_g k_step math float int64 range"
 RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES, *FUNCTIONS])
 
 

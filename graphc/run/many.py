@@ -24,7 +24,7 @@ from graphc.run.crew import one_thread_of_blas, spread
 from graphc.run.memory import LINE, address, aligned
 from graphc.run.native import Program, assemble, load, statistics
 from graphc.run.sampler import Sampler
-from graphc.run.training import Settings, Trainer, set_control
+from graphc.run.training import BAD, Settings, Trainer, set_control
 from graphc.run.worker import carry_out
 
 ARGUMENTS = "PGSALKHCFRQ"  # of a training program, before the data, "me" and "team"
@@ -111,12 +111,12 @@ class Together:
     def train(self, watch: Callable[[int], bool]) -> None:
         """All copies to their ends; ``watch`` is told the steps done, and stops all by returning True.
 
-        A copy whose update overflowed is trained again up to the step before, as a run alone would be.
+        A copy that met a number that is not finite is trained again up to the step before, as a run alone would be.
         """
         copies = self.copies
         self._run(np.arange(len(copies.starts)), watch)
         copies.status[:] = copies.word(control.STATUS)
-        again = np.flatnonzero(copies.status == control.OVERFLOW)
+        again = np.flatnonzero(np.isin(copies.status, BAD))
         for place in again.tolist():
             copies.begin(place, int(copies.control[place, control.DONE]))
         if again.size:

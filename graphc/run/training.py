@@ -21,6 +21,9 @@ from graphc.run.sampler import Sampler
 from graphc.run.worker import carry_out
 
 Watch = Callable[[int], bool]
+BAD = (control.NONFINITE, control.OVERFLOW)
+KEPT = 2.0  # seconds of steps that a run repeats at most, when one of them was not finite
+SHARE = 0.01  # of a run's time at most that keeping copies takes
 
 
 @dataclass
@@ -92,6 +95,23 @@ class Call:
     threads: int = 1
 
 
+@dataclass
+class Kept:
+    """What there was before some step: the copy that a run goes back to when it meets a number that is not finite."""
+
+    moving: Moving
+    done: int
+    epochs: int
+    losses: int
+    taken: float
+    cost: float
+
+    @property
+    def old(self) -> bool:
+        """Whether it is time for the next copy."""
+        return time.perf_counter() - self.taken > max(KEPT, self.cost / SHARE)
+
+
 class Trainer:
     """A compiled training program with its buffers; calls continue where the last one ended."""
 
@@ -112,7 +132,7 @@ class Trainer:
         self.integers = aligned(sizes["integers"], np.int64)
         self.control = aligned(control.C_SIZE, np.int64)
         self.crew = Crew()
-        self.kept: Moving | None = None
+        self.kept: Kept | None = None
 
     def hold(self, inputs: Sequence[NDArray]) -> None:
         """Bring data to where the program runs: on the CPU they are there."""
@@ -130,42 +150,55 @@ class Trainer:
         Parameters
         ----------
         moving
-            Changed in place. After a step whose update overflowed everything is as it was before that step.
+            Changed in place. After a step whose loss, gradient or update was not finite, everything is as it was
+            before that step.
         inputs
             Constants, hyper-parameters, then the data in the order of the program's inputs.
         call
             Filled in, also when an exception passes: then with the steps done before it.
+
+        As few native calls as it takes: one, after short trials when the number of threads is not yet chosen; a long
+        run is divided, so that not much is lost when a step has to be repeated.
         """
         if len(moving.totals.values) != control.F_SIZE + self.n_metrics:
             moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
-        kept = self.kept = moving.copy(self.kept)
-        self._run(moving, inputs, call, settings, watch)
-        if call.status != control.OVERFLOW:
-            return
-        call.overflow = first_bad(np.concatenate([moving.parameters, moving.rule.values]))
-        moving.restore(kept)
-        call.steps = call.done
-        self._run(moving, inputs, call, settings, watch)
-
-    def _run(
-        self,
-        moving: Moving,
-        inputs: Sequence[NDArray],
-        call: Call,
-        settings: Settings,
-        watch: Watch | None,
-    ) -> None:
-        """As few native calls as it takes: one, after short trials when the number of threads is not yet chosen."""
         call.done, call.status = 0, control.FINISHED
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
+        kept = self._keep(moving, call)
         while call.done < call.steps and call.status == control.FINISHED:
             left = call.steps - call.done
             team, steps = self.crew.next(left, self.seconds_per_step, settings.threads)
+            steps = min(steps, max(1, int(KEPT / max(self.seconds_per_step, 1e-9))))
+            kept = self._keep(moving, call) if kept.old else kept
             before, call.threads = call.done, team
             started = time.perf_counter()
-            self._part(moving, inputs, call, settings, watch, steps, team)
+            try:
+                self._part(moving, inputs, call, settings, watch, steps, team)
+            finally:
+                if call.status in BAD:
+                    self._go_back(moving, inputs, call, settings, kept)
             if call.done - before == steps:
                 self._learn(team, steps, time.perf_counter() - started)
+
+    def _keep(self, moving: Moving, call: Call) -> Kept:
+        """A copy of everything that the next steps change, in the memory of the last one."""
+        started = time.perf_counter()
+        copy = moving.copy(self.kept.moving if self.kept else None)
+        now = time.perf_counter()
+        self.kept = Kept(copy, call.done, len(call.epochs), len(call.step_losses), now, now - started)
+        return self.kept
+
+    def _go_back(self, moving: Moving, inputs: Sequence[NDArray], call: Call, settings: Settings, kept: Kept) -> None:
+        """To the parameters before the step that was not finite: the same steps again from the copy, up to that one."""
+        status, steps = call.status, call.done - kept.done
+        if status == control.OVERFLOW:
+            call.overflow = first_bad(np.concatenate([moving.parameters, moving.rule.values]))
+        moving.restore(kept.moving)
+        call.done, call.epochs = kept.done, call.epochs[: kept.epochs]
+        call.step_losses = call.step_losses[: kept.losses]
+        if steps:
+            self._part(moving, inputs, call, settings, None, steps, call.threads)
+        call.status = status
 
     def _learn(self, team: int, steps: int, seconds: float) -> None:
         """What the next call may expect: the time of a step, and which number of threads is faster."""
@@ -184,17 +217,19 @@ class Trainer:
         team: int,
     ) -> None:
         set_control(self.control, moving.sampler, steps, moving.rule.step, settings)
-        moving.totals.values[control.TOLERANCE] = settings.tolerance
-        c, constants, hyper, *data = self.control, *inputs
+        c, f, constants, hyper, *data = self.control, moving.totals.values, *inputs
+        f[control.TOLERANCE] = settings.tolerance
+        c[control.STEEP + moving.sampler.epoch % 2] = f[control.GRADIENT] > settings.tolerance
         history = np.empty((self.epochs_ahead(moving.sampler, steps), 1 + self.n_metrics))
         losses = np.empty(steps if settings.record_steps else 0)
         arrays = [moving.parameters, self.gradients, moving.rule.values, self.arena, self.integers, constants, hyper]
-        arguments = [address(a) for a in (*arrays, c, moving.totals.values, history, losses, *data)]
+        arguments = [address(a) for a in (*arrays, c, f, history, losses, *data)]
         try:
             self._native(arguments, team, steps * self.seconds_per_step, watch, call.done)
         finally:
             moving.rule.step = int(c[control.STEP])
             moving.sampler.epoch, moving.sampler.position = int(c[control.EPOCH]), int(c[control.POSITION])
+            f[control.GRADIENT] = np.inf if c[control.STEEP + moving.sampler.epoch % 2] else 0.0
             done = int(c[control.DONE])
             call.status, call.done = int(c[control.STATUS]), call.done + done
             call.epochs = np.concatenate([call.epochs, history[: int(c[control.EPOCHS])]])

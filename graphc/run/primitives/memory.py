@@ -189,23 +189,23 @@ def rtop(typingctx: Any, acc: Any, x: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def rpeak(typingctx: Any, acc: Any, x: Any) -> Any:
-    """The larger of acc >= 0 and the power of two in x, infinite when x is infinite or NaN.
+def rlargest(typingctx: Any, acc: Any, x: Any) -> Any:
+    """The larger of acc >= 0 and abs(x), NaN when x is NaN; once NaN, acc stays so.
 
-    It compares exponent bits as integers, and a loop of it becomes vector code. A sum of x - x would not do: LLVM looks
-    through the terms of `radd` and folds them to 0.
+    It compares bits as integers, among which NaN is above infinity, and a loop of it becomes vector code. A sum of
+    x - x would not do: LLVM looks through the terms of `radd` and folds them to 0.
     """
     kind = _pair(acc, x)
     if kind is None:
         return None
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        width, mask = _EXPONENT[args[1].type]
+        width, _ = _EXPONENT[args[1].type]
         bits = ir.IntType(width)
-        exponent = builder.and_(builder.bitcast(args[1], bits), bits(mask))
+        size = builder.and_(builder.bitcast(args[1], bits), bits(2 ** (width - 1) - 1))
         known = builder.bitcast(args[0], bits)
         kind_of_max = ir.FunctionType(bits, [bits, bits])
         larger = cgutils.get_or_insert_function(builder.module, kind_of_max, f"llvm.umax.i{width}")
-        return builder.bitcast(builder.call(larger, [known, exponent]), args[0].type)
+        return builder.bitcast(builder.call(larger, [known, size]), args[0].type)
 
     return kind(acc, x), emit

@@ -10,9 +10,9 @@ from graphc.run.primitives.memory import (
     noalias,
     nonfinite,
     radd,
+    rlargest,
     rmax,
     rmin,
-    rpeak,
     rtop,
 )
 from graphc.run.primitives.packed import packed_gemm
@@ -22,5 +22,5 @@ from graphc.run.primitives.vmath import *  # noqa: F403  the names of the scalar
 
 __all__ = [
     "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "meet", "noalias", "nonfinite", "packed_gemm",
-    "permuted", "radd", "rmax", "rmin", "rpeak", "rtop", "transpose",
+    "permuted", "radd", "rlargest", "rmax", "rmin", "rtop", "transpose",
 ]  # fmt: skip
