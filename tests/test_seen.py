@@ -17,6 +17,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.lower.noticed import noticed
 from graphc.lower.training import StepPlan
 from graphc.run import data as looks
+from graphc.run import training
 from tests import nets
 from tests.graphs import build, draw_data, feed_of, plans
 from tests.test_memory_plan import training_plan
@@ -66,6 +67,20 @@ def test_a_bad_value_written_between_two_fits_is_named_and_the_whole_fit_undone(
     assert state(model) == before and model.last_run.steps == 0 and not model.last_run.history
     seen.clear()
     assert model.fit(X, T, **OPTIONS).steps == 3 and seen == ["X", "T"]
+
+
+def test_a_long_run_looks_before_it_gives_up_what_was_there_at_its_beginning(model, seen, monkeypatch):
+    """Mutation-checked: without the look the copy of a later step is put back."""
+    monkeypatch.setattr(training, "KEPT", 0.0)
+    monkeypatch.setattr(training, "SHARE", np.inf)
+    before = state(model)
+    X[79, 1] = np.nan  # three steps have been done, so of the seventh
+    try:
+        with pytest.raises(DataError, match=r"^X holds nan at \[79, 1\]"):
+            model.fit(X, T, **OPTIONS | {"steps": 50})
+    finally:
+        X[79, 1] = 0.0
+    assert state(model) == before and seen == ["X"]
 
 
 def test_the_same_arrays_are_looked_through_once(model, seen):

@@ -11,7 +11,7 @@ import rich
 
 import graphc as gc
 from graphc.errors import DataError, DivergenceError, DomainError, UnknownNameError
-from graphc.run import random
+from graphc.run import build, random, training
 from tests import nets
 
 X, T = nets.data(101)
@@ -146,6 +146,23 @@ def test_an_update_that_overflows_leaves_parameters_state_order_and_history_as_b
     np.testing.assert_array_equal(model.state.totals.values, good.state.totals.values)
     model.fit(x, steps=2, **{**options, "optimizer": gc.Momentum(1e30, mu=1.0)})
     assert left.step == 5 and np.isfinite(model.params["theta"]), "a smaller learning rate goes on from there"
+
+
+@pytest.mark.parametrize("record", ["epoch", "step"])
+def test_a_run_that_keeps_copies_on_its_way_goes_back_to_the_last_one(monkeypatch, record):
+    """Mutation-checked: without cutting the history back to the copy it has epochs twice."""
+    options = {"optimizer": gc.SGD(100), "batch_size": 128, "steps": 400, "record": record, "threads": 1}
+    plain, kept = nets.network(), nets.network()
+    text, run = diverging(plain, X, T, **options)
+    monkeypatch.setattr(training, "KEPT", 0.0)
+    monkeypatch.setattr(training, "SHARE", np.inf)
+    calls = build.statistics["native_calls"]
+    again, other = diverging(kept, X, T, **options)
+    assert (again, other.steps, other.history) == (text, run.steps, run.history) and run.steps > 50
+    assert build.statistics["native_calls"] - calls == run.steps + 1, "a call a step, and none is repeated"
+    np.testing.assert_array_equal(kept.params.flat, plain.params.flat)
+    np.testing.assert_array_equal(kept.state.totals.values, plain.state.totals.values)
+    assert kept.state.sampler == plain.state.sampler
 
 
 def test_a_state_that_overflows_is_found_although_the_parameters_stay_finite():

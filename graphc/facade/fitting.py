@@ -312,7 +312,8 @@ class _Loop:
         settings = Settings(o.shuffle, o.record == "step", o.tolerance, o.threads)
         with DeferredInterrupt() as ctrl_c:
             try:
-                self.trainer.run(moving, inputs, call, settings, lambda done: draw(done) or ctrl_c.seen)
+                extra = {"settle": lambda: self._look_at_data(moving)} if self.data.unseen else {}
+                self.trainer.run(moving, inputs, call, settings, lambda done: draw(done) or ctrl_c.seen, **extra)
             finally:
                 self._record(call)
         if call.overflow is not None or call.status == control.NONFINITE:
@@ -324,12 +325,15 @@ class _Loop:
         return call
 
     def _look_at_data(self, moving: Moving) -> None:
-        """Look through data that were taken as seen: a bad value in them undoes the whole fit and is told first."""
+        """Look through data that were taken as seen: a bad value in them undoes the whole fit and is told first.
+
+        The trainer asks for it before it gives up the copy of what was there at the beginning.
+        """
         try:
             self.data.look([*self.data.unseen])
         except DataError:
             assert self.before is not None and isinstance(self.trainer, Trainer) and self.trainer.kept is not None
-            moving.restore(self.trainer.kept)
+            moving.restore(self.trainer.kept.moving)
             self.before.restore(self.model)
             raise
 

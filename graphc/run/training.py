@@ -144,6 +144,7 @@ class Trainer:
         call: Call,
         settings: Settings,
         watch: Watch | None = None,
+        settle: Callable[[], None] | None = None,
     ) -> None:
         """Train for up to ``call.steps`` steps; ``watch`` is told the progress, and stops the run by returning True.
 
@@ -156,6 +157,8 @@ class Trainer:
             Constants, hyper-parameters, then the data in the order of the program's inputs.
         call
             Filled in, also when an exception passes: then with the steps done before it.
+        settle
+            Called once before the copy of what was there at the beginning (``kept``) is given up.
 
         As few native calls as it takes: one, after short trials when the number of threads is not yet chosen; a long
         run is divided, so that not much is lost when a step has to be repeated.
@@ -169,7 +172,10 @@ class Trainer:
             left = call.steps - call.done
             team, steps = self.crew.next(left, self.seconds_per_step, settings.threads)
             steps = min(steps, max(1, int(KEPT / max(self.seconds_per_step, 1e-9))))
-            kept = self._keep(moving, call) if kept.old else kept
+            if kept.old:
+                if settle is not None:
+                    settle()
+                kept, settle = self._keep(moving, call), None
             before, call.threads = call.done, team
             started = time.perf_counter()
             try:
