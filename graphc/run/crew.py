@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from graphc.run import blas_library
 from graphc.run.build import Program
 
-WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet five times a step
+WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet four times a step
 TRIAL = 0.01  # seconds of a trial
 LONGER = 3  # the second trial has so many times the steps of the first
 GAIN = 0.9  # several threads must need at most this share of the time of one
