@@ -64,9 +64,11 @@ def test_an_error_in_a_callback_passes_and_leaves_the_parameters_of_a_whole_step
 # ---------------------------------------------------------------- convergence
 
 
-def test_a_run_ends_when_the_largest_gradient_of_an_epoch_is_within_the_tolerance():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_run_ends_when_the_largest_gradient_of_an_epoch_is_within_the_tolerance(threads):
+    """Mutation-checked: when only the first thread says that a gradient was above it, three threads end too early."""
     model = nets.network()
-    run = model.fit(X, T, optimizer=gc.SGD(0.3), batch_size=128, tol=0.02, epochs=5000)
+    run = model.fit(X, T, optimizer=gc.SGD(0.3), batch_size=128, tol=0.1, epochs=5000, threads=threads)
     assert run.stopped == "converged" and run.epochs < 5000
     again = nets.network()
     again.fit(X, T, optimizer=gc.SGD(0.3), batch_size=128, epochs=run.epochs - 2)
@@ -74,7 +76,7 @@ def test_a_run_ends_when_the_largest_gradient_of_an_epoch_is_within_the_toleranc
     for _ in range(2):
         top.append(np.abs(nets.loss_and_gradient(nets.flat(again), X, T, np.ones(len(X)))[1]).max())
         again.fit(X, T, optimizer=gc.SGD(0.3), batch_size=128, epochs=1)
-    assert top[1] <= 0.02 < top[0]
+    assert top[1] <= 0.1 < top[0]
     np.testing.assert_array_equal(model.params.flat, again.params.flat)
 
 
