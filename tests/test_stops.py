@@ -130,9 +130,21 @@ def overflowing():
     return gc.Model(loss=gc.mean(x) * theta, name="overflowing")
 
 
-def test_an_update_that_overflows_leaves_parameters_state_order_and_history_as_before_that_step():
-    """Mutation-checked: without the test after the update, theta is infinite and step 5 is named."""
-    x, options = np.ones(5), {"optimizer": gc.Momentum(5e37, mu=1.0), "batch_size": 2, "record": "step"}
+def test_a_gradient_that_is_infinite_at_a_finite_loss_is_found_by_the_thread_that_has_it():
+    """Of two threads the second has the whole update. Mutation-checked: when only the first looks, step 2 is named."""
+    theta = gc.param("theta", (2,), [0.0, 1.0])
+    model = gc.Model(loss=gc.sum(gc.sqrt(theta)), name="root")
+    text, run = diverging(model, {}, optimizer=gc.SGD(0.1), steps=5, threads=2)
+    assert text.startswith("step 1 gave NaN or infinity; the parameters of step 0 are kept\n") and run.steps == 0
+    np.testing.assert_array_equal(model.params["theta"], [0.0, 1.0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_update_that_overflows_leaves_parameters_state_order_and_history_as_before_that_step(threads):
+    """Mutation-checked: without the test after the update, or when only the first of two threads looks, theta is
+    infinite and step 5 is named."""
+    options = {"optimizer": gc.Momentum(5e37, mu=1.0), "batch_size": 2, "record": "step", "threads": threads}
+    x = np.ones(5)
     model, good = overflowing(), overflowing()
     text, run = diverging(model, x, steps=50, **options)
     assert text == (
