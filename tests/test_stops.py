@@ -131,18 +131,19 @@ def overflowing():
 
 
 def test_a_gradient_that_is_infinite_at_a_finite_loss_is_found_by_the_thread_that_has_it():
-    """Of two threads the second has the whole update. Mutation-checked: when only the first looks, step 2 is named."""
+    """Of two threads the second has the whole update. Mutation-checked: when only the first looks, the update is named."""
     theta = gc.param("theta", (2,), [0.0, 1.0])
     model = gc.Model(loss=gc.sum(gc.sqrt(theta)), name="root")
     text, run = diverging(model, {}, optimizer=gc.SGD(0.1), steps=5, threads=2)
     assert text.startswith("step 1 gave NaN or infinity; the parameters of step 0 are kept\n") and run.steps == 0
+    assert "<-" not in text, "the gradient is named, not the update that follows from it"
     np.testing.assert_array_equal(model.params["theta"], [0.0, 1.0])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_update_that_overflows_leaves_parameters_state_order_and_history_as_before_that_step(threads):
     """Mutation-checked: without the test after the update, or when only the first of two threads looks, theta is
-    infinite and step 5 is named."""
+    infinite and step 5 is named; when threads do not meet before the first phase, the mean lacks rows."""
     options = {"optimizer": gc.Momentum(5e37, mu=1.0), "batch_size": 2, "record": "step", "threads": threads}
     x = np.ones(5)
     model, good = overflowing(), overflowing()

@@ -84,11 +84,14 @@ def print_kernels(
     captions: Mapping[Node, str] | None,
     between: Callable[[], None] | None = None,
 ) -> None:
-    """Print the kernels of a step; with ``between``, divided among threads, and that between two phases."""
+    """Print the kernels of a step; with ``between``, divided among threads, and that before every phase but phase 0.
+
+    Phase 0 reads what a thread has gathered itself; it may be empty.
+    """
     method = partial(product_method, capacity=step.plan.capacity, dtype=dtype)
     printer = KernelPrinter(text, step.plan.buffers, method, captions, team=between is not None)
-    for number, phase in enumerate(step.plan.phases):
-        if number and between is not None:
+    for phase in step.plan.phases:
+        if phase[0].phase and between is not None:
             between()
         printer.phase(phase)
 
