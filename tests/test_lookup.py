@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.facade import lookup, preparing
+from graphc.facade import lookup, preparing, programs
 from graphc.run import cache
 from graphc.run.build import statistics
 from tests import nets
@@ -24,18 +24,8 @@ ROOT = Path(__file__).parents[1]
 
 def key(scale: float | Fraction = 0.5, name: str = "W", power: int = 2, constant: float = 2.0, extent: int = 3) -> str:
     X, W = gc.input("X", ("n", extent)), gc.param(name, (extent, 1), 0.0)
-    shift = gc.Tensor(gc.input("c", (1,)).node) if constant == 0 else np.array([constant, 1.0, 1.0])[:extent]
-    J = gc.mean((scale * (X + shift) @ W) ** power)
+    J = gc.mean((scale * (X + np.array([constant, 1.0, 1.0])[:extent]) @ W) ** power)
     model = gc.Model(loss=J)
-    found = lookup.declared(model.raw_roots, model.param_leaves, "f")
-    # constants are numbered through the process, and a name is part of a declaration
-    return found.key if constant == 0 else _unnumbered(model)
-
-
-def _unnumbered(model: gc.Model) -> str:
-    for leaf in lookup.declared(model.raw_roots, [], "f").leaves:
-        if leaf.kind == "constant":
-            leaf.name = "C"
     return lookup.declared(model.raw_roots, model.param_leaves, "f").key
 
 
@@ -53,6 +43,23 @@ OTHERS = {
 def test_declarations_that_differ_have_keys_of_their_own(change):
     """Mutation-checked: bodies whose numbers are rounded to 15 digits, or to a double, share a key."""
     assert key() == key() != key(**change)
+
+
+def code(source: str) -> list[str]:
+    """A program without its comments, in which derived equations have numbers of the process."""
+    return [line for line in source.splitlines() if not line.lstrip().startswith("#")]
+
+
+def test_other_constants_of_the_same_shapes_take_the_same_program():
+    """Mutation-checked: constants that keep the numbers of the process make each declaration compile anew."""
+    theta = gc.param("theta", (3,), 1.0)
+    found = []
+    for first, second in (([1.0, 2.0, 3.0], [0.5, 1.5, 2.5]), ([7.0, 8.0, 9.0], [4.0, 5.0, 6.0])):
+        model = gc.Model(loss=gc.sum(theta**2 * np.array(first)) + gc.sum(theta * np.array(second)))
+        graph = model.differentiated()
+        lowered = programs.training_text("m", graph, model.param_leaves, [], gc.SGD(0.1), "float32", 8)
+        found.append(code(lowered.text.text))
+    assert found[0] == found[1] and "K_1" in "".join(found[0])
 
 
 def test_rules_that_print_other_programs_have_keys_of_their_own():
@@ -144,8 +151,7 @@ def test_a_program_found_by_its_declaration_still_shows_its_text(filled, tmp_pat
     first, second = trained(), trained()
     assert "lowered" in vars(first.last_compiled) and "lowered" not in vars(second.last_compiled)
     assert statistics["compiled"] == before, "the first one's text is what the other process compiled"
-    code = [[s for s in m.source().splitlines() if not s.lstrip().startswith("#")] for m in (first, second)]
-    assert code[0] == code[1] and second.source() == str(second.explain("source"))
+    assert code(first.source()) == code(second.source()) and second.source() == str(second.explain("source"))
 
 
 def test_facts_whose_machine_code_is_gone_or_that_are_damaged_are_made_anew(filled, tmp_path, monkeypatch):

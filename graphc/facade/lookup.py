@@ -68,7 +68,8 @@ def _description(node: Node, number: Mapping[Node, int]) -> list[Any]:
         return [data, sorted(extent_symbols(node.body))]
     if isinstance(node, Leaf) and node.kind == "constant":
         array = np.ascontiguousarray(node.value)
-        return [data, str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+        unnamed = data | {"name": None}  # constants are numbered through the process
+        return [unnamed, str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
     return [data]
 
 

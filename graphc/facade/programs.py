@@ -229,7 +229,7 @@ def function_text(name: str, roots: Sequence[Node], arguments: Sequence[Leaf], d
     constants, offset = [], 0
     for leaf in used:
         if leaf.kind == "constant":
-            constants.append(Buffer(f"K_{leaf.serial}", "K", leaf.shape, Count((((), offset),)), node=leaf))
+            constants.append(Buffer(f"K_{len(constants)}", "K", leaf.shape, Count((((), offset),)), node=leaf))
             offset += -(-Count.of(leaf.shape).at({}) // 16) * 16
     outputs = [Buffer(f"y{t}_out", f"y{t}_out", root.shape) for t, root in enumerate(roots)]
     places = dict(inputs) | {b.node: b for b in constants if isinstance(b.node, Leaf)}

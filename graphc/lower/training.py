@@ -140,10 +140,11 @@ def _input(leaf: Leaf, batch: str | None, taken: list[str]) -> Input:
 
 
 def _place_constants(constants: Sequence[Leaf], taken: list[str]) -> list[Buffer]:
-    """Constant arrays lie one after the other behind the pointer K."""
+    """Constant arrays lie one after the other behind the pointer K, numbered within their program: a number of this
+    process in the text would let the next declaration, or the next process, compile it once more."""
     buffers, offset = [], 0
-    for leaf in constants:
-        name = safe_name(f"K_{leaf.name}", taken)
+    for k, leaf in enumerate(constants):
+        name = safe_name(f"K_{k}", taken)
         taken.append(name)
         buffers.append(Buffer(name, "K", leaf.shape, _at(offset), node=leaf))
         offset += -(-Count.of(leaf.shape).at({}) // ALIGN) * ALIGN
