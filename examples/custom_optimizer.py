@@ -16,7 +16,7 @@ def network() -> gc.Model:
     W0, B0 = gc.param("W0", (2, 4), gc.normal(1.0)), gc.param("B0", (4,), 0.0)
     W1, B1 = gc.param("W1", (4, 1), gc.normal(1.0)), gc.param("B1", (1,), 0.0)
     Y = gc.sigmoid(gc.tanh(X @ W0 + B0) @ W1 + B1)
-    return gc.Model(output=Y, loss=gc.losses.bce(Y, T))
+    return gc.Model(output=Y, loss=gc.mean(-(T * gc.log(Y) + (1 - T) * gc.log(1 - Y))))
 
 
 def main() -> None:

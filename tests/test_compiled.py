@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,20 +158,6 @@ def reads_and_reductions() -> tuple[list[Tensor], list[Tensor]]:
     return outputs, [X, L, E, P]
 
 
-def test_a_logsumexp_of_terms_that_are_not_finite_is_that_of_scipy():
-    """NaN, inf and -inf at every place of a row: inside whole vectors, at their edges, in the rest."""
-    X, Y = gc.input("X", ("n", 37)), gc.input("Y", ("n", 37))
-    function = gc.compile([gc.logsumexp(gc.log(X) * Y, axis=1)], [X, Y])
-    rng, diagonal = np.random.default_rng(3), np.arange(37)
-    for x, sign in ((-1.0, 1.0), (0.0, 1.0), (0.0, -1.0)):
-        inside, signs = rng.uniform(0.1, 9, (38, 37)), rng.normal(size=(38, 37))
-        inside[diagonal, diagonal], signs[diagonal, diagonal] = x, sign
-        inside[37], signs[37] = x, sign
-        with np.errstate(invalid="ignore", divide="ignore"):
-            expected = special.logsumexp(np.log(inside) * signs, axis=1)
-        np.testing.assert_allclose(function(inside, signs)[0], expected, rtol=1e-12)
-
-
 def ways_to_add() -> tuple[dict[str, Tensor], list[Tensor]]:
     """Sums with a matrix product in them, and what they read: A, B, b."""
     A, B, b = gc.param("A", (4, 4), 0.0), gc.param("B", (4, 4), 0.0), gc.param("b", (4,), 0.0)
@@ -186,19 +173,29 @@ def ways_to_add() -> tuple[dict[str, Tensor], list[Tensor]]:
     return sums, [A, B, b]
 
 
+@dataclass
+class Whole:
+    """Reads, reductions, sums and a logsumexp of rows of 37 in one function, of which a part may be asked for."""
+
+    data: list[Tensor]
+    outputs: list[Tensor]
+    sums: dict[str, Tensor]
+    function: Callable[..., list[np.ndarray]]
+
+    def values(self, *arrays: np.ndarray) -> tuple[list[tuple], dict[str, tuple]]:
+        """What is found beside what is wanted: the outputs, and the sums by their names."""
+        found = self.function(*arrays, *LOGARITHMS)
+        wanted = reference([*self.outputs, *self.sums.values()], dict(zip(self.data, arrays)))
+        pairs = list(zip(found, wanted))
+        return pairs[: len(self.outputs)], dict(zip(self.sums, pairs[len(self.outputs) :]))
+
+
 @pytest.fixture(scope="module")
-def compiled():
-    """Both in one function, of which a part may be asked for."""
+def compiled() -> Whole:
     (outputs, data), (sums, weights) = reads_and_reductions(), ways_to_add()
-    f = gc.compile([*outputs, *sums.values()], [*data, *weights])
-
-    def values(arrays, matrices):
-        found = f(*arrays, *matrices)
-        fed = dict(zip((*data, *weights), (*arrays, *matrices)))
-        pairs = list(zip(found, reference([*outputs, *sums.values()], fed)))
-        return pairs[: len(outputs)], dict(zip(sums, pairs[len(outputs) :]))
-
-    return values
+    A, B = gc.input("inside", ("m", 37)), gc.input("signs", ("m", 37))
+    every = [*outputs, *sums.values(), gc.logsumexp(gc.log(A) * B, axis=1)]
+    return Whole([*data, *weights], outputs, sums, gc.compile(every, [*data, *weights, A, B]))
 
 
 def drawn(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -207,6 +204,8 @@ def drawn(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 MATRICES = drawn(6, (4, 4), (4, 4), (4,))
+DATA = (np.ones((1, 6)), np.zeros(1, int), np.ones((5, 6)), np.ones((6, 6)))
+LOGARITHMS = (np.ones((1, 37)), np.ones((1, 37)))
 
 
 @pytest.mark.parametrize("rows", [1, 4, 9])
@@ -214,12 +213,24 @@ def test_all_kinds_of_reads_and_reductions_compile_and_a_free_extent_may_be_any_
     """Rows times rows: the strides of such a matrix are known at run time only, where tiles need literals."""
     x, e, p = drawn(rows, (rows, 6), (5, 6), (6, 6))
     labels = np.random.default_rng(rows).integers(0, 5, rows)
-    for t, (a, b) in enumerate(compiled((x, labels, e, p), MATRICES)[0]):
+    for t, (a, b) in enumerate(compiled.values(x, labels, e, p, *MATRICES)[0]):
         assert_near(a, b, 1e-13, t)
 
 
 def test_every_way_to_add_to_a_matrix_product_compiles(compiled):
     """A bias joins the product only where it lies side by side along its columns and nothing scales the product."""
-    data = (np.ones((1, 6)), np.zeros(1, int), np.ones((5, 6)), np.ones((6, 6)))
-    for name, (a, b) in compiled(data, MATRICES)[1].items():
+    for name, (a, b) in compiled.values(*DATA, *MATRICES)[1].items():
         assert_near(a, b, 1e-14, name)
+
+
+def test_a_logsumexp_of_terms_that_are_not_finite_is_that_of_scipy(compiled):
+    """NaN, inf and -inf at every place of a row: inside whole vectors, at their edges, in the rest."""
+    rng, diagonal = np.random.default_rng(3), np.arange(37)
+    for x, sign in ((-1.0, 1.0), (0.0, 1.0), (0.0, -1.0)):
+        inside, signs = rng.uniform(0.1, 9, (38, 37)), rng.normal(size=(38, 37))
+        inside[diagonal, diagonal], signs[diagonal, diagonal] = x, sign
+        inside[37], signs[37] = x, sign
+        with np.errstate(invalid="ignore", divide="ignore"):
+            expected = special.logsumexp(np.log(inside) * signs, axis=1)
+        found = compiled.function(*DATA, *MATRICES, inside, signs)[-1]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -145,11 +145,18 @@ def test_the_cross_entropy_of_a_confident_mistake_is_20_with_gradient_1(compiled
 
 
 def test_a_training_step_at_saturated_logits_moves_by_the_exact_gradient():
-    """The whole training program: logits of 1e4 with the wrong label, cross-entropy as on paper."""
-    X, T, W = gc.input("X", ("n", 1)), gc.input("T", ("n", 1)), gc.param("W", (1, 1), 1.0)
-    Y = 1 / (1 + gc.exp(-(X @ W)))
+    """The whole training program: logits of 1e4 with the wrong label, sigmoid and cross-entropy as on paper.
+
+    Hidden neurons of -1, 0 and 1 give the four rows the logits 1e4, -1e4, 20 and 0.
+    """
+    X, T = gc.input("X", ("n", 2)), gc.input("T", ("n", 1))
+    W0, B0 = gc.param("W0", (2, 4), 1e3 * np.eye(2, 4)), gc.param("B0", (4,), 0.0)
+    W1, B1 = gc.param("W1", (4, 1), [[1e4], [20.0], [0.0], [0.0]]), gc.param("B1", (1,), 0.0)
+    Y = 1 / (1 + gc.exp(-(gc.tanh(X @ W0 + B0) @ W1 + B1)))
     model = gc.Model(output=Y, loss=gc.mean(-(T * gc.log(Y) + (1 - T) * gc.log(1 - Y))), dtype="float32")
-    x, t = np.array([[1e4], [-1e4], [20.0], [0.0]], np.float32), np.array([[0.0], [1.0], [0.0], [1.0]], np.float32)
-    history = model.fit(x, t, optimizer=gc.SGD(2.0**-12), steps=1, batch_size=4).history
+    x, t = np.array([[1, 0], [-1, 0], [0, 1], [0, 0]]), np.array([[0], [1], [0], [1]])
+    history = model.fit(x, t, optimizer=gc.SGD(2.0), steps=1, batch_size=4).history
     assert history["loss"][0] == pytest.approx((1e4 + 1e4 + 20 + np.log(2)) / 4, rel=1e-6)
-    assert model.params["W"][0, 0] == pytest.approx(1 - 2.0**-12 * (1e4 + 1e4 + 20) / 4, rel=1e-6)
+    slopes = (1 + 1) / 4, 1 / 4, (1 - 1 + 1 - 1 / 2) / 4
+    found = model.params["W1"][0, 0], model.params["W1"][1, 0], model.params["B1"][0]
+    np.testing.assert_allclose(found, np.array([1e4, 20.0, 0.0]) - 2.0 * np.array(slopes), rtol=1e-6)

@@ -45,12 +45,16 @@ def test_forty_steps_give_the_parameters_of_a_numpy_loop_over_the_same_batches(o
     np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-10)
 
 
-@pytest.mark.parametrize("size", [None, 1, 128], ids=["full batch", "pure SGD", "batch larger than the data"])
-def test_extreme_batch_sizes_give_the_parameters_of_a_numpy_loop(size):
+@pytest.mark.parametrize(
+    ("rows", "size"),
+    [(101, None), (ROWS, 1), (ROWS, 128)],
+    ids=["full batch", "pure SGD", "batch larger than the data"],
+)
+def test_extreme_batch_sizes_give_the_parameters_of_a_numpy_loop(rows, size):
     model, rule = nets.network().initialize(SEED), gc.SGD(0.1)
-    start = nets.flat(model)
-    model.fit(X, T, optimizer=rule, steps=50, batch_size=size, seed=SEED)
-    theta, _ = nets.train(start, rule, X, T, nets.batches(ROWS, size or ROWS, 50, SEED))
+    start, (x, t) = nets.flat(model), nets.data(rows)
+    model.fit(x, t, optimizer=rule, steps=50, batch_size=size, seed=SEED)
+    theta, _ = nets.train(start, rule, x, t, nets.batches(rows, size or rows, 50, SEED))
     np.testing.assert_allclose(nets.flat(model), theta, rtol=1e-10)
 
 
@@ -192,7 +196,7 @@ def test_another_batch_size_begins_a_new_epoch_with_new_means():
     model = nets.network().initialize(SEED)
     model.fit(X, T, optimizer=gc.SGD(0.1), steps=2, batch_size=BATCH, seed=SEED)
     start = nets.flat(model)
-    run = model.fit(X, T, optimizer=gc.SGD(0.1), epochs=1, batch_size=32)
+    run = model.fit(X, T, optimizer=gc.SGD(0.1), epochs=1, batch_size=128)
     J, _ = nets.loss_and_gradient(start, X, T, np.ones(ROWS))
     assert run.history["loss"] == pytest.approx([J], rel=1e-10)
 
