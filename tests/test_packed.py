@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+from collections.abc import Callable
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from llvmlite import ir
 
 from graphc.lower.cost import PACKED, TILES, product_method
 from graphc.lower.kernels import Product, View
 from graphc.lower.layout import Buffer, Count
 from graphc.run import build, frontend
 from graphc.run.primitives import packed
+from graphc.run.primitives.tile import I64, Vectors, vector_unit
 
 IMPORTS = "from graphc.run.primitives.gemm import gemm\nfrom graphc.run.primitives.packed import packed_gemm\n"
 # m, n, k: several blocks of rows, panels and blocks of terms, all ragged; fewer rows than a tile; less than a square
-SHAPES = [(261, 101, 1031), (3, 50, 600), (17, 5, 6)]
+SHAPES = [(525, 101, 1031), (3, 50, 600), (17, 5, 6)]
 WAYS = ["NN", "TN", "NT", "TT"]
 
 
@@ -89,8 +93,32 @@ def test_packed_products_have_the_bits_of_tiles_and_of_any_split_of_the_rows(pro
     arrays = operands(SHAPES[0], program[1])
     whole = run(program, f"packed_gemm_NN{mode}_0", "NN", arrays)
     np.testing.assert_array_equal(whole, run(program, f"gemm_NN{mode}_0", "NN", arrays))
-    for rows in (slice(0, 5), slice(5, 140), slice(140, 261)):
+    for rows in (slice(0, 5), slice(5, 140), slice(140, 525)):
         np.testing.assert_array_equal(run(program, f"packed_gemm_NN{mode}_0", "NN", arrays, rows), whole[rows])
+
+
+def compiled_height(most: int) -> tuple[llvm.ExecutionEngine, Callable[[int], int]]:
+    """``even_height`` as machine code, and the engine that must outlive it."""
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(I64, [I64]), "height")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(packed.even_height(Vectors(builder, ir.FloatType()), function.args[0], most))
+    parsed = llvm.parse_assembly(str(module))
+    engine = llvm.create_mcjit_compiler(parsed, llvm.Target.from_default_triple().create_target_machine())
+    engine.finalize_object()
+    return engine, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("height"))
+
+
+def test_blocks_of_rows_are_few_and_of_about_one_height():
+    """Mutation-checked: blocks of the largest height leave a last one of a row, for which B is packed again."""
+    most, rows = packed.BLOCK_BYTES // 4 // packed.TERMS, packed.tile_shape()[0]
+    assert most % (packed.TOGETHER * vector_unit()[0] // 4) == 0, "a group of packed vectors leaves the block"
+    engine, height = compiled_height(most)
+    for m in (1, rows, most - 1, most, most + 1, 525, 1031, 2048, 4001):
+        heights = [min(height(m), m - first) for first in range(0, m, height(m))]
+        assert max(heights) <= most and len(heights) == -(-m // most)
+        assert max(heights) - min(heights) <= rows * len(heights)
+    engine.close()
 
 
 STRIDE = 200

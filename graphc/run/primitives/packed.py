@@ -30,8 +30,9 @@ TOGETHER = 4
 AHEAD = 32
 """Rows between the one that is packed and the one whose cache lines are asked for: they may be pages apart."""
 
-BLOCK_BYTES = 2**19
-"""Size of the packed block of A, on the stack of the thread."""
+BLOCK_BYTES = 3 * 2**18
+"""Size of the packed block of A, on the stack of the thread. Its rows, 384 of float32, are some groups of TOGETHER
+vectors: a group is written as a whole."""
 
 SQUARE_BYTES = 32
 """Rows of the squares that are transposed in registers."""
@@ -263,15 +264,27 @@ def _emit_product(v: Vectors, a: Operand, b: Operand, c: ir.Value, ldc: ir.Value
     m, n, k = extents
     most = BLOCK_BYTES // v.size // TERMS
     left, scratch = _on_stack(v, most * TERMS), Scratch.on_stack(v)
+    even = even_height(v, m, most)
 
     def block(i0: Int, k0: Int) -> list[ir.Value]:
-        height, terms = v.least(v.int(most), v.ir.sub(m, i0)), v.least(v.int(TERMS), v.ir.sub(k, k0))
+        height, terms = v.least(even, v.ir.sub(m, i0)), v.least(v.int(TERMS), v.ir.sub(k, k0))
         _emit_left(v, a.at(v, k0, i0), height, terms, left)
         result = Result(v.at(c, v.mul(i0, ldc)), ldc, height, n, bias, mode)
         _emit_panels(v, left, b.at(v, k0, 0), terms, v.ir.icmp_signed("==", k0, v.int(0)), result, scratch)
         return []
 
-    v.loop(m, [], lambda i0, _: v.loop(k, [], lambda k0, _: block(i0, k0), step=TERMS), step=most)
+    v.loop(m, [], lambda i0, _: v.loop(k, [], lambda k0, _: block(i0, k0), step=TERMS), step=even)
+
+
+def even_height(v: Vectors, m: ir.Value, most: int) -> ir.Value:
+    """Rows of a block of A, at most ``most``: as few blocks as possible, of about one height.
+
+    Every block packs all of B again, which a low one would do for a few rows.
+    """
+    rows = tile_shape()[0]
+    blocks = v.ir.sdiv(v.ir.add(m, I64(most - 1)), I64(most))
+    tiles = v.ir.sdiv(v.ir.add(m, I64(rows - 1)), I64(rows))
+    return v.ir.mul(v.ir.sdiv(v.ir.add(tiles, v.ir.sub(blocks, I64(1))), blocks), I64(rows))
 
 
 def _row_or(v: Vectors, corner: ir.Value, r: int, ldc: ir.Value, height: ir.Value, below: ir.Value) -> ir.Value:

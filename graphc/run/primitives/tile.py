@@ -158,10 +158,10 @@ class Vectors:
         carried: Sequence[ir.Value],
         body: Callable[[Int, list[ir.Value]], list[ir.Value]],
         start: Int = 0,
-        step: int = 1,
+        step: Int = 1,
     ) -> list[ir.Value]:
         """``for i in range(start, count, step): carried = body(i, carried)``; the last carried values."""
-        if isinstance(count, int) and isinstance(start, int):
+        if isinstance(count, int) and isinstance(start, int) and isinstance(step, int):
             turns = len(range(start, count, step))
             if turns < 2:
                 return body(start, list(carried)) if turns else list(carried)
@@ -174,7 +174,7 @@ class Vectors:
         index.add_incoming(self.int(start), before)
         phis = [build.phi(value.type) for value in carried]
         results = body(index, list(phis))
-        following = build.add(index, I64(step), flags=("nsw",))
+        following = build.add(index, self.int(step), flags=("nsw",))
         last = build.block
         build.cbranch(build.icmp_signed("<", following, self.int(count)), inside, after)
         index.add_incoming(following, last)
