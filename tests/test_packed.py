@@ -99,6 +99,8 @@ def test_packed_products_have_the_bits_of_tiles_and_of_any_split_of_the_rows(pro
 
 def compiled_height(most: int) -> tuple[llvm.ExecutionEngine, Callable[[int], int]]:
     """``even_height`` as machine code, and the engine that must outlive it."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     module = ir.Module()
     function = ir.Function(module, ir.FunctionType(I64, [I64]), "height")
     builder = ir.IRBuilder(function.append_basic_block())
