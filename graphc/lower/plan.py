@@ -105,7 +105,7 @@ class _Planner:
         if isinstance(node, Equation) and node not in self.pinned:
             self.pinned[node] = buffer
             return
-        self.copies.append(Nest(_copy(node), buffer, "map", tuple(i for i, e in enumerate(node.shape) if e != 1)))
+        self.copies.append(Nest(copy_of(node), buffer, "map", tuple(i for i, e in enumerate(node.shape) if e != 1)))
 
     def run(self) -> Plan:
         absorbed = self._absorbed()
@@ -272,14 +272,14 @@ class _Planner:
         return found
 
 
-def _copy(node: Node) -> Equation:
-    """The identity as an equation of its own, which the table of equations would not give."""
+def copy_of(node: Node) -> Equation:
+    """The value of a node as an equation of its own, which the table of equations would not give."""
     return Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, identity(node.rank)),), ())
 
 
 def _plain(root: Node) -> Node:
     """A root in one piece: a logsumexp is stored in two parts, so what is asked for is their sum."""
-    return _copy(root) if isinstance(root, Equation) and root.reducer == "logsumexp" else root
+    return copy_of(root) if isinstance(root, Equation) and root.reducer == "logsumexp" else root
 
 
 def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:

@@ -10,7 +10,7 @@ from graphc.ir.letters import safe_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import ALIGN, Buffer, Count
-from graphc.lower.plan import Plan, make_plan
+from graphc.lower.plan import Plan, copy_of, make_plan
 
 
 @dataclass
@@ -118,9 +118,16 @@ def plan_step(
         for leaf, name in (gradients or {}).items()
     }
     own = [i.buffer for i in described if i.batched and not i.integer]
+    if gradients:
+        roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
     plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch, dtype, by_rows)
     _unique_names(plan, taken, [i.buffer for i in described])
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
+
+
+def _kept(root: Node) -> Node:
+    """A root that the update does not overwrite: a parameter is copied before."""
+    return copy_of(root) if isinstance(root, Leaf) else root
 
 
 def _at(offset: int) -> Count:
