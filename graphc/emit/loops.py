@@ -140,8 +140,9 @@ class KernelPrinter:
 
 
 def divided_index(nest: Nest) -> int:
-    """The index of a nest that threads divide: the innermost where the result accumulates in memory, else the first."""
-    return nest.order[-1 if nest.how == "memory" and nest.share != "rows" else 0]
+    """The index of a nest that threads divide: that of the rows, the innermost where the result accumulates in memory,
+    else the first."""
+    return 0 if nest.share == "rows" else nest.order[-1 if nest.how == "memory" else 0]
 
 
 def _advance(at: str, part: Part, width: str) -> str:
