@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import graphc as gc
 from graphc.run.history import Run
 from tests import nets
 from tests.cpu_races import Machine, watching
-from tests.graphs import Graph, Plan, build, covering_plans, draw_data, feed_of, reference
+from tests.graphs import LOSSES, Graph, Plan, build, covering_plans, draw_data, feed_of, reference
 
 TEAMS = (1, 2, 3, 5)
 ROWS, ETA = 11, 0.05
@@ -33,43 +33,48 @@ def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     return request.param
 
 
-def trained(declare: Callable[[], gc.Model], data: object, team: int, **options: object) -> tuple[gc.Model, Run]:
-    """A model after a watched run without races."""
-    model = declare()
-    with watching(Machine(seed=team)) as machine:
-        run = model.fit(data, threads=team, **options)
-    assert machine.found == [] and machine.texts and run.threads == team
-    return model, run
-
-
-def same_bits(declare: Callable[[], gc.Model], data: object, **options: object) -> tuple[gc.Model, Run]:
-    """The model and the run of one thread, which those of all teams equal bit for bit."""
-    found = [trained(declare, data, team, **options) for team in TEAMS]
-    first, run = found[0]
-    for model, other in found:
-        assert model.params.flat.tobytes() == first.params.flat.tobytes()
-        assert model.state.totals.values.tobytes() == first.state.totals.values.tobytes()
-        assert other.history == run.history and other.stopped == run.stopped
-    return first, run
+def same_bits(
+    model: gc.Model,
+    data: object,
+    values: Mapping[gc.Tensor, np.ndarray] | None = None,
+    seed: int = 1,
+    **options: object,
+) -> Run:
+    """The run of one thread, whose numbers those of all teams equal bit for bit; the model is then that of the last."""
+    found, runs = set(), []
+    for team in TEAMS:
+        model.initialize(seed)
+        for p, value in (values or {}).items():
+            model.params[p.name] = value
+        with watching(Machine(seed=team)) as machine:
+            runs.append(model.fit(data, threads=team, seed=seed, **options))
+        assert machine.found == [] and machine.texts and runs[-1].threads == team
+        found.add((model.params.flat.tobytes(), model.state.totals.values.tobytes()))
+        assert runs[-1].history == runs[0].history and runs[-1].stopped == runs[0].stopped
+    assert len(found) == 1
+    return runs[0]
 
 
 def model_of(graph: Graph) -> gc.Model:
-    model = gc.Model(output=graph.head, loss=graph.loss, dtype="float64")
-    for p, value in zip(graph.params, graph.values):
-        model.params[p.name] = value
-    return model
+    return gc.Model(output=graph.head, loss=graph.loss, dtype="float64")
 
 
-def by_the_interpreter(graph: Graph, arrays: object, batches: Iterator[np.ndarray]) -> tuple[list, list]:
-    """Parameters after gradient descent over the batches, and the loss of each."""
-    wanted, values, losses = [graph.loss, *gc.grad(graph.loss, graph.params)], list(graph.values), []
-    for rows in batches:
+def data_for(model: gc.Model, arrays: object) -> dict[str, np.ndarray]:
+    return {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model.training_inputs}
+
+
+def assert_as_interpreted(graph: Graph, arrays: object, batches: Iterable[np.ndarray], **options: object) -> None:
+    """Gradient descent over the batches by any team and by the interpreter: parameters, and the loss of every step."""
+    model, options = model_of(graph), {"optimizer": gc.SGD(ETA), "record": "step", **options}
+    run = same_bits(model, data_for(model, arrays), values=dict(zip(graph.params, graph.values)), **options)
+    wanted, values = [graph.loss, *gc.grad(graph.loss, graph.params)], list(graph.values)
+    for found, rows in zip(run.history["loss"], batches, strict=True):
         part = type(arrays)(**{name: x[rows] for name, x in vars(arrays).items()})
-        feed = feed_of(graph, part) | dict(zip(graph.params, values))
-        loss, *gradients = reference(wanted, feed)
-        losses.append(float(loss))
+        loss, *gradients = reference(wanted, feed_of(graph, part) | dict(zip(graph.params, values)))
+        np.testing.assert_allclose(found, loss, rtol=1e-10)
         values = [v - ETA * g for v, g in zip(values, gradients)]
-    return values, losses
+    for p, value in zip(graph.params, values):
+        np.testing.assert_allclose(model.params[p.name], value, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("plan", [p for seed in (0, 3) for p in covering_plans(seed)], ids=str)
@@ -78,20 +83,24 @@ def test_steps_of_any_team_are_the_interpreter_s_bit_for_bit_the_same_and_withou
     graph, arrays = build(plan), draw_data(ROWS, plan.seed)
     size, shuffle = (4, True) if plan.seed % 2 else (7, False)
     steps = 2 * -(-ROWS // size)
-    data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model_of(graph).training_inputs}
-    options = {"optimizer": gc.SGD(ETA), "steps": steps, "batch_size": size, "shuffle": shuffle, "record": "step"}
-    model, run = same_bits(lambda: model_of(graph), data, seed=1, **options)
-    values, losses = by_the_interpreter(graph, arrays, nets.batches(ROWS, size, steps, 1, shuffle))
-    np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-10)
-    for p, value in zip(graph.params, values):
-        np.testing.assert_allclose(model.params[p.name], value, rtol=1e-10, atol=1e-10)
+    batches = nets.batches(ROWS, size, steps, 1, shuffle)
+    assert_as_interpreted(graph, arrays, batches, steps=steps, batch_size=size, shuffle=shuffle)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "norm"])
+def test_a_row_of_weight_2_counts_twice(limits: str, loss: str):
+    """Mutation-checked: a sum over classes that accumulates in memory, divided by classes as if they were the rows."""
+    graph, arrays = build(Plan(("gate", "tanh"), loss, 4)), draw_data(ROWS, 4)
+    weights = np.arange(ROWS) % 3
+    batches = [np.repeat(rows, weights[rows]) for rows in nets.batches(ROWS, 4, 6, 1)]
+    assert_as_interpreted(graph, arrays, batches, steps=6, batch_size=4, sample_weight=weights)
 
 
 def test_every_part_of_a_run_is_without_races(limits: str):
     """A metric, the norm of the gradient, a schedule, weights of rows."""
     x, t = nets.data(23)
     options = {"optimizer": nets.MOMENTUM, "batch_size": 5, "sample_weight": np.linspace(0.1, 2, 23), "seed": 5}
-    model, run = same_bits(nets.network, {"X": x, "T": t}, steps=13, **options)
+    run = same_bits(model := nets.network(), {"X": x, "T": t}, steps=13, **options)
     start = nets.flat(nets.network().initialize(5))
     order = nets.batches(23, 5, 13, 5)
     theta, _ = nets.train(start, nets.MOMENTUM, x, t, order, options["sample_weight"])
@@ -102,7 +111,7 @@ def test_every_part_of_a_run_is_without_races(limits: str):
 def test_a_tolerance_ends_the_run_of_every_team_after_the_same_epoch(limits: str):
     x, t = nets.data(11)
     options = {"optimizer": gc.SGD(0.2), "batch_size": 4, "epochs": 60, "seed": 2}
-    _, run = same_bits(nets.network, {"X": x, "T": t}, tol=0.6, **options)
+    run = same_bits(nets.network(), {"X": x, "T": t}, tol=0.6, **options)
     assert run.stopped == "converged" and 1 < run.epochs < 60
 
 
@@ -152,13 +161,13 @@ def data_of(model: gc.Model) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("declare", MODELS)
 def test_models_that_make_a_special_program_are_without_races(limits: str, declare: Callable[[], gc.Model]):
-    same_bits(declare, data_of(declare()), optimizer=gc.Adam(0.01), steps=7, batch_size=7, seed=3)
+    same_bits(model := declare(), data_of(model), optimizer=gc.Adam(0.01), steps=7, batch_size=7, seed=3)
 
 
 def test_a_loss_that_is_a_parameter_has_the_value_before_the_update():
     """Mutation-checked: when the parameter is read where it lies, the loss is that after the update."""
     options = {"optimizer": gc.SGD(0.1), "steps": 3, "batch_size": 7, "record": "step"}
-    _, run = same_bits(nothing_computed, data_of(nothing_computed()), **options)
+    run = same_bits(model := nothing_computed(), data_of(model), **options)
     np.testing.assert_allclose(run.history["loss"], [0.5, 0.4, 0.3])
 
 
