@@ -1,6 +1,8 @@
 """Laws of CPU training programs: no races for any number of threads, the same bits, the interpreter's numbers.
 
 The programs run in Python under observation (:mod:`tests.cpu_races`).  The tests at the end plant faults in the text.
+Mutation-checked in the emitter, too: no meeting before the first phase, none before the update; memory given away one
+phase early, or written in place while others read it; 49 rows every 48; the tolerance of the other epoch.
 """
 
 from __future__ import annotations
