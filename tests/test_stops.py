@@ -131,7 +131,8 @@ def overflowing():
 
 
 def test_a_gradient_that_is_infinite_at_a_finite_loss_is_found_by_the_thread_that_has_it():
-    """Of two threads the second has the whole update. Mutation-checked: when the first looks alone, the update is named."""
+    """Of two threads the second has the whole update. Mutation-checked: when the first looks alone, it is the update
+    that is named."""
     theta = gc.param("theta", (2,), [0.0, 1.0])
     model = gc.Model(loss=gc.sum(gc.sqrt(theta)), name="root")
     text, run = diverging(model, {}, optimizer=gc.SGD(0.1), steps=5, threads=2)

@@ -16,6 +16,7 @@ from typing import Any
 from graphc.errors import CompileError
 from graphc.run import blas_library, cache
 from graphc.run.collector import at_rest
+from graphc.run.memory import trim
 from graphc.run.native import Program, statistics, undefined_symbols
 
 __all__ = ["Program", "build", "statistics", "undefined_symbols"]
@@ -56,6 +57,7 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
     statistics["compiled"] += 1
     with _compiling:
         image = compile_object(source, words, name=name)
+    trim()
     store = cache.open_store(folder)
     if store:
         store.put(key, image)
