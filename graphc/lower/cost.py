@@ -16,6 +16,7 @@ from graphc.lower.layout import Count
 TILE_LIMIT = 2 * 2**20  # bytes of the right factor
 DEEP = 8192  # bytes of a column of the right factor: a panel of four vectors then takes half of a level-2 cache
 APART = 2048  # bytes: rows a multiple of this apart fall into the same few sets of every cache
+NEAR, MANY_ROWS = 2**19, 256  # bytes of a right factor that stays in a level-2 cache; rows that make packing pay
 FEW_ROWS = 16
 FEW_COLUMNS = 16  # one vector of columns: tiles of packed operands have two at least
 LONG, FAR = 256, 2**19  # terms, and bytes of both factors, from which a transposed left factor is packed
@@ -26,13 +27,16 @@ BYTES = {"float32": 4, "float64": 8}
 def product_method(p: Product, capacity: Mapping[str, int], dtype: str) -> str:
     """Name of the primitive: "gemm" (tiles) or "packed_gemm" (tiles of packed operands).
 
-    Packing pays when the right factor takes more than 2 MiB and cannot be read as it lies: its columns are apart, its
-    rows or those of a transposed left factor are a multiple of 2 KiB apart, or it is deep. It also pays when the left
-    factor lies transposed and both together exceed the nearer caches (the gradient of weights over a large batch).
+    Packing pays when a large batch meets a right factor of more than 512 KiB, and with fewer rows when the factor takes
+    more than 2 MiB and cannot be read as it lies: its columns are apart, its rows or those of a transposed left factor
+    are a multiple of 2 KiB apart, or it is deep. It also pays when the left factor lies transposed and both together
+    exceed the nearer caches (the gradient of weights over a large batch).
     """
     m, n, k = (_size(e, capacity) for e in (p.m, p.n, p.k))
     size = BYTES[dtype]
     if p.a.column != _ONE and m >= FEW_ROWS and n > FEW_COLUMNS and k >= LONG and k * (m + n) * size > FAR:
+        return PACKED
+    if m >= MANY_ROWS and n > FEW_COLUMNS and k * n * size > NEAR:
         return PACKED
     if m < FEW_ROWS or n == 1 or k * n * size <= TILE_LIMIT:
         return TILES

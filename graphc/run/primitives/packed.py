@@ -1,296 +1,253 @@
 """Large matrix products: the operands are packed into the order in which the tiles read them.
 
 The loops are those of Goto and van de Geijn (ACM TOMS 34, 2008, article 12): blocks of terms, a packed block of A,
-packed panels of B, tiles whose sums stay in registers.  Every element sums k upwards in one chain of fused operations,
-going through C between two blocks of terms, so it has the bits of :func:`graphc.run.primitives.gemm.gemm` and those of
-any split of rows or columns.
+packed panels of B, tiles whose sums stay in registers.  Memory is slower than the tiles, so nothing waits for it: while
+a tile is computed, it asks for the cache lines of C that the next tile changes, and for those of a slice of the next
+panel of B, which is packed behind it.
 
-One function for each way the operands lie serves all products of a program, of any shape: their code is compiled once.
+Every element sums k upwards in one chain of fused operations, going through C between two blocks of terms, so it has
+the bits of :func:`graphc.run.primitives.gemm.gemm` and those of any split of rows or columns.
+
+One function for each way the operands lie serves all products of a program, of any shape, and they share the tiles and
+the packing: their code is compiled once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
-from graphc.run.primitives.gemm import ADD, BIAS, transposed
+from graphc.run.primitives.gemm import ADD, BIAS
 from graphc.run.primitives.memory import as_index, is_pointer
+from graphc.run.primitives.packed_tile import LINE, Lines, Tile, emit_tile, panel_width, tile_shape
+from graphc.run.primitives.packing import TOGETHER, Operand, Part, function_of, pack, pack_tiles
 from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
 
-TERMS = 512
-"""Terms of a block: a panel of B takes a tenth of a level-2 cache, and C is passed through seldom."""
+TERMS = 1024
+"""Terms of a block: two panels of B take a third of a level-2 cache of 1 MiB, and C is passed through seldom."""
 
-TOGETHER = 4
-"""Vectors of a row of A that are packed in one go."""
-
-AHEAD = 32
-"""Rows between the one that is packed and the one whose cache lines are asked for: they may be pages apart."""
-
-BLOCK_BYTES = 3 * 2**18
-"""Size of the packed block of A, on the stack of the thread. Its rows, 384 of float32, are some groups of TOGETHER
-vectors: a group is written as a whole."""
-
-SQUARE_BYTES = 32
-"""Rows of the squares that are transposed in registers."""
-
-
-def tile_shape() -> tuple[int, int]:
-    """Rows and vectors of a tile: its sums, the vectors of B and one entry of A fit the registers."""
-    return (8 if vector_unit()[1] >= 32 else 4), 3
-
-
-@dataclass(frozen=True)
-class Operand:
-    """A matrix whose element (k, w) lies at base[k*terms + w*width]; one of the strides is the literal 1."""
-
-    base: ir.Value
-    terms: Int
-    width: Int
-
-    def at(self, v: Vectors, k: Int, w: Int) -> Operand:
-        """The same matrix from row k and column w on."""
-        return Operand(v.at(self.base, v.mul(k, self.terms), v.mul(w, self.width)), self.terms, self.width)
-
-
-def pack(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, width: int, out: ir.Value) -> None:
-    """out[k*width + w] = source(k, w) for k < terms, w < width; beyond ``present`` columns any value may stand."""
-    if source.width == 1:
-        _pack_rows(v, source, terms, present, width, out)
-    else:
-        _pack_columns(v, source, terms, present, width, out)
-
-
-def _pack_rows(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, width: int, out: ir.Value) -> None:
-    lanes = min(vector_unit()[0] // v.size, width)
-    offsets = range(0, width, lanes)
-    masks = [v.mask(lanes, v.ir.sub(present, v.int(o))) for o in offsets]
-
-    def row(k: Int, _: list[ir.Value]) -> list[ir.Value]:
-        start, target = v.at(source.base, v.mul(k, source.terms)), v.at(out, v.mul(k, width))
-        ahead = v.at(start, v.mul(AHEAD, source.terms))
-        for o, mask in zip(offsets, masks, strict=True):
-            v.prefetch(v.at(ahead, o))
-            v.store(v.load(v.at(start, o), lanes, mask), v.at(target, o), lanes)
-        return []
-
-    v.loop(terms, [], row)
-
-
-def _pack_tiles(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, rows: int, out: ir.Value) -> None:
-    """The panels of ``rows`` columns that stand TERMS rows apart, several at once: whole cache lines are read."""
-    lanes = vector_unit()[0] // v.size
-    piece = min(lanes, rows)
-
-    def group(first: Int, _: list[ir.Value]) -> list[ir.Value]:
-        masks = [v.mask(lanes, v.ir.sub(present, v.int(v.add(first, t * lanes)))) for t in range(TOGETHER)]
-
-        def row(k: Int, _: list[ir.Value]) -> list[ir.Value]:
-            start = v.at(source.base, v.mul(k, source.terms), first)
-            ahead = v.at(start, v.mul(AHEAD, source.terms))
-            target = v.at(out, v.mul(first, TERMS), v.mul(k, rows))
-            for t, mask in enumerate(masks):
-                v.prefetch(v.at(ahead, t * lanes))
-                vector = v.load(v.at(start, t * lanes), lanes, mask)
-                for o in range(0, lanes, piece):
-                    tile, inside = divmod(t * lanes + o, rows)
-                    part = v.shuffle(vector, vector, list(range(o, o + piece))) if piece < lanes else vector
-                    v.store(part, v.at(target, tile * rows * TERMS + inside), piece)
-            return []
-
-        v.loop(terms, [], row)
-        return []
-
-    v.loop(present, [], group, step=TOGETHER * lanes)
-
-
-def _pack_columns(v: Vectors, source: Operand, terms: ir.Value, present: ir.Value, width: int, out: ir.Value) -> None:
-    lanes = min(SQUARE_BYTES // v.size, width)
-    last = v.ir.sub(present, v.int(1))
-    whole = v.ir.sub(terms, v.ir.srem(terms, v.int(lanes)))
-
-    def group(first: Int, _: list[ir.Value]) -> list[ir.Value]:
-        columns = [v.at(source.base, v.mul(v.least(v.int(v.add(first, r)), last), source.width)) for r in range(lanes)]
-
-        def square(k: Int, _: list[ir.Value]) -> list[ir.Value]:
-            for column in columns:
-                v.prefetch(v.at(column, k, 8 * lanes))
-            rows = transposed(v, [v.load(v.at(column, k), lanes) for column in columns])
-            for r, vector in enumerate(rows):
-                v.store(vector, v.at(out, v.mul(v.add(k, r), width), first), lanes)
-            return []
-
-        def single(k: Int, _: list[ir.Value]) -> list[ir.Value]:
-            for r, column in enumerate(columns):
-                v.store(v.load(v.at(column, k), 1), v.at(out, v.mul(k, width), first, r), 1)
-            return []
-
-        v.loop(whole, [], square, step=lanes)
-        v.loop(terms, [], single, start=whole)
-        return []
-
-    v.loop(width, [], group, step=lanes)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Where a tile stores its sums: rows of C, masks of the columns that exist; ``first`` is true at k = 0."""
-
-    places: list[ir.Value]
-    masks: list[ir.Value]
-    biases: list[ir.Value] | None
-    first: ir.Value
-    mode: int
-
-
-def _emit_tile(v: Vectors, left: ir.Value, right: ir.Value, terms: ir.Value, tile: Tile) -> None:
-    """C += packed A times packed B, for the sums of one tile."""
-    rows, vectors, width = tile_shape()[0], len(tile.masks), _panel_width(v)
-    lanes = vector_unit()[0] // v.size
-
-    def start(place: ir.Value, t: int) -> ir.Value:
-        known = v.load(v.at(place, t * lanes), lanes, tile.masks[t])
-        if tile.mode == ADD:
-            return known
-        return v.ir.select(tile.first, tile.biases[t] if tile.biases else v.zero(lanes), known)
-
-    def turn(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
-        entry, row = v.at(left, v.mul(k, rows)), v.at(right, v.mul(k, width))
-        panel = [v.load(v.at(row, t * lanes), lanes) for t in range(vectors)]
-        entries = [v.splat(v.load(v.at(entry, r), 1), lanes) for r in range(rows)]
-        return [v.fma(entries[q // vectors], panel[q % vectors], total) for q, total in enumerate(sums)]
-
-    cells = [(place, t) for place in tile.places for t in range(vectors)]
-    sums = v.loop(terms, [start(*cell) for cell in cells], turn)
-    for total, (place, t) in zip(sums, cells, strict=True):
-        v.store(total, v.at(place, t * lanes), lanes, tile.masks[t])
+BLOCK_BYTES = 2**20
+"""Size of the packed block of A, on the stack of the thread. Tiles read it slowly, so it may lie in a farther cache."""
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """Packed panel of B, and a row for what lies below the last row of C."""
+    """Two packed panels of B, a row for what lies below the last row of C, and one of zeros."""
 
     right: ir.Value
     below: ir.Value
+    zeros: ir.Value
 
     @classmethod
     def on_stack(cls, v: Vectors) -> Scratch:
         """Memory of the function that is being emitted."""
-        width = _panel_width(v)
-        return cls(_on_stack(v, width * TERMS), _on_stack(v, width))
+        width = panel_width(v)
+        return cls(_on_stack(v, 2 * width * TERMS), _on_stack(v, width), _on_stack(v, width))
+
+    def panel(self, v: Vectors, t: ir.Value) -> ir.Value:
+        """Where panel t is packed: every other one in the same place."""
+        return v.at(self.right, v.mul(v.ir.and_(t, I64(1)), panel_width(v) * TERMS))
 
 
-def _panel_width(v: Vectors) -> int:
-    return tile_shape()[1] * (vector_unit()[0] // v.size)
+@dataclass(frozen=True)
+class Left:
+    """The packed block of A: the rows of a tile beside one another, ``apart`` terms from those of the next."""
+
+    base: ir.Value
+    apart: ir.Value
 
 
 @dataclass(frozen=True)
 class Result:
-    """Rows of C: its corner, the distance of the rows, its extents, the biases and the mode."""
+    """Rows of C: its corner, the distance of the rows, its extents.
+
+    Where ``fresh`` is 1, column j begins with start[j*step], otherwise with what stands there.
+    """
 
     corner: ir.Value
-    distance: Int
+    distance: ir.Value
     height: ir.Value
     width: ir.Value
-    bias: ir.Value
-    mode: int
+    start: ir.Value
+    step: ir.Value
+    fresh: ir.Value
 
 
-def _emit_left(v: Vectors, a: Operand, height: ir.Value, terms: ir.Value, left: ir.Value) -> None:
-    """Pack rows of A: those of a tile beside one another, TERMS terms apart from the next."""
+@dataclass(frozen=True)
+class Panels:
+    """How columns are cut: ``wide`` panels of three vectors, then ``narrow`` ones of two."""
+
+    columns: ir.Value
+    wide: ir.Value
+    narrow: ir.Value
+
+    @classmethod
+    def of(cls, v: Vectors, columns: ir.Value) -> Panels:
+        """At most one vector too many."""
+        lanes = vector_unit()[0] // v.size
+        vectors = v.ir.sdiv(v.ir.add(columns, I64(lanes - 1)), I64(lanes))
+        rest = v.ir.srem(vectors, I64(3))
+        narrow = v.ir.select(v.ir.icmp_signed("==", rest, I64(0)), I64(0), v.ir.sub(I64(3), rest))
+        narrow = v.least(narrow, vectors)
+        return cls(columns, v.ir.sdiv(v.ir.sub(vectors, v.ir.mul(narrow, I64(2))), I64(3)), narrow)
+
+    def count(self, v: Vectors) -> ir.Value:
+        """Panels."""
+        return v.ir.add(self.wide, self.narrow)
+
+    def at(self, v: Vectors, t: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Whether panel t is narrow, its first column, and how many columns it has (none behind the last panel)."""
+        lanes, width = vector_unit()[0] // v.size, panel_width(v)
+        slim = v.ir.icmp_signed(">=", t, self.wide)
+        back = v.ir.select(slim, v.int(v.mul(v.ir.sub(t, self.wide), lanes)), I64(0))
+        first = v.ir.sub(v.int(v.mul(t, width)), back)
+        return slim, first, v.least(v.ir.sub(self.columns, first), v.ir.select(slim, I64(width - lanes), I64(width)))
+
+
+def _emit_left(v: Vectors, a: Operand, height: ir.Value, terms: ir.Value, left: Left) -> None:
+    """Pack rows of A."""
     rows = tile_shape()[0]
     if a.width == 1:
-        _pack_tiles(v, a, terms, height, rows, left)
+        pack_tiles(v, Part(a, terms, height), rows, left.apart, left.base)
         return
 
     def pack_left(i: Int, _: list[ir.Value]) -> list[ir.Value]:
-        _pack_columns(v, a.at(v, 0, i), terms, v.ir.sub(height, i), rows, v.at(left, v.mul(i, TERMS)))
+        some = Part(a.at(v, 0, i), terms, v.ir.sub(height, i))
+        pack(v, some, rows, v.at(left.base, v.mul(i, left.apart)))
         return []
 
     v.loop(height, [], pack_left, step=rows)
 
 
-def _emit_panels(
-    v: Vectors, left: ir.Value, b: Operand, terms: ir.Value, first: ir.Value, c: Result, scratch: Scratch
-) -> None:
-    """C += packed A times B, panel after panel; ``first`` is true where C does not count yet."""
-    (rows, vectors), lanes, width = tile_shape(), vector_unit()[0] // v.size, _panel_width(v)
-    wide, narrow = _panel_counts(v, c.width, lanes)
+@dataclass(frozen=True)
+class Slices:
+    """The next panel of B in slices of ``terms`` terms, one for each tile of this panel: as many as there are tiles."""
 
-    def panel(t: Int, _: list[ir.Value]) -> list[ir.Value]:
-        slim = v.ir.icmp_signed(">=", v.int(t), wide)
-        j = v.ir.sub(v.int(v.mul(t, width)), v.ir.select(slim, v.int(v.mul(v.ir.sub(v.int(t), wide), lanes)), I64(0)))
-        present = v.least(v.ir.sub(c.width, j), v.ir.select(slim, I64(width - lanes), I64(width)))
-        masks = [v.mask(lanes, v.ir.sub(present, v.int(t * lanes))) for t in range(vectors)]
-        biases = None
-        if c.mode == BIAS:
-            biases = [v.load(v.at(c.bias, j, t * lanes), lanes, mask) for t, mask in enumerate(masks)]
-        pack(v, b.at(v, 0, j), terms, present, width, scratch.right)
+    panel: Operand
+    terms: ir.Value
+    present: ir.Value
+    all_terms: ir.Value
 
-        def tiles(count: int) -> None:
-            def tile(i: Int, _: list[ir.Value]) -> list[ir.Value]:
-                corner = v.at(c.corner, v.mul(i, c.distance), j)
-                places = [_row_or(v, corner, r, c.distance, v.ir.sub(c.height, i), scratch.below) for r in range(rows)]
-                panel_left = v.at(left, v.mul(i, TERMS))
-                _emit_tile(v, panel_left, scratch.right, terms, Tile(places, masks[:count], biases, first, c.mode))
-                return []
+    @classmethod
+    def of(
+        cls, v: Vectors, b: Operand, terms: ir.Value, columns: tuple[ir.Value, ir.Value], height: ir.Value
+    ) -> Slices:
+        """Slices of the panel whose first column and number of columns are given, for tiles of ``height`` rows."""
+        grain, rows = LINE // v.size, tile_shape()[0]
+        tiles = v.ir.sdiv(v.ir.add(height, I64(rows - 1)), I64(rows))
+        grains = v.ir.sdiv(v.ir.add(terms, I64(grain - 1)), I64(grain))
+        each = v.ir.mul(v.ir.sdiv(v.ir.add(grains, v.ir.sub(tiles, I64(1))), tiles), I64(grain))
+        return cls(b.at(v, 0, columns[0]), each, columns[1], terms)
 
-            v.loop(c.height, [], tile, step=rows)
+    def first_term(self, v: Vectors, i: Int) -> ir.Value:
+        """The first term of the slice that belongs to the tile of row i."""
+        return v.ir.mul(v.ir.sdiv(v.int(i), I64(tile_shape()[0])), self.terms)
 
-        with v.ir.if_else(slim) as (then, otherwise):
-            with then:
-                tiles(vectors - 1)
-            with otherwise:
-                tiles(vectors)
+    def lines(self, v: Vectors, begin: ir.Value) -> Lines:
+        """The cache lines of a slice. Each is named by its last element: the first may belong to the line before."""
+        grain, width = LINE // v.size, panel_width(v)
+        if self.panel.width == 1:
+            count = v.ir.mul(self.terms, I64(-(-width // grain)))
+            return Lines(self.panel.at(v, begin, grain - 1).base, self.panel.terms, count, across=False)
+        count = v.ir.mul(v.ir.sdiv(self.terms, I64(grain)), I64(width))
+        return Lines(self.panel.at(v, v.add(begin, grain - 1), 0).base, self.panel.width, count, across=True)
+
+    def emit(self, v: Vectors, begin: ir.Value, out: ir.Value) -> None:
+        """Pack the slice that begins there, if there is one."""
+        some, width = v.least(self.terms, v.ir.sub(self.all_terms, begin)), panel_width(v)
+        there = v.ir.and_(v.ir.icmp_signed(">", self.present, I64(0)), v.ir.icmp_signed(">", some, I64(0)))
+        part = Part(self.panel.at(v, begin, 0), some, self.present, asked=True)
+        with v.ir.if_then(there):
+            pack(v, part, width, v.at(out, v.mul(begin, width)))
+
+
+def _emit_panels(v: Vectors, left: Left, b: Operand, terms: ir.Value, c: Result, scratch: Scratch) -> None:
+    """C += packed A times packed B, panel after panel."""
+    rows, vectors = tile_shape()
+    panels = Panels.of(v, c.width)
+    pack(v, Part(b, terms, panels.at(v, I64(0))[2]), panel_width(v), scratch.panel(v, I64(0)))
+
+    def panel(t: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        slim, j, present = panels.at(v, t)
+        following = v.ir.add(t, I64(1))
+        _, following_j, following_present = panels.at(v, following)
+        slices = Slices.of(v, b, terms, (following_j, following_present), c.height)
+        start = v.at(c.start, v.mul(j, c.step))
+
+        def tile(i: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            corner, height = v.at(c.corner, v.mul(i, c.distance), j), v.ir.sub(c.height, i)
+            more = v.ir.icmp_signed(">", height, I64(rows))
+            target = v.ir.select(more, v.at(corner, v.mul(rows, c.distance)), v.at(c.corner, following_j))
+            entries, begin = v.at(left.base, v.mul(i, left.apart)), slices.first_term(v, i)
+            lines = slices.lines(v, begin)
+            sums = Tile(entries, scratch.panel(v, t), corner, scratch.below, start, target, terms, c.distance, height,
+                        present, c.fresh)  # fmt: skip
+            with v.ir.if_else(slim) as (then, otherwise):
+                with then:
+                    emit_tile(v, sums, lines, vectors - 1)
+                with otherwise:
+                    emit_tile(v, sums, lines, vectors)
+            slices.emit(v, begin, scratch.panel(v, following))
+            return []
+
+        v.loop(c.height, [], tile, step=rows)
         return []
 
-    v.loop(v.ir.add(wide, narrow), [], panel)
+    v.loop(panels.count(v), [], panel)
 
 
-def _panel_counts(v: Vectors, width: ir.Value, lanes: int) -> tuple[ir.Value, ir.Value]:
-    """How many panels of three vectors and then of two hold ``width`` columns, with at most one vector too many."""
-    vectors = v.ir.sdiv(v.ir.add(width, I64(lanes - 1)), I64(lanes))
-    rest = v.ir.srem(vectors, I64(3))
-    narrow = v.ir.select(v.ir.icmp_signed("==", rest, I64(0)), I64(0), v.ir.sub(I64(3), rest))
-    narrow = v.least(narrow, vectors)
-    return v.ir.sdiv(v.ir.sub(vectors, v.ir.mul(narrow, I64(2))), I64(3)), narrow
-
-
-def _emit_product(v: Vectors, a: Operand, b: Operand, c: ir.Value, ldc: ir.Value,
-                  extents: tuple[ir.Value, ir.Value, ir.Value], bias: ir.Value, mode: int) -> None:  # fmt: skip
-    m, n, k = extents
-    most = BLOCK_BYTES // v.size // TERMS
-    left, scratch = _on_stack(v, most * TERMS), Scratch.on_stack(v)
-    even = even_height(v, m, most)
+def _emit_product(v: Vectors, a: Operand, b: Operand, c: Result, k: ir.Value) -> None:
+    scratch = Scratch.on_stack(v)
+    space, group = BLOCK_BYTES // v.size, TOGETHER * (vector_unit()[0] // v.size)
+    most_terms = best_terms(v, c.height, k)
+    left = Left(_on_stack(v, space + group * TERMS), most_terms)
+    even = even_parts(v, c.height, _most_rows(v, most_terms), tile_shape()[0])
+    for t in range(0, panel_width(v), vector_unit()[0] // v.size):
+        v.store(v.zero(vector_unit()[0] // v.size), v.at(scratch.zeros, t), vector_unit()[0] // v.size)
+    start = v.ir.select(v.ir.icmp_signed("==", c.step, I64(0)), scratch.zeros, c.start)
 
     def block(i0: Int, k0: Int) -> list[ir.Value]:
-        height, terms = v.least(even, v.ir.sub(m, i0)), v.least(v.int(TERMS), v.ir.sub(k, k0))
+        height, terms = v.least(even, v.ir.sub(c.height, i0)), v.least(most_terms, v.ir.sub(k, k0))
         _emit_left(v, a.at(v, k0, i0), height, terms, left)
-        result = Result(v.at(c, v.mul(i0, ldc)), ldc, height, n, bias, mode)
-        _emit_panels(v, left, b.at(v, k0, 0), terms, v.ir.icmp_signed("==", k0, v.int(0)), result, scratch)
+        fresh = v.ir.select(v.ir.icmp_signed("==", k0, v.int(0)), c.fresh, I64(0))
+        rows = replace(c, corner=v.at(c.corner, v.mul(i0, c.distance)), height=height, start=start, fresh=fresh)
+        _emit_panels(v, left, b.at(v, k0, 0), terms, rows, scratch)
         return []
 
-    v.loop(m, [], lambda i0, _: v.loop(k, [], lambda k0, _: block(i0, k0), step=TERMS), step=even)
+    once = v.most(k, I64(1))  # C = start also where there are no terms
+    v.loop(c.height, [], lambda i0, _: v.loop(once, [], lambda k0, _: block(i0, k0), step=most_terms), step=even)
 
 
-def even_height(v: Vectors, m: ir.Value, most: int) -> ir.Value:
-    """Rows of a block of A, at most ``most``: as few blocks as possible, of about one height.
+def best_terms(v: Vectors, m: ir.Value, k: ir.Value) -> ir.Value:
+    """Terms of a block of A: about TERMS, or half as many where that makes fewer blocks of rows."""
+    many, few = (even_parts(v, k, I64(most), LINE // v.size) for most in (TERMS, TERMS // 2))
+    blocks = [_quotient_up(v, m, _most_rows(v, terms)) for terms in (many, few)]
+    return v.ir.select(v.ir.icmp_signed(">", *blocks), few, many)
 
-    Every block packs all of B again, which a low one would do for a few rows.
-    """
+
+def _most_rows(v: Vectors, terms: ir.Value) -> ir.Value:
+    """Rows of a block of A with so many terms."""
     rows = tile_shape()[0]
-    blocks = v.ir.sdiv(v.ir.add(m, I64(most - 1)), I64(most))
-    tiles = v.ir.sdiv(v.ir.add(m, I64(rows - 1)), I64(rows))
-    return v.ir.mul(v.ir.sdiv(v.ir.add(tiles, v.ir.sub(blocks, I64(1))), blocks), I64(rows))
+    return v.ir.mul(v.ir.sdiv(I64(BLOCK_BYTES // v.size), v.ir.mul(terms, I64(rows))), I64(rows))
 
 
-def _row_or(v: Vectors, corner: ir.Value, r: int, ldc: ir.Value, height: ir.Value, below: ir.Value) -> ir.Value:
-    """Row r of a tile of C, or scratch memory when there is no such row."""
-    place = v.at(corner, v.mul(r, ldc))
-    return place if r == 0 else v.ir.select(v.ir.icmp_signed(">", height, v.int(r)), place, below)
+def even_parts(v: Vectors, total: ir.Value, most: ir.Value, unit: int) -> ir.Value:
+    """The size of parts of at most ``most``: as few as possible, of about one size, a multiple of ``unit``.
+
+    ``most`` is such a multiple. Every block of rows packs all of B again, and every block of terms passes through C,
+    which a small last one would do for little. A total of 0, of a thread without rows, has parts of one unit.
+    """
+    total = v.most(total, I64(1))
+    return v.ir.mul(_quotient_up(v, _quotient_up(v, total, I64(unit)), _quotient_up(v, total, most)), I64(unit))
+
+
+def _quotient_up(v: Vectors, a: ir.Value, b: ir.Value) -> ir.Value:
+    return v.ir.sdiv(v.ir.add(a, v.ir.sub(b, I64(1))), b)
 
 
 def _on_stack(v: Vectors, size: int) -> ir.Value:
@@ -299,28 +256,21 @@ def _on_stack(v: Vectors, size: int) -> ir.Value:
     return v.ir.bitcast(memory, v.kind.as_pointer())
 
 
-def function_of(v: Vectors, across: tuple[bool, bool], mode: int) -> ir.Function:
+def _product_function(v: Vectors, across: tuple[bool, bool]) -> ir.Function:
     """The function of a program that multiplies matrices that lie so; ``across`` tells which of A, B lie in columns.
 
-    Its arguments: A, its stride, B, its stride, C, its stride, m, n, k, bias.
+    Its arguments: A, its stride, B, its stride, k, then those of :class:`Result`.
     """
-    module = v.ir.module
-    name = f"graphc_packed_{v.suffix}_{''.join('NT'[t] for t in across)}{mode}"
-    if name in module.globals:
-        return module.globals[name]
     pointer = v.kind.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, I64, pointer, I64, pointer, I64, I64, I64, I64, pointer])
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    inner = Vectors(builder, v.kind)
-    a, lda, b, ldb, c, ldc, m, n, k, bias = function.args
-    left = Operand(a, lda, 1) if across[0] else Operand(a, 1, lda)
-    right = Operand(b, 1, ldb) if across[1] else Operand(b, ldb, 1)
-    _emit_product(inner, left, right, c, ldc, (m, n, k), bias, mode)
-    builder.ret_void()
-    return function
+
+    def emit(inner: Vectors, args: Sequence[ir.Value]) -> None:
+        a, lda, b, ldb, k, *result = args
+        left = Operand(a, lda, 1) if across[0] else Operand(a, 1, lda)
+        right = Operand(b, 1, ldb) if across[1] else Operand(b, ldb, 1)
+        _emit_product(inner, left, right, Result(*result), k)
+
+    arguments = [pointer, I64, pointer, I64, I64, pointer, I64, I64, I64, pointer, I64, I64]
+    return function_of(v, f"packed_{''.join('NT'[t] for t in across)}", arguments, emit)
 
 
 @intrinsic(prefer_literal=True)
@@ -344,9 +294,9 @@ def packed_gemm(
         index = {q: as_index(context, builder, signature, q, args) for q in (1, 5, 9, 11, 12, 13, 15)}
         place = [v.at(args[q], index[q + 1]) for q in (0, 4, 8, 14)]
         across = (columns_a != 1, columns_b != 1)
-        steps = [columns_a if across[0] else rows_a, columns_b if across[1] else rows_b, width]
-        strided = [word for pair in zip(place, map(I64, steps)) for word in pair]
-        builder.call(function_of(v, across, start), [*strided, index[11], index[12], index[13], place[3]])
+        lda, ldb = columns_a if across[0] else rows_a, columns_b if across[1] else rows_b
+        result = [place[2], I64(width), index[11], index[12], place[3], I64(int(start == BIAS)), I64(int(start != ADD))]
+        builder.call(_product_function(v, across), [place[0], I64(lda), place[1], I64(ldb), index[13], *result])
         return context.get_dummy_value()
 
     return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit

@@ -70,6 +70,10 @@ class Vectors:
         """The smaller of two int64 values."""
         return self.ir.select(self.ir.icmp_signed("<", a, b), a, b)
 
+    def most(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The larger of two int64 values."""
+        return self.ir.select(self.ir.icmp_signed(">", a, b), a, b)
+
     def at(self, pointer: ir.Value, *offsets: Int) -> ir.Value:
         """The address ``pointer + sum(offsets)``, in elements."""
         total = functools.reduce(self.add, offsets)
@@ -123,10 +127,10 @@ class Vectors:
         arguments = [value, pointer, I32(self.size), mask]
         self._call(f"llvm.masked.store.v{lanes}{self.suffix}.p0", signature, arguments)
 
-    def prefetch(self, pointer: ir.Value) -> None:
-        """Ask for the cache line of an address, to be read and written soon; no address is wrong."""
+    def prefetch(self, pointer: ir.Value, written: bool = False) -> None:
+        """Ask for the cache line of an address, to be read soon, or ``written``; no address is wrong."""
         signature = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
-        self._call("llvm.prefetch.p0", signature, [pointer, I32(1), I32(3), I32(1)])
+        self._call("llvm.prefetch.p0", signature, [pointer, I32(int(written)), I32(3), I32(1)])
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a*b + c, in one rounding where the machine has that instruction."""
