@@ -21,6 +21,7 @@ TRIAL = 0.01  # seconds of a trial
 LONGER = 3  # the second trial has so many times the steps of the first
 GAIN = 0.9  # several threads must need at most this share of the time of one
 DOUBT, AGAIN = 0.25, 2.0  # seconds of work before the other choice is tried again: at first, and at last
+LOSS = 0.02  # of the time at most is lost by trying with steps that take longer than a trial should
 FEW, WINDOW = 3, 0.5  # calls, and seconds of calls, whose fastest says what a step takes: what disturbs makes it slower
 
 
@@ -88,16 +89,18 @@ class Crew:
         self.trying = True
         order = (team, 1) if seconds_per_step >= TRIAL else (1, team)  # a long first step is worth all cores
         members = min(order, key=lambda n: len(self.trials.get(n, [])))
-        steps = max(1, int(TRIAL / seconds_per_step)) * (LONGER if self.trials.get(members) else 1)
+        steps = max(1, int(TRIAL * (LONGER if self.trials.get(members) else 1) / seconds_per_step))
         return members, min(left, steps)
 
     def _choose(self, left: int, team: int) -> tuple[int, int]:
         """The faster number of threads, or for a short call the other one when it is time to try it again."""
         faster = self.paces[team].seconds(left) < GAIN * self.paces[1].seconds(left)
         chosen, other = (team, 1) if faster else (1, team)
-        if self.spent >= self.again and self.paces[other].seconds(left) >= TRIAL:
+        trial = min(left, max(1, int(LONGER * TRIAL / self.paces[other].step)))
+        lost = trial * (self.paces[other].step - self.paces[chosen].step) - LONGER * TRIAL
+        if self.spent >= max(self.again, lost / LOSS) and self.paces[other].seconds(left) >= TRIAL:
             self.spent, self.tried = 0.0, True
-            return other, min(left, max(1, int(LONGER * TRIAL / self.paces[other].step)))
+            return other, trial
         if chosen != self.chosen:
             self.chosen, self.spent, self.again = chosen, 0.0, DOUBT
         elif self.tried:
