@@ -22,6 +22,7 @@ from graphc.lower.plan import scatter_target
 
 COMPARED = {"ge": ">=", "eq": "==", "ne": "!="}
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
+GROUP = 4  # rows that are added to a sum in memory in one go
 JOIN = {"sum": "radd({0}, {1})", "max": "rmax({0}, {1})", "min": "rmin({0}, {1})", "prod": "{0}*({1})"}
 
 
@@ -178,11 +179,8 @@ class _NestPrinter:
 
     def print(self) -> None:
         flat = self._flat_count()
-        if flat is not None:
-            return self._print_flat(flat)
-        return {"map": self._map, "register": self._register, "memory": self._memory, "scatter": self._scatter}[
-            self.nest.how
-        ]()
+        printers = {"map": self._map, "register": self._register, "memory": self._memory, "scatter": self._scatter}
+        return self._print_flat(flat) if flat is not None else printers[self.nest.how]()
 
     # ------------------------------------------------------------------ the four shapes of a nest
     def _map(self) -> None:
@@ -232,9 +230,25 @@ class _NestPrinter:
         with self._loops(outer):
             with self._loops(order[-1:]):
                 self.text.add(f"{self._out()} = {START[y.reducer]}")
+            if y.reducer == "sum" and y.body == placeholder(0) and len(bound) == 1 and not y.masks:
+                self._sum_rows(bound[0], order[-1])
+                return
             with self._loops([*bound, order[-1]], self.invariant):
                 step = JOIN[y.reducer] if y.reducer != "sum" else "{0} + {1}"
                 self._guarded(lines, f"{self._out()} = {step.format(self._out(), value)}")
+
+    def _sum_rows(self, row: int, column: int) -> None:
+        """The sum of the rows of a tensor, one after the other; it is loaded and stored once for GROUP of them."""
+        letter, rows, out, terms = self.names[row], extent(self.y.extents[row]), self._out(), []
+        for q in range(GROUP):
+            self.names[row] = f"({letter} + {q})" if q else letter
+            terms.append(self._operand(self.y.operands[0], flat=False))
+        self.names[row] = letter
+        last = f"{rows} - {rows}%{GROUP}"
+        for head, added in ((f"range(0, {last}, {GROUP})", terms), (f"range({last}, {rows})", terms[:1])):
+            heads = [f"for {letter} in {head}:", f"for {self.names[column]} in range({self._bounds(column)}):"]
+            with _Loops(self.text, heads, ()):
+                self.text.add(" + ".join([f"{out} = {out}", *added]))
 
     def _scatter(self) -> None:
         """out[gather, ..] += body, over the bound indices and the other free ones."""
@@ -431,4 +445,4 @@ def _offset(base: str, rest: str) -> str:
 
 
 def _simple(text: str) -> bool:
-    return text.replace("_", "").isalnum()
+    return text.replace("_", "").isalnum() or (text.startswith("(") and text.find(")") == len(text) - 1)
