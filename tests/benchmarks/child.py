@@ -42,14 +42,14 @@ def main(peer: str, mode: str, workload: str, threads: str, until: str = "") -> 
         answer(about)
         return
     answer(about | {"losses": parity_losses(contestant, about["losses"], w.parity)})
-    serve(contestant, answer)
+    serve(contestant, w.scan, answer)
 
 
-def serve(contestant: Peer, answer: Callable[[dict], None]) -> None:
+def serve(contestant: Peer, least: int, answer: Callable[[dict], None]) -> None:
     """Answer every request for step times."""
     steps = 0
     for line in sys.stdin:
-        steps = steps or steps_per_call(contestant)
+        steps = steps or steps_per_call(contestant, least)
         samples = measure(contestant, steps, float(line))
         answer({"samples": samples, "steps_per_call": steps, "peak_rss_mb": resident_mb("VmHWM")})
 
@@ -89,12 +89,14 @@ def parity_losses(contestant: Peer, losses: list[float], steps: tuple[int, ...])
     return [losses[k] for k in steps]
 
 
-def steps_per_call(contestant: Peer) -> int:
+def steps_per_call(contestant: Peer, least: int) -> int:
     """The number of steps, in whole chunks, after which a call is long enough to be timed.
 
-    One longer call follows, in which who chooses a number of threads by measuring can do so.
+    It is at least ``least``, for everybody: what a call costs beside its steps is spread over as many. One longer call
+    follows, in which who chooses a number of threads by measuring can do so.
     """
-    steps = getattr(contestant, "chunk", 1)
+    chunk = getattr(contestant, "chunk", 1)
+    steps = -(-least // chunk) * chunk
     contestant.run(steps)
     while timed(contestant.run, steps)[0] < CALL_SECONDS:
         steps *= 2

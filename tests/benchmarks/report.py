@@ -20,7 +20,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 NOTES, END_OF_NOTES = "<!-- notes -->", "<!-- end of notes -->"
 INTRODUCTION = """\
 Training steps on the same data, initial weights and batches, all contestants in turn within one run; a timed call
-lasts at least 20 ms. Made by `make bench` (`python -m tests.benchmarks.run`)."""
+lasts at least 20 ms, and for each contestant at least as many steps as a chunk of JAX's scan has. Made by `make bench`
+(`python -m tests.benchmarks.run`)."""
 BOUND = """\
 The bound of a step is max(FLOPs of its products / product rate + evaluations of elementary functions × their time,
 bytes moved / copy rate) at the row's number of threads. The rates are the best that were measured, and each function
