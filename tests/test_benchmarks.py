@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.benchmarks import bounds, drawn, graphc_peer, jax_peer, report, run
+from tests.benchmarks import bounds, child, drawn, graphc_peer, jax_peer, report, run
 from tests.benchmarks import workloads as wl
 from tests.benchmarks.contestants import Child, Contestant, Dropped, is_installed
 
@@ -61,6 +62,14 @@ def test_a_child_reports_losses_that_fall_and_times_calls_that_are_long_enough()
     assert child.about["losses"][0] > child.about["losses"][2] > 0
     assert len(answer["samples"]) >= 3
     assert np.median(answer["samples"]) * answer["steps_per_call"] > 0.01
+
+
+@pytest.mark.parametrize("chunk, steps", [(1, 5), (3, 6), (8, 8)])
+def test_a_timed_call_has_as_many_steps_for_everybody(monkeypatch, chunk, steps):
+    """In whole chunks. Mutation-checked: beginning with one chunk gives graphc a step where JAX's scan has five."""
+    monkeypatch.setattr(child, "CALL_SECONDS", 0.0)
+    contestant = SimpleNamespace(chunk=chunk, run=lambda n, keep=False: [])
+    assert child.steps_per_call(contestant, least=5) == steps
 
 
 def test_a_workload_that_a_peer_cannot_express_is_left_out_with_the_reason():

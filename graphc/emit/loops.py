@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 
 import sympy
@@ -13,7 +14,7 @@ from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, ide
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
-from graphc.lower.cost import PACKED
+from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
 from graphc.lower.joint import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Buffer, Count
@@ -121,12 +122,23 @@ class KernelPrinter:
         a = f"{p.a.buffer.region}, {a_at}, {stride(p.a.row)}, {stride(p.a.column)}"
         c = f"{p.out.region}, {c_at}, {width}"
         bias = f"{p.bias.buffer.region}, {bias_at}, 2" if p.bias else f"{p.out.region}, {place(p.out)}, 0"
-        self.text.add(f"{self.method(p)}({a}, {b}, {b_at}, {', '.join(b_strides)}, {c}, {sizes}, {bias})")
+        arguments = f"({a}, {b}, {b_at}, {', '.join(b_strides)}, {c}, {sizes}, {bias})"
+        if self._may_have_few_rows(p):
+            with self.text.block(f"if {part.length} < {FEWER}:"):
+                self.text.add(TILES + arguments)
+            with self.text.block("else:"):
+                self.text.add(PACKED + arguments)
+        else:
+            self.text.add(self.method(p) + arguments)
         if p.scale != 1:
             self.text.add(f"scale = {Printer({}, share=False, hoists=False).text(p.scale)[0]}")
             with self.text.block(f"for t in range({part.times(extent(p.n)).bounds}):"):
                 target = f"{p.out.region}[{place(p.out)} + t]"
                 self.text.add(f"{target} = {target}*scale")
+
+    def _may_have_few_rows(self, p: Product) -> bool:
+        """True when a call, unlike a training step, may bring less rows than it pays to pack a right factor for."""
+        return not self.team and isinstance(p.m, str) and self.method(p) == PACKED and side_by_side(p)
 
     def _by_columns(self, p: Product) -> bool:
         """True when threads divide the columns of a packed product, not its rows: what is longer is packed once."""
@@ -247,7 +259,7 @@ class _NestPrinter:
         last = f"{rows} - {rows}%{GROUP}"
         for head, added in ((f"range(0, {last}, {GROUP})", terms), (f"range({last}, {rows})", terms[:1])):
             heads = [f"for {letter} in {head}:", f"for {self.names[column]} in range({self._bounds(column)}):"]
-            with _Loops(self.text, heads, ()):
+            with self.text.loops(heads):
                 self.text.add(" + ".join([f"{out} = {out}", *added]))
 
     def _scatter(self) -> None:
@@ -339,10 +351,10 @@ class _NestPrinter:
     def _guarded(self, lines: list[str], statement: str, otherwise: str | None = None) -> None:
         self.text.guarded([self._condition(m) for m in self.masks], lines, statement, otherwise)
 
-    def _loops(self, order: Sequence[int], invariant: Sequence[str] = ()) -> _Loops:
+    def _loops(self, order: Sequence[int], invariant: Sequence[str] = ()) -> AbstractContextManager[None]:
         """Nested loops; ``invariant`` are lines to print just outside the innermost."""
         heads = [f"for {self.names[i]} in range({self._bounds(i)}):" for i in order]
-        return _Loops(self.text, heads, invariant)
+        return self.text.loops(heads, invariant)
 
     def _bounds(self, i: int) -> str:
         return self.part.bounds if i == self.divided else extent(self.y.extents[i])
@@ -419,23 +431,6 @@ class _NestPrinter:
             return text if self.buffers[atom.node].integer else f"int64({text})"
         assert isinstance(atom, Size)
         return safe_name(atom.name)
-
-
-class _Loops:
-    """Nested ``for`` heads as one context."""
-
-    def __init__(self, text: Text, heads: list[str], invariant: Sequence[str]) -> None:
-        self.text, self.heads, self.invariant = text, heads, invariant
-
-    def __enter__(self) -> None:
-        for t, head in enumerate(self.heads):
-            if t == len(self.heads) - 1:
-                self.text.add(*self.invariant)
-            self.text.add(head)
-            self.text.depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.text.depth -= len(self.heads)
 
 
 def _offset(base: str, rest: str) -> str:

@@ -36,6 +36,10 @@ class Text:
         self.add(head)
         return _Block(self)
 
+    def loops(self, heads: Sequence[str], invariant: Sequence[str] = ()) -> _Loops:
+        """Nested blocks; ``invariant`` are lines to print just outside the innermost."""
+        return _Loops(self, heads, invariant)
+
 
 class _Block:
     def __init__(self, text: Text) -> None:
@@ -46,6 +50,23 @@ class _Block:
 
     def __exit__(self, *_: object) -> None:
         self.text.depth -= 1
+
+
+class _Loops:
+    """Nested ``for`` heads as one context."""
+
+    def __init__(self, text: Text, heads: Sequence[str], invariant: Sequence[str]) -> None:
+        self.text, self.heads, self.invariant = text, heads, invariant
+
+    def __enter__(self) -> None:
+        for t, head in enumerate(self.heads):
+            if t == len(self.heads) - 1:
+                self.text.add(*self.invariant)
+            self.text.add(head)
+            self.text.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.text.depth -= len(self.heads)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ DEEP = 8192  # bytes of a column of the right factor: a panel of four vectors th
 APART = 2048  # bytes: rows a multiple of this apart fall into the same few sets of every cache
 NEAR, MANY_ROWS = 2**19, 256  # bytes of a right factor that stays in a level-2 cache; rows that make packing pay
 FEW_ROWS = 16
+FEWER = 32  # rows of a call: with fewer, its products read a right factor where it lies, though others pack it
 FEW_COLUMNS = 16  # one vector of columns: tiles of packed operands have two at least
 LONG, FAR = 256, 2**19  # terms, and bytes of both factors, from which a transposed left factor is packed
 TILES, PACKED = "gemm", "packed_gemm"

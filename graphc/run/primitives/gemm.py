@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from graphc.run.primitives.memory import as_index, is_pointer
-from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
+from graphc.run.primitives.tile import I64, Int, Vectors, function_of, vector_unit
 
 SET, ADD, BIAS = 0, 1, 2
 """Modes: C = A B, C += A B, C = A B + bias."""
@@ -286,24 +286,19 @@ def _call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[In
     It is put into its callers, unless it is called often: then passes and code grow with the kinds of products, not
     with their number.
     """
-    module = v.ir.module
     variable = [size for size in sizes if isinstance(size, ir.Value)]
-    name = "_".join(["graphc", name, v.suffix, *("x" if isinstance(size, ir.Value) else str(size) for size in sizes)])
-    function = module.globals.get(name)
-    if function is None:
-        kind = ir.FunctionType(ir.VoidType(), [v.kind.as_pointer()] * len(pointers) + [I64] * len(variable))
-        function = ir.Function(module, kind, name)
-        function.linkage = "internal"
-        function.attributes.add("alwaysinline")
-        inner = Vectors(ir.IRBuilder(function.append_basic_block("entry")), v.kind)
-        rest = list(function.args[len(pointers) :])
-        emit(inner, list(function.args[: len(pointers)]), [s if isinstance(s, int) else rest.pop(0) for s in sizes])
-        inner.ir.ret_void()
+    name = "_".join([name, *("x" if isinstance(size, ir.Value) else str(size) for size in sizes)])
+
+    def body(inner: Vectors, args: Sequence[ir.Value]) -> None:
+        rest = list(args[len(pointers) :])
+        emit(inner, list(args[: len(pointers)]), [s if isinstance(s, int) else rest.pop(0) for s in sizes])
+
+    function = function_of(v, name, [v.kind.as_pointer()] * len(pointers) + [I64] * len(variable), body)
     _calls[function] = _calls.get(function, 0) + 1
     small = math.prod(size for size in sizes if isinstance(size, int)) < SMALL
-    if _calls[function] > (OFTEN if small else 1):
-        function.attributes.discard("alwaysinline")
-        function.attributes.add("noinline")
+    often = _calls[function] > (OFTEN if small else 1)
+    function.attributes.discard("alwaysinline" if often else "noinline")
+    function.attributes.add("noinline" if often else "alwaysinline")
     v.ir.call(function, [*pointers, *variable])
 
 

@@ -24,9 +24,9 @@ from numba.core.extending import intrinsic
 
 from graphc.run.primitives.gemm import ADD, BIAS
 from graphc.run.primitives.memory import as_index, is_pointer
-from graphc.run.primitives.packed_tile import LINE, Lines, Tile, emit_tile, panel_width, tile_shape
-from graphc.run.primitives.packing import TOGETHER, Operand, Part, function_of, pack, pack_tiles
-from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
+from graphc.run.primitives.packed_tile import LINE, Lines, Tile, emit_tile, lines_of_row, panel_width, tile_shape
+from graphc.run.primitives.packing import TOGETHER, Operand, Part, pack, pack_tiles
+from graphc.run.primitives.tile import I64, Int, Vectors, function_of, vector_unit
 
 TERMS = 1024
 """Terms of a block: two panels of B take a third of a level-2 cache of 1 MiB, and C is passed through seldom."""
@@ -152,7 +152,7 @@ class Slices:
         """The cache lines of a slice. Each is named by its last element: the first may belong to the line before."""
         grain, width = LINE // v.size, panel_width(v)
         if self.panel.width == 1:
-            count = v.ir.mul(self.terms, I64(-(-width // grain)))
+            count = v.ir.mul(self.terms, I64(lines_of_row(v)))
             return Lines(self.panel.at(v, begin, grain - 1).base, self.panel.terms, count, across=False)
         count = v.ir.mul(v.ir.sdiv(self.terms, I64(grain)), I64(width))
         return Lines(self.panel.at(v, v.add(begin, grain - 1), 0).base, self.panel.width, count, across=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from graphc.run.primitives.packing import function_of
-from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
+from graphc.run.primitives.tile import I64, Int, Vectors, function_of, vector_unit
 
 LINE = 64
 """Bytes of a cache line."""
@@ -105,7 +104,7 @@ def _emit_tile(v: Vectors, tile: Tile, wanted: Lines, vectors: int) -> None:
 
     whole = v.ir.sub(tile.terms, v.ir.srem(tile.terms, I64(TURNS)))
     pace = _pace(v, wanted.count, whole, OFTEN)
-    pace_of_sums = _pace(v, I64(rows * _lines_of_row(v)), whole, 1)
+    pace_of_sums = _pace(v, I64(rows * lines_of_row(v)), whole, 1)
     cells = [(place, t) for place in places for t in range(vectors)]
     known = [v.load(v.at(place, t * lanes), lanes, masks[t]) for place, t in cells]
     sums = [v.ir.select(fresh, starts[t], value) for value, (_, t) in zip(known, cells, strict=True)]
@@ -130,13 +129,14 @@ def _spread(v: Vectors, passed: ir.Value, pace: ir.Value) -> ir.Value:
     return v.ir.lshr(v.ir.mul(passed, pace), I64(BITS))
 
 
-def _lines_of_row(v: Vectors) -> int:
+def lines_of_row(v: Vectors) -> int:
+    """Cache lines of a row of a panel that begins with one."""
     return -(-panel_width(v) * v.size // LINE)
 
 
 def _ask(v: Vectors, lines: Lines, q: ir.Value) -> None:
     """Ask for line q of the right factor."""
-    columns = panel_width(v) if lines.across else _lines_of_row(v)
+    columns = panel_width(v) if lines.across else lines_of_row(v)
     row = v.ir.udiv(q, I64(columns))
     column = v.ir.sub(q, v.ir.mul(row, I64(columns)))
     apart, along = (column, row) if lines.across else (row, column)
@@ -145,7 +145,7 @@ def _ask(v: Vectors, lines: Lines, q: ir.Value) -> None:
 
 def _ask_for_sums(v: Vectors, tile: Tile, q: ir.Value) -> None:
     """Ask for line q of the next tile."""
-    row = v.ir.udiv(q, I64(_lines_of_row(v)))
-    column = v.ir.sub(q, v.ir.mul(row, I64(_lines_of_row(v))))
+    row = v.ir.udiv(q, I64(lines_of_row(v)))
+    column = v.ir.sub(q, v.ir.mul(row, I64(lines_of_row(v))))
     place = v.at(tile.target, v.mul(row, tile.distance), v.mul(column, LINE // v.size))
     v.prefetch(place, written=True)

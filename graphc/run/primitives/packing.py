@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
 
 from graphc.run.primitives.gemm import transposed
-from graphc.run.primitives.tile import I64, Int, Vectors, vector_unit
+from graphc.run.primitives.tile import I64, Int, Vectors, function_of, vector_unit
 
 TOGETHER = 4
 """Vectors of a row of A that are packed in one go."""
@@ -21,22 +21,6 @@ FORWARD = 256
 
 SQUARE_BYTES = 32
 """Rows of the squares that are transposed in registers."""
-
-
-def function_of(
-    v: Vectors, name: str, arguments: Sequence[ir.Type], emit: Callable[[Vectors, Sequence[ir.Value]], None]
-) -> ir.Function:
-    """A function of the program that ``emit`` writes when there is none of that name; it returns nothing."""
-    module, name = v.ir.module, f"graphc_{name}_{v.suffix}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    emit(Vectors(builder, v.kind), function.args)
-    builder.ret_void()
-    return function
 
 
 @dataclass(frozen=True)

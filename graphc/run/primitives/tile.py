@@ -193,3 +193,19 @@ class Vectors:
         out.add_incoming(value, before)
         out.add_incoming(result, last)
         return out
+
+
+def function_of(
+    v: Vectors, name: str, arguments: Sequence[ir.Type], emit: Callable[[Vectors, Sequence[ir.Value]], None]
+) -> ir.Function:
+    """A function of the program that ``emit`` writes when there is none of that name; it returns nothing."""
+    module, name = v.ir.module, f"graphc_{name}_{v.suffix}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    emit(Vectors(builder, v.kind), function.args)
+    builder.ret_void()
+    return function
