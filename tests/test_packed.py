@@ -12,7 +12,7 @@ import pytest
 from llvmlite import ir
 
 import graphc as gc
-from graphc.facade import programs
+from graphc.facade import preparing, programs
 from graphc.lower import cost
 from graphc.lower.cost import PACKED, TILES, product_method
 from graphc.lower.kernels import Product, View
@@ -198,17 +198,18 @@ def test_operands_are_packed_when_the_right_factor_is_large_and_read_badly():
     assert product_method(product(128, 1024, 700), {}, "float64") == PACKED
 
 
-def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_many(monkeypatch):
+def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_many(monkeypatch, tmp_path):
     """Mutation-checked: always packed, a row of 784-700-700-10 took 390 us instead of 160."""
     for name, value in {"NEAR": 0, "MANY_ROWS": 1}.items():
         monkeypatch.setattr(cost, name, value)
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))  # else a program that is known is taken, and no text made
     texts, evaluation_text = [], programs.evaluation_text
 
     def kept(*args: object) -> programs.Lowered:
         texts.append(evaluation_text(*args))
         return texts[-1]
 
-    monkeypatch.setattr(programs, "evaluation_text", kept)
+    monkeypatch.setattr(preparing, "evaluation_text", kept)
     rng = np.random.default_rng(2)
     W, b = (rng.normal(size=size) for size in ((40, 50), (50,)))
     z = gc.input("X", ("n", 40)) @ gc.param("W", W.shape, W) + gc.param("b", b.shape, b)
