@@ -75,16 +75,21 @@ def equation(
     d = _Draft(tuple(extents), n_free, reducer, body, list(operands), list(masks))
     _inline_views(d)
     _fix_unit_indices(d)
+    _decide_indicators(d)
     _hoist_indicators(d)
     if any(m.kind == "eq" for m in d.masks) and len(d.extents) > n_free and reducer != "prod":
         d.extents, d.operands, d.masks = contract(d.extents, n_free, d.operands, d.masks)
         _fix_unit_indices(d)
     _use_divisibility(d)
+    _decide_indicators(d)
     _drop_provable_masks(d)
     _merge_operands(d)
-    if d.body == 0 and reducer == "sum":
-        d.operands, d.masks, d.extents = [], [], d.extents[:n_free]
+    if reducer == "sum" and (d.body == 0 or any(never_true(m, d.extents) for m in d.masks)):
+        d.body, d.operands, d.masks, d.extents = sympy.S.Zero, [], [], d.extents[:n_free]
     _drop_unused_indices(d)
+    idle = _idle_free_indices(d)
+    if idle:
+        return _broadcast(d, idle)
     _canonical_order(d)
     return _intern(d)
 
@@ -127,11 +132,13 @@ def _place(operands: list[Operand], operand: Operand) -> sympy.Symbol:
 def is_view(node: Node) -> bool:
     """A constant, or another node read at other places: costs nothing, so it is always inlined."""
     return (
-        isinstance(node, Equation)
-        and node.elementwise
-        and not node.masks
-        and (not node.operands or (placeholder_index(node.body) is not None and isinstance(node.operands[0], Read)))
+        isinstance(node, Equation) and node.elementwise and not node.masks and _costs_nothing(node.body, node.operands)
     )
+
+
+def _costs_nothing(body: sympy.Expr, operands: Sequence[Operand]) -> bool:
+    """A constant or a read alone."""
+    return not operands or (placeholder_index(body) is not None and isinstance(operands[0], Read))
 
 
 def _inline_views(d: _Draft) -> None:
@@ -149,6 +156,18 @@ def _fix_unit_indices(d: _Draft) -> None:
         return
     units = {i for i, e in enumerate(d.extents) if e == 1}
     d.move(lambda x: substitute(x, lambda i: constant(0) if i in units else index(i), d.extents))
+
+
+def _decide_indicators(d: _Draft) -> None:
+    """[m]  ->  1 or 0        where the extents alone decide the mask: what it guards may lie outside of its tensor."""
+    known = {}
+    for j, op in enumerate(d.operands):
+        if isinstance(op, Indicator) and always_true(op.mask, d.extents):
+            known[placeholder(j)] = sympy.S.One
+        elif isinstance(op, Indicator) and never_true(op.mask, d.extents):
+            known[placeholder(j)] = sympy.S.Zero
+    if known:
+        d.body = d.body.xreplace(known)
 
 
 def _hoist_indicators(d: _Draft) -> None:
@@ -212,6 +231,18 @@ def always_true(mask: Mask, extents: Sequence[Extent]) -> bool:
     return x.const % mask.modulus == 0 and all(coef % mask.modulus == 0 for _, coef in x.terms)
 
 
+def never_true(mask: Mask, extents: Sequence[Extent]) -> bool:
+    """True when interval arithmetic refutes the mask for all indices inside their extents."""
+    x = mask.map
+    if mask.kind == "ge":
+        return upper_bound(x, extents) < 0
+    if mask.kind == "eq":
+        return lower_bound(x, extents) > 0 or upper_bound(x, extents) < 0
+    if mask.kind == "ne":
+        return x == constant(0)
+    return x.const % mask.modulus != 0 and all(coef % mask.modulus == 0 for _, coef in x.terms)
+
+
 def _merge_operands(d: _Draft) -> None:
     """Drop operands the body does not use, keep equal ones once."""
     used = d.body.free_symbols
@@ -235,6 +266,25 @@ def _drop_unused_indices(d: _Draft) -> None:
         d.extents = tuple(d.extents[i] for i in kept)
     if len(d.extents) == d.n_free and not d.masks:
         d.reducer = "sum"  # a reduction over nothing but one element is that element
+
+
+def _idle_free_indices(d: _Draft) -> set[int]:
+    """The free indices that nothing reads, unless the equation is a view, which costs nothing."""
+    if len(d.extents) == d.n_free and not d.masks and _costs_nothing(d.body, d.operands):
+        return set()
+    used = set().union(*(indices(m) for m in d.maps()))
+    return {i for i in range(d.n_free) if d.extents[i] != 1 and i not in used}
+
+
+def _broadcast(d: _Draft, idle: set[int]) -> Node:
+    """out[i, j] = f(i)  ->  g[i] = f(i), out[i, j] = g[i]        no element is computed twice."""
+    kept = [i for i in range(len(d.extents)) if i not in idle]
+    place = {old: index(new) for new, old in enumerate(kept)}
+    d.move(lambda x: substitute(x, place.__getitem__))
+    extents, shape = [d.extents[i] for i in kept], d.extents[: d.n_free]
+    inner = equation(extents, d.n_free - len(idle), d.reducer, d.body, d.operands, d.masks)
+    free = [constant(0) if d.extents[i] == 1 else index(i) for i in kept if i < d.n_free]
+    return equation(shape, d.n_free, "sum", placeholder(0), [Read(inner, tuple(free))])
 
 
 def _canonical_order(d: _Draft) -> None:

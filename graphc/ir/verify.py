@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphc.errors import REPORT, CompilerError
 from graphc.ir.affine import gathers, indices
+from graphc.ir.build import is_view
 from graphc.ir.node import REDUCERS, Equation, Node, Read, extent_symbol, operand_maps
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import topological
 
 
 def verify(roots: Iterable[Node]) -> None:
-    """Raise AssertionError naming the equation when a node of the graph is malformed: a defect of graphc itself."""
+    """Raise CompilerError naming the equation when a node of the graph is malformed: a defect of graphc itself."""
     for node in topological(roots):
         if isinstance(node, Equation):
             problem = _problem(node)
             if problem:
-                raise AssertionError(f"malformed equation {node!r}: {problem}")
+                raise CompilerError(f"internal defect: malformed equation {node!r}: {problem}\n  hint: {REPORT}")
 
 
 def _problem(y: Equation) -> str | None:
@@ -28,10 +30,22 @@ def _problem(y: Equation) -> str | None:
     stray = y.body.free_symbols - allowed
     if stray:
         return f"the body uses {sorted(map(str, stray))} that no operand gives"
+    idle = _idle_indices(y)
+    if idle:
+        return f"nothing reads its free indices {idle}"
     for op in y.operands:
         if isinstance(op, Read) and len(op.at) != op.node.rank:
             return f"{op.node!r} has {op.node.rank} axes but is read with {len(op.at)} indices"
     return _bad_map(y)
+
+
+def _idle_indices(y: Equation) -> list[int]:
+    """The free indices that no operand and no mask holds; only a view may have them."""
+    if is_view(y):
+        return []
+    maps = [m for op in y.operands for m in operand_maps(op)] + [m.map for m in y.masks]
+    used = set().union(*map(indices, maps))
+    return [i for i in range(y.n_free) if y.extents[i] != 1 and i not in used]
 
 
 def _bad_map(y: Equation) -> str | None:
