@@ -18,6 +18,7 @@ from graphc.ir.letters import PRIMITIVES
 from graphc.ir.node import Node
 from graphc.ir.scalar import FUNCTIONS
 from graphc.lower.cost import product_method
+from graphc.lower.kernels import results_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.training import StepPlan
 
@@ -59,7 +60,7 @@ def constants_of(step: StepPlan) -> list[tuple[str, str]]:
     """Offsets of every buffer, and the capacity of the batch."""
     found: dict[str, str] = {}
     buffers = [*step.plan.buffers.values(), *step.constants]
-    buffers += [b for k in step.plan.kernels for b in (k.out, k.out.tail) if b is not None]
+    buffers += [b for k in step.plan.kernels for b in results_of(k)]
     for b in buffers:
         if b.region != b.name:
             found.setdefault(b.name, b.offset.text())
@@ -162,8 +163,8 @@ def function_program(
 ) -> Program:
     """``call``: outputs from inputs for one set of arrays; ``sizes`` are the free extents, in the order of C."""
     arguments = [("A", f"{dtype}*"), ("K", f"{dtype}*"), ("C", "int64*"), *pointers]
-    buffers = {b.name: b for b in [*plan.buffers.values(), *(k.out for k in plan.kernels), *constants]}
-    buffers |= {k.out.tail.name: k.out.tail for k in plan.kernels if k.out.tail is not None}
+    results = [b for k in plan.kernels for b in results_of(k)]
+    buffers = {b.name: b for b in [*plan.buffers.values(), *results, *constants]}
     text = Text(depth=0)
     with text.block(f"def call({', '.join(n for n, _ in arguments)}):"):
         text.add('"""Outputs from inputs."""', "noalias()")

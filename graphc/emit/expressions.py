@@ -9,6 +9,7 @@ import sympy
 
 from graphc.ir.letters import safe_name
 from graphc.ir.scalar import FUNCTIONS, scalar_of
+from graphc.lower.parts import of_parts
 
 SHARED = (sympy.Function, sympy.Pow)
 SUM, PRODUCT, ATOM = 0, 1, 2  # how tightly a text binds
@@ -30,7 +31,6 @@ class Printer:
         self.temporaries: dict[sympy.Expr, str] = {}
         self.counts: Counter[sympy.Expr] = Counter()
         self.prefix = "u"
-        self.tails: dict[sympy.Expr, str] = {}
 
     def print(self, body: sympy.Expr) -> str:
         """The text of a body; assignments it needs first are appended to ``lines``."""
@@ -41,7 +41,8 @@ class Printer:
         """Note what occurs more than once in bodies that will be printed."""
         if self.share:
             for body in bodies:
-                self.counts.update(e for e in sympy.preorder_traversal(body) if isinstance(e, SHARED))
+                found = (e for e in sympy.preorder_traversal(body) if isinstance(e, SHARED))
+                self.counts.update(e for e in found if not isinstance(e, of_parts))
 
     def text(self, e: sympy.Expr) -> tuple[str, int]:
         if e in self.temporaries:
@@ -62,8 +63,8 @@ class Printer:
         return text if found >= binding else f"({text})"
 
     def _fresh(self, e: sympy.Expr) -> tuple[str, int]:
-        if e in self.tails:
-            return f"{self.names[e]} + {self.tails[e]}", SUM
+        if isinstance(e, of_parts):
+            return " + ".join(self.at_least(part, PRODUCT) for part in e.args), SUM
         if e.is_Symbol:
             return self.names.get(e) or self._extent(e), ATOM
         if e.is_number and not e.is_Function:
@@ -81,7 +82,7 @@ class Printer:
         return f"{self.cast}({value})" if self.cast else (value if float(e) >= 0 else f"({value})")
 
     def _sum(self, e: sympy.Expr) -> str:
-        pairs = [t for t in e.args if t in self.tails or -t in self.tails]
+        pairs = [t for t in e.args if isinstance(t, of_parts) or isinstance(-t, of_parts)]
         if pairs:
             return self._sum_with_pairs(sympy.Add(*[t for t in e.args if t not in pairs]), pairs)
         terms = sorted(e.args, key=lambda t: t.could_extract_minus_sign())
@@ -97,8 +98,9 @@ class Printer:
             rest, pairs = pairs[0], pairs[1:]
         text = self.at_least(rest, ATOM)
         for term in pairs:
-            symbol, sign = (term, "+") if term in self.tails else (-term, "-")
-            text = f"({text} {sign} {self.names[symbol]}) {sign} {self.tails[symbol]}"
+            sign, both = ("+", term) if isinstance(term, of_parts) else ("-", -term)
+            top, log = (self.at_least(part, PRODUCT) for part in both.args)
+            text = f"({text} {sign} {top}) {sign} {log}"
         return text
 
     def _product(self, e: sympy.Expr) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
 
-import sympy
-
 from graphc.emit.expressions import Printer
 from graphc.emit.text import Part, Text
 from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity, indices
@@ -203,7 +201,7 @@ class _NestPrinter:
             return
         value, lines = self._body()
         with self._loops(self.nest.order, self.invariant):
-            self._guarded(lines, f"{self._out()} = {value}", f"{self._out()} = f(0.0)")
+            self._guarded(lines, f"{self._out()} = {value}", f"{self._out()} = {START[self.y.reducer]}")
 
     def _register(self) -> None:
         y = self.y
@@ -228,11 +226,8 @@ class _NestPrinter:
         with self._loops(bound, self.invariant):
             self._guarded(lines, f"s = radd(s, exp({value} - shift))" if _simple(value) else
                           f"s = radd(s, exp(({value}) - shift))")  # fmt: skip
-        tail = self.nest.out.tail
-        if tail is None:
-            self.text.add(f"{self._out()} = log(s) + shift")
-        else:
-            self.text.add(f"{self._out()} = shift", f"{self._element(tail, self._own_place())} = log(s)")
+        assert self.nest.log is not None
+        self.text.add(f"{self._out()} = shift", f"{self._element(self.nest.log, self._own_place())} = log(s)")
 
     def _memory(self) -> None:
         y, order = self.y, self.nest.order
@@ -307,7 +302,6 @@ class _NestPrinter:
             names[placeholder(j)] = self._loaded(j, op, flat, sum(b.count(placeholder(j)) for b in bodies), lines)
         values = [placeholder(len(operands) + t) for t in range(len(bodies))]
         printer = Printer(names | {v: str(v) for v in values})
-        printer.tails = self._tails(operands, hoist=True)
         printer.count(bodies)
         for nest, body, value in zip(self.nests, bodies, values, strict=True):
             text = printer.text(body)[0]
@@ -343,7 +337,6 @@ class _NestPrinter:
             uses = self.y.body.count(placeholder(j))
             names[placeholder(j)] = self._operand(op, flat) if loose else self._loaded(j, op, flat, uses, lines)
         printer = Printer(names, share=not loose)
-        printer.tails = self._tails(self.y.operands, hoist=not loose)
         value = printer.print(self.y.body)
         self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
         return value, lines + printer.lines
@@ -379,19 +372,6 @@ class _NestPrinter:
     def _is_fixed(self, op: Read) -> bool:
         """True when the innermost index does not move a read."""
         return bool(self.nest.order) and not any(self.nest.order[-1] in indices(a) for a in op.at)
-
-    def _tails(self, operands: Sequence[Operand], hoist: bool) -> dict[sympy.Symbol, str]:
-        """The second part of every logsumexp that is read; with ``hoist``, loaded outside the innermost loop."""
-        found = {}
-        for j, op in enumerate(operands):
-            tail = self.buffers[op.node].tail if isinstance(op, Read) else None
-            if tail is None or not isinstance(op, Read):
-                continue
-            found[placeholder(j)] = self._element(tail, op.at)
-            if hoist and self._is_fixed(op):
-                self.invariant.append(f"a{j}_log = {found[placeholder(j)]}")
-                found[placeholder(j)] = f"a{j}_log"
-        return found
 
     def _element(self, buffer: Buffer, at: Sequence[Affine]) -> str:
         """``A[Z0 + i*16 + j]``."""

@@ -30,7 +30,8 @@ class Nest:
     scatter   the free index ``target`` is not a loop: a gather gives its value
 
     ``form`` computes the same as ``node`` from values that another loop has stored, ``part_of`` is the node whose
-    formula such a stored value belongs to (:mod:`graphc.lower.joint`).
+    formula such a stored value belongs to (:mod:`graphc.lower.joint`).  ``log`` is the second result of a logsumexp
+    (:mod:`graphc.lower.parts`).
     """
 
     node: Equation
@@ -43,6 +44,7 @@ class Nest:
     owner: int = 0
     form: Equation | None = None
     part_of: Node | None = None
+    log: Buffer | None = None
 
     @property
     def equation(self) -> Equation:
@@ -114,6 +116,12 @@ def equations_of(kernel: Kernel) -> list[Equation]:
     return [kernel.node] if isinstance(kernel.node, Equation) else []
 
 
+def results_of(kernel: Kernel) -> list[Buffer]:
+    """The buffers a kernel writes."""
+    log = kernel.log if isinstance(kernel, Nest) else None
+    return [kernel.out] if log is None else [kernel.out, log]
+
+
 def sources_of(kernel: Kernel) -> list[Node]:
     """The nodes a kernel reads."""
     if isinstance(kernel, Pack):
@@ -155,7 +163,8 @@ class Matched:
 
 
 def as_product(y: Equation) -> Matched | None:
-    """The matrix product that y is, or None: sum over one index of two reads, each with at most one free index."""
+    """The matrix product that y is, or None: sum over one index of two reads, each with at most one free index, both
+    together with all of them."""
     if y.reducer != "sum" or y.masks or len(y.operands) != 2 or len(y.reads) != 2:
         return None
     bound = [i for i in range(y.n_free, len(y.extents)) if y.extents[i] != 1]
@@ -169,6 +178,8 @@ def as_product(y: Equation) -> Matched | None:
     free = [{i for i in found if i < y.n_free} for found in used]
     if not all(bound[0] in found for found in used) or free[0] & free[1] or max(map(len, free)) > 1:
         return None
+    if any(y.extents[i] != 1 and i not in free[0] | free[1] for i in range(y.n_free)):
+        return None  # the product would fill one row or column of the result
     return _oriented(y, free, bound[0], scale)
 
 

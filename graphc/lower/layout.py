@@ -51,11 +51,7 @@ class Count:
 
 @dataclass
 class Buffer:
-    """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides.
-
-    A logsumexp is stored in two parts, the maximum here and the logarithm of the sum in ``tail``: their sum would have
-    lost digits before ``z - logsumexp(z)`` is formed.
-    """
+    """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides."""
 
     name: str
     region: str
@@ -63,7 +59,6 @@ class Buffer:
     offset: Count = Count()
     node: Node | None = None
     integer: bool = False
-    tail: Buffer | None = None
 
     @property
     def size(self) -> Count:

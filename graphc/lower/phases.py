@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.ir.affine import gathers
 from graphc.ir.node import Equation, Node, Read, operand_maps
-from graphc.lower.kernels import Kernel, Nest, Pack, Product, Share, equations_of, sources_of, work_of
+from graphc.lower.kernels import Kernel, Nest, Pack, Product, Share, equations_of, results_of, sources_of, work_of
 from graphc.lower.layout import Buffer
 
 ROWS_AT_ONCE = 48  # rows that go through the kernels of a phase together; whole blocks of rows of all tiles
@@ -47,7 +47,7 @@ def assign_phases(
             kernel.phase = max(kernel.phase, made[id(kernel.packed)][0] + 1)
         if kernel.share == "one":
             kernel.owner, owner = owner, owner + 1
-        made[id(kernel.out)] = (kernel.phase, kernel.share)
+        made |= {id(b): (kernel.phase, kernel.share) for b in results_of(kernel)}
     return sorted(kernels, key=lambda k: k.phase)
 
 

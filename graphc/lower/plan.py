@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphc.ir.affine import Gather, identity, index
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
-from graphc.ir.walk import consumers, topological
+from graphc.ir.walk import consumers, sources, topological
 from graphc.lower.cost import TILES, product_method, side_by_side
 from graphc.lower.joint import reads_straight, store_shared
 from graphc.lower.kernels import (
@@ -21,9 +21,11 @@ from graphc.lower.kernels import (
     as_product,
     bias_of,
     loop_order,
+    results_of,
     sources_of,
 )
 from graphc.lower.layout import Buffer, Count, Live, plan_memory
+from graphc.lower.parts import Parts, has_parts, parts_of, reading_parts
 from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
 
 
@@ -81,7 +83,7 @@ class _Planner:
         capacity: dict[str, int],
         own: list[Buffer],
     ) -> None:
-        self.roots = {name: _plain(node) for name, node in roots.items()}
+        self.roots = roots
         self.capacity, self.own = capacity, own
         self.buffers: dict[Node, Buffer] = {}
         for leaf, buffer in leaves.items():
@@ -96,6 +98,7 @@ class _Planner:
         self.dtype = "float32"
         self.by_rows = False
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
+        self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
         for name, buffer in destinations.items():
             self._pin(name, buffer)
 
@@ -109,8 +112,11 @@ class _Planner:
 
     def run(self) -> Plan:
         absorbed = self._absorbed()
+        whole = self._wanted_whole(absorbed)
         for node in self.order:
-            if node not in absorbed:
+            if node in self.parts:
+                self._lower_parts(node, node in whole)
+            elif node not in absorbed:
                 self._lower(node, absorbed)
         self.kernels = [*store_shared(self.kernels, self._stored), *self.copies]
         given = [*self.own, *(b for b in self.buffers.values() if b.region == "L")]
@@ -134,6 +140,26 @@ class _Planner:
                 if match and bias_of(node, y, match) and node not in found.values():
                     found[y] = node
         return found
+
+    def _wanted_whole(self, absorbed: Mapping[Node, Equation]) -> set[Node]:
+        """The logsumexps that somebody reads as one value: roots, factors of products, biases, gathered labels."""
+        found = {root for root in self.roots.values() if root in self.parts}
+        for node in self.order:
+            product = node in absorbed or node in absorbed.values() or self._as_product(node) is not None
+            reads = {read.node for read in node.reads}
+            found |= {s for s in sources(node) if s in self.parts and (product or s not in reads)}
+        return found
+
+    def _lower_parts(self, node: Equation, whole: bool) -> None:
+        """A logsumexp: one loop nest gives its two parts, another their sum where it is wanted."""
+        parts, name = self.parts[node], self._name(node)
+        top = self.buffers[parts.top] = Buffer(name, "A", node.shape, node=parts.top)
+        log = self.buffers[parts.log] = Buffer(f"{name}_log", "A", node.shape, node=parts.log)
+        nest = self._nest(node, top)
+        nest.log = log
+        self.kernels.append(nest)
+        if whole:
+            self.kernels.append(self._nest(copy_of(node), self._buffer(node)))
 
     def _buffer(self, node: Equation) -> Buffer:
         found = self.pinned.get(node) or Buffer(self._name(node), "A", node.shape, node=node)
@@ -186,16 +212,16 @@ class _Planner:
         return [rows, Nest(node, out, "register", (0,), form=total)]
 
     def _nest(self, node: Equation, out: Buffer) -> Nest:
+        y = reading_parts(node, self.parts)
+        form = y if y is not node else None
         target = scatter_target(node)
         if target is not None:
             t = target[0]
             free = [i for i in range(node.n_free) if i != t and node.extents[i] != 1]
             bound = [i for i in range(node.n_free, len(node.extents)) if node.extents[i] != 1]
-            return Nest(node, out, "scatter", (*bound, *free), t)
-        if node.reducer == "logsumexp":
-            out.tail = Buffer(f"{out.name}_log", "A", node.shape)
-        how, order = loop_order(node, lambda read: self.buffers[read.node].strides)
-        return Nest(node, out, how, order)
+            return Nest(node, out, "scatter", (*bound, *free), t, form=form)
+        how, order = loop_order(y, lambda read: self.buffers[read.node].strides)
+        return Nest(node, out, how, order, form=form)
 
     def _stored(self, y: Equation, beside: Nest, reader: Nest) -> Nest:
         """The nest of a part of ``reader`` that is computed beside another."""
@@ -230,7 +256,8 @@ class _Planner:
         written: dict[int, tuple[Buffer, int]] = {}
         used: dict[int, int] = {}
         for kernel in self.kernels:
-            written.setdefault(id(kernel.out), (kernel.out, kernel.phase))
+            for result in results_of(kernel):
+                written.setdefault(id(result), (result, kernel.phase))
             for source in sources_of(kernel):
                 used[id(self.buffers[source])] = kernel.phase
             if isinstance(kernel, Product) and kernel.packed is not None:
@@ -244,8 +271,7 @@ class _Planner:
                 requests[key] = Live(buffer, phase, used.get(key, phase))
         for key, (_, root) in self.shared.items():
             requests[id(root)].end = max(requests[id(root)].end, used.get(key, 0))
-        tails = [Live(r.buffer.tail, r.start, r.end) for r in requests.values() if r.buffer.tail is not None]
-        return [*requests.values(), *tails]
+        return list(requests.values())
 
     def _in_place(self, written: Mapping[int, tuple[Buffer, int]]) -> dict[int, tuple[Buffer, Buffer]]:
         """Elementwise results that may overwrite what they are computed from: id -> (buffer, the one it lies in).
@@ -263,7 +289,7 @@ class _Planner:
                 continue
             for read in kernel.equation.reads:
                 source = self.buffers[read.node]
-                if id(source) not in written or id(source) in keep or source.tail is not None:
+                if id(source) not in written or id(source) in keep:
                     continue
                 ours = kernel.out.region == source.region == "A"
                 if ours and _reads_last(kernel, readers[id(source)]) and _at_same_place(kernel.equation, read):
@@ -275,11 +301,6 @@ class _Planner:
 def copy_of(node: Node) -> Equation:
     """The value of a node as an equation of its own, which the table of equations would not give."""
     return Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, identity(node.rank)),), ())
-
-
-def _plain(root: Node) -> Node:
-    """A root in one piece: a logsumexp is stored in two parts, so what is asked for is their sum."""
-    return copy_of(root) if isinstance(root, Equation) and root.reducer == "logsumexp" else root
 
 
 def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from graphc.ir.affine import Affine, Extent, gathers
 from graphc.ir.node import Equation, Leaf, Node, Read, operand_maps
 from graphc.lower.joint import reads_straight
-from graphc.lower.kernels import Kernel, Nest, Pack, equations_of
+from graphc.lower.kernels import Kernel, Nest, Pack, equations_of, results_of
 from graphc.lower.layout import Buffer
 
 Span = tuple[str, int, int]
@@ -108,8 +108,7 @@ def _overlap(a: Span, b: Span) -> bool:
 
 
 def _access(kernel: Kernel, buffers: Mapping[Node, Buffer], capacity: Mapping[str, int]) -> _Access:
-    out = kernel.out
-    access = _Access([_span(b, capacity) for b in (out, out.tail) if b is not None])
+    access = _Access([_span(b, capacity) for b in results_of(kernel)])
     own = {id(y) for y in equations_of(kernel)}
     for y in equations_of(kernel):
         for read in reads_of(y):
@@ -117,7 +116,7 @@ def _access(kernel: Kernel, buffers: Mapping[Node, Buffer], capacity: Mapping[st
                 continue
             buffer = buffers[read.node]
             straight = _at_own_place(read, y, kernel)
-            access.reads += [(_span(b, capacity), straight) for b in (buffer, buffer.tail) if b is not None]
+            access.reads.append((_span(buffer, capacity), straight))
     return access
 
 

@@ -59,7 +59,7 @@ class Element:
 
     def print(self) -> None:
         """The value of one element, written where it belongs."""
-        if self.y.elementwise:
+        if not self.bound:
             self._map()
         elif self.y.reducer == "logsumexp":
             self._logsumexp()
@@ -69,7 +69,7 @@ class Element:
 
     def _map(self) -> None:
         value, lines = self.body()
-        self._guarded(lines, f"{self.out()} = {value}", f"{self.out()} = f(0.0)")
+        self._guarded(lines, f"{self.out()} = {value}", f"{self.out()} = {START[self.y.reducer]}")
 
     def reduce(self, bound: Sequence[int]) -> None:
         """``s`` = the reduction over the given bound indices, in order."""
@@ -92,12 +92,9 @@ class Element:
         self._loops(self.bound, partial(self._guarded, top, "top = (top if top > value or top != top else value)"))
         self.text.add("shift = top if abs(top) < INF else f(0.0)", "s = f(0.0)")
         self._loops(self.bound, partial(self._guarded, lines, f"s = s + math.exp(({value}) - shift)"))
-        tail = self.nest.out.tail
-        if tail is None:
-            self.text.add(f"{self.out()} = math.log(s) + shift")
-        else:
-            at = self.places.element(tail, self.own_place(), self.maps)
-            self.text.add(f"{self.out()} = shift", f"{at} = math.log(s)")
+        assert self.nest.log is not None
+        log = self.places.element(self.nest.log, self.own_place(), self.maps)
+        self.text.add(f"{self.out()} = shift", f"{log} = math.log(s)")
 
     def scatter(self, others: Sequence[int]) -> None:
         """out[gather, ..] += body for one value of the other free indices: rows one after the other, in order."""
@@ -126,7 +123,6 @@ class Element:
                 lines.append(f"a{j} = {names[placeholder(j)]}")
                 names[placeholder(j)] = f"a{j}"
         printer = CudaPrinter(names, share=not guarded)
-        printer.tails = {placeholder(j): t for j, op in enumerate(self.y.operands) if (t := self.tail(op))}
         value = printer.print(self.y.body)
         self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
         return value, lines + printer.lines
@@ -146,10 +142,6 @@ class Element:
         down = Affine(max(-x.const, 0), tuple((a, -c) for a, c in x.terms if c < 0))
         text = f"f({u(self.maps.text(up))})"
         return text if not down.terms and not down.const else f"({text} - f({u(self.maps.text(down))}))"
-
-    def tail(self, op: Operand) -> str:
-        tail = self.places.buffers[op.node].tail if isinstance(op, Read) else None
-        return self.places.element(tail, op.at, self.maps) if tail is not None and isinstance(op, Read) else ""
 
     def out(self) -> str:
         return self.places.element(self.nest.out, self.own_place(), self.maps)
@@ -185,7 +177,6 @@ def joint_element(text: Text, places: Places, nests: Sequence[Nest], known: Mapp
             names[placeholder(j)] = f"a{j}"
     names |= {placeholder(len(operands) + t): f"y{t}" for t in range(len(nests))}
     printer = CudaPrinter(names)
-    printer.tails = {placeholder(j): t for j, op in enumerate(operands) if (t := element.tail(op))}
     printer.count(bodies)
     for t, (nest, body) in enumerate(zip(nests, bodies, strict=True)):
         value = printer.text(body)[0]
