@@ -21,7 +21,7 @@ from graphc.ir.affine import Affine, Extent, identity, index, substitute
 from graphc.ir.build import equation
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Mask, Node, Operand, Read
-from graphc.ir.scalar import OUT, derivative, equal, placeholder
+from graphc.ir.scalar import OUT, derivative, equal, placeholder, placeholder_index
 
 
 def pullback(y: Equation, ybar: Node, j: int, lead: tuple[Extent, ...] = ()) -> Node:
@@ -71,13 +71,28 @@ def _slope(y: Equation, j: int, operands: list[Operand], out: tuple[Affine, ...]
         slope = derivative(y.body, j, use_output=plain)
         return slope.xreplace({OUT: _add(operands, Read(y, out))}) if slope.has(OUT) else slope
     slope = derivative(y.body, j, use_output=False)
+    at = tuple(index(i + shift) for i in range(len(y.extents)))
     if y.reducer == "prod":
-        at = tuple(index(i + shift) for i in range(len(y.extents)))
         return slope * _add(operands, Read(_other_factors(y), at))
-    value = _add(operands, Read(y, out))
     if y.reducer == "logsumexp":
-        return slope * sympy.exp(y.body - value)
-    return slope * equal(y.body, value) / _add(operands, Read(_ties(y), out))
+        return slope * sympy.exp(y.body - _add(operands, Read(y, out)))
+    return slope * _share_of_largest(y, operands, out, at) if slope != 0 else slope
+
+
+def _share_of_largest(
+    y: Equation, operands: list[Operand], out: tuple[Affine, ...], at: tuple[Affine, ...]
+) -> sympy.Expr:
+    """[f = max f]/ties; f is a stored value here and in the maximum, since a copy of it computed anew may differ in its
+    last bit from the one that was the largest."""
+    if placeholder_index(y.body) is not None:
+        value = _add(operands, Read(y, out))
+        return equal(y.body, value) / _add(operands, Read(_ties(y), out))
+    stored = equation(y.extents, len(y.extents), "sum", y.body, y.operands, y.masks)
+    read = Read(stored, identity(len(y.extents)))
+    largest = equation(y.extents, y.n_free, y.reducer, placeholder(0), [read], y.masks)
+    assert isinstance(largest, Equation)
+    f, value = _add(operands, Read(stored, at)), _add(operands, Read(largest, out))
+    return equal(f, value) / _add(operands, Read(_ties(largest), out))
 
 
 def _ties(y: Equation) -> Node:

@@ -8,14 +8,14 @@ inlining would compute an element more than once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sympy
 
 from graphc.ir.affine import Extent, indices
 from graphc.ir.build import inline
 from graphc.ir.node import Equation, Leaf, Node, Operand, Read
-from graphc.ir.scalar import cost, placeholder
+from graphc.ir.scalar import cost, equal, less, less_equal, placeholder, placeholders
 from graphc.ir.walk import annotate, consumers, rebuild, topological, with_sources
 
 CHEAP = 2  # an addition or a product: cheaper to compute again than to store
@@ -48,7 +48,7 @@ def _fuse_into(y: Equation, count: Mapping[Node, int], origin: Mapping[Node, Nod
         op = operands[j]
         if isinstance(op, Read) and body.has(placeholder(j)) and op.node not in kept:
             single = count.get(origin.get(op.node, op.node), 1) == 1
-            if should_inline(y, body, j, op, single):
+            if not compares(y, body, operands, j) and should_inline(y, body, j, op, single):
                 body = inline(body, operands, j, y.extents)
         j += 1
     return y if body is y.body else rebuild(y, operands, body)
@@ -67,6 +67,17 @@ def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bo
         grows = y.elementwise and is_linear_in(body, j) and _only_adds_parameters(y, j) and not _is_multiple(y)
         return single and grows
     return single or _trivial(producer)
+
+
+def compares(y: Equation, body: sympy.Expr, operands: Sequence[Operand], j: int) -> bool:
+    """True when operand j decides a maximum or is compared with one: it stays a stored value, because a copy computed
+    in another order may differ in its last bit."""
+    if y.reducer in ("max", "min"):
+        return True
+    a = placeholder(j)
+    tests = [t for t in body.atoms(equal, less, less_equal) if t.has(a)]
+    others = [operands[i] for t in tests for i in placeholders(t)]
+    return any(isinstance(op, Read) and getattr(op.node, "reducer", "") in ("max", "min") for op in others)
 
 
 def _is_multiple(producer: Equation) -> bool:

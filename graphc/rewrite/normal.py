@@ -19,7 +19,7 @@ from graphc.ir.build import constant_node, equation, inline
 from graphc.ir.node import Equation, Node, Origin, Read
 from graphc.ir.scalar import cost, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
-from graphc.rewrite.fuse import fuse, is_layer
+from graphc.rewrite.fuse import compares, fuse, is_layer
 from graphc.rewrite.stable import stabilise, tidy
 
 _normal: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
@@ -127,7 +127,7 @@ def _expose(y: Equation) -> Equation:
         if isinstance(op, Read) and _may_expose(y, op.node):
             operands = list(best.operands)
             at = next((i for i, o in enumerate(operands) if o == op), None)
-            if at is None:
+            if at is None or compares(best, best.body, operands, at):
                 continue
             body = inline(best.body, operands, at, y.extents)
             if _better(best.body.xreplace({}), body, at):
