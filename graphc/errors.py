@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+REPORT = "this is a fault of graphc, not of your program; please report it with the declaration"
+
 
 class GraphcError(Exception):
     """Base of all errors of graphc."""
@@ -50,7 +52,11 @@ class DivergenceError(GraphcError, ArithmeticError):
     """A training step gave NaN or infinity; the parameters of the last good step are kept."""
 
 
-class CompileError(GraphcError, RuntimeError):
+class CompilerError(GraphcError, RuntimeError):
+    """A defect of graphc: a compiled program that computes something else than the formulas, a malformed graph."""
+
+
+class CompileError(CompilerError):
     """Generated code did not compile: a defect of graphc, with the generated text to report."""
 
 
@@ -64,3 +70,7 @@ class MissingExtraError(GraphcError, ImportError):
 
 class DeviceError(GraphcError, RuntimeError):
     """A GPU that is asked for is not there, is too old, is full, or refused a call; the text says which."""
+
+
+class DefectWarning(UserWarning):
+    """A defect of graphc that changes no number, such as a formula that could not be printed."""

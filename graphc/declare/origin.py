@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
-from graphc.errors import DivergenceError, GraphcError
+from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError
 from graphc.ir.node import Node, Origin
 
 P = ParamSpec("P")
@@ -72,8 +72,23 @@ def located(function: Callable[P, R]) -> Callable[P, R]:
         except GraphcError as error:
             _add_location(error)
             raise
+        except AssertionError as error:
+            place = _own_place(error)
+            if place is None:
+                raise
+            message = f"internal defect: {str(error) or 'an assumption failed'} at {place}\n  hint: {REPORT}"
+            raise CompilerError(message) from error
 
     return entry
+
+
+def _own_place(error: BaseException) -> str | None:
+    """Where in graphc an exception was raised; None when that was in a function of the user that graphc called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return f"{module}:{trace.tb_lineno}" if trace is not None and module.partition(".")[0] == _PACKAGE else None
 
 
 def _add_location(error: GraphcError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
-from graphc.errors import DomainError, UnknownNameError
+from graphc.errors import REPORT, DefectWarning, DomainError, UnknownNameError
 from graphc.facade import devices
 from graphc.facade.calculus import Function
-from graphc.facade.pipeline import Graph, differentiate
+from graphc.facade.pipeline import Differentiated, Graph, differentiate
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.text import equation_text
@@ -37,14 +38,17 @@ CHECK_STREAM = 3  # random directions of the check
 def derivation(model: Model, wrt: Sequence[Tensor | str]) -> Derivation:
     """The chain rule for some parameters, given as tensors or by name, or for all of them."""
     leaves = [_leaf(model, w) for w in wrt] or None
-    graph = model.graph
-    roots = {n: r for n, r in graph.roots.items() if n not in model.metric_names}
-    shown = Graph(roots, graph.new, graph.applied)
-    params = model.param_leaves
-    found = model.once("derivation", lambda: differentiate(shown, "loss", params, deltas=True))
-    shown_derivation = show_derivation(shown, found, leaves, model.loss_name)
+    shown_derivation = show_derivation(*_derived(model), leaves, model.loss_name)
     shown_derivation.parameters = model.params
     return shown_derivation
+
+
+def _derived(model: Model) -> tuple[Graph, Differentiated]:
+    """The graph that a derivation shows, and its derivatives."""
+    graph = model.graph
+    shown = Graph({n: r for n, r in graph.roots.items() if n not in model.metric_names}, graph.new, graph.applied)
+    make = lambda: differentiate(shown, "loss", model.param_leaves, deltas=True)
+    return shown, model.once("derivation", make)
 
 
 def _leaf(model: Model, wanted: Tensor | str) -> Leaf:
@@ -59,8 +63,18 @@ def _leaf(model: Model, wanted: Tensor | str) -> Leaf:
 
 
 def captions(model: Model) -> dict[Node, str]:
-    """The formula line of every equation of the gradient, with its number."""
-    return derivation(model, ()).captions()
+    """The formula line of every equation of the gradient, with its number.
+
+    A derivation that cannot be printed costs a warning and the captions, never the training run: kernels without one
+    carry their plain equation.
+    """
+    _derived(model)
+    try:
+        return derivation(model, ()).captions()
+    except Exception as error:  # noqa: BLE001  whatever fails in printing
+        message = f"internal defect: the derivation of {model.name} cannot be printed ({error!r:.200}); {REPORT}"
+        warnings.warn(message, DefectWarning, stacklevel=2)
+        return {}
 
 
 def formula_of(model: Model, node: Node) -> str:

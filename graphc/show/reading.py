@@ -167,14 +167,15 @@ class _Builder:
         def move(x: Affine) -> Affine:
             return substitute(x, space.__getitem__, self.shown.extents)
 
-        body, softmaxes = _name_softmax(y)
+        body, softmaxes = _name_softmax(y, [a.plain_index is not None for a in space])
 
         def filled(expr: Expr) -> Expr:
             used = [(j, op) for j, op in enumerate(y.operands) if expr.has(placeholder(j))]
             values = {placeholder(j): self.operand(map_operand(op, move)) for j, op in used}
             return written_out(expr.xreplace(values), self.shown.pieces)
 
-        named = {s: self.softmax(filled(inner), space[over]) for s, (inner, over) in softmaxes.items()}
+        places = {s: (inner, space[over].plain_index) for s, (inner, over) in softmaxes.items()}
+        named = {s: self.softmax(filled(inner), over) for s, (inner, over) in places.items() if over is not None}
         value = filled(body).xreplace(named)
         masks = tuple(map_mask(m, move) for m in y.masks)
         long = tuple(b for b, e in zip(bound, y.bound, strict=True) if e != 1)
@@ -182,9 +183,7 @@ class _Builder:
             return sympy.Mul(value, *[self.symbol(Iverson(m)) for m in masks])
         return self.reduce(y.reducer, long, value, masks)
 
-    def softmax(self, body: Expr, over: Affine) -> Symbol:
-        place = over.plain_index
-        assert place is not None
+    def softmax(self, body: Expr, place: int) -> Symbol:
         logits = self.shown.pieces.get(body) if isinstance(body, Symbol) else None
         if isinstance(logits, Ref) and logits.node in self.softmaxes and logits.at[-1].plain_index == place:
             return self.symbol(Ref(self.softmaxes[logits.node], logits.at))
@@ -254,13 +253,16 @@ def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Exp
 # ---------------------------------------------------------------- softmax
 
 
-def _name_softmax(y: Equation) -> tuple[Expr, dict[Symbol, tuple[Expr, int]]]:
-    """exp(u - l), l = logsumexp_b u  ->  a symbol for softmax_b u; returns the body and what the symbols stand for."""
+def _name_softmax(y: Equation, runs: Sequence[bool]) -> tuple[Expr, dict[Symbol, tuple[Expr, int]]]:
+    """exp(u - l), l = logsumexp_b u  ->  a symbol for softmax_b u; returns the body and what the symbols stand for.
+
+    ``runs`` tells which indices of y run here: a softmax at one place of its axis is written as the exponential.
+    """
     found: dict[Symbol, tuple[Expr, int]] = {}
     body = y.body
     for power in sorted(body.atoms(sympy.exp), key=sympy.default_sort_key):
         match = _softmax_of(y, power.args[0])
-        if match:
+        if match and runs[match[1]]:
             symbol = Symbol(f"softmax{len(found)}", real=True)
             found[symbol] = match
             body = body.xreplace({power: symbol})
