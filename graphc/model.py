@@ -19,6 +19,7 @@ from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
+from graphc.facade.trials import verify_evaluation
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
@@ -221,6 +222,8 @@ class Model:
             How a GPU rounds the factors of large matrix products.
         threads : int, optional
             How many threads share a step; left out, it is chosen by short trials. It changes no bit of the result.
+        verify : bool
+            Check a program that is new, before anything is trained, on a few rows against the formulas.
         dtype : "float32" or "float64", optional
             Change the precision of the model first.
 
@@ -234,6 +237,8 @@ class Model:
             For data or options that do not fit, before anything is compiled.
         DivergenceError
             When a step gives NaN or infinity; the parameters of the last good step are kept.
+        CompilerError
+            When the compiled program computes something else than the formulas: a defect of graphc; nothing was done.
         KeyboardInterrupt
             Passed on after Ctrl-C; the parameters of the last whole step are kept.
         """
@@ -291,37 +296,41 @@ class Model:
 
     # ------------------------------------------------------------------ using it
     @located
-    def predict(self, *data: Any, target: str = "cpu") -> Any:
+    def predict(self, *data: Any, target: str = "cpu", verify: bool = True) -> Any:
         """The output for any number of rows: an array, or a dict when the model has several outputs.
 
-        On a GPU (``target``), data that lie there give results that stay there.
+        On a GPU (``target``), data that lie there give results that stay there. A program that is new is checked first,
+        as by :meth:`fit` (``verify``).
         """
         place = devices.place_of(target)
         bound = bind(self.inputs, data, self.dtype, self.label_limits, "predict", place and place.machine)
         names = list(self._outputs)
-        found = self._evaluate(tuple(f"output:{n}" for n in names), (), bound, place)[0]
+        found = self._evaluate(tuple(f"output:{n}" for n in names), (), bound, place, verify)[0]
         return found[0] if self._single else dict(zip(names, found, strict=True))
 
     @located
-    def evaluate(self, *data: Any, target: str = "cpu") -> dict[str, float]:
-        """Loss and metrics over the whole set, exactly."""
+    def evaluate(self, *data: Any, target: str = "cpu", verify: bool = True) -> dict[str, float]:
+        """Loss and metrics over the whole set, exactly; ``verify`` as for :meth:`fit`."""
         inputs, place = self.training_inputs, devices.place_of(target)
         given, machine = fitting.filled(inputs, data), place and place.machine
-        return self.evaluate_bound(bind(inputs, given, self.dtype, self.label_limits, "evaluate", machine), place)
+        bound = bind(inputs, given, self.dtype, self.label_limits, "evaluate", machine)
+        return self.evaluate_bound(bound, place, verify)
 
-    def evaluate_bound(self, data: Bound, place: Any = None) -> dict[str, float]:
+    def evaluate_bound(self, data: Bound, place: Any = None, verify: bool = True) -> dict[str, float]:
         """Loss and metrics over data that are already bound, on the CPU or at a place of their own."""
         names = ("loss", *self._metrics)
-        values = self._evaluate((), names, data, place)[1]
+        values = self._evaluate((), names, data, place, verify)[1]
         return {n: float(v) for n, v in zip(names, values, strict=True)}
 
     def _evaluate(
-        self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound, place: Any = None
+        self, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound, place: Any, verify: bool
     ) -> tuple[list[Any], NDArray]:
         self.params.initialize(0)
         if place is not None:
-            return devices.evaluate(self, outputs, scalars, data, place)
+            return devices.evaluate(self, outputs, scalars, data, place, verify)
         compiled, evaluator = self.evaluator(outputs, scalars, data.rows)
+        if verify:
+            verify_evaluation(self, compiled, outputs, scalars, data)
         shapes = [self._output_shape(self.raw_roots[n], data.rows) for n in outputs]
         arrays = [aligned(int(np.prod(s, dtype=np.int64)), self.dtype) for s in shapes]
         ordered = [data.arrays[leaf] for leaf in compiled.facts.inputs]

@@ -140,7 +140,8 @@ NAMES: dict[str, Any] = {name: function.numpy for name, function in FUNCTIONS.it
 
 
 class Machine:
-    """Runs training programs under observation; ``change`` edits their text first, to plant a fault.
+    """Runs training programs under observation; ``change`` edits their text first, to plant a fault; with ``verify``
+    they are checked against their formulas before, as programs are.
 
     Attributes
     ----------
@@ -150,8 +151,10 @@ class Machine:
         The programs that ran.
     """
 
-    def __init__(self, change: Callable[[str], str] = str, seed: int = 0) -> None:
-        self.change, self.rng = change, np.random.default_rng(seed)
+    kind = Watched
+
+    def __init__(self, change: Callable[[str], str] = str, seed: int = 0, verify: bool = False) -> None:
+        self.change, self.rng, self.verify = change, np.random.default_rng(seed), verify
         self.found: list[str] = []
         self.texts: set[str] = set()
 
@@ -162,9 +165,10 @@ class Machine:
         names = dict(NAMES)
         body = IMPORTS.sub(lambda m: "\n" * m[0].count("\n"), text).replace("meet(", "yield (")
         exec(compile(body, "<program>", "exec"), names)  # noqa: S102  text of our own emitter
-        memory = [Watched(name, x) for (name, _), x in zip(program.arguments, arguments)]
+        memory = [self.kind(name, x) for (name, _), x in zip(program.arguments, arguments)]
         arena = next(array for array in memory if array.name == "A").values
-        arena[:] = self.rng.normal(size=arena.size)  # what is read before it is written differs from run to run
+        if not np.isnan(arena).any():
+            arena[:] = self.rng.normal(size=arena.size)  # what is read before it is written differs from run to run
         threads = [names[entry](*memory, me, team) for me in range(team)]
         with np.errstate(all="ignore"):
             self._run(threads, memory, text.splitlines())
@@ -201,6 +205,8 @@ def watching(machine: Machine) -> Iterator[Machine]:
         patch.setattr("graphc.facade.programs.recall", lambda found: None)
         patch.setattr("graphc.facade.programs.remember", lambda found, facts: None)
         patch.setattr("graphc.facade.programs.build_text", lambda text: text)
+        patch.setattr("graphc.facade.trials.is_verified", lambda key: not machine.verify)
+        patch.setattr("graphc.facade.verifying._keep", lambda key: None)
         patch.setattr("graphc.run.training.address", lambda array: array)
         patch.setattr("graphc.run.training.call_together", machine.run)
         yield machine

@@ -1,8 +1,8 @@
 """Values that were once wrong without a word, on every path: interpreter, functions, training by teams, CUDA.
 
-Each case is written twice, for graphc and for JAX, whose float64 gradients are the right ones. The faults were a product
-that forgets an index, a logsumexp of which one part is read, a maximum that is compared with a value computed another
-way, and masks that the extents decide; each of them failed here before it was mended.
+Each case is written twice, for graphc and for JAX, whose float64 gradients are the right ones. The faults were a
+product that forgets an index, a logsumexp of which one part is read, a maximum that is compared with a value computed
+another way, and masks that the extents decide; each of them failed here before it was mended.
 """
 
 from __future__ import annotations

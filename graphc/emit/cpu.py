@@ -143,13 +143,26 @@ def _rows_in_order(text: Text, step: StepPlan, n: str) -> None:
 
 
 def _write_rows(text: Text, step: StepPlan, root: str, pointer: str, n: str) -> None:
-    node = step.plan.roots[root]
-    b = step.plan.buffers[node]
-    by_row = bool(node.shape) and node.shape[0] == step.batch
-    width = Count.of([e for e in (node.shape[1:] if by_row else node.shape) if isinstance(e, int)]).at({})
-    start = f"at*{width}" if by_row else "0"
-    count = f"{n}*{width}" if by_row else str(width)
-    text.add(f"copy({pointer}, {start}, {b.region}, {place(b)}, {count})")
+    """Copy the rows of an output where they belong: behind its last free axis it lies in one piece, the axes before
+    that are loops, since the arena has room for more rows than there are."""
+    b = step.plan.buffers[step.plan.roots[root]]
+    shape = b.extents
+    last = max((t for t, e in enumerate(shape) if isinstance(e, str)), default=-1)
+    width = Count.of(shape[last + 1 :]).at({})
+    outer = [t for t in range(last) if shape[t] != 1]
+    source, target = [place(b)], [f"at*{width}"] if last >= 0 else ["0"]
+    for t in outer:
+        source.append(f"i{t}*{_grouped(b.strides[t].text())}")
+        own = f"(at + i{t})" if isinstance(shape[t], str) else f"i{t}"
+        between = ["rows" if isinstance(e, str) else str(e) for e in shape[t + 1 : last + 1] if e != 1]
+        target.append("*".join([own, *between, *([str(width)] if width != 1 else [])]))
+    count = f"{n}*{width}" if last >= 0 else str(width)
+    with text.loops([f"for i{t} in range({extent(shape[t])}):" for t in outer]):
+        text.add(f"copy({pointer}, {' + '.join(target)}, {b.region}, {' + '.join(source)}, {count})")
+
+
+def _grouped(text: str) -> str:
+    return f"({text})" if " " in text else text
 
 
 def function_program(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 
 from graphc.emit.expressions import Printer
@@ -89,13 +89,22 @@ class KernelPrinter:
         kernel = group[0]
         self.text.add(*(f"# {caption_of(k, self.captions)}" for k in group))
         if isinstance(kernel, Pack):
-            source = f"{kernel.source.region}, {place(kernel.source)}"
-            target = f"{kernel.out.region}, {place(kernel.out)}"
-            self.text.add(f"transpose({target}, {source}, {extent(kernel.rows)}, {extent(kernel.columns)})")
+            self._pack(kernel)
         elif isinstance(kernel, Product):
             self.product(kernel, part)
         else:
             _NestPrinter(self.text, self.buffers, [k for k in group if isinstance(k, Nest)], part).print()
+
+    def _pack(self, p: Pack) -> None:
+        """A transposed copy; with a free extent, whose rows lie a capacity apart, element by element."""
+        if isinstance(p.rows, int) and isinstance(p.columns, int):
+            target, source = f"{p.out.region}, {place(p.out)}", f"{p.source.region}, {place(p.source)}"
+            self.text.add(f"transpose({target}, {source}, {p.rows}, {p.columns})")
+            return
+        heads = [f"for i in range({extent(p.rows)}):", f"for j in range({extent(p.columns)}):"]
+        with self.text.loops(heads):
+            target = f"{p.out.region}[{place(p.out)} + j*{_factor(Count.of((p.rows,)))} + i]"
+            self.text.add(f"{target} = {p.source.region}[{place(p.source)} + i*{_factor(Count.of((p.columns,)))} + j]")
 
     def _outer(self, kernel: Kernel) -> str:
         """The extent that is divided."""
@@ -169,6 +178,11 @@ def extent(e: Extent) -> str:
 def stride(c: Count) -> str:
     """Program text of a stride."""
     return c.text()
+
+
+def _factor(c: Count) -> str:
+    """A stride as a factor."""
+    return c.text() if _simple(c.text()) else f"({c.text()})"
 
 
 def place(buffer: Buffer) -> str:
@@ -266,7 +280,10 @@ class _NestPrinter:
         self.masks.remove(mask)
         self.text.add(f"fill({self.nest.out.region}, {place(self.nest.out)}, f(0.0), {self.nest.out.size.text()})")
         value, lines = self._body()
-        with self._loops(self.nest.order):
+        # masks that the gathered index has no part in stand before it: they may be what keeps it inside its array
+        before = [m for m in self.masks if target not in indices(m.map)]
+        self.masks = [m for m in self.masks if m not in before]
+        with self._loops(self.nest.order), self._where(before):
             # what is read once stands behind the gather too, whose value it may need
             self.text.add(f"{self.names[target]} = {self._atom(gather)}")
             self._guarded([*self.invariant, *lines], f"{self._out()} = {self._out()} + {value}")
@@ -343,6 +360,10 @@ class _NestPrinter:
 
     def _guarded(self, lines: list[str], statement: str, otherwise: str | None = None) -> None:
         self.text.guarded([self._condition(m) for m in self.masks], lines, statement, otherwise)
+
+    def _where(self, masks: Sequence[Mask]) -> AbstractContextManager[object]:
+        """A block inside which the masks hold."""
+        return self.text.block(f"if {' and '.join(map(self._condition, masks))}:") if masks else nullcontext()
 
     def _loops(self, order: Sequence[int], invariant: Sequence[str] = ()) -> AbstractContextManager[None]:
         """Nested loops; ``invariant`` are lines to print just outside the innermost."""

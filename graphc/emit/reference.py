@@ -5,7 +5,7 @@ It is the oracle the compiled backends are held against, and what names the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import sympy
@@ -22,9 +22,13 @@ def evaluate(
     feed: Mapping[Leaf, np.ndarray],
     sizes: Mapping[str, int] | None = None,
     dtype: DTypeLike = np.float64,
+    blur: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[np.ndarray]:
-    """The values of ``roots`` for the given leaves; ``sizes`` gives free extents that no fed leaf has."""
-    values = evaluate_all(roots, feed, sizes, dtype)
+    """The values of ``roots`` for the given leaves; ``sizes`` gives free extents that no fed leaf has.
+
+    ``blur`` is applied to everything that is computed, not to what is chosen: a maximum is one of its operands.
+    """
+    values = evaluate_all(roots, feed, sizes, dtype, blur)
     return [values[r] for r in roots]
 
 
@@ -33,13 +37,21 @@ def evaluate_all(
     feed: Mapping[Leaf, np.ndarray],
     sizes: Mapping[str, int] | None = None,
     dtype: DTypeLike = np.float64,
+    blur: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[Node, np.ndarray]:
     """The value of every node that the roots need; NaN and infinity are values like others and warn of nothing."""
     run = _Interpreter(feed, dict(sizes or {}), np.dtype(dtype))
     with np.errstate(all="ignore"):
         for node in topological(roots):
-            run.values[node] = run.equation(node) if isinstance(node, Equation) else run.leaf(node)
+            value = run.values[node] = run.equation(node) if isinstance(node, Equation) else run.leaf(node)
+            if blur is not None and isinstance(node, Equation) and not _chooses(node):
+                run.values[node] = blur(value)
     return run.values
+
+
+def _chooses(y: Equation) -> bool:
+    """True when every value is one of those that are read: a view, a masked one, a maximum."""
+    return placeholder_index(y.body) is not None and (y.elementwise or y.reducer in ("max", "min"))
 
 
 class _Interpreter:
@@ -99,7 +111,7 @@ class _Interpreter:
             letters = [a.plain_index for a in op.at] if isinstance(op, Read) else [None]
             if not isinstance(op, Read) or [y.extents[i] for i in letters if i is not None] != list(op.node.shape):
                 return None
-            parts += [self.values[op.node].astype(self.dtype), letters]
+            parts += [self.values[op.node].astype(self.dtype, copy=False), letters]
         if not set(range(y.n_free)) <= {i for letters in parts[1::2] for i in letters}:
             return None
         return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,18 @@ from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, ShapeError, TypeMismatchError, UnknownNameError
-from graphc.facade.functions import obtain_function
+from graphc.facade.functions import FunctionFacts, obtain_function
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import check_differentiable
+from graphc.facade.trials import verify_function
+from graphc.facade.unrewritten import note_derivatives
 from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
 from graphc.lower.layout import Count
 from graphc.rewrite.normal import tidy_graph
+from graphc.run.build import Program
 from graphc.run.data import convert
 from graphc.run.memory import address, aligned
 
@@ -62,23 +65,40 @@ def grad(loss: Tensor, wrt: Tensor | Sequence[Tensor]) -> Any:
     several = isinstance(wrt, list | tuple)
     targets = [_tensor(w, "grad") for w in (wrt if several else [wrt])]
     node, moved = _prepared(_scalar(loss, "grad"), targets)
-    found = [Tensor(n) for n in _tidied(derivatives.gradient(node, moved))]
-    return found if several else found[0]
+    found = _tidied(derivatives.gradient(node, moved))
+    _note(found, loss, targets, derivatives.gradient)
+    return [Tensor(n) for n in found] if several else Tensor(found[0])
+
+
+def _note(found: Sequence[Node], y: Tensor, wrt: Sequence[Tensor], derive: Callable) -> None:
+    """Remember that ``derive(y, wrt)`` gives what was found, without any rewriting: programs are checked against it."""
+    nodes = [y.node, *(w.node for w in wrt)]
+
+    def make(plain: Callable[[Sequence[Node]], list[Node]]) -> list[Node]:
+        node, *targets = plain(nodes)
+        return derive(node, targets)
+
+    note_derivatives(found, nodes, make)
 
 
 @located
 def hessian(loss: Tensor, wrt: Tensor) -> Tensor:
     """Second derivatives of a scalar: out[p.., q..] = d2 loss / dw[p..] dw[q..], of shape w.shape + w.shape."""
     node, [w] = _prepared(_scalar(loss, "hessian"), [_tensor(wrt, "hessian")])
-    slope = derivatives.gradient(node, [w])[0]
-    return Tensor(_tidied([derivatives.jacobian(slope, w)])[0])
+    twice = lambda y, w: [derivatives.jacobian(derivatives.gradient(y, w)[0], w[0])]
+    found = _tidied(twice(node, [w]))
+    _note(found, loss, [wrt], twice)
+    return Tensor(found[0])
 
 
 @located
 def jacobian(y: Tensor, x: Tensor) -> Tensor:
     """First derivatives of a tensor: out[i.., p..] = dy[i..]/dx[p..], of shape y.shape + x.shape."""
     node, [w] = _prepared(_tensor(y, "jacobian"), [_tensor(x, "jacobian")])
-    return Tensor(_tidied([derivatives.jacobian(node, w)])[0])
+    once = lambda y, x: [derivatives.jacobian(y, x[0])]
+    found = _tidied(once(node, [w]))
+    _note(found, y, [x], once)
+    return Tensor(found[0])
 
 
 @located
@@ -92,9 +112,10 @@ def hvp(loss: Tensor, wrt: Tensor | Sequence[Tensor], vector: Tensor | Sequence[
         given = ", ".join(shape_text(v.shape) for v in vectors)
         fail(ShapeError, f"hvp: the vector has shape {given}, the tensor {shapes}", "they must be equal.")
     node, moved = _prepared(_scalar(loss, "hvp"), targets)
-    products = derivatives.hessian_vector(node, moved, [v.node for v in vectors])
-    found = [Tensor(n) for n in _tidied(products)]
-    return found if several else found[0]
+    product = lambda y, w: derivatives.hessian_vector(y, w, [v.node for v in vectors])
+    found = _tidied(product(node, moved))
+    _note(found, loss, targets, product)
+    return [Tensor(n) for n in found] if several else Tensor(found[0])
 
 
 def _tensor(value: Any, what: str) -> Tensor:
@@ -131,7 +152,10 @@ def _tidied(nodes: Sequence[Node]) -> list[Node]:
 
 @located
 def compile(
-    outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor] = (), dtype: str = "float64"
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor] = (),
+    dtype: str = "float64",
+    verify: bool = True,
 ) -> Function:
     """A compiled function of arrays.
 
@@ -141,6 +165,8 @@ def compile(
     inputs : sequence of Tensors
         Declared inputs and parameters, in the order of the positional arguments.
     dtype : "float64" or "float32"
+    verify : bool
+        Whether the first call of a program that is new is checked, on a few rows, against the formulas.
 
     Returns
     -------
@@ -157,14 +183,17 @@ def compile(
         if not isinstance(x.node, Leaf):
             fail(TypeMismatchError, f"compile: {node_text(x.node, x.name)} is no declared input or parameter",
                  "list what gc.input and gc.param gave.")  # fmt: skip
-    return Function(roots, given, dtype, single)
+    return Function(roots, given, dtype, single, verify)
 
 
 class Function:
     """A compiled function of arrays; made by :func:`compile`."""
 
-    def __init__(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], dtype: str, single: bool) -> None:
+    def __init__(
+        self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], dtype: str, single: bool, verify: bool = True
+    ) -> None:
         self.dtype, self._single = dtype, single
+        self._outputs, self._unverified = [y.node for y in outputs], verify
         self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
         self._compiled = obtain_function([y.node for y in outputs], self._positional, dtype)
         self._arguments = self._compiled.facts.arguments
@@ -183,17 +212,39 @@ class Function:
         ------
         DataError
             When an argument is missing, superfluous or does not fit its declaration.
+        CompilerError
+            In the first call, when the program computes something else than its formulas.
         """
         values = self._match(args, named)
         arrays = [convert(leaf, values[leaf], self.dtype, []) for leaf in self._arguments]
-        sizes, facts = self._sizes(arrays), self._compiled.facts
+        sizes = self._sizes(arrays)
+        if self._unverified:
+            given = dict(zip(self._arguments, arrays, strict=True))
+            verify_function(self._compiled, self._outputs, given, self.dtype, self._try)
+            self._unverified = False
+        program, facts = self._compiled.program, self._compiled.facts
+        shaped = self._run(program, facts, arrays, sizes, aligned(facts.arena.at(sizes), self.dtype))
+        return shaped[0] if self._single else shaped
+
+    def _run(
+        self, program: Program, facts: FunctionFacts, arrays: Sequence[NDArray], sizes: dict[str, int], arena: NDArray
+    ) -> list[NDArray]:
+        """The outputs for converted arguments."""
         outputs = [aligned(Count.of(extents).at(sizes), self.dtype) for extents in facts.outputs]
-        arena = aligned(facts.arena.at(sizes), self.dtype)
         control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
         everything = [arena, self._compiled.constants, control, *arrays, *outputs]
-        self._compiled.program.call("call", *(address(a) for a in everything))
-        shaped = [self._shape(e, a, sizes) for e, a in zip(facts.outputs, outputs, strict=True)]
-        return shaped[0] if self._single else shaped
+        program.call("call", *(address(a) for a in everything))
+        return [self._shape(e, a, sizes) for e, a in zip(facts.outputs, outputs, strict=True)]
+
+    def _try(
+        self, program: Program, facts: FunctionFacts, feed: Mapping[Leaf, NDArray]
+    ) -> tuple[list[NDArray], NDArray]:
+        """The outputs of a program for a few rows, and the working memory, which held NaN before."""
+        arrays = [np.asarray(feed[leaf], order="C") for leaf in facts.arguments]
+        sizes = self._sizes(arrays)
+        arena = aligned(facts.arena.at(sizes), self.dtype)
+        arena[:] = np.nan
+        return self._run(program, facts, arrays, sizes, arena), arena
 
     def _shape(self, extents: Sequence[Extent], array: NDArray, sizes: dict[str, int]) -> NDArray:
         shape = tuple(e if isinstance(e, int) else sizes[e] for e in extents)

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import DomainError
+from graphc.facade.lookup import declared
 from graphc.facade.preparing import chunk, rule_key
 from graphc.facade.programs import constant_places, pack_constants, training_step
+from graphc.facade.trials import verify_device_evaluation
 from graphc.lower.device import Device
 from graphc.lower.tiers import MANY
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, optimizer_named
+from graphc.run.data import Bound
 from graphc.run.many import Copies, Together
 from graphc.run.training import Trainer
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from graphc.model import Model
     from graphc.run.cuda.arrays import DeviceArray
     from graphc.run.cuda.current import Place
+    from graphc.run.cuda.evaluation import CudaEvaluator
     from graphc.run.cuda.plan import CudaPlan
     from graphc.run.cuda.training import CudaTrainer
 
@@ -154,14 +158,38 @@ def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int) 
 
 
 def evaluate(
-    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Any, place: Place
+    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Any, place: Place, verify: bool = True
 ) -> tuple[list[Any], NDArray]:
     """Outputs, and means of scalars; the outputs stay on the machine when data came from it."""
+    evaluator, step, constants = _evaluator(model, outputs, scalars, data.rows, place)
+
+    def call(parameters: NDArray, bound: Bound) -> tuple[dict[str, DeviceArray], NDArray]:
+        shapes = {n.replace("output:", "y_"): _shape(model.graph.roots[n].shape, bound.rows) for n in outputs}
+        ordered = [bound.arrays[i.leaf] for i in step.inputs]
+        return evaluator.run(parameters, ordered, constants, bound.rows, shapes)
+
+    def on_host(parameters: NDArray, bound: Bound) -> list[NDArray]:
+        found, means = call(parameters, bound)
+        return [*(x.numpy() for x in found.values()), *map(np.asarray, means)]
+
+    if verify:
+        text = evaluator.launcher.plan.program.text
+        key = declared(model.raw_roots, model.param_leaves, text, *outputs, *scalars).key
+        verify_device_evaluation(model, key, outputs, scalars, data, on_host)
+    found, means = call(model.params.flat, data)
+    stay = any(not isinstance(a, np.ndarray) for a in data.arrays.values())
+    return [x if stay else x.numpy() for x in found.values()], means
+
+
+def _evaluator(
+    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int, place: Place
+) -> tuple[CudaEvaluator, StepPlan, NDArray]:
+    """The evaluation program of some roots for a number of rows, with its constants."""
     from graphc.run.cuda.evaluation import CudaEvaluator
     from graphc.run.cuda.plan import plan_cuda_evaluation
 
     roots = {n: model.graph.roots[n] for n in (*outputs, *scalars)}
-    capacity = chunk(model, (*outputs, *scalars), data.rows)
+    capacity = chunk(model, (*outputs, *scalars), rows)
 
     def make() -> tuple[CudaEvaluator, StepPlan, NDArray]:
         safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
@@ -171,12 +199,7 @@ def evaluate(
         return CudaEvaluator(place.machine, plan), step, pack_constants(constant_places(step.constants), model.dtype)
 
     key = ("cuda evaluate", id(place.machine), outputs, scalars, capacity, model.dtype)
-    evaluator, step, constants = model.once(key, make)
-    shapes = {n.replace("output:", "y_"): _shape(model.graph.roots[n].shape, data.rows) for n in outputs}
-    ordered = [data.arrays[i.leaf] for i in step.inputs]
-    found, means = evaluator.run(model.params.flat, ordered, constants, data.rows, shapes)
-    stay = any(not isinstance(a, np.ndarray) for a in data.arrays.values())
-    return [x if stay else x.numpy() for x in found.values()], means
+    return model.once(key, make)
 
 
 def _shape(shape: Sequence[int | str], rows: int) -> tuple[int, ...]:

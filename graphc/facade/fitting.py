@@ -18,6 +18,7 @@ from graphc.errors import DataError, DivergenceError, DomainError, TypeMismatchE
 from graphc.facade.devices import check_target, place_of, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.state import SPLIT_STREAM
+from graphc.facade.trials import verify_training
 from graphc.ir.letters import close_name
 from graphc.optim import Rule, optimizer_named
 from graphc.run import random
@@ -54,6 +55,7 @@ class Options:
     target: str = "cpu"
     precision: str = "float32"
     threads: int | None = None
+    verify: bool = True
 
     @property
     def by_epoch(self) -> bool:
@@ -87,6 +89,7 @@ def check_options(
     target: str = "cpu",
     precision: str = "float32",
     threads: int | None = None,
+    verify: bool = True,
 ) -> Options:
     """The arguments of ``fit``, each checked on its own; their defaults stand here."""
     check_target(who, target, precision)
@@ -116,6 +119,7 @@ def check_options(
         target=target,
         precision=precision,
         threads=threads,
+        verify=bool(verify),
     )
 
 
@@ -157,6 +161,9 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     trainer = trainer_for(model, options, options.rule, capacity, weights is not None)
     if held_out is not None:
         model.evaluator((), ("loss", *model.metric_names), held_out.rows)
+    if options.verify:
+        weighted = weights is not None
+        run.notes = [*data.notes, *verify_training(model, trainer, options.rule, data, weighted, options.precision)]
     run.compile_seconds = time.perf_counter() - started
     data.look(set(data.unseen) - set(model.noticed))
     before = _Before(model) if data.unseen else None

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from graphc.facade.lookup import Declared, declared, remembered
 from graphc.facade.pipeline import read_graph
-from graphc.facade.programs import FunctionText, build_text, constant_places, function_text, pack_constants
+from graphc.facade.programs import (
+    FunctionText,
+    build_text,
+    constant_places,
+    function_text,
+    pack_constants,
+    verdict_key,
+)
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
@@ -41,21 +48,26 @@ class FunctionFacts:
 
 @dataclass(frozen=True)
 class CompiledFunction:
-    """A program ready to be called; ``lower`` makes its text anew."""
+    """A program ready to be called; ``lower`` makes its text anew, ``key`` is that of its verdict."""
 
     facts: FunctionFacts
     program: Program
     constants: NDArray
-    lower: Callable[[], FunctionText]
+    lower: Callable[..., FunctionText]
+    rewritten: Callable[[], Sequence[Node]]
+    key: str
 
 
 def obtain_function(outputs: Sequence[Node], positional: Sequence[Leaf], dtype: str) -> CompiledFunction:
     """The program from ``positional`` arguments, and those left over, to ``outputs``."""
 
-    def lower() -> FunctionText:
-        roots = [*read_graph({f"y{t}": y for t, y in enumerate(outputs)}).roots.values()]
+    def rewritten() -> Sequence[Node]:
+        return [*read_graph({f"y{t}": y for t, y in enumerate(outputs)}).roots.values()]
+
+    def lower(apart: bool = False) -> FunctionText:
+        roots = rewritten()
         others = [leaf for leaf in leaves_of(roots) if leaf.kind != "constant" and leaf not in positional]
-        return function_text(NAME, roots, [*positional, *others], dtype)
+        return function_text(NAME, roots, [*positional, *others], dtype, apart)
 
     order = [f"argument {leaf.name}" for leaf in positional]
     found = declared({f"y{t}": y for t, y in enumerate(outputs)}, positional, "compile", order, dtype)
@@ -64,13 +76,15 @@ def obtain_function(outputs: Sequence[Node], positional: Sequence[Leaf], dtype: 
     program = find(facts.machine_code, {"call": facts.signature}, name=NAME) if facts else None
     if facts is None or program is None:
         text = lower()
-        facts, program = _facts_of(text), build_text(text.text)
+        facts, program = facts_of_function(text), build_text(text.text)
         if _kept(facts, found):
             remembered(found, lambda: _to_json(facts, found))
-    return CompiledFunction(facts, program, pack_constants(facts.constants, dtype), lower)
+    key = verdict_key(found, facts.machine_code)
+    return CompiledFunction(facts, program, pack_constants(facts.constants, dtype), lower, rewritten, key)
 
 
-def _facts_of(made: FunctionText) -> FunctionFacts:
+def facts_of_function(made: FunctionText) -> FunctionFacts:
+    """What of a text and its plan is needed to call the program."""
     text = made.text
     return FunctionFacts(
         machine_code=cache.key_of(text.text, {text.entry: text.signature}),

@@ -30,10 +30,10 @@ def training(model: Model, rule: Rule, capacity: int, weighted: bool) -> Compile
     """The training program for an update rule and a batch size."""
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
 
-    def lower() -> Lowered:
+    def lower(apart: bool = False) -> Lowered:
         graph, captions = model.differentiated(weighted), model.captions()
         return training_text(
-            model.name, graph, model.param_leaves, model.metric_names, rule, dtype, capacity, captions, weights
+            model.name, graph, model.param_leaves, model.metric_names, rule, dtype, capacity, captions, weights, apart
         )
 
     others = [*model.param_leaves, *([weights] if weights else [])]
@@ -57,9 +57,9 @@ def evaluation(
     names = [n.replace("output:", "y_") for n in outputs]
     dtype = model.dtype
 
-    def lower() -> Lowered:
+    def lower(apart: bool = False) -> Lowered:
         roots = {n.replace("output:", "y_"): model.graph.roots[n] for n in wanted}
-        return evaluation_text(model.name, roots, model.param_leaves, names, scalars, dtype, capacity)
+        return evaluation_text(model.name, roots, model.param_leaves, names, scalars, dtype, capacity, apart)
 
     found = declared(model.raw_roots, model.param_leaves, "evaluate", wanted, capacity, dtype, model.name)
     compiled = obtain(found, model.name, dtype, lower)

@@ -25,7 +25,7 @@ from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.noticed import noticed
 from graphc.lower.plan import Plan, make_plan
-from graphc.lower.training import StepPlan, plan_step
+from graphc.lower.training import StepPlan, check_sizes, plan_step
 from graphc.optim.rules import Rule
 from graphc.rewrite.weights import total_weight
 from graphc.run import cache
@@ -46,12 +46,14 @@ class Lowered:
 @dataclass
 class Compiled:
     """A program ready to run. Its text and plan are made anew when they are asked for: a program found in the cache by
-    its declaration was not derived in this process."""
+    its declaration was not derived in this process. ``lower(apart=True)`` shares no memory between buffers; ``key``
+    is that of its verdict."""
 
     facts: Facts
     program: Program
     constants: NDArray
-    lower: Callable[[], Lowered]
+    lower: Callable[..., Lowered]
+    key: str = ""
 
     @cached_property
     def lowered(self) -> Lowered:
@@ -69,18 +71,25 @@ class Compiled:
         return self.lowered.step
 
 
-def obtain(found: Declared, name: str, dtype: str, lower: Callable[[], Lowered]) -> Compiled:
+def obtain(found: Declared, name: str, dtype: str, lower: Callable[..., Lowered]) -> Compiled:
     """The program of a declaration: found in the cache by the declaration, else lowered and built."""
     facts = recall(found)
     program = find(facts.machine_code, {facts.entry: facts.signature}, name=name) if facts else None
-    if facts is not None and program is not None:
-        return Compiled(facts, program, pack_constants(facts.constants, dtype), lower)
-    lowered = lower()
-    facts = facts_of(lowered)
-    compiled = Compiled(facts, build_text(lowered.text), pack_constants(facts.constants, dtype), lower)
-    compiled.lowered = lowered
-    remember(found, facts)
+    lowered = None
+    if facts is None or program is None:
+        lowered = lower()
+        facts, program = facts_of(lowered), build_text(lowered.text)
+        remember(found, facts)
+    key = verdict_key(found, facts.machine_code)
+    compiled = Compiled(facts, program, pack_constants(facts.constants, dtype), lower, key)
+    if lowered is not None:
+        compiled.lowered = lowered
     return compiled
+
+
+def verdict_key(found: Declared, machine_code: str) -> str:
+    """What the verdict on a program is kept under: what was declared, and the machine code."""
+    return f"{found.key[:32]}{machine_code[:32]}"
 
 
 def facts_of(lowered: Lowered) -> Facts:
@@ -113,9 +122,10 @@ def training_text(
     capacity: int,
     captions: Mapping[Node, str] | None = None,
     weights: Leaf | None = None,
+    apart: bool = False,
 ) -> Lowered:
     """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
-    step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True)
+    step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True, apart=apart)
     return Lowered(training_program(name, step, rule, dtype, list(metrics), captions), step)
 
 
@@ -128,15 +138,16 @@ def training_step(
     captions: Mapping[Node, str] | None = None,
     weights: Leaf | None = None,
     by_rows: bool = False,
+    apart: bool = False,
 ) -> StepPlan:
-    """The plan of a training step, for any target; ``by_rows``: see :func:`graphc.lower.plan.make_plan`."""
+    """The plan of a training step, for any target; ``by_rows``, ``apart``: see :func:`graphc.lower.plan.make_plan`."""
     roots: dict[str, Node] = {"loss": graph.loss} | {m: graph.roots[m] for m in metrics}
     if weights is not None:
         roots["weight"] = total_weight(weights)
     names = {leaf: f"d{leaf.name}" for leaf in params}
     for leaf in reversed(params):  # the last layer's gradient is ready first
         roots[names[leaf]] = graph.gradients[leaf]
-    return plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype, by_rows)
+    return plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype, by_rows, apart)
 
 
 def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:
@@ -153,9 +164,10 @@ def evaluation_text(
     scalars: Sequence[str],
     dtype: str,
     capacity: int,
+    apart: bool = False,
 ) -> Lowered:
     """The program that evaluates outputs and scalar roots over any number of rows."""
-    step = plan_step(roots, params, capacity, dtype=dtype)
+    step = plan_step(roots, params, capacity, dtype=dtype, apart=apart)
     pointers = {root: f"{root}_out" for root in outputs}
     return Lowered(evaluation_program(name, step, dtype, pointers, scalars), step)
 
@@ -220,10 +232,13 @@ class FunctionText:
     constants: list[Buffer]
 
 
-def function_text(name: str, roots: Sequence[Node], arguments: Sequence[Leaf], dtype: str) -> FunctionText:
+def function_text(
+    name: str, roots: Sequence[Node], arguments: Sequence[Leaf], dtype: str, apart: bool = False
+) -> FunctionText:
     """Text of a function from ``arguments`` (in this order, inputs and parameters alike) to ``roots``."""
     used = leaves_of(roots)
     taken = list(arguments)
+    check_sizes(roots, taken)
     inputs = [(leaf, Buffer(f"x{t}_{leaf.name}", f"x{t}_{leaf.name}", leaf.shape, integer=leaf.dtype == "int"))
               for t, leaf in enumerate(taken)]  # fmt: skip
     constants, offset = [], 0
@@ -234,7 +249,7 @@ def function_text(name: str, roots: Sequence[Node], arguments: Sequence[Leaf], d
     outputs = [Buffer(f"y{t}_out", f"y{t}_out", root.shape) for t, root in enumerate(roots)]
     places = dict(inputs) | {b.node: b for b in constants if isinstance(b.node, Leaf)}
     named = {f"y{t}": root for t, root in enumerate(roots)}
-    plan = make_plan(named, places, {f"y{t}": b for t, b in enumerate(outputs)}, {}, dtype=dtype)
+    plan = make_plan(named, places, {f"y{t}": b for t, b in enumerate(outputs)}, {}, dtype=dtype, apart=apart)
     _number_buffers(plan)
     sizes = sorted({e for leaf in taken for e in leaf.shape if isinstance(e, str)})
     pointers = [(b.name, "int64*" if b.integer else f"{dtype}*") for _, b in inputs]

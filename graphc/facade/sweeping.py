@@ -21,6 +21,7 @@ from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.devices import place_of, together, trainer_for
 from graphc.facade.fitting import MOST_STEPS, Options, batch_of, filled, read_options, row_weights
 from graphc.facade.state import Parameters, State
+from graphc.facade.trials import verify_training
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 from graphc.run.crew import cores
@@ -261,6 +262,10 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
     full, capacity = batch_of(options, data.rows)
     copies_wanted = len(settings) * len(seeds)
     trainer = trainer_for(model, options, settings[0], capacity, weights is not None, copies_wanted)
+    notes = data.notes
+    if options.verify:
+        model.params.initialize(seeds[0])
+        notes = [*notes, *verify_training(model, trainer, settings[0], data, weights is not None, options.precision)]
     compile_seconds = time.perf_counter() - started
     made = _Made(model, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
     copies = Copies(made.starts(), trainer, len(settings[0].states))
@@ -274,7 +279,7 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
         finally:
             result = model.last_sweep = made.collect(copies, swept)
             result.seconds, result.compile_seconds = time.perf_counter() - started, compile_seconds
-            result.threads, result.notes = group.threads, data.notes
+            result.threads, result.notes = group.threads, notes
     return result
 
 

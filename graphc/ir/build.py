@@ -73,6 +73,7 @@ def equation(
     stands for operand j.  Returns the node that computes it, which is an operand itself for the identity.
     """
     d = _Draft(tuple(extents), n_free, reducer, body, list(operands), list(masks))
+    _merge_operands(d)
     _inline_views(d)
     _fix_unit_indices(d)
     _decide_indicators(d)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from graphc.errors import REPORT, CompilerError
 from graphc.ir.affine import gathers, indices
 from graphc.ir.build import is_view
-from graphc.ir.node import REDUCERS, Equation, Node, Read, extent_symbol, operand_maps
+from graphc.ir.node import REDUCERS, Equation, Node, Read, extent_symbol, extent_symbols, operand_maps
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import topological
 
@@ -26,7 +26,8 @@ def _problem(y: Equation) -> str | None:
         return f"unknown reducer {y.reducer}"
     if not 0 <= y.n_free <= len(y.extents):
         return "more free indices than extents"
-    allowed = {placeholder(j) for j in range(len(y.operands))} | {extent_symbol(e) for e in _free_extents(y)}
+    allowed = {placeholder(j) for j in range(len(y.operands))}
+    allowed |= {extent_symbol(e) for e in extent_symbols(y.body)}  # also the size of what nothing reads any more
     stray = y.body.free_symbols - allowed
     if stray:
         return f"the body uses {sorted(map(str, stray))} that no operand gives"
@@ -55,12 +56,3 @@ def _bad_map(y: Equation) -> str | None:
     if any(len(g.at) != g.node.rank for m in maps for g in gathers(m)):
         return "a gather reads labels with a wrong number of indices"
     return None
-
-
-def _free_extents(y: Equation) -> set[str]:
-    """Names of free extents reachable from y; a body may divide by any of them."""
-    found: set[str] = set()
-    for node in topological([y]):
-        shape = node.extents if isinstance(node, Equation) else node.shape
-        found |= {e for e in shape if isinstance(e, str)}
-    return found

@@ -9,7 +9,7 @@ from sympy import Expr
 from graphc.ir.affine import gathers, replace_nodes
 from graphc.ir.build import equation
 from graphc.ir.contract import map_operand
-from graphc.ir.node import Equation, Leaf, Mask, Node, Operand, Read, operand_maps
+from graphc.ir.node import Equation, Leaf, Mask, Node, Operand, Read, free_sizes, operand_maps
 
 
 def sources(node: Node) -> list[Node]:
@@ -92,6 +92,15 @@ def transform(roots: Iterable[Node], step: Callable[[Equation], Node]) -> dict[N
         else:
             new[node] = node
     return new
+
+
+def free_extents(roots: Iterable[Node]) -> set[str]:
+    """Names of the free extents whose sizes computing the roots takes."""
+    found: set[str] = set()
+    for node in topological(roots):
+        found |= {e for e in (node.extents if isinstance(node, Equation) else node.shape) if isinstance(e, str)}
+        found |= free_sizes(node) if isinstance(node, Equation) else set()
+    return found
 
 
 def replace(roots: Iterable[Node], swap: Mapping[Node, Node]) -> list[Node]:

@@ -178,9 +178,14 @@ def as_product(y: Equation) -> Matched | None:
     free = [{i for i in found if i < y.n_free} for found in used]
     if not all(bound[0] in found for found in used) or free[0] & free[1] or max(map(len, free)) > 1:
         return None
-    if any(y.extents[i] != 1 and i not in free[0] | free[1] for i in range(y.n_free)):
-        return None  # the product would fill one row or column of the result
+    if not _cover(y, free[0] | free[1]):
+        return None
     return _oriented(y, free, bound[0], scale)
+
+
+def _cover(y: Equation, used: set[int]) -> bool:
+    """True when the factors hold every free index: else the product would fill one row or column of the result."""
+    return all(y.extents[i] == 1 or i in used for i in range(y.n_free))
 
 
 def _oriented(y: Equation, free: list[set[int]], bound: int, scale: sympy.Expr) -> Matched:

@@ -85,8 +85,8 @@ def plan_memory(requests: Sequence[Live], capacity: Mapping[str, int]) -> Count:
     Buffers are placed in order of size, each at the lowest offset where it fits beside those alive with it (first fit).
     With a capacity that is not known yet, memory is not shared: every buffer has its own place.
     """
-    if not all(n in capacity for r in requests for names, _ in r.buffer.size.terms for n in names):
-        return _stack(requests)
+    if not _known(requests, capacity):
+        return stack(requests)
     placed: list[tuple[int, int, Live]] = []
     for r in sorted(requests, key=lambda r: (-r.buffer.size.at(capacity), r.start)):
         length = -(-max(r.buffer.size.at(capacity), 1) // ALIGN) * ALIGN
@@ -105,12 +105,27 @@ def _first_fit(taken: list[tuple[int, int]], length: int) -> int:
     return offset
 
 
-def _stack(requests: Sequence[Live]) -> Count:
+def stack(requests: Sequence[Live]) -> Count:
+    """One buffer after the other; returns the size of the arena."""
     total = Count()
     for r in requests:
         r.buffer.offset = total
         total = total + r.buffer.size.aligned()
     return total
+
+
+def apart(requests: Sequence[Live], capacity: Mapping[str, int]) -> Count:
+    """A place of its own for every buffer, as numbers where the capacities are known; returns the size of the arena."""
+    total = stack(requests)
+    if not _known(requests, capacity):
+        return total
+    for r in requests:
+        r.buffer.offset = Count((((), r.buffer.offset.at(capacity)),))
+    return Count((((), total.at(capacity)),))
+
+
+def _known(requests: Sequence[Live], capacity: Mapping[str, int]) -> bool:
+    return all(n in capacity for r in requests for names, _ in r.buffer.size.terms for n in names)
 
 
 def overlaps(requests: Sequence[Live], capacity: Mapping[str, int]) -> list[tuple[str, str]]:

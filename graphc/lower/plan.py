@@ -10,7 +10,7 @@ from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
 from graphc.ir.walk import consumers, sources, topological
 from graphc.lower.cost import TILES, product_method, side_by_side
-from graphc.lower.joint import reads_straight, store_shared
+from graphc.lower.joint import reads_straight, store_shared, straight
 from graphc.lower.kernels import (
     Kernel,
     Matched,
@@ -24,7 +24,7 @@ from graphc.lower.kernels import (
     results_of,
     sources_of,
 )
-from graphc.lower.layout import Buffer, Count, Live, plan_memory
+from graphc.lower.layout import Buffer, Count, Live, apart, plan_memory
 from graphc.lower.parts import Parts, has_parts, parts_of, reading_parts
 from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
 
@@ -60,6 +60,7 @@ def make_plan(
     batch: str | None = None,
     dtype: str = "float32",
     by_rows: bool = False,
+    apart: bool = False,
 ) -> Plan:
     """Plan the computation of ``roots``.
 
@@ -67,10 +68,12 @@ def make_plan(
     place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
     ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows,
     ``dtype`` what the choice between tiles and packed tiles depends on. With ``by_rows`` a sum over the whole batch is
-    made of the sums of its rows, so that threads share it.
+    made of the sums of its rows, so that threads share it. With ``apart`` no two buffers share memory: after a run
+    every value is there to be looked at.
     """
     planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
-    planner.names, planner.batch, planner.dtype, planner.by_rows = dict(names or {}), batch, dtype, by_rows
+    planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
+    planner.by_rows, planner.apart = by_rows, apart
     return planner.run()
 
 
@@ -96,7 +99,7 @@ class _Planner:
         self.names: dict[Node, str] = {}
         self.batch: str | None = None
         self.dtype = "float32"
-        self.by_rows = False
+        self.by_rows = self.apart = False
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
         for name, buffer in destinations.items():
@@ -122,7 +125,7 @@ class _Planner:
         given = [*self.own, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batch, self.capacity)
         requests = self._lifetimes()
-        arena = plan_memory(requests, self.capacity)
+        arena = apart(requests, self.capacity) if self.apart else plan_memory(requests, self.capacity)
         for buffer, root in self.shared.values():
             buffer.offset = root.offset
         in_place = [buffer for buffer, _ in self.shared.values()]
@@ -264,7 +267,7 @@ class _Planner:
                 used[id(kernel.packed)] = kernel.phase
         for root in self.roots.values():
             used[id(self.buffers[root])] = last
-        self.shared = self._in_place(written)
+        self.shared = {} if self.apart else self._in_place(written)
         requests = {id(b): Live(b, 0, last) for b in self.own}
         for key, (buffer, phase) in written.items():
             if buffer.region == "A" and key not in self.shared:
@@ -300,7 +303,7 @@ class _Planner:
 
 def copy_of(node: Node) -> Equation:
     """The value of a node as an equation of its own, which the table of equations would not give."""
-    return Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, identity(node.rank)),), ())
+    return Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, straight(node.shape)),), ())
 
 
 def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.errors import DataError
 from graphc.ir.letters import safe_name
 from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import ALIGN, Buffer, Count
 from graphc.lower.plan import Plan, copy_of, make_plan
@@ -86,6 +87,21 @@ def batch_extent(inputs: Sequence[Leaf]) -> str | None:
     return next(iter(found), None)
 
 
+def check_sizes(roots: Iterable[Node], leaves: Iterable[Leaf]) -> None:
+    """Refuse what depends on a free extent that no array has.
+
+    Raises
+    ------
+    DataError
+        Naming the extent.
+    """
+    for name in sorted(free_extents(roots) - {e for leaf in leaves for e in leaf.shape if isinstance(e, str)}):
+        raise DataError(
+            f"the result depends on the extent {name!r}, but nothing that it reads has that extent\n"
+            f"  hint: list an input whose shape has {name!r}, or give that extent a number"
+        )
+
+
 def plan_step(
     roots: Mapping[str, Node],
     params: Sequence[Leaf],
@@ -94,14 +110,17 @@ def plan_step(
     names: Mapping[Node, str] | None = None,
     dtype: str = "float32",
     by_rows: bool = False,
+    apart: bool = False,
 ) -> StepPlan:
     """Plan ``roots`` for batches of up to ``capacity`` rows.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
-    ``names`` gives the names of unnamed equations in formulas; ``by_rows``: see :func:`graphc.lower.plan.make_plan`.
+    ``names`` gives the names of unnamed equations in formulas; ``by_rows`` and ``apart``: see
+    :func:`graphc.lower.plan.make_plan`.
     """
     used = leaves_of(roots.values())
     inputs = [leaf for leaf in used if leaf.kind == "input"]
+    check_sizes(roots.values(), used)
     batch = batch_extent(inputs)
     rows = [safe_name(batch), f"{safe_name(batch)}_cap"] if batch else []
     layout = layout_parameters(params, rows)
@@ -120,7 +139,8 @@ def plan_step(
     own = [i.buffer for i in described if i.batched and not i.integer]
     if gradients:
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
-    plan = make_plan(roots, places, targets, {batch: capacity} if batch else {}, own, names, batch, dtype, by_rows)
+    room = {batch: capacity} if batch else {}
+    plan = make_plan(roots, places, targets, room, own, names, batch, dtype, by_rows, apart)
     _unique_names(plan, taken, [i.buffer for i in described])
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
 

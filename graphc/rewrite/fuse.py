@@ -47,11 +47,18 @@ def _fuse_into(y: Equation, count: Mapping[Node, int], origin: Mapping[Node, Nod
     while j < len(operands):
         op = operands[j]
         if isinstance(op, Read) and body.has(placeholder(j)) and op.node not in kept:
-            single = count.get(origin.get(op.node, op.node), 1) == 1
+            single = count.get(origin.get(op.node, op.node), 1) == 1 and _reads_once(body, operands, op.node)
             if not compares(y, body, operands, j) and should_inline(y, body, j, op, single):
                 body = inline(body, operands, j, y.extents)
         j += 1
     return y if body is y.body else rebuild(y, operands, body)
+
+
+def _reads_once(body: sympy.Expr, operands: Sequence[Operand], node: Node) -> bool:
+    """True when a node is read at one place alone: inlined at several it would be computed at each of them, and what it
+    reads at each of those, and so on down a chain of stencils."""
+    places = [j for j, op in enumerate(operands) if isinstance(op, Read) and op.node is node]
+    return sum(body.has(placeholder(j)) for j in places) == 1
 
 
 def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bool) -> bool:

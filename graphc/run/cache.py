@@ -24,7 +24,7 @@ from graphc.run import native
 
 LIMIT = 512 * 2**20
 _MAGIC = b"graphc object 1\n"
-CODE, FACTS = ".obj", ".facts"
+CODE, FACTS, VERDICT = ".obj", ".facts", ".checked"
 _SWEEP_EVERY = 32
 
 
@@ -137,7 +137,8 @@ class Store:
     def sweep(self) -> None:
         """Remove the least recently used files until the folder fits the limit."""
         found = []
-        for file in (f for pattern in ("*" + CODE, "*" + FACTS, ".new-*") for f in self.folder.glob(pattern)):
+        patterns = ("*" + CODE, "*" + FACTS, "*" + VERDICT, ".new-*")
+        for file in (f for pattern in patterns for f in self.folder.glob(pattern)):
             with contextlib.suppress(OSError):
                 status = file.stat()
                 found.append((status.st_mtime, status.st_size, file))

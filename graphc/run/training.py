@@ -186,6 +186,16 @@ class Trainer:
             if call.done - before == steps:
                 self._learn(team, steps, time.perf_counter() - started)
 
+    def probe(self, moving: Moving, inputs: Sequence[NDArray], call: Call, places: Sequence[slice]) -> None:
+        """One step by one thread, in order of the rows; the gradients at ``places`` and all working memory hold NaN
+        before, so that what is read without having been written shows."""
+        moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
+        call.epochs = np.empty((0, 1 + self.n_metrics))
+        self.arena[:] = np.nan
+        for place in places:
+            self.gradients[place] = np.nan
+        self._part(moving, inputs, call, Settings(shuffle=False), None, 1, 1)
+
     def _keep(self, moving: Moving, call: Call) -> Kept:
         """A copy of everything that the next steps change, in the memory of the last one."""
         started = time.perf_counter()
@@ -283,13 +293,20 @@ class Evaluator:
         self.arena_size, self.integer_size = sizes["arena"], sizes["integers"]
 
     def run(
-        self, parameters: NDArray, data: Sequence[NDArray], constants: NDArray, rows: int, outputs: Sequence[NDArray]
+        self,
+        parameters: NDArray,
+        data: Sequence[NDArray],
+        constants: NDArray,
+        rows: int,
+        outputs: Sequence[NDArray],
+        arena: NDArray | None = None,
     ) -> NDArray:
-        """Fill ``outputs``; returns the mean of every scalar over the rows."""
+        """Fill ``outputs``; returns the mean of every scalar over the rows. ``arena`` is memory to work in."""
         c = np.zeros(control.C_SIZE, np.int64)
         c[control.ROWS] = rows
         f = np.zeros(control.F_SIZE + self.n_scalars)
-        arena, integers = aligned(self.arena_size, self.dtype), aligned(self.integer_size, np.int64)
+        integers = aligned(self.integer_size, np.int64)
+        arena = aligned(self.arena_size, self.dtype) if arena is None else arena
         arrays = [parameters, arena, integers, constants, c, f, *data, *outputs]
         with one_thread_of_blas(self.program):
             self.program.call("evaluate", *(address(a) for a in arrays))

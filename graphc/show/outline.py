@@ -129,7 +129,8 @@ def _goes_in(roots: Sequence[Node], names: Names) -> set[Node]:
     for node in topological(roots):
         if not isinstance(node, Equation):
             continue
-        size[node] = sum(size[s] if s in found else 1 for s in sources(node))
+        read = {s: max(1, sum(r.node is s for r in node.reads)) for s in sources(node)}  # once for each place
+        size[node] = sum(times * (size[s] if s in found else 1) for s, times in read.items())
         plain = node.reducer == "logsumexp" and placeholder_index(node.body) is not None
         if node not in names.names and size[node] <= LONGEST and (plain or count[node] == 1):
             found.add(node)

@@ -13,6 +13,7 @@ import sympy
 from sympy import Expr, Symbol
 
 from graphc.ir.affine import Affine, Extent, constant, index, indices, substitute
+from graphc.ir.build import always_true, never_true
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import (
@@ -200,6 +201,8 @@ class _Builder:
 
     def operand(self, op: Operand) -> Expr:
         if isinstance(op, Indicator):
+            if always_true(op.mask, self.shown.extents) or never_true(op.mask, self.shown.extents):
+                return sympy.Integer(always_true(op.mask, self.shown.extents))
             return self.symbol(Iverson(op.mask))
         if isinstance(op, Position):
             return self.symbol(Place(op.map))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
@@ -10,7 +11,7 @@ from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.places import Places
 from graphc.emit.expressions import PRODUCT
 from graphc.emit.loops import Text
-from graphc.ir.affine import Affine, Extent, Gather, identity
+from graphc.ir.affine import Affine, Extent, Gather, identity, indices
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Indicator, Node, Operand, Read
 from graphc.ir.scalar import placeholder
@@ -105,10 +106,14 @@ class Element:
         self.masks.remove(mask)
         self._loops([target], lambda: self.text.add(f"{self.out()} = f(0.0)"))
         value, lines = self.body()
+        before = [m for m in self.masks if target not in indices(m.map)]  # they may keep the gather inside its array
+        self.masks = [m for m in self.masks if m not in before]
 
         def add() -> None:
-            self.text.add(f"{self.names[target]} = U({self._gathered(gather)})")
-            self._guarded(lines, f"{self.out()} = {self.out()} + {value}")
+            conditions = [self.maps.condition(m) for m in before]
+            with self.text.block(f"if {' and '.join(conditions)}:") if before else nullcontext():
+                self.text.add(f"{self.names[target]} = U({self._gathered(gather)})")
+                self._guarded(lines, f"{self.out()} = {self.out()} + {value}")
 
         self._loops([i for i in self.bound if i not in others], add)
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from graphc.emit import control as status
 from graphc.emit.cuda import control
-from graphc.emit.cuda.arithmetic import plus, times
-from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, widest_lanes
+from graphc.emit.cuda.arithmetic import Term, plus, times, u
+from graphc.emit.cuda.bodies import decode
+from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, free_names, size_of, widest_lanes
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.places import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
@@ -19,7 +20,6 @@ from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.loops import Text
 from graphc.ir.node import Node
 from graphc.lower.kernels import Product
-from graphc.lower.layout import Count
 from graphc.lower.stages import Group
 from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
@@ -179,11 +179,20 @@ class _Launches:
         """Rows of the outputs, where those of the batch belong."""
         for root, pointer in outputs.items():
             buffer = self.places.buffers[self.step.plan.roots[root]]
-            by_row = bool(buffer.extents) and buffer.extents[0] == self.step.batch
-            width = Count.of(buffer.extents[1:] if by_row else buffer.extents).at(self.capacity)
-            target = plus(times("at", width), "e") if by_row else "e"
-            line = f"{pointer}[{target}] = {self.places.at(buffer, 'e')}"
-            self.groups.every(times("count" if by_row else 1, width), lambda line=line: self.text.add(line))
+            names = free_names(buffer.extents)
+            source: Term = 0
+            target: Term = 0
+            for name, e, stride in zip(names, buffer.extents, buffer.strides, strict=True):
+                source = plus(source, times(name, self.places.number(stride)))
+                size, place = ("rows", plus("at", name)) if isinstance(e, str) else (e, name)
+                target = plus(times(target, size), place)
+            lines = [f"{pointer}[{u(target)}] = {self.places.at(buffer, source)}"]
+
+            def inside(buffer=buffer, names=names, lines=lines) -> None:
+                decode(self.text, "e", names, buffer.extents)
+                self.text.add(*lines)
+
+            self.groups.every(size_of(buffer.extents), inside)
 
     def books(self, values: Sequence[str], tolerance: bool) -> None:
         """The log of the step; a step with a bad number is the last, and everything after it does nothing."""

@@ -105,6 +105,14 @@ class CudaTrainer:
         if verdict == host_control.NONFINITE:
             call.status = verdict
 
+    def probe(self, moving: Moving, inputs: Sequence[Any], call: Call, places: Sequence[slice]) -> None:  # noqa: ARG002
+        """One step in order of the rows, as :meth:`graphc.run.training.Trainer.probe`; memory is not filled before."""
+        moving.totals.values = np.zeros(host_control.F_SIZE + self.n_metrics)
+        seconds = self.seconds_per_step
+        self.hold(inputs)
+        self._run(moving, inputs, call, Settings(shuffle=False), None)
+        self.seconds_per_step, self.left = seconds, None
+
     def _run(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None) -> None:
         call.done, call.status = 0, host_control.FINISHED
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)

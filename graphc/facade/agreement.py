@@ -1,0 +1,172 @@
+"""Do the numbers of a program agree with its formulas?  Rounding is told from a fault by evaluating again with noise.
+
+A program rounds in its own order and precision.  How much of that reaches a result is seen when every value of the
+graph, and every number that goes in, is changed by a few units in its last place (Monte Carlo arithmetic: Parker,
+UCLA CSD-970002, 1997): the spread of the results is what rounding may do.  A kink so near that rounding may cross it
+shows as a spread as large as the result, and then nothing is concluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit.reference import evaluate
+from graphc.ir.node import Leaf, Node
+
+PIECE = 1 << 15  # elements that are compared at a time: what is computed on the way stays in the cache
+SPREAD = 64.0  # a difference of so many times the spread is none of rounding
+VAGUE = 0.2  # a spread above this part of the result leaves nothing to be concluded
+QUICK, THOROUGH = 3, 24  # evaluations with noise: to see whether rounding explains it; before a fault is claimed
+UNITS = (4.0, 32.0)  # amplitudes of the noise, in units of the last place, in turn
+
+Feed = Mapping[Leaf, NDArray]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a program computes in: the type of its results, the unit of rounding of its factors, and how near a result
+    may be (relative to the largest element) without asking further."""
+
+    dtype: str
+    eps: float
+    close: float
+
+
+PRECISIONS = {
+    "float32": Precision("float32", 2.0**-23, 2e-4),
+    "float64": Precision("float64", 2.0**-52, 1e-9),
+    "tf32": Precision("float32", 2.0**-10, 0.02),
+    "bf16": Precision("float32", 2.0**-7, 0.1),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A result of the program that is not what the formula gives."""
+
+    place: int
+    at: tuple[int, ...]
+    found: float
+    exact: float
+
+
+@dataclass
+class Judgement:
+    """``difference`` is None where all agree; ``unclear`` are the places of results of which nothing is known."""
+
+    difference: Difference | None
+    unclear: list[int]
+
+
+Graph = tuple[Callable[[], Sequence[Node]], Feed]
+
+
+def judge(found: Sequence[NDArray], graphs: Sequence[Graph], precision: Precision) -> Judgement:
+    """Compare results with the values of nodes.
+
+    Parameters
+    ----------
+    found
+        What the program gave.
+    graphs
+        Nodes of the same results with the numbers of their leaves, exact in ``dtype``, the precision of the program:
+        as declared, then rewritten.  The second is asked where the first says nothing, because it overflows or cancels
+        where the rewritten one does not.
+    """
+    unclear = [t for t, value in enumerate(found) if value.size]
+    lost = {t for t in unclear if not np.isfinite(found[t]).all()}
+    if lost:  # what overflows in the precision of the program by the formula itself is no fault
+        graph, feed = graphs[-1]
+        rounded = evaluate([graph()[t] for t in sorted(lost)], feed, dtype=precision.dtype)
+        lost = {t for t, value in zip(sorted(lost), rounded, strict=True) if not np.isfinite(value).all()}
+    asked = [t for t in unclear if t not in lost]
+    for graph, feed in graphs:
+        if not asked:
+            break
+        difference, asked = _compare(found, graph(), asked, feed, precision)
+        if difference is not None:
+            return Judgement(difference, asked)
+    return Judgement(None, sorted({*asked, *lost}))
+
+
+def _compare(
+    found: Sequence[NDArray], nodes: Sequence[Node], asked: Sequence[int], feed: Feed, precision: Precision
+) -> tuple[Difference | None, list[int]]:
+    """A difference, and the places of results of which nothing can be said."""
+    quick = evaluate([nodes[t] for t in asked], feed, dtype=precision.dtype)
+    asked = [t for t, value in zip(asked, quick, strict=True) if not near(found[t], value, precision.close)]
+    exact = dict(zip(asked, evaluate([nodes[t] for t in asked], feed), strict=True))
+    apart = [t for t in asked if not near(found[t], exact[t], precision.close)]
+    for samples in (QUICK, THOROUGH):
+        if not apart:
+            return None, []
+        spreads = _spreads([nodes[t] for t in apart], feed, precision.eps, samples)
+        verdicts = {t: _verdict(found[t], exact[t], s, precision) for t, s in zip(apart, spreads, strict=True)}
+        apart = [t for t, verdict in verdicts.items() if verdict != "agrees"]
+        if "differs" not in verdicts.values():
+            return None, apart
+    worst = next(t for t in apart if verdicts[t] == "differs")
+    return _difference(worst, found[worst], exact[worst]), apart
+
+
+def near(found: NDArray, exact: NDArray, tolerance: float) -> bool:
+    """Whether every element is within ``tolerance`` of the largest; NaN and infinities are near nothing."""
+    flat, other = np.asarray(found).reshape(-1), np.asarray(exact).reshape(-1)
+    parts = range(0, flat.size, PIECE)
+    scale = np.max([_largest(other[t : t + PIECE]) for t in parts])
+    gap = np.max([_largest(flat[t : t + PIECE] - other[t : t + PIECE]) for t in parts])
+    return bool(gap <= tolerance * scale)
+
+
+def _largest(x: NDArray) -> float:
+    """The largest absolute value; NaN where there is one."""
+    return float(np.maximum(x.max(), -x.min()))
+
+
+def _verdict(found: NDArray, exact: NDArray, spread: NDArray, precision: Precision) -> str:
+    """ "agrees", "differs", or "unclear" where rounding alone may change the result beyond recognition."""
+    with np.errstate(all="ignore"):
+        scale = float(np.max(np.abs(exact)))
+        allowed = SPREAD * float(np.max(spread)) + precision.eps * scale
+        gap = float(np.max(np.abs(found - exact)))
+    if not np.isfinite(scale) or not np.isfinite(allowed) or scale > float(np.finfo(precision.dtype).max) / 2:
+        return "unclear"
+    if gap <= allowed:
+        filled = scale < precision.eps  # zeros that rounding has filled
+        return "agrees" if allowed <= VAGUE * scale or filled else "unclear"
+    return "differs" if np.isfinite(gap) or allowed <= VAGUE * scale else "unclear"
+
+
+def _difference(place: int, found: NDArray, exact: NDArray) -> Difference:
+    gap = np.abs(found - exact)
+    worst = np.unravel_index(int(np.argmax(np.where(np.isnan(gap), np.inf, gap))), exact.shape)
+    at = tuple(int(i) for i in worst)
+    return Difference(place, at, float(found[at]), float(exact[at]))
+
+
+def _spreads(nodes: Sequence[Node], feed: Feed, eps: float, samples: int) -> list[NDArray]:
+    """The largest change that noise makes to every element."""
+    exact = evaluate(nodes, feed)
+    spreads = [np.zeros_like(e) for e in exact]
+    with np.errstate(all="ignore"):
+        for noisy in _noisy_values(nodes, feed, eps, samples):
+            spreads = [np.maximum(s, np.abs(n - e)) for s, n, e in zip(spreads, noisy, exact, strict=True)]
+    return spreads
+
+
+def _noisy_values(nodes: Sequence[Node], feed: Feed, eps: float, samples: int) -> Iterator[list[NDArray]]:
+    rng = np.random.default_rng(0)
+    for sample in range(samples):
+        amplitude = UNITS[sample % len(UNITS)] * eps
+
+        def blur(value: NDArray) -> NDArray:
+            """Whole numbers stay as they are: labels, counts and the results of comparisons are exact."""
+            if value.dtype.kind != "f" or np.array_equal(value, np.rint(value)):
+                return value
+            return value * (1 + amplitude * rng.choice((-1.0, 1.0), value.shape))  # noqa: B023  called at once
+
+        yield evaluate(nodes, {leaf: blur(np.asarray(x)) for leaf, x in feed.items()}, blur=blur)

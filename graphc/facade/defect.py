@@ -1,0 +1,163 @@
+"""When a program differs from its formulas: the first equation that is wrong, and a script that shows it again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit.reference import evaluate, evaluate_all
+from graphc.facade.agreement import Difference, Feed
+from graphc.facade.checkpoint import save
+from graphc.ir.node import Equation, Node, Origin
+from graphc.ir.text import equation_text
+from graphc.lower.kernels import Nest, Product, caption_of
+from graphc.lower.layout import Buffer
+from graphc.lower.plan import Plan
+from graphc.optim import Rule
+
+if TYPE_CHECKING:
+    from graphc.facade.verifying import Trial
+    from graphc.model import Model
+
+APART = {"float32": 1e-3, "float64": 1e-8}  # relative to the largest element: such a stored value is called wrong
+
+
+@dataclass(frozen=True)
+class Report:
+    """The first wrong value: its equation in one line, place, what the program has there and what it should have."""
+
+    formula: str
+    at: tuple[int, ...]
+    found: float
+    exact: float
+    origin: Origin | None = None
+
+
+def report_on(trial: Trial, feed: Feed, difference: Difference) -> Report:
+    """Where a difference of a result comes from: a stored value, or rewriting, or nothing more than the result."""
+    found = trial.first_wrong(feed)
+    if found is not None:
+        return found
+    declared, rewritten = trial.declared(), trial.rewritten()
+    if difference.place >= len(declared):
+        return Report("", difference.at, difference.found, difference.exact)
+    node, plain = rewritten[difference.place], declared[difference.place]
+    formula = text_of(node)
+    if not _same(evaluate([node], feed)[0], evaluate([plain], trial.given(feed))[0]):
+        formula += f"\n  is what rewriting made of {text_of(plain)}"
+    return Report(formula, difference.at, difference.found, difference.exact, node.origin or plain.origin)
+
+
+def text_of(node: Node) -> str:
+    """An equation in one line, or the name of a leaf."""
+    return equation_text(node) if isinstance(node, Equation) else str(node.name)
+
+
+def _same(a: NDArray, b: NDArray) -> bool:
+    return bool(np.max(np.abs(a - b), initial=0.0) <= APART["float32"] * np.max(np.abs(b), initial=0.0))
+
+
+# ---------------------------------------------------------------- stored values
+
+
+def first_wrong_value(
+    plan: Plan,
+    arena: NDArray,
+    sizes: Mapping[str, int],
+    roots: Sequence[Node],
+    feed: Feed,
+    captions: Mapping[Node, str] | None = None,
+) -> Report | None:
+    """The first kernel whose result is not the value of its equation.
+
+    Parameters
+    ----------
+    plan
+        One whose buffers share no memory.
+    arena
+        What the program left there.
+    sizes
+        The run-time sizes of the free extents.
+    captions
+        The formulas of a derivation, with their numbers.
+    """
+    values, capacity = evaluate_all(roots, feed), dict(sizes) | plan.capacity
+    for kernel in plan.kernels:
+        node = kernel.node
+        if node not in values or kernel.out.region != "A" or not isinstance(kernel, Nest | Product):
+            continue
+        found = _stored(arena, kernel.out, sizes, capacity)
+        if isinstance(kernel, Nest) and kernel.log is not None:
+            found = found + _stored(arena, kernel.log, sizes, capacity)
+        at = _wrong(found, values[node], APART[str(arena.dtype)])
+        if at is not None:
+            formula = caption_of(kernel, captions or {})
+            return Report(formula, at, float(found[at]), float(values[node][at]), node.origin)
+    return None
+
+
+def _stored(arena: NDArray, buffer: Buffer, sizes: Mapping[str, int], capacity: Mapping[str, int]) -> NDArray:
+    """The value of a buffer, in float64."""
+    start = buffer.offset.at(capacity)
+    shape = [e if isinstance(e, int) else capacity[e] for e in buffer.extents]
+    whole = arena[start : start + int(np.prod(shape, dtype=np.int64))].reshape(shape)
+    return whole[tuple(slice(e if isinstance(e, int) else sizes[e]) for e in buffer.extents)].astype(np.float64)
+
+
+def _wrong(found: NDArray, exact: NDArray, apart: float) -> tuple[int, ...] | None:
+    """The place of the worst element, where it is wrong."""
+    if not exact.size or not np.isfinite(exact).all():
+        return None
+    gap = np.where(np.isnan(found), np.inf, np.abs(found - exact))
+    if gap.max() <= apart * np.abs(exact).max():
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(gap)), exact.shape))
+
+
+# ---------------------------------------------------------------- a script
+
+SCRIPT = '''"""One training step that graphc computes wrongly. Run it where graphc is installed."""
+
+from pathlib import Path
+
+import numpy as np
+
+import graphc as gc
+
+here = Path(__file__).parent
+model = gc.Model.load(here / "model.safetensors")
+arrays = np.load(here / "data.npz")
+data = {{name[2:]: arrays[name] for name in arrays.files if name.startswith("x_")}}
+for name in model.params:
+    model.params[name] = arrays[f"w_{{name}}"]
+rule = gc.rule({name!r}, {text!r}, {hyper})
+model.fit(data, optimizer=rule{extras}, steps=1, shuffle=False{options})
+'''
+
+
+def training_script(model: Model, rule: Rule, feed: Feed) -> Path | None:
+    """Write declaration, parameters, rows, and a script that takes one step of them; None where that is impossible."""
+    values = rule.values_at(1)
+    hyper = ", ".join(f"{n}={float(values[n])!r}" for n in rule.hyper)
+    extra = {n: getattr(rule, n) for n in ("clip_value", "clip_norm", "decay") if getattr(rule, n) is not None}
+    extras = f".with_({', '.join(f'{n}={v!r}' for n, v in extra.items())})" if extra else ""
+    weights = feed.get(model.weight_leaf)
+    options = ', sample_weight=arrays["weights"]' if weights is not None else ""
+    text = SCRIPT.format(name=rule.name, text=rule.text, hyper=hyper, extras=extras, options=options)
+    arrays: dict[str, Any] = {f"{'w' if leaf.kind == 'param' else 'x'}_{leaf.name}": x for leaf, x in feed.items()
+                              if leaf is not model.weight_leaf}  # fmt: skip
+    arrays |= {} if weights is None else {"weights": weights}
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="graphc-defect-"))
+        save(model, folder / "model.safetensors")
+        np.savez(folder / "data.npz", **arrays)
+        (folder / "repeat.py").write_text(text, encoding="utf-8")
+    except OSError:
+        return None
+    return folder / "repeat.py"

@@ -1,0 +1,400 @@
+"""What is run to check a program: a training step, an evaluation, a call of a function, each on few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit.reference import evaluate
+from graphc.emit.update import hyper_values
+from graphc.facade import programs
+from graphc.facade.agreement import PRECISIONS, Difference, Feed
+from graphc.facade.defect import Report, first_wrong_value, training_script
+from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_function
+from graphc.facade.lookup import Facts, declared
+from graphc.facade.preparing import rule_key
+from graphc.facade.programs import Compiled
+from graphc.facade.state import named_arrays
+from graphc.facade.unrewritten import declared_gradients, unrewritten
+from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows, is_verified, verify_program
+from graphc.ir.node import Leaf, Node
+from graphc.lower.layout import Count
+from graphc.optim import Rule
+from graphc.optim.rules import reference_step
+from graphc.run.build import Program
+from graphc.run.data import Bound
+from graphc.run.memory import aligned
+from graphc.run.sampler import Sampler
+from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
+
+if TYPE_CHECKING:
+    from graphc.model import Model
+    from graphc.run.cuda.training import CudaTrainer
+
+SAMPLE = 4096  # elements of a parameter whose update is looked at
+COUNTED = (1.0, 2.0, 1.0, 3.0)  # weights of the rows of a trial: a weight of 2 is that row twice
+
+
+def rows_of(feed: Feed) -> int:
+    """Rows of the data in a feed."""
+    return next((len(x) for leaf, x in feed.items() if has_rows(leaf)), 1)
+
+
+def _parameters(model: Model) -> dict[Leaf, NDArray]:
+    views = named_arrays(model.params)
+    return {leaf: views[str(leaf.name)] for leaf in model.param_leaves}
+
+
+def _sizes(feed: Feed) -> dict[str, int]:
+    """The run-time sizes of the free extents."""
+    return {e: n for leaf, x in feed.items() for e, n in zip(leaf.shape, x.shape, strict=True) if isinstance(e, str)}
+
+
+def sample_of(size: int) -> NDArray:
+    """Places of some elements: all of a small array, else its ends and what lies evenly between."""
+    if size <= SAMPLE:
+        return np.arange(size)
+    ends = np.arange(SAMPLE // 8)
+    return np.unique(np.concatenate([ends, size - 1 - ends, np.linspace(0, size - 1, SAMPLE).astype(np.int64)]))
+
+
+def _norm(arrays: Sequence[NDArray]) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in arrays)))
+
+
+def flat_parameters(model: Model, feed: Feed) -> NDArray:
+    """The parameters of a feed as they lie behind a program's pointer."""
+    flat = aligned(model.params.flat.size, model.dtype)
+    for leaf, place in places_of(model).items():
+        flat[place] = feed[leaf].ravel()
+    return flat
+
+
+def places_of(model: Model) -> dict[Leaf, slice]:
+    """Where each parameter lies."""
+    starts = {leaf: model.params.start(str(leaf.name)) for leaf in model.param_leaves}
+    return {leaf: slice(start, start + Count.of(leaf.shape).at({})) for leaf, start in starts.items()}
+
+
+class TrainingTrial(Trial):
+    """One step of a training program on the CPU: loss, metrics, gradients, and the update."""
+
+    def __init__(self, model: Model, trainer: Any, rule: Rule, data: Bound, weighted: bool) -> None:
+        self.model, self.trainer, self.rule, self.weighted = model, trainer, rule, weighted
+        self.feed = few_rows(data.arrays, data.rows, min(ROWS, trainer.capacity)) | _parameters(model)
+        if weighted:
+            self.feed[model.weight_leaf] = np.array(COUNTED[: rows_of(self.feed)], model.dtype)
+        self.precision = PRECISIONS[model.dtype]
+        self.results = ["the loss", *(f"the metric {n}" for n in model.metric_names), *self.named_gradients()]
+        self.places = places_of(model)
+
+    def named_gradients(self) -> list[str]:
+        return [f"∂{self.model.loss_name}/∂{leaf.name}" for leaf in self.model.param_leaves]
+
+    def run(self, feed: Feed) -> list[NDArray]:
+        scalars = self.step(self.trainer, self.model.reads[0], feed)
+        return [*scalars, *self.gradients()]
+
+    def step(self, trainer: Trainer | CudaTrainer, order: Sequence[Leaf], feed: Feed) -> list[NDArray]:
+        """One step from a feed; ``self.after`` is what it leaves. Returns loss and metrics."""
+        flat, rows = flat_parameters(self.model, feed), rows_of(feed)
+        states = RuleState(aligned(len(self.rule.states) * flat.size, self.model.dtype))
+        self.after, call = Moving(flat, states, Sampler(rows=rows, batch=rows), Totals()), Call(1)
+        hyper = np.array([*hyper_values(self.rule).values, 0.0])
+        arrays = [np.asarray(feed[leaf], order="C") for leaf in order]
+        trainer.probe(self.after, [self.model.reads[1], hyper, *arrays], call, list(self.places.values()))
+        return [np.asarray(x) for x in (call.epochs[0] if len(call.epochs) else [np.nan] * (1 + trainer.n_metrics))]
+
+    def gradients(self) -> list[NDArray]:
+        flat = self.trainer.gradients
+        return [flat[place].reshape(self.feed[leaf].shape) for leaf, place in self.places.items()]
+
+    # ------------------------------------------------------------------ what it is compared with
+    def declared(self) -> list[Node]:
+        return self.model.once("declared", self._declared)
+
+    def _declared(self) -> list[Node]:
+        roots = self.model.raw_roots
+        loss, *gradients = declared_gradients(roots["loss"], self.model.param_leaves)
+        return [loss, *unrewritten([roots[n] for n in self.model.metric_names]), *gradients]
+
+    def rewritten(self) -> list[Node]:
+        graph = self.model.differentiated(self.weighted)
+        return [graph.loss, *(graph.roots[n] for n in self.model.metric_names), *graph.gradients.values()]
+
+    def given(self, feed: Feed) -> Feed:
+        if not self.weighted:
+            return feed
+        times = feed[self.model.weight_leaf].astype(np.int64)
+        return {leaf: np.repeat(x, times, axis=0) if has_rows(leaf) else x for leaf, x in feed.items()}
+
+    def afterwards(self, feed: Feed) -> tuple[str, Difference] | None:
+        """The first parameter or state that is not what the rule makes of the program's own gradient."""
+        gradients, rule, total = self.exact_gradients(feed), self.rule, self.after.parameters.size
+        norm = _norm(gradients) if rule.needs_norm else 0.0
+        for (leaf, place), gradient in zip(self.places.items(), gradients, strict=True):
+            some = sample_of(gradient.size)
+            theta, g = (np.asarray(x, np.float64).ravel()[some] for x in (feed[leaf], gradient))
+            exact, states = reference_step(rule, theta, g, norm=norm)
+            changes = [("theta", self.after.parameters, theta, exact)]
+            changes += [(n, self.after.rule.values[t * total :], 0 * theta, states[n])
+                        for t, n in enumerate(rule.states)]  # fmt: skip
+            for name, flat, before, wanted in changes:
+                found = self._apart(flat[place][some], before, wanted, g)
+                if found is not None:
+                    at = np.unravel_index(int(some[found.at]), feed[leaf].shape)
+                    whose = f"{name} of the rule {rule.name}, for {leaf.name},"
+                    return whose, replace(found, at=tuple(int(i) for i in at))
+        return None
+
+    def exact_gradients(self, feed: Feed) -> list[NDArray]:  # noqa: ARG002  others have to evaluate them
+        """The gradients that the update began with."""
+        return self.gradients()
+
+    def _apart(self, found: NDArray, before: NDArray, exact: NDArray, gradient: NDArray) -> Difference | None:
+        """An element that is not as exact as the rounding of the new value lets it be; where the gradient is little
+        more than rounding, rules that divide by its size say nothing."""
+        change = np.abs(exact - before)
+        allowed = 8 * self.precision.eps * np.abs(exact) + 10 * self.precision.close * np.max(change, initial=0.0)
+        told = np.isfinite(exact) & (np.abs(gradient) >= self.precision.close * np.max(np.abs(gradient), initial=0.0))
+        gap = np.where(told, np.abs(found - exact), 0.0)
+        if not np.any(~(gap <= allowed)):
+            return None
+        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.nan_to_num(gap, nan=np.inf))), gap.shape))
+        return Difference(len(self.results), at, float(found[at]), float(exact[at]))
+
+    # ------------------------------------------------------------------ what a difference comes from
+    def first_wrong(self, feed: Feed) -> Report | None:
+        model, compiled = self.model, self.model.last_compiled
+        if compiled is None:
+            return None
+        lowered = compiled.lower(apart=True)
+        facts = programs.facts_of(lowered)
+        program = programs.build_text(lowered.text)
+        trainer = Trainer(program, facts.sizes, model.dtype, lowered.step.capacity, len(model.metric_names))
+        self.step(trainer, facts.inputs, feed)
+        plan, sizes = lowered.step.plan, _sizes(feed)
+        return first_wrong_value(plan, trainer.arena, sizes, self.rewritten(), feed, model.captions())
+
+    def script(self, feed: Feed) -> Path | None:
+        return training_script(self.model, self.rule, feed)
+
+
+class DeviceTrial(TrainingTrial):
+    """One step of a training program on a GPU: loss, metrics, and the parameters and states after it.
+
+    The gradients stay where they are.  A rate of 1 brings them to light in the parameters of most rules.
+    """
+
+    def __init__(
+        self, model: Model, trainer: CudaTrainer, rule: Rule, data: Bound, weighted: bool, precision: str
+    ) -> None:
+        rate = rule.hyper.get("eta")
+        rule = rule.with_(eta=1.0) if isinstance(rate, float | int) else rule
+        super().__init__(model, trainer, rule, data, weighted)
+        if precision != "float32":
+            self.precision = PRECISIONS[precision]
+
+    def named_gradients(self) -> list[str]:
+        return []
+
+    def gradients(self) -> list[NDArray]:
+        return []
+
+    def declared(self) -> list[Node]:
+        return super().declared()[: len(self.results)]
+
+    def rewritten(self) -> list[Node]:
+        return super().rewritten()[: len(self.results)]
+
+    def exact_gradients(self, feed: Feed) -> list[NDArray]:
+        return evaluate(super().rewritten()[len(self.results) :], feed)
+
+    def first_wrong(self, feed: Feed) -> Report | None:
+        return None
+
+
+class EvaluationTrial(Trial):
+    """Outputs and scalars of an evaluation program."""
+
+    def __init__(
+        self, model: Model, compiled: Any, outputs: Sequence[str], scalars: Sequence[str], data: Bound
+    ) -> None:
+        self.model, self.compiled, self.outputs, self.scalars = model, compiled, outputs, scalars
+        self.feed = few_rows(data.arrays, data.rows) | _parameters(model)
+        self.precision, self.wanted = PRECISIONS[model.dtype], [*outputs, *scalars]
+        self.results = [n.replace("output:", "the output ") for n in outputs]
+        self.results += ["the loss" if n == "loss" else f"the metric {n}" for n in scalars]
+
+    def run(self, feed: Feed) -> list[NDArray]:
+        return self.evaluate(self.compiled.program, self.compiled.facts, feed)[0]
+
+    def evaluate(self, program: Program, facts: Facts, feed: Feed) -> tuple[list[NDArray], NDArray]:
+        """The results, and the working memory, which held NaN before."""
+        model, rows = self.model, rows_of(feed)
+        shapes = [tuple(e if isinstance(e, int) else rows for e in model.raw_roots[n].shape) for n in self.outputs]
+        found = [aligned(int(np.prod(shape)), model.dtype) for shape in shapes]
+        arena = aligned(facts.sizes["arena"], model.dtype)
+        arena[:] = np.nan
+        ordered = [np.asarray(feed[leaf], order="C") for leaf in facts.inputs]
+        constants = programs.pack_constants(facts.constants, model.dtype)
+        evaluator = Evaluator(program, facts.sizes, model.dtype, len(self.scalars))
+        values = evaluator.run(flat_parameters(model, feed), ordered, constants, rows, found, arena)
+        shaped = [x[: int(np.prod(s))].reshape(s) for x, s in zip(found, shapes, strict=True)]
+        return [*shaped, *map(np.asarray, values)], arena
+
+    def declared(self) -> list[Node]:
+        make = lambda: unrewritten([self.model.raw_roots[n] for n in self.wanted])
+        return self.model.once(("declared", *self.wanted), make)
+
+    def rewritten(self) -> list[Node]:
+        return [self.model.graph.roots[n] for n in self.wanted]
+
+    def first_wrong(self, feed: Feed) -> Report | None:
+        lowered = self.compiled.lower(apart=True)
+        _, arena = self.evaluate(programs.build_text(lowered.text), programs.facts_of(lowered), feed)
+        return first_wrong_value(lowered.step.plan, arena, _sizes(feed), self.rewritten(), feed)
+
+
+class DeviceEvaluationTrial(EvaluationTrial):
+    """Outputs and scalars of an evaluation program on a GPU; ``call`` gives them for parameters and data."""
+
+    def __init__(
+        self,
+        model: Model,
+        outputs: Sequence[str],
+        scalars: Sequence[str],
+        data: Bound,
+        call: Callable[[NDArray, Bound], list[NDArray]],
+    ) -> None:
+        super().__init__(model, None, outputs, scalars, data)
+        self.call = call
+
+    def run(self, feed: Feed) -> list[NDArray]:
+        arrays = {leaf: np.asarray(x, order="C") for leaf, x in feed.items() if leaf.kind == "input"}
+        return self.call(flat_parameters(self.model, feed), Bound(arrays, rows_of(feed), []))
+
+    def first_wrong(self, feed: Feed) -> Report | None:  # noqa: ARG002
+        return None
+
+
+class FunctionTrial(Trial):
+    """Outputs of a compiled function for its first arguments, at most ``ROWS`` of every free extent.
+
+    ``call`` runs a program with the facts of its plan: results, and the working memory, which held NaN before.
+    """
+
+    def __init__(
+        self,
+        compiled: CompiledFunction,
+        outputs: Sequence[Node],
+        arguments: Mapping[Leaf, NDArray],
+        dtype: str,
+        call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
+    ) -> None:
+        self.compiled, self.plain, self.call = compiled, unrewritten(outputs), call
+        self.feed, self.precision = cut(arguments), PRECISIONS[dtype]
+        self.results = [n.name or f"output {t}" for t, n in enumerate(outputs)]
+
+    def run(self, feed: Feed) -> list[NDArray]:
+        return self.call(self.compiled.program, self.compiled.facts, feed)[0]
+
+    def declared(self) -> list[Node]:
+        return self.plain
+
+    def rewritten(self) -> Sequence[Node]:
+        return self.compiled.rewritten()
+
+    def first_wrong(self, feed: Feed) -> Report | None:
+        made = self.compiled.lower(apart=True)
+        facts, program = facts_of_function(made), programs.build_text(made.text)
+        _, arena = self.call(program, facts, feed)
+        return first_wrong_value(made.plan, arena, _sizes(feed), self.rewritten(), feed)
+
+
+def cut(arguments: Mapping[Leaf, NDArray], most: int = ROWS) -> dict[Leaf, NDArray]:
+    """At most so many elements along every free extent."""
+    parts = {leaf: tuple(slice(most) if isinstance(e, str) else slice(None) for e in leaf.shape) for leaf in arguments}
+    return {leaf: np.asarray(x[parts[leaf]], order="C") for leaf, x in arguments.items()}
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def verify_training(
+    model: Model, trainer: Trainer | CudaTrainer, rule: Rule, data: Bound, weighted: bool, precision: str
+) -> list[str]:
+    """Check a training program that has not been checked before; returns notes for the run.
+
+    Raises
+    ------
+    CompilerError
+        When it computes something else than its formulas.
+    """
+    if isinstance(trainer, Trainer):
+        assert model.last_compiled is not None
+        key = model.last_compiled.key
+        return _verdict(model, key, lambda: TrainingTrial(model, trainer, rule, data, weighted))
+    key = model.once(("key of", id(trainer)), lambda: _device_key(model, trainer, rule, weighted, precision))
+    return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, precision))
+
+
+def _device_key(model: Model, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
+    leaves = [*model.param_leaves, *([model.weight_leaf] if weighted else [])]
+    return declared(model.raw_roots, leaves, rule_key(rule), trainer.plan.program.text, precision).key
+
+
+def _verdict(model: Model, key: str, trial: Callable[[], Trial]) -> list[str]:
+    def ask() -> list[str]:
+        note = "" if is_verified(key) else verify_program(trial(), key)
+        return [f"{model.name}: {note}"] if note else []
+
+    return model.once(("verified", key), ask)
+
+
+def verify_evaluation(
+    model: Model, compiled: Compiled, outputs: Sequence[str], scalars: Sequence[str], data: Bound
+) -> None:
+    """Check an evaluation program that has not been checked before.
+
+    Raises
+    ------
+    CompilerError
+        When it computes something else than its formulas.
+    """
+    _verdict(model, compiled.key, lambda: EvaluationTrial(model, compiled, outputs, scalars, data))
+
+
+def verify_device_evaluation(
+    model: Model,
+    key: str,
+    outputs: Sequence[str],
+    scalars: Sequence[str],
+    data: Bound,
+    call: Callable[[NDArray, Bound], list[NDArray]],
+) -> None:
+    """The same on a GPU, where ``call`` gives outputs and scalars for parameters and data."""
+    _verdict(model, key, lambda: DeviceEvaluationTrial(model, outputs, scalars, data, call))
+
+
+def verify_function(
+    compiled: CompiledFunction,
+    outputs: Sequence[Node],
+    arguments: Mapping[Leaf, NDArray],
+    dtype: str,
+    call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
+) -> None:
+    """Check the program of a function that has not been checked before, on the first of its arguments.
+
+    Raises
+    ------
+    CompilerError
+        When it computes something else than its formulas.
+    """
+    if not is_verified(compiled.key):
+        verify_program(FunctionTrial(compiled, outputs, arguments, dtype, call), compiled.key)

@@ -1,0 +1,180 @@
+"""A program is not trusted before it was checked: it runs once on a few rows, beside the formulas as declared.
+
+Losses, metrics, outputs, gradients and the update are compared with the NumPy interpreter, which evaluates the graph
+without any rewriting (:mod:`graphc.facade.unrewritten`).  Working memory holds NaN before, so that what is read before
+it was written is seen.  Nothing of the model changes.  The verdict is kept beside the program in the cache, under the
+key of the declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import CompilerError
+from graphc.facade.agreement import Difference, Feed, Judgement, Precision, judge
+from graphc.facade.defect import Report, report_on
+from graphc.ir.affine import Extent
+from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.walk import topological
+from graphc.run import cache
+
+ROWS = 4  # of every free extent at most
+TRIES = 3  # sets of parameters, when the first say nothing
+CHEAP = 100_000  # numbers that go into a program which is run for two numbers of rows
+LARGEST = 20_000_000  # elements of an equation that the interpreter may have to hold
+
+
+class Trial:
+    """What it takes to check a program; the kinds of programs fill it in.
+
+    Attributes
+    ----------
+    results : list of str
+        What each result is called in an error.
+    feed : dict of Leaf to array
+        Few rows of data and the parameters at hand, in the types of the program.
+    """
+
+    results: Sequence[str]
+    feed: Feed
+    precision: Precision
+
+    def run(self, feed: Feed) -> Sequence[NDArray]:
+        """The results of the program."""
+        raise NotImplementedError
+
+    def declared(self) -> Sequence[Node]:
+        """The nodes of the results before any rewriting."""
+        raise NotImplementedError
+
+    def rewritten(self) -> Sequence[Node]:
+        """The nodes of the results as the program was made of them."""
+        raise NotImplementedError
+
+    def given(self, feed: Feed) -> Feed:
+        """What the interpreter is fed for the declared nodes: rows that count twice stand there twice."""
+        return feed
+
+    def afterwards(self, feed: Feed) -> tuple[str, Difference] | None:
+        """What else the program did wrong, and how it is called."""
+        return None
+
+    def first_wrong(self, feed: Feed) -> Report | None:
+        """The first stored value that is not that of its equation, by a program that shares no memory."""
+        return None
+
+    def script(self, feed: Feed) -> Any:
+        """The path of a script that repeats the difference, if one can be written."""
+        return None
+
+
+def is_verified(key: str) -> bool:
+    """Whether a program was found right before, in this process or another."""
+    store = cache.open_store()
+    return store is not None and store.get(key, cache.VERDICT) is not None
+
+
+def verify_program(trial: Trial, key: str) -> str:
+    """Check a program and keep the verdict under a key; returns what could not be checked, in words.
+
+    Raises
+    ------
+    CompilerError
+        When a result is not what its formula gives.
+    """
+    if _too_large([*trial.declared(), *trial.rewritten()], trial.feed):
+        return "not checked against its formulas, which are too large for the interpreter"
+    unclear: Sequence[int] = ()
+    for feed in _feeds(trial.feed):
+        judged = _judge(trial, feed)
+        wrong = judged.difference and (trial.results[judged.difference.place], judged.difference)
+        wrong = wrong or trial.afterwards(feed)
+        if wrong:
+            _refuse(trial, feed, *wrong)
+        unclear = judged.unclear
+        if not unclear:
+            _other_rows(trial, feed)
+            _keep(key)
+            return ""
+    names = ", ".join(trial.results[t] for t in unclear)
+    return f"not checked against its formulas: rounding or overflow decides {names}"
+
+
+def _other_rows(trial: Trial, feed: Feed) -> None:
+    """Loops that take four rows at a time have a rest for other numbers of rows: one row less, where that is cheap."""
+    if sum(x.size for x in feed.values()) > CHEAP:
+        return
+    less = {leaf: _one_less(leaf, x) for leaf, x in feed.items()}
+    if all(less[leaf].shape == x.shape for leaf, x in feed.items()):
+        return
+    judged = _judge(trial, less)
+    if judged.difference is not None:
+        _refuse(trial, less, trial.results[judged.difference.place], judged.difference)
+
+
+def _one_less(leaf: Leaf, x: NDArray) -> NDArray:
+    part = tuple(slice(n - 1) if isinstance(e, str) and n == ROWS else slice(n)
+                 for e, n in zip(leaf.shape, x.shape, strict=True))  # fmt: skip
+    return np.asarray(x[part], order="C")
+
+
+def _keep(key: str) -> None:
+    store = cache.open_store()
+    if store is not None:
+        store.put(key, b"checked", cache.VERDICT)
+
+
+def _judge(trial: Trial, feed: Feed) -> Judgement:
+    return judge(trial.run(feed), [(trial.declared, trial.given(feed)), (trial.rewritten, feed)], trial.precision)
+
+
+def _feeds(feed: Feed) -> Iterator[Feed]:
+    """The feed, then others with parameters of moderate size."""
+    yield feed
+    rng = np.random.default_rng(1)
+    for _ in range(TRIES - 1):
+        drawn = {w: rng.normal(0, 0.5, x.shape).astype(x.dtype) for w, x in feed.items() if w.kind == "param"}
+        yield {**feed, **drawn}
+
+
+def _too_large(nodes: Sequence[Node], feed: Feed) -> bool:
+    sizes = {e: n for leaf, x in feed.items() for e, n in zip(leaf.shape, x.shape, strict=True)}
+    equations = [n for n in topological(nodes) if isinstance(n, Equation)]
+    return any(len(y.reads) != 2 and _elements(y.extents, sizes) > LARGEST for y in equations)
+
+
+def _elements(extents: Sequence[Extent], sizes: Mapping[Extent, int]) -> float:
+    return float(np.prod([e if isinstance(e, int) else sizes.get(e, ROWS) for e in extents], dtype=np.float64))
+
+
+def few_rows(arrays: Mapping[Leaf, Any], rows: int, most: int = ROWS) -> dict[Leaf, NDArray]:
+    """At most ``most`` rows of everything that has rows, spread over all of them; on the host."""
+    chosen = np.unique(np.linspace(0, rows - 1, most).astype(np.int64))
+    hosted = {leaf: x if isinstance(x, np.ndarray) else x.numpy() for leaf, x in arrays.items()}
+    return {leaf: np.asarray(x[chosen], order="C") if has_rows(leaf) else x for leaf, x in hosted.items()}
+
+
+def has_rows(leaf: Leaf) -> bool:
+    """Whether a leaf begins with a free extent."""
+    return bool(leaf.shape) and isinstance(leaf.shape[0], str)
+
+
+def _refuse(trial: Trial, feed: Feed, name: str, difference: Difference) -> NoReturn:
+    """Tell what differs, where, and how to repeat it."""
+    report = report_on(trial, feed, difference)
+    place = f"at [{', '.join(map(str, report.at))}] " if report.at else ""
+    script = trial.script(feed)
+    lines = [
+        f"internal defect: a compiled program computes something else than its formulas; {name} is wrong",
+        *([f"  {report.formula}"] if report.formula else []),
+        f"  {place}the program gives {report.found:.9g}, the formula {report.exact:.9g}",
+        *([f"  at {report.origin}"] if report.origin else []),
+        *([f"  a script that repeats it: {script}"] if script else []),
+        "  nothing was trained, nothing is lost",
+        "  hint: this is a fault of graphc, please report it; verify=False runs the program as it is",
+    ]
+    raise CompilerError("\n".join(lines))
