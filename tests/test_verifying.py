@@ -6,6 +6,7 @@ outside of an array gives some other element, as machine code would give.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import runpy
@@ -30,7 +31,11 @@ from graphc.ir.node import Read
 from graphc.ir.scalar import equal
 from graphc.lower import plan
 from graphc.lower.parts import of_parts
+from graphc.lower.tiers import Tier
+from graphc.run.cuda import current
 from tests.cpu_races import Machine, Watched, watching
+from tests.cuda_races import Watched as CudaWatched
+from tests.test_cuda_laws import Careless as WithoutBarrier
 from tests.test_silent_values import built, model_of
 
 pullback = importlib.import_module("graphc.derive.pullback")  # the package gives its function that name
@@ -248,6 +253,50 @@ def test_a_fault_put_back_into_the_compiler_is_found(name: str, monkeypatch: pyt
             refused.append(str(error))
             assert np.array_equal(model.params.flat, before)
     assert refused and all("something else than its formulas" in text for text in refused)
+
+
+# ---------------------------------------------------------------- on GPUs, whose threads run in Python
+
+
+@pytest.fixture
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No verdict is known, and none is kept."""
+    monkeypatch.setattr(trials, "is_verified", lambda key: False)
+    monkeypatch.setattr("graphc.facade.verifying._keep", lambda key: None)
+
+
+def fit_on_cuda(name: str, machine: CudaWatched, tier: Tier) -> gc.Model:
+    model, data = NETS[name]()
+    model.initialize(1)
+    with current.use(machine, tier):
+        assert model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda").notes == []
+        inputs = [data[str(leaf.name)] for leaf in model.inputs]
+        assert np.isfinite(model.predict(*inputs, target="cuda")).all()
+    return model
+
+
+@pytest.mark.parametrize(("name", "tier"), [("classifier", "A"), ("windows", "B"), ("embedding", "C")])
+@pytest.mark.usefixtures("unverified")
+def test_cuda_programs_without_a_fault_pass(name: str, tier: Tier):
+    fit_on_cuda(name, CudaWatched(threads=6, blocks=1 if tier == "A" else 2), tier)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 5])
+@pytest.mark.usefixtures("unverified")
+def test_a_missing_barrier_is_found(number: int):
+    with pytest.raises(CompilerError, match="something else than its formulas"):
+        fit_on_cuda("classifier", WithoutBarrier(number), "A")
+
+
+@pytest.mark.usefixtures("unverified")
+def test_a_mutant_of_a_cuda_kernel_is_refused():
+    class Changed(CudaWatched):
+        def load(self, program: Any) -> Any:
+            assert "A_δ1" in program.text
+            return super().load(dataclasses.replace(program, text=program.text.replace("math.tanh(", "math.sin(", 1)))
+
+    with pytest.raises(CompilerError, match="J = 1/n Σ_i"):
+        fit_on_cuda("classifier", Changed(threads=6), "A")
 
 
 # ---------------------------------------------------------------- what it says

@@ -9,7 +9,9 @@ import sympy
 
 from graphc.declare.expression import ABS, Op
 from graphc.declare.index_ast import index_equal
+from graphc.declare.origin import fail
 from graphc.declare.tensor import combine
+from graphc.errors import TypeMismatchError
 from graphc.ir import scalar
 from graphc.ir.scalar import canonical
 
@@ -183,6 +185,8 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     ------
     ShapeError
         When the shapes do not broadcast.
+    TypeMismatchError
+        When the condition is True or False, as ``x == y`` of two tensors is.
 
     Examples
     --------
@@ -191,6 +195,9 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     >>> gc.where(X > 0, X, 0.1*X).shape
     ('n', 2)
     """
+    if isinstance(condition, bool):
+        message = f"where: the condition is the Python value {condition}, the same everywhere"
+        fail(TypeMismatchError, message, "x == y asks whether both are one tensor; write gc.equal(x, y), or x < y.")
     return combine(_WHERE, (condition, a, b))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import sympy
 
 from graphc.declare.broadcasting import broadcast_maps, broadcast_shape, extent_clash
@@ -97,12 +98,24 @@ def _expand(node: Node, key: tuple[Any, ...]) -> list[Any]:
     return [*key[:t], *fill, *key[t + 1 :]]
 
 
+def _check_whole(node: Node, entry: Any) -> None:
+    """Refuse booleans and fractions, which would silently stand for the places 0 and 1."""
+    kind = np.asarray(entry).dtype.kind
+    if kind in "iu" or kind not in "bf":  # what is no number at all is refused where it becomes a constant
+        return
+    message = f"indexing {node_text(node)}: the index holds values of type {np.asarray(entry).dtype}, not whole numbers"
+    masks = "choose with gc.where(mask, x, 0), or give np.flatnonzero(mask)."
+    fail(TypeMismatchError, message, masks if kind == "b" else "give integers.")
+
+
 def _axis(node: Node, t: int, entry: Any) -> _Axis:
     extent = node.shape[t]
     if isinstance(entry, slice):
         return _slice(node, t, entry)
     if isinstance(entry, Integral) and not isinstance(entry, bool):
         return _Axis((), None, _whole(node, t, int(entry)))
+    if not isinstance(entry, Node):
+        _check_whole(node, entry)
     labels = entry if isinstance(entry, Node) else constant_leaf(entry, f"an index of {node_text(node)}", labels=True)
     _check_labels(labels, extent, node, t)
     return _Axis((), labels)

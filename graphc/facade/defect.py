@@ -48,7 +48,7 @@ def report_on(trial: Trial, feed: Feed, difference: Difference) -> Report:
     if difference.place >= len(declared):
         return Report("", difference.at, difference.found, difference.exact)
     node, plain = rewritten[difference.place], declared[difference.place]
-    formula = text_of(node)
+    formula = trial.captions().get(node) or text_of(node)
     if not _same(evaluate([node], feed)[0], evaluate([plain], trial.given(feed))[0]):
         formula += f"\n  is what rewriting made of {text_of(plain)}"
     return Report(formula, difference.at, difference.found, difference.exact, node.origin or plain.origin)

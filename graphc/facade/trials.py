@@ -179,7 +179,10 @@ class TrainingTrial(Trial):
         trainer = Trainer(program, facts.sizes, model.dtype, lowered.step.capacity, len(model.metric_names))
         self.step(trainer, facts.inputs, feed)
         plan, sizes = lowered.step.plan, _sizes(feed)
-        return first_wrong_value(plan, trainer.arena, sizes, self.rewritten(), feed, model.captions())
+        return first_wrong_value(plan, trainer.arena, sizes, self.rewritten(), feed, self.captions())
+
+    def captions(self) -> Mapping[Node, str]:
+        return self.model.captions()
 
     def script(self, feed: Feed) -> Path | None:
         return training_script(self.model, self.rule, feed)

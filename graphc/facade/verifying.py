@@ -67,6 +67,10 @@ class Trial:
         """The first stored value that is not that of its equation, by a program that shares no memory."""
         return None
 
+    def captions(self) -> Mapping[Node, str]:
+        """The formulas of a derivation, with their numbers."""
+        return {}
+
     def script(self, feed: Feed) -> Any:
         """The path of a script that repeats the difference, if one can be written."""
         return None
