@@ -138,10 +138,17 @@ class KernelPrinter:
         else:
             self.text.add(self.method(p) + arguments)
         if p.scale != 1:
-            self.text.add(f"scale = {Printer({}, share=False, hoists=False).text(p.scale)[0]}")
-            with self.text.block(f"for t in range({part.times(extent(p.n)).bounds}):"):
-                target = f"{p.out.region}[{place(p.out)} + t]"
-                self.text.add(f"{target} = {target}*scale")
+            self._scale(p, part, width)
+
+    def _scale(self, p: Product, part: Part, width: str) -> None:
+        """Multiply the result by its constant; rows of a free length lie a capacity apart."""
+        self.text.add(f"scale = {Printer({}, share=False, hoists=False).text(p.scale)[0]}")
+        apart = isinstance(p.n, str)
+        heads = [f"for i in range({part.bounds}):", f"for j in range({extent(p.n)}):"]
+        at = f"i*{width} + j" if apart else "t"
+        with self.text.loops(heads if apart else [f"for t in range({part.times(extent(p.n)).bounds}):"]):
+            target = f"{p.out.region}[{place(p.out)} + {at}]"
+            self.text.add(f"{target} = {target}*scale")
 
     def _may_have_few_rows(self, p: Product) -> bool:
         """True when a call, unlike a training step, may bring less rows than it pays to pack a right factor for."""
