@@ -1,0 +1,195 @@
+"""Checks the text of CPU programs: what it reads was written in this step or is state, and lies in its own buffer.
+
+    findings_of(training(..))    a list of sentences, empty for a program that is right
+
+Programs run on whole iteration spaces (:mod:`tests.text_run`): training for full batches and a last one that is shorter,
+by one thread and by several; evaluation for chunks likewise; functions for several free extents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphc.emit import control
+from graphc.emit.check import unassigned
+from graphc.emit.cpu import Program
+from graphc.emit.update import hyper_values
+from graphc.ir.node import Leaf
+from graphc.lower.layout import Buffer, Count
+from graphc.lower.plan import Plan
+from graphc.lower.training import StepPlan
+from graphc.optim.rules import Rule
+from tests.text_memory import Region
+from tests.text_run import Machine
+
+LABELS = (-3, 1000)  # whole numbers that nobody uses as an index
+TEAMS = ((1, 1), (2, 0), (3, -1))  # threads, and which of the lengths of the last batch
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call: the elements behind every pointer, the free extents, and the threads."""
+
+    regions: Mapping[str, Region]
+    scalars: Mapping[str, int] = field(default_factory=dict)
+    team: int = 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program, and the calls that it is checked with; memory is made anew for each."""
+
+    program: Program
+    runs: Sequence[Callable[[], Run]]
+
+
+def findings_of(case: Case, text: str | None = None) -> list[str]:
+    """What is wrong with a program; with ``text``, with that text instead of its own."""
+    text = case.program.text if text is None else text
+    found = dict.fromkeys(unassigned(text))
+    for make in case.runs:
+        run = make()
+        machine = Machine(text, case.program.entry, run.regions)
+        machine.run(run.scalars, run.team)
+        found |= dict.fromkeys(machine.found.values())
+    return list(found)
+
+
+# ---------------------------------------------------------------- programs
+
+
+def training(program: Program, step: StepPlan, rule: Rule, metrics: Sequence[str]) -> Case:
+    """Two batches, the last shorter; without data two steps."""
+    lengths = _lengths(step.capacity) if step.batch else [0]
+
+    def run(team: int, last: int, shuffle: bool) -> Run:
+        rows = step.capacity + last
+        regions = _shared(step, rows) | _own("PGSH", step, rule) | {
+            "F": Region("F", control.F_SIZE + len(metrics), state=True),
+            "R": Region("R", 3 * (1 + len(metrics)), state=True),
+            "Q": Region("Q", 2, state=True),
+        }  # fmt: skip
+        words = regions["C"].values
+        assert words is not None
+        words[control.ROWS], words[control.STEPS], words[control.RECORD_STEPS] = rows, 2, 1
+        words[control.SHUFFLE] = shuffle
+        return Run(regions, team=team)
+
+    return Case(program, [lambda t=t, at=at: run(t, lengths[at % len(lengths)], t % 2 == 1) for t, at in TEAMS])
+
+
+def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], scalars: Sequence[str]) -> Case:
+    """Two chunks, the last shorter."""
+
+    def run(last: int) -> Run:
+        rows = step.capacity + last if step.batch else 1
+        regions = _shared(step, rows) | _own("P", step)
+        regions["F"] = Region("F", control.F_SIZE + len(scalars), state=True)
+        for root, pointer in outputs.items():
+            shape = step.plan.roots[root].shape
+            by_row = bool(shape) and shape[0] == step.batch
+            width = Count.of(shape[1:] if by_row else shape).at({})
+            regions[pointer] = Region(pointer, rows * width if by_row else width, state=True)
+        words = regions["C"].values
+        assert words is not None
+        words[control.ROWS] = rows
+        return Run(regions)
+
+    return Case(program, [lambda last=last: run(last) for last in (_lengths(step.capacity) if step.batch else [0])])
+
+
+def function(program: Program, plan: Plan, sizes: Sequence[str], constants: Sequence[Buffer]) -> Case:
+    """Free extents of 1, of some rows, and of so many that packing pays."""
+
+    def run(n: int) -> Run:
+        capacity = {name: n + t for t, name in enumerate(sizes)}
+        buffers = _buffers(plan, constants)
+        regions = {"A": _region("A", plan.arena.at(capacity), buffers, capacity), "K": _constants(constants)}
+        regions["C"] = Region("C", max(len(sizes), 1), state=True, values=np.array([*capacity.values()] or [0]))
+        leaves = {b.name: node for node, b in plan.buffers.items() if isinstance(node, Leaf)}
+        for b in buffers:
+            if b.region == b.name and b.name in leaves:
+                regions[b.name] = _data(b.name, b.size.at(capacity), leaves[b.name])
+            elif b.region == b.name:
+                regions[b.name] = Region(b.name, b.size.at(capacity))
+        for name, kind in program.arguments:
+            if name not in regions:  # an argument that nothing reads
+                regions[name] = Region(name, 0, state=True, values=np.zeros(0, int) if "int" in kind else None)
+        return Run(regions)
+
+    return Case(program, [lambda n=n: run(n) for n in ((1, 5, 37) if sizes else (1,))])
+
+
+# ---------------------------------------------------------------- memory
+
+
+def _lengths(capacity: int) -> list[int]:
+    """Rows of a last batch: 1, about half of a full one, and all of it."""
+    return sorted({1, (capacity + 1) // 2, capacity})
+
+
+def _buffers(plan: Plan, more: Iterable[Buffer] = ()) -> list[Buffer]:
+    """Every buffer of a plan once."""
+    found = [*plan.buffers.values(), *more, *(k.out for k in plan.kernels), *(r.buffer for r in plan.requests)]
+    found += [b.tail for b in found if b.tail is not None]
+    return list({id(b): b for b in found}.values())
+
+
+def _region(name: str, size: int, buffers: Iterable[Buffer], capacity: Mapping[str, int], **options: bool) -> Region:
+    region = Region(name, size, **options)
+    for b in buffers:
+        if b.region == name:
+            region.add(b.name, b.offset.at(capacity), b.size.at(capacity))
+    return region
+
+
+def _own(names: str, step: StepPlan, rule: Rule | None = None) -> dict[str, Region]:
+    """Parameters, gradients, states, hyper-parameters."""
+    total = step.layout.total
+    found = {name: _region(name, total, _buffers(step.plan), {}, state=name == "P") for name in "PG"}
+    for region in found.values():
+        region.bare = total
+    found["G"].pad()
+    if rule is not None:
+        found["S"] = Region("S", len(rule.states) * total, state=True)
+        found["H"] = Region("H", len(hyper_values(rule).names), state=True)
+    return {name: found[name] for name in names}
+
+
+def _shared(step: StepPlan, rows: int) -> dict[str, Region]:
+    """Arena, order of the rows and labels, constants, control words, data."""
+    capacity = {step.batch: step.capacity} if step.batch else {}
+    inputs = [i.buffer for i in step.inputs if i.batched]
+    buffers = _buffers(step.plan, inputs)
+    found = {"A": _region("A", step.plan.arena.at(capacity), buffers, capacity), "K": _constants(step.constants)}
+    size = step.integer_arena.at(capacity)
+    found["L"] = _region("L", size, buffers, capacity)
+    found["L"].values, found["L"].bare = np.zeros(size, np.int64), step.capacity
+    found["C"] = Region("C", control.C_SIZE, state=True, values=np.zeros(control.C_SIZE, np.int64))
+    for i in step.inputs:
+        found[i.pointer] = _data(i.pointer, (rows if i.batched else 1) * i.row, i.leaf)
+    return found
+
+
+def _data(name: str, size: int, leaf: Leaf) -> Region:
+    """Data of the user: labels are all that the host lets through, the extremes most of all."""
+    values = None
+    if leaf.dtype == "int":
+        low, high = LABELS if leaf.bound is None else (0, leaf.bound)
+        rng = np.random.default_rng(size)
+        values = rng.choice([low, high - 1, *rng.integers(low, high, 2)], size)
+    return Region(name, size, state=True, values=values)
+
+
+def _constants(buffers: Sequence[Buffer]) -> Region:
+    """Constant arrays, whose whole numbers may serve as an index."""
+    size = max((b.offset.at({}) + b.size.at({}) for b in buffers), default=1)
+    region, known = _region("K", size, buffers, {}, state=True), np.zeros(size)
+    for b in buffers:
+        assert isinstance(b.node, Leaf)
+        known[b.offset.at({}) : b.offset.at({}) + b.size.at({})] = np.ravel(b.node.value)
+    region.known = np.nan_to_num(known).astype(np.int64)
+    return region
