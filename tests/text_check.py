@@ -134,7 +134,6 @@ def _lengths(capacity: int) -> list[int]:
 def _buffers(plan: Plan, more: Iterable[Buffer] = ()) -> list[Buffer]:
     """Every buffer of a plan once."""
     found = [*plan.buffers.values(), *more, *(k.out for k in plan.kernels), *(r.buffer for r in plan.requests)]
-    found += [b.tail for b in found if b.tail is not None]
     return list({id(b): b for b in found}.values())
 
 
