@@ -2,7 +2,7 @@
 
     findings_of(training(..))    a list of sentences, empty for a program that is right
 
-Programs run on whole iteration spaces (:mod:`tests.text_run`): training for full batches and a last one that is shorter,
+Programs run on whole iteration spaces (:mod:`tests.text_run`): training for full batches and a last that is shorter,
 by one thread and by several; evaluation for chunks likewise; functions for several free extents.
 """
 

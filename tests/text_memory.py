@@ -8,7 +8,9 @@ before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +42,17 @@ Addresses = slice | NDArray  # all of a block that lies in one piece, or a flat 
 
 @dataclass
 class Access:
-    """Elements that one statement touches; ``times`` are the moments, one for all or one each."""
+    """Elements that one statement touches; ``moments`` makes the moments, one for all or one each."""
 
     at: Addresses
-    times: int | NDArray
+    moments: Callable[[], int | NDArray]
     low: int
     high: int
+
+    @cached_property
+    def times(self) -> int | NDArray:
+        """The moments."""
+        return self.moments()
 
 
 @dataclass
@@ -131,14 +138,21 @@ class Region:
 
     def _lost(self, place: Place, access: Access) -> tuple[int, str] | None:
         """An element whose reading comes after this write overwrites it."""
-        written = np.full(self.size, np.iinfo(np.int64).max)
-        np.minimum.at(written, access.at, access.times)
+        never = np.iinfo(np.int64).max
         for other, read in self.reads:
-            late = written[read.at] < read.times
-            if other.number != place.number and late.any():
-                n = _nth(read, int(np.argmax(late)))
-                return n, f"the loop nest reads as part of {other.name} later"
+            if other.number == place.number or read.high < access.low or access.high < read.low:
+                continue
+            low, high = min(read.low, access.low), max(read.high, access.high)
+            written = np.full(high + 1 - low, never)
+            np.minimum.at(written, _from(low, access.at), access.times)
+            late = written[_from(low, read.at)] < read.times
+            if late.any():
+                return _nth(read, int(np.argmax(late))), f"the loop nest reads as part of {other.name} later"
         return None
+
+
+def _from(low: int, at: Addresses) -> Addresses:
+    return slice(at.start - low, at.stop - low) if isinstance(at, slice) else at - low
 
 
 def _nth(access: Access, n: int) -> int:

@@ -1,74 +1,40 @@
 """Runs the text of a CPU program on whole iteration spaces at once, to see what it reads and writes.
 
-A loop is an axis: its index is an array of all its values, an address an array of all addresses, a condition an array
-of truth values, behind which only those count where it holds.  Numbers of floating point have no value at all.  Loops
-whose bounds, or the sizes of whose primitives, depend on an outer index run one after the other; threads run in turn
-from one meeting to the next.
+A loop is an axis, and its index an array (:mod:`tests.text_values`).  Where bounds of inner loops, or sizes of
+primitives, depend on an index, its turns run one after the other.  Threads run in turn from one meeting to the next.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
-import operator
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tests.text_memory import Access, Place, Region, Step
+from tests.text_memory import Region
+from tests.text_values import BLOCKS, FLOAT, Axis, Memory, UnknownText, Value, Values, along, both, negated
 
-AXES = 10  # nested loops, and the rows and columns of a primitive inside them
-MANY = 2_000_000  # addresses of one read; of more, the extremes of every index and some between
-FLOAT = type("Float", (), {"__repr__": lambda _: "a number"})()
-BINARY = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}  # fmt: skip
-COMPARED = {
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}  # fmt: skip
-BLOCKS = ("gemm", "packed_gemm", "blas_gemm", "transpose", "nonfinite")
 Signal = str | None
-Value = Any  # a whole number, a truth value, an array of them, or FLOAT
 
 
-class UnknownText(Exception):
-    """The text says something that this machine was not taught."""
+@functools.lru_cache(4)
+def parsed(text: str) -> ast.Module:
+    """The tree of a text, which is run several times."""
+    return ast.parse(text)
 
 
-@dataclass
-class Axis:
-    """A loop: its length, and the statements that one turn takes."""
-
-    length: int
-    turn: int
-
-
-class Machine:
-    """The memory, shared by all threads, and what was found wrong.
-
-    Attributes
-    ----------
-    found : dict of str to str
-        The first element of every kind of fault: (line, buffer, fault) -> a sentence.
-    """
+class Machine(Memory):
+    """Runs a program: all threads, one after the other, from meeting to meeting."""
 
     def __init__(self, text: str, entry: str, regions: Mapping[str, Region]) -> None:
-        self.lines, self.regions = text.splitlines(), regions
-        tree = ast.parse(text)
+        super().__init__(text, regions)
+        tree = parsed(text)
         self.function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry)
         self.known: dict[str, Value] = {"INF": FLOAT}
         for node in tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.BinOp | ast.UnaryOp):
                 self.known[node.targets[0].id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-        self.now, self.clock, self.steps = Step(), 1, 0
-        self.found: dict[tuple[int, str, str], str] = {}
-        self.rng = np.random.default_rng(0)
 
     def run(self, scalars: Mapping[str, int], team: int = 1) -> None:
         """One call of all threads."""
@@ -82,37 +48,9 @@ class Machine:
                 raise UnknownText("not all threads meet")
             self.now.interval = self.clock
 
-    def begin_step(self, number: int) -> None:
-        """A thread begins a step; the first to do so makes what was written before it old."""
-        if number > self.steps:
-            self.steps, self.now.step, self.now.interval = number, self.clock, self.clock
 
-    def begin_nest(self) -> None:
-        """What follows is ordered by statements."""
-        self.now.nest = self.clock
-        for region in self.regions.values():
-            region.reads.clear()
-
-    def report(self, line: int, place: Place, at: int, what: str) -> None:
-        text = f"line {line}, {self.lines[line - 1].strip()}: {place.name}[{at - place.start}] {what}"
-        self.found.setdefault((line, place.name, what), text)
-
-
-class Thread:
-    """One thread: its names, the loops it is in, and the condition under which it goes on."""
-
-    def __init__(self, machine: Machine, names: dict[str, Value], me: int) -> None:
-        self.machine, self.names, self.me = machine, names, me
-        self.axes: list[Axis] = []
-        self.mask: NDArray | bool = True
-        self.moment, self.trial = 0, False
-        self.chosen: list[NDArray] = []
-        self.primitives: dict[str, Callable[..., Value]] = {
-            "gemm": self._product, "packed_gemm": self._product, "blas_gemm": self._product, "copy": self._copy,
-            "transpose": self._transpose, "fill": self._fill, "nonfinite": self._nonfinite, "int64": self._whole,
-            "atomic_load": self._atomic_load, "atomic_store": self._atomic_store, "permuted": self._permuted,
-            "min": self._least,
-        }  # fmt: skip
+class Thread(Values):
+    """One thread goes through the statements."""
 
     # ------------------------------------------------------------------ statements
     def run(self, body: Sequence[ast.stmt]) -> Generator[int, None, Signal]:
@@ -135,7 +73,7 @@ class Thread:
             return (yield from self._while(s))
         elif isinstance(s, ast.If):
             return (yield from self._if(s))
-        elif isinstance(s, ast.For) and self._one_by_one(s):
+        elif isinstance(s, ast.For) and _one_by_one(s):
             for turn in self._range(s):
                 self.names[s.target.id] = turn  # type: ignore[attr-defined]
                 yield from self.run(s.body)
@@ -193,8 +131,8 @@ class Thread:
 
     def _both(self, s: ast.If) -> None:
         test, before = self.value(s.test), self.mask
-        for holds, body in ((test, s.body), (_negated(test), s.orelse)):
-            self.mask = before if holds is FLOAT else _and(before, holds)
+        for holds, body in ((test, s.body), (negated(test), s.orelse)):
+            self.mask = before if holds is FLOAT else both(before, holds)
             if np.any(self.mask):
                 self.do(body)
         self.mask = before
@@ -212,7 +150,7 @@ class Thread:
         length, turn = len(turns), self._ticks(s.body)
         if length:
             axis = len(self.axes)
-            self.names[s.target.id] = _along(axis, np.array(turns))  # type: ignore[attr-defined]
+            self.names[s.target.id] = along(axis, np.array(turns))  # type: ignore[attr-defined]
             self.axes.append(Axis(length, turn))
             self.do(s.body)
             self.axes.pop()
@@ -234,294 +172,14 @@ class Thread:
             return len(self._range(s)) * self._ticks(s.body)
         return 2 + (self._ticks(s.body) + self._ticks(s.orelse) if isinstance(s, ast.If) else 0)
 
-    @staticmethod
-    def _one_by_one(s: ast.For) -> bool:
-        """True when inner loops, or primitives, depend on this loop's index, or names that they need are assigned
-        inside."""
-        moved = {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        sizes = [a for n in ast.walk(s) if isinstance(n, ast.For) and n is not s for a in n.iter.args]  # type: ignore
-        calls = [n for n in ast.walk(s) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-        sizes += [a for n in calls if n.func.id in BLOCKS for a in n.args]  # type: ignore[attr-defined]
-        sizes += [n.args[-1] for n in calls if n.func.id in ("copy", "fill")]  # type: ignore[attr-defined]
-        return any(isinstance(n, ast.Name) and n.id in moved for a in sizes for n in ast.walk(a))
 
-    # ------------------------------------------------------------------ expressions
-    def value(self, e: ast.expr) -> Value:
-        """The value of an expression; what it reads is checked."""
-        if isinstance(e, ast.Name):
-            return self._name(e)
-        if isinstance(e, ast.Constant):
-            return FLOAT if isinstance(e.value, float) else e.value
-        if isinstance(e, ast.BinOp):
-            a, b = self.value(e.left), self.value(e.right)
-            f = BINARY.get(type(e.op))
-            return FLOAT if a is FLOAT or b is FLOAT or f is None else f(a, b)
-        if isinstance(e, ast.Subscript):
-            return self._load(e)
-        if isinstance(e, ast.Call):
-            return self._call(e)
-        return self._logic(e)
-
-    def _logic(self, e: ast.expr) -> Value:
-        if isinstance(e, ast.UnaryOp):
-            x = self.value(e.operand)
-            return _negated(x) if isinstance(e.op, ast.Not) else x if x is FLOAT else -x
-        if isinstance(e, ast.Compare):
-            a, b = self.value(e.left), self.value(e.comparators[0])
-            return FLOAT if a is FLOAT or b is FLOAT else COMPARED[type(e.ops[0])](a, b)
-        if isinstance(e, ast.BoolOp):
-            return self._bool(e)
-        if isinstance(e, ast.IfExp):
-            return self._choice(e)
-        raise UnknownText(ast.unparse(e))
-
-    def _name(self, e: ast.Name) -> Value:
-        if e.id not in self.names:
-            self.machine.report(e.lineno, Place(e.id, 0, 0), 0, "is read, but the name was never assigned")
-            return FLOAT
-        return self.names[e.id]
-
-    def _bool(self, e: ast.BoolOp) -> Value:
-        """``and`` and ``or``: what stands behind is looked at where what stands before lets it."""
-        before, total, both = self.mask, self.value(e.values[0]), isinstance(e.op, ast.And)
-        for part in e.values[1:]:
-            if total is not FLOAT:
-                self.mask = _and(self.mask, total if both else _negated(total))
-            if not np.any(self.mask):
-                break
-            value = self.value(part)
-            unknown = value is FLOAT or total is FLOAT
-            total = FLOAT if unknown else _and(total, value) if both else np.logical_or(total, value)
-        self.mask = before
-        return total if total is FLOAT or isinstance(total, np.ndarray) else bool(total)
-
-    def _choice(self, e: ast.IfExp) -> Value:
-        test, before = self.value(e.test), self.mask
-        found = []
-        for holds, part in ((test, e.body), (_negated(test), e.orelse)):
-            self.mask = before if holds is FLOAT else _and(before, holds)
-            if np.any(self.mask):
-                found.append(self.value(part))
-        self.mask = before
-        if len(found) == 1:
-            return found[0]
-        return np.where(test, *found) if test is not FLOAT and FLOAT not in found else FLOAT
-
-    def _call(self, e: ast.Call) -> Value:
-        assert isinstance(e.func, ast.Name)
-        primitive = self.primitives.get(e.func.id)
-        if primitive is not None:
-            return primitive(*e.args)
-        for a in e.args:
-            self.value(a)
-        return FLOAT
-
-    # ------------------------------------------------------------------ memory
-    def _region(self, e: ast.expr) -> Region:
-        assert isinstance(e, ast.Name)
-        return self.machine.regions[e.id]
-
-    def _place(self, region: Region, at: ast.expr) -> Place:
-        """The buffer that an address belongs to: its offset is a term of the address."""
-        names = [n for n in _terms(at) if n in region.places]
-        if len(names) > 1 or (region.places and not names and region.bare is None):
-            wrong = f"is addressed by {' and '.join(names) or 'no buffer'}"
-            self.machine.report(at.lineno, Place(region.name, 0, 0), 0, wrong)
-        return region.place(names[0] if names else None)
-
-    def _load(self, e: ast.Subscript) -> Value:
-        region = self._region(e.value)
-        place = self._place(region, e.slice)
-        if region.values is None:
-            with self._fewer(e.slice):
-                self.touch(region, place, self.value(e.slice), e.lineno, write=False)
-            return FLOAT
-        at = self.value(e.slice)
-        self.touch(region, place, at, e.lineno, write=False)
-        found = region.values[np.clip(at, 0, region.size - 1)]
-        return found if isinstance(at, np.ndarray) else int(found)
-
-    def _store(self, e: ast.Subscript, value: Value) -> None:
-        region, at = self._region(e.value), self.value(e.slice)
-        inside = self.touch(region, self._place(region, e.slice), at, e.lineno, write=True)
-        if region.values is None or self.trial or not inside:
-            return
-        shape = np.broadcast_shapes(np.shape(at), np.shape(value), np.shape(self.mask))
-        at, value, mask = (np.broadcast_to(x, shape) for x in (at, value, self.mask))
-        region.values[at[mask]] = value[mask]
-
-    @contextmanager
-    def _fewer(self, e: ast.expr) -> Iterator[None]:
-        """Where an expression has very many values: only those at the extremes of every index, and some between."""
-        names = {n.id for n in ast.walk(e) if isinstance(n, ast.Name)} & self.names.keys()
-        shape = np.broadcast_shapes(*(np.shape(self.names[n]) for n in names), np.shape(self.mask))
-        if np.prod(shape, dtype=float) <= MANY:
-            yield
-            return
-        before = self.names, self.mask
-        most = int(MANY ** (1 / sum(n > 1 for n in shape)))
-        self.chosen = [_some(n, most, self.machine.rng) for n in shape]
-        self.names = {n: _taken(x, self.chosen) if n in names else x for n, x in self.names.items()}
-        self.mask = _taken(self.mask, self.chosen)
-        yield
-        (self.names, self.mask), self.chosen = before, []
-
-    def touch(self, region: Region, place: Place, at: Value | slice, line: int, write: bool) -> bool:
-        """Check a read or a write of all these addresses; False when some are not inside the buffer."""
-        access = self._access(at)
-        if access is None:
-            return True
-        verb = "written" if write else "read"
-        if access.low < place.start or access.high >= place.start + place.size:
-            outside = access.low if access.low < place.start else access.high
-            self.machine.report(line, place, outside, f"is {verb}, but the buffer has {place.size} elements")
-            return False
-        if write and self.trial:
-            return True
-        wrong = (region.write if write else region.read)(place, access, self.machine.now, self.me)
-        if wrong is not None:
-            self.machine.report(line, place, wrong[0], f"is {verb}, but {wrong[1]}")
-        return True
-
-    def _access(self, at: Value | slice) -> Access | None:
-        """The addresses for which the condition holds, and the moments of their first use."""
-        if isinstance(at, slice) and self.mask is True:
-            return Access(at, self.moment, at.start, at.stop - 1) if at.stop > at.start else None
-        if isinstance(at, slice):
-            at = _along(0, np.arange(at.start, at.stop))
-        if not isinstance(at, np.ndarray):
-            return Access(slice(at, at + 1), self.moment, at, at) if np.any(self.mask) else None
-        mask = np.asarray(self.mask).reshape(np.shape(self.mask) or (1,) * AXES)
-        unused = tuple(t for t in range(AXES) if at.shape[t] == 1 and mask.shape[t] > 1)
-        mask = mask.any(axis=unused, keepdims=True)
-        times = self._moments(at.shape)
-        if mask.all():
-            flat, times = at.ravel(), np.broadcast_to(times, at.shape).ravel()
-        else:
-            mask = np.broadcast_to(mask, at.shape)
-            flat, times = at[mask], np.broadcast_to(times, at.shape)[mask]
-        return Access(flat, times, int(flat.min()), int(flat.max())) if flat.size else None
-
-    def _moments(self, shape: Sequence[int]) -> NDArray:
-        """When a statement touches each address: in the first turn of the loops that do not move it."""
-        total = np.full((1,) * AXES, self.moment)
-        for t, axis in enumerate(self.axes):
-            if shape[t] > 1:
-                total = total + _along(t, (self.chosen[t] if self.chosen else np.arange(axis.length)) * axis.turn)
-        return total
-
-    # ------------------------------------------------------------------ primitives
-    def _block(self, name: ast.expr, offset: ast.expr, *sides: tuple[int, int], write: bool = False) -> None:
-        """Touch offset + r*step + c*step' ..; ``sides`` are (step, count)."""
-        region, at = self._region(name), self.value(offset)
-        place, sides = self._place(region, offset), tuple(sorted(side for side in sides if side[1] != 1))
-        if any(count <= 0 for _, count in sides):
-            return
-        while len(sides) > 1 and sides[0][0] * sides[0][1] == sides[1][0]:
-            sides = ((sides[0][0], sides[0][1] * sides[1][1]), *sides[2:])
-        if not isinstance(at, np.ndarray) and [step for step, _ in sides] == [1]:
-            self.touch(region, place, slice(at, at + sides[0][1]), offset.lineno, write)
-            return
-        for t, (step, count) in enumerate(sides, len(self.axes)):
-            at = at + _along(t, np.arange(count) * step)
-        self.touch(region, place, at, offset.lineno, write)
-
-    def _write(self, name: ast.expr, offset: ast.expr, *sides: tuple[int, int]) -> None:
-        self.moment += 1
-        self._block(name, offset, *sides, write=True)
-        self.moment -= 1
-
-    def _product(self, *e: ast.expr) -> Value:
-        """The arguments are those of :func:`graphc.run.primitives.gemm.gemm`."""
-        a, at, b, bt, c, ct, bias, biast = (e[t] for t in (0, 1, 4, 5, 8, 9, 14, 15))
-        rsa, csa, rsb, csb, ldc, m, n, k, mode = (self.value(e[t]) for t in (2, 3, 6, 7, 10, 11, 12, 13, 16))
-        if m <= 0 or n <= 0:
-            return FLOAT
-        self._block(a, at, (rsa, m), (csa, k))
-        self._block(b, bt, (rsb, k), (csb, n))
-        if mode == 1:
-            self._block(c, ct, (ldc, m), (1, n))
-        if mode == 2:
-            self._block(bias, biast, (1, n))
-        self._write(c, ct, (ldc, m), (1, n))
-        return FLOAT
-
-    def _copy(self, to: ast.expr, at: ast.expr, source: ast.expr, start: ast.expr, n: ast.expr) -> Value:
-        count = self.value(n)
-        self._block(source, start, (1, count))
-        self._write(to, at, (1, count))
-        return FLOAT
-
-    def _transpose(self, to: ast.expr, at: ast.expr, source: ast.expr, start: ast.expr, *e: ast.expr) -> Value:
-        rows, columns = map(self.value, e)
-        self._block(source, start, (columns, rows), (1, columns))
-        self._write(to, at, (1, rows), (rows, columns))
-        return FLOAT
-
-    def _fill(self, to: ast.expr, at: ast.expr, value: ast.expr, n: ast.expr) -> Value:
-        self.value(value)
-        self._write(to, at, (1, self.value(n)))
-        return FLOAT
-
-    def _nonfinite(self, x: ast.expr, at: ast.expr, n: ast.expr) -> Value:
-        self._block(x, at, (1, self.value(n)))
-        return FLOAT
-
-    def _whole(self, x: ast.expr) -> Value:
-        """int64 of a constant, whose whole numbers are known."""
-        self.value(x)
-        if not isinstance(x, ast.Subscript) or self._region(x.value).known is None:
-            raise UnknownText(ast.unparse(x))
-        known = self._region(x.value).known
-        return known[np.clip(self.value(x.slice), 0, len(known) - 1)]
-
-    def _atomic_load(self, words: ast.expr, at: ast.expr) -> Value:
-        return self._load(ast.copy_location(ast.Subscript(words, at), at))
-
-    def _atomic_store(self, words: ast.expr, at: ast.expr, value: ast.expr) -> Value:
-        self._store(ast.copy_location(ast.Subscript(words, at), at), self.value(value))
-        return FLOAT
-
-    def _permuted(self, *e: ast.expr) -> Value:
-        rows, index, *_ = map(self.value, e)
-        order = np.arange(rows)[::-1]
-        self.touch(Region("row", rows, state=True), Place("row", 0, rows), index, e[1].lineno, write=False)
-        return order[np.clip(index, 0, rows - 1)]
-
-    def _least(self, *e: ast.expr) -> Value:
-        return functools.reduce(np.minimum, map(self.value, e))
-
-
-def _along(axis: int, values: NDArray) -> NDArray:
-    """A vector as the values of one index."""
-    return values.reshape([-1 if t == axis else 1 for t in range(AXES)])
-
-
-def _and(a: Value, b: Value) -> Value:
-    return b if a is True else a if b is True else np.logical_and(a, b)
-
-
-def _negated(x: Value) -> Value:
-    return x if x is FLOAT else np.logical_not(x) if isinstance(x, np.ndarray) else not x
-
-
-def _some(count: int, most: int, rng: np.random.Generator) -> NDArray:
-    """Some numbers below count, 0 and the last among them, in order."""
-    between = rng.integers(0, count, max(most - 2, 0)) if count > most else np.arange(count)
-    return np.unique(np.concatenate([[0, count - 1], between]))
-
-
-def _taken(x: Value, chosen: Sequence[NDArray]) -> Value:
-    """The values of x at the chosen values of every index."""
-    for t, some in enumerate(chosen if isinstance(x, np.ndarray) else ()):
-        x = x.take(some, t) if x.shape[t] > 1 else x
-    return x
-
-
-def _terms(e: ast.expr) -> Iterator[str]:
-    """The names that are added in an address."""
-    if isinstance(e, ast.Name):
-        yield e.id
-    elif isinstance(e, ast.BinOp) and isinstance(e.op, ast.Add | ast.Sub):
-        yield from _terms(e.left)
-        yield from _terms(e.right)
+@functools.lru_cache(4096)
+def _one_by_one(s: ast.For) -> bool:
+    """True when inner loops, or primitives, depend on this loop's index, or names that they need are assigned
+    inside."""
+    moved = {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    sizes = [a for n in ast.walk(s) if isinstance(n, ast.For) and n is not s for a in n.iter.args]  # type: ignore
+    calls = [n for n in ast.walk(s) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    sizes += [a for n in calls if n.func.id in BLOCKS for a in n.args]  # type: ignore[attr-defined]
+    sizes += [n.args[-1] for n in calls if n.func.id in ("copy", "fill")]  # type: ignore[attr-defined]
+    return any(isinstance(n, ast.Name) and n.id in moved for a in sizes for n in ast.walk(a))
