@@ -1,15 +1,18 @@
-"""What every test shares: Hypothesis profiles, the strict mode in which a test that does not run has failed, and the
-number of programs that the tests leave in the code cache."""
+"""What every test shares: Hypothesis profiles, the strict mode in which a test that does not run has failed, the number
+of programs that the tests leave in the code cache, and the check of the text of every program that a test prints."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.text_check import Case, findings_of, recording
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile(
@@ -50,12 +53,35 @@ def _programs() -> int:
 _before = _programs()
 
 
+checked = {"texts": 0, "seconds": 0.0}
+
+
+@pytest.fixture(scope="session")
+def printed_programs() -> Iterator[list[Case]]:
+    """The programs for the CPU that were printed and not yet checked."""
+    with recording() as cases:
+        yield cases
+
+
+@pytest.fixture(autouse=True)
+def texts_are_right(printed_programs: list[Case]) -> Iterator[None]:
+    """After every test: what its programs read was written before or is state, within its buffer, by assigned names."""
+    yield
+    started = time.perf_counter()
+    cases, printed_programs[:] = [*printed_programs], []
+    found = [finding for case in cases for finding in findings_of(case)]
+    checked["texts"] += len(cases)
+    checked["seconds"] += time.perf_counter() - started
+    assert found == []
+
+
 def _most(config: pytest.Config) -> int:
     return MOST_KERNELS if config.option.markexpr == "cuda" else MOST_PROGRAMS
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    terminalreporter.write_line(f"{checked['texts']} texts were checked in {checked['seconds']:.1f} s")
     compiled = _programs() - _before
     if compiled > 0:
         terminalreporter.write_line(f"{compiled} programs were compiled into the code cache (at most {_most(config)})")

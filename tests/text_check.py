@@ -1,6 +1,7 @@
 """Checks the text of CPU programs: what it reads was written in this step or is state, and lies in its own buffer.
 
-    findings_of(training(..))    a list of sentences, empty for a program that is right
+    findings_of(training(..))        a list of sentences, empty for a program that is right
+    with recording() as cases: ..    every program that is printed meanwhile
 
 Programs run on whole iteration spaces (:mod:`tests.text_run`): training for full batches and a last that is shorter,
 by one thread and by several; evaluation for chunks likewise; functions for several free extents.
@@ -8,14 +9,18 @@ by one thread and by several; evaluation for chunks likewise; functions for seve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pytest
 
 from graphc.emit import control
-from graphc.emit.check import unassigned
-from graphc.emit.cpu import Program
+from graphc.emit.check import decided, unassigned
+from graphc.emit.cpu import Program, evaluation_program, function_program
+from graphc.emit.training import training_program
 from graphc.emit.update import hyper_values
 from graphc.ir.node import Leaf
 from graphc.lower.layout import Buffer, Count
@@ -49,13 +54,43 @@ class Case:
 def findings_of(case: Case, text: str | None = None) -> list[str]:
     """What is wrong with a program; with ``text``, with that text instead of its own."""
     text = case.program.text if text is None else text
-    found = dict.fromkeys(unassigned(text))
+    found = dict.fromkeys([*unassigned(text), *decided(text)])
     for make in case.runs:
         run = make()
         machine = Machine(text, case.program.entry, run.regions)
         machine.run(run.scalars, run.team)
         found |= dict.fromkeys(machine.found.values())
     return list(found)
+
+
+@contextmanager
+def recording() -> Iterator[list[Case]]:
+    """All programs that are printed from now on, each text once."""
+    cases: list[Case] = []
+    seen: set[str] = set()
+
+    def keep(case: Case) -> Program:
+        if case.program.text not in seen:
+            seen.add(case.program.text)
+            cases.append(case)
+        return case.program
+
+    def train(name: str, step: StepPlan, rule: Rule, dtype: str, metrics: Sequence[str], *more: Any) -> Program:
+        return keep(training(training_program(name, step, rule, dtype, metrics, *more), step, rule, metrics))
+
+    def evaluate(name: str, step: StepPlan, dtype: str, outputs: Any, scalars: Sequence[str], *more: Any) -> Program:
+        return keep(evaluation(evaluation_program(name, step, dtype, outputs, scalars, *more), step, outputs, scalars))
+
+    def call(name: str, plan: Plan, dtype: str, pointers: Any, sizes: Any, constants: Any, *more: Any) -> Program:
+        return keep(
+            function(function_program(name, plan, dtype, pointers, sizes, constants, *more), plan, sizes, constants)
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphc.facade.programs.training_program", train)
+        patch.setattr("graphc.facade.programs.evaluation_program", evaluate)
+        patch.setattr("graphc.facade.programs.function_program", call)
+        yield cases
 
 
 # ---------------------------------------------------------------- programs

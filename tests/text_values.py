@@ -360,7 +360,7 @@ def along(axis: int, values: NDArray) -> NDArray:
 
 
 def both(a: Value, b: Value) -> Value:
-    return b if a is True else a if b is True else np.logicalboth(a, b)
+    return b if a is True else a if b is True else np.logical_and(a, b)
 
 
 def negated(x: Value) -> Value:
