@@ -1,6 +1,6 @@
 """The check of program texts finds faults that are planted in them, and none in the programs as they are.
 
-Every test of this folder is followed by this check (``tests/conftest.py``); what it knows is in :mod:`tests.text_check`.
+Every test of this folder is followed by the check (``tests/conftest.py``), which is that of :mod:`tests.text_check`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.emit.check import decided, unassigned
+from graphc.facade.pipeline import read_graph
+from graphc.facade.programs import evaluation_text, function_text
+from graphc.lower.layout import Count, Live, plan_memory
 from tests.text_check import Case, findings_of, recording
 
 ROWS = 7
@@ -42,63 +44,117 @@ DELTA = "            # δ1[i,j] = (softmax(Z1)[i,j] - [t[i]=j]) / n   (1)\n"
 # what stands in the text, what is put there instead, what is found
 FAULTS = {
     "a stride that is too short in a write": (
-        "A[U0 + i*6 + j] =", "A[U0 + i*5 + j] =", "U0[36] is read, but nothing has written"),
+        "A[U0 + i*6 + j] =",
+        "A[U0 + i*5 + j] =",
+        "U0[36] is read, but nothing has written",
+    ),
     "a stride that is too long in a read": (
-        "top = rtop(top, A[Z1 + i*5 + j])", "top = rtop(top, A[Z1 + i*6 + j])", "Z1[40] is read, but the buffer has 35"),
+        "top = rtop(top, A[Z1 + i*5 + j])",
+        "top = rtop(top, A[Z1 + i*6 + j])",
+        "Z1[40] is read, but the buffer has 35",
+    ),
     "the offset of a neighbour": (
-        "A[t4_log + i] = log(s)", "A[t4 + i] = log(s)", "t4_log[0] is read, but nothing has written"),
-    "an offset of another buffer in a constant": ("\nU0 = 144", "\nU0 = 143", "U0[-1] is written, but the buffer has 42"),
+        "A[t4_log + i] = log(s)",
+        "A[t4 + i] = log(s)",
+        "t4_log[0] is read, but nothing has written",
+    ),
+    "an offset of another buffer in a constant": (
+        "\nU0 = 144",
+        "\nU0 = 143",
+        "U0[-1] is written, but the buffer has 42",
+    ),
     "a guard that is dropped": (
-        "(tanh(A[Z0 + i*6 + j + 1]) if -j + 4 >= 0 else f(0.0))", "tanh(A[Z0 + i*6 + j + 1])",
-        "Z0[42] is read, but the buffer has 42"),
+        "(tanh(A[Z0 + i*6 + j + 1]) if -j + 4 >= 0 else f(0.0))",
+        "tanh(A[Z0 + i*6 + j + 1])",
+        "Z0[42] is read, but the buffer has 42",
+    ),
     "a guard that lets one index too many": ("if j - 1 >= 0", "if j >= 0", "G0[-1] is read, but the buffer has 42"),
     "a guard that is decided": ("if j - 1 >= 0", "if -1 >= 0", "a condition is decided"),
     "a loop of one turn too many": (
-        "for j in range(5):\n                    s = rmax", "for j in range(6):\n                    s = rmax",
-        "Z1[35] is read, but the buffer has 35"),
+        "for j in range(5):\n                    s = rmax",
+        "for j in range(6):\n                    s = rmax",
+        "Z1[35] is read, but the buffer has 35",
+    ),
     "an accumulator without a start": ("s = -INF\n", "\n", "s is read, but no assignment leads here"),
     "a sum in memory without a start": (
-        "            for i in range(6):\n                G[b + i] = f(0.0)\n", "", "b[0] is read, but nothing has written"),
+        "            for i in range(6):\n                G[b + i] = f(0.0)\n",
+        "",
+        "b[0] is read, but nothing has written",
+    ),
     "an index behind its loop": ("A[t4 + i] = ", "A[t4 + j] = ", "j is read, but no assignment leads here"),
     "a part that is never written": (
-        "                A[t4_log + i] = log(s)\n", "", "t4_log[0] is read, but nothing has written"),
+        "                A[t4_log + i] = log(s)\n",
+        "",
+        "t4_log[0] is read, but nothing has written",
+    ),
     "a name assigned in one branch": (
-        "            c0 = f(1.0)/f(n)\n            s", "            if n > 1:\n                c0 = f(1.0)/f(n)\n            s",
-        "c0 is read, but no assignment leads here"),
-    "a name that is not assigned": (
-        "                a1 = A[t4 + i]\n", "", "a1 is read, but no assignment leads here"),
+        "            c0 = f(1.0)/f(n)\n            s",
+        "            if n > 1:\n                c0 = f(1.0)/f(n)\n            s",
+        "c0 is read, but no assignment leads here",
+    ),
+    "a name that is not assigned": ("                a1 = A[t4 + i]\n", "", "a1 is read, but no assignment leads here"),
     "a name that another kernel left": (
-        DELTA + "            c0 = f(1.0)/f(n)\n", "            c0 = f(1.0)/f(n)\n" + DELTA,
-        "c0 is read, but no assignment leads here"),
+        DELTA + "            c0 = f(1.0)/f(n)\n",
+        "            c0 = f(1.0)/f(n)\n" + DELTA,
+        "c0 is read, but no assignment leads here",
+    ),
     "rows of a full batch in the last": (
-        "n = rows - at if rows - at < n_cap else n_cap", "n = n_cap", "row[13] is read, but the buffer has"),
+        "n = rows - at if rows - at < n_cap else n_cap",
+        "n = n_cap",
+        "row[13] is read, but the buffer has",
+    ),
     "a sum over rows that this batch has not": (
-        "for i in range(n):\n                s = radd(s, c0*A[t6", "for i in range(n_cap):\n                s = radd(s, c0*A[t6",
-        "t6[1] is read, but nothing has written in this step"),
+        "for i in range(n):\n                s = radd(s, c0*A[t6",
+        "for i in range(n_cap):\n                s = radd(s, c0*A[t6",
+        "t6[1] is read, but nothing has written in this step",
+    ),
     "one row gathered too many": (
         "        for i in range(first_row, last_row):\n            row",
-        "        for i in range(first_row, last_row + 1):\n            row", "L[7] is read, but the buffer has 7"),
-    "rows of the data that are too long": ("x_data, row*6, 6)", "x_data, row*7, 6)", "x_data[54] is read, but the buffer has 48"),
+        "        for i in range(first_row, last_row + 1):\n            row",
+        "L[7] is read, but the buffer has 7",
+    ),
+    "rows of the data that are too long": (
+        "x_data, row*6, 6)",
+        "x_data, row*7, 6)",
+        "x_data[54] is read, but the buffer has 48",
+    ),
     "a scatter that fills nothing": ("            fill(G, E, f(0.0), 30)\n", "", "is read, but nothing has written"),
     "a scatter that fills too much": ("fill(G, E, f(0.0), 30)", "fill(G, E, f(0.0), 31)", "E[30] is written, but"),
     "a product of one term too many": (
-        "Z0 + lo*6, 6, hi - lo, 6, 6, P, b, 2)", "Z0 + lo*6, 6, hi - lo, 6, 7, P, b, 2)", "W[41] is read, but"),
+        "Z0 + lo*6, 6, hi - lo, 6, 6, P, b, 2)",
+        "Z0 + lo*6, 6, hi - lo, 6, 7, P, b, 2)",
+        "W[41] is read, but",
+    ),
     "a product of one row too many": (
-        "Z1 + lo*5, 5, hi - lo, 5, 6, A", "Z1 + lo*5, 5, hi - lo + 1, 5, 6, A", "Z1[39] is written, but the buffer has 35"),
+        "Z1 + lo*5, 5, hi - lo, 5, 6, A",
+        "Z1 + lo*5, 5, hi - lo + 1, 5, 6, A",
+        "Z1[39] is written, but the buffer has 35",
+    ),
     "a product whose rows lie too close": (
-        "A, Z1 + lo*5, 5, hi", "A, Z1 + lo*5, 4, hi", "Z1[29] is read, but nothing has written"),
-    "a copy transposed wrongly": ("transpose(A, V_T, P, V, 6, 5)", "transpose(A, V_T, P, V, 6, 6)", "V[35] is read, but"),
-    "a result that lands elsewhere": (
-        "A[t7] = s", "A[J] = s", "t7[0] is read, but nothing has written"),
+        "A, Z1 + lo*5, 5, hi",
+        "A, Z1 + lo*5, 4, hi",
+        "Z1[29] is read, but nothing has written",
+    ),
+    "a copy transposed wrongly": (
+        "transpose(A, V_T, P, V, 6, 5)",
+        "transpose(A, V_T, P, V, 6, 6)",
+        "V[35] is read, but",
+    ),
+    "a result that lands elsewhere": ("A[t7] = s", "A[J] = s", "t7[0] is read, but nothing has written"),
     "a neighbour that comes in a later turn": (
         "                A[H0 + t] = tanh(A[Z0 + t])\n",
         "                A[H0 + t] = tanh(A[Z0 + t])\n                A[G0 + t] = A[H0 + min(t + 1, hi*6 - 1)]\n",
-        "H0[1] is read, but is written later, by this very loop nest"),
+        "H0[1] is read, but is written later, by this very loop nest",
+    ),
     "an element that nobody's name holds": ("A[t6 + i] = s", "A[448 + i] = s", "is addressed by no buffer"),
-    "two offsets in one address": ("A[t6 + i] = s", "A[t6 + t4 + i] = s", "is addressed by t6 and t4"),
+    "an address with two offsets": ("A[t6 + i] = s", "A[t6 + t4 + i] = s", "is addressed by t6 and t4"),
     "no meeting": (MEETING, "", "another thread writes since the threads last met"),
-    "a loop whose index is taken": ("for k in range(n):\n                for j", "for j in range(n):\n                for j", "j is the index of a loop around it"),
-}  # fmt: skip
+    "a loop whose index is taken": (
+        "for k in range(n):\n                for j",
+        "for j in range(n):\n                for j",
+        "j is the index of a loop around it",
+    ),
+}
 
 
 def test_the_program_as_it_is_has_no_finding():
@@ -115,20 +171,105 @@ def test_a_planted_fault_is_found(fault: str):
     assert any(wanted in finding for finding in found), found
 
 
+@cache
 def evaluation() -> Case:
-    """Another loss and a whole output, five rows at a time."""
+    """The loss and the output, five rows at a time."""
     model = network()
     with recording() as cases:
-        roots = {"y": model.graph.roots["output"], "loss": model.graph.roots["loss"]}
+        (output,) = (r for name, r in model.graph.roots.items() if name.startswith("output:"))
+        roots = {"y": output, "loss": model.graph.roots["loss"]}
         evaluation_text("model", roots, model.param_leaves, ["y"], ["loss"], "float64", 5)
     return cases[0]
 
 
+@cache
 def call() -> Case:
     """A function of two free extents, with a constant array that serves as an index."""
     a, b = gc.input("a", ("n", 3)), gc.input("b", ("m", 3))
-    places = gc.constant(np.array([2, 0, 1, 1]))
-    roots = [gc.tanh(a @ b.T), gc.logsumexp(a, axis=1)[:, None] * a[:, places]]
+    values = [gc.tanh(a @ b.T), gc.logsumexp(a, axis=1)[:, None] * a[:, np.array([2, 0, 1, 1])]]
     with recording() as cases:
-        function_text("call", [y.node for y in roots], [a.node, b.node], "float64")
+        roots = read_graph({f"y{t}": y.node for t, y in enumerate(values)}).roots
+        function_text("call", [*roots.values()], [a.node, b.node], "float64")
     return cases[0]
+
+
+OTHERS = {
+    "an output whose last rows are missing": (
+        evaluation,
+        "copy(y_out, at*5, A, t3, n*5)",
+        "copy(y_out, at*5, A, t3, n*5 - 5)",
+        "y_out[20] was never written",
+    ),
+    "an output that is too long": (
+        evaluation,
+        "copy(y_out, at*5, A, t3, n*5)",
+        "copy(y_out, at*5, A, t3, n_cap*5)",
+        "t3[5] is read, but nothing has",
+    ),
+    "rows that do not go on": (evaluation, "x_data, at*6, n*6", "x_data, at*6 + 6, n*6", "x_data[41] is read, but"),
+    "labels of the rows before": (evaluation, "= t_data[at + i]", "= t_data[at + i - n]", "t_data[-5] is read, but"),
+    "extents that are exchanged": (
+        call,
+        "y0_out[i*m__cap",
+        "y0_out[i*n_cap",
+        "y0_out[2] is written, but the buffer has 2",
+    ),
+    "a gather from the next row": (
+        call,
+        "x0_a[i*3 + int64",
+        "x0_a[i*3 + 1 + int64",
+        "x0_a[6] is read, but the buffer has 6",
+    ),
+    "a table of places that is too short": (call, "for j in range(4)", "for j in range(5)", "K_0[4] is read, but"),
+    "an offset without the other buffer's size": (
+        call,
+        "b2_t2_log = 16*m__cap*n_cap + 16*n_cap",
+        "b2_t2_log = 16*n_cap",
+        "t2_log",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OTHERS)
+def test_a_fault_planted_in_an_evaluation_or_a_function_is_found(fault: str):
+    case, old, new, wanted = OTHERS[fault]
+    assert findings_of(case()) == [] and old in case().program.text
+    found = findings_of(case(), case().program.text.replace(old, new, 1))
+    assert any(wanted in finding for finding in found), found
+
+
+# ---------------------------------------------------------------- faults of the compiler
+
+
+def found_in(model: gc.Model) -> list[str]:
+    with recording() as cases:
+        model.source(batch_size=ROWS)
+        (case,), cases[:] = cases, []
+    return findings_of(case)
+
+
+def test_memory_that_is_given_away_too_early_is_found(monkeypatch: pytest.MonkeyPatch):
+    def short(requests: list[Live], capacity: dict[str, int]) -> Count:
+        return plan_memory([Live(r.buffer, r.start, r.start) for r in requests], capacity)
+
+    monkeypatch.setattr("graphc.lower.plan.plan_memory", short)
+    assert any("was last written as part of" in finding for finding in found_in(network()))
+
+
+def test_a_result_written_in_place_of_what_a_later_turn_reads_is_found(monkeypatch: pytest.MonkeyPatch):
+    """Column 5 of the shifted rows reads column 0, which the first turn has overwritten."""
+    monkeypatch.setattr("graphc.lower.plan._at_same_place", lambda y, read: True)
+    monkeypatch.setattr("graphc.lower.plan._reads_last", lambda kernel, readers: True)
+    assert any("later" in finding or "was last written as part of" in finding for finding in found_in(network()))
+
+
+def test_rows_that_lie_too_close_are_found(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("graphc.emit.loops.KernelPrinter._row_stride", staticmethod(lambda p: "4"))
+    assert any("is read, but nothing has written" in finding for finding in found_in(network()))
+
+
+def test_a_finding_names_line_buffer_element_and_reason():
+    text = training().program.text.replace("A[t6 + i] = s", "A[t6 + i + 1] = s")
+    line = text[: text.index("A[t6 + i + 1]")].count("\n") + 1
+    expected = f"line {line}, A[t6 + i + 1] = s: t6[7] is written, but the buffer has 7 elements"
+    assert expected in findings_of(training(), text)

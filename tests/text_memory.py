@@ -60,7 +60,8 @@ class Region:
     """What lies behind one pointer.
 
     ``state`` may be read before it is written; ``values`` are whole numbers that are kept, ``known`` constants that may
-    be whole numbers; ``places`` are the buffers by name; ``bare`` is how much may be addressed by no name.
+    be whole numbers; ``places`` are the buffers by name; ``bare`` is how much may be addressed by no name; a ``result``
+    must have been written in the end.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Region:
     places: dict[str, Place] = field(default_factory=dict)
     bare: int | None = None
     known: NDArray | None = None
+    result: bool = False
 
     def __post_init__(self) -> None:
         self.owner = np.full(0 if self.state else self.size, NOBODY, np.int32)
@@ -92,6 +94,11 @@ class Region:
         if name is not None:
             return self.places[name]
         return Place(self.name, 0, self.size if self.bare is None else self.bare)
+
+    def missing(self) -> str | None:
+        """A sentence when an element of a result was never written."""
+        unwritten = np.flatnonzero(self.owner == NOBODY) if self.result else ()
+        return f"{self.name}[{unwritten[0]}] was never written" if len(unwritten) else None
 
     # ------------------------------------------------------------------ reads and writes
     def read(self, place: Place, access: Access, now: Step, me: int) -> tuple[int, str] | None:
