@@ -5,15 +5,19 @@ Every test of this folder is followed by the check (``tests/conftest.py``), whic
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.emit.text import Text
+from graphc.errors import REPORT, CompileError
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import evaluation_text, function_text
 from graphc.lower.layout import Count, Live, plan_memory
+from tests import nets
 from tests.text_check import Case, findings_of, recording
 
 ROWS = 7
@@ -273,3 +277,15 @@ def test_a_finding_names_line_buffer_element_and_reason():
     line = text[: text.index("A[t6 + i + 1]")].count("\n") + 1
     expected = f"line {line}, A[t6 + i + 1] = s: t6[7] is written, but the buffer has 7 elements"
     assert expected in findings_of(training(), text)
+
+
+def test_a_program_that_reads_an_unassigned_name_is_not_compiled(monkeypatch: pytest.MonkeyPatch):
+    """What is read once, outside the innermost loop, is left out."""
+    loops = Text.loops
+    monkeypatch.setattr(Text, "loops", lambda text, heads, invariant=(): loops(text, heads))
+    data = {"x": np.zeros((ROWS, 6)), "t": np.zeros(ROWS, int)}
+    with recording(), pytest.raises(CompileError) as caught:
+        network().fit(data, steps=1, batch_size=ROWS)
+    first, hint = nets.text_of(caught).split("\n")
+    assert re.match(r"internal defect: the text of the program 'model': line \d+, A\[δ1 \+ i\*5 \+ j\] = ", first)
+    assert first.endswith(": a1, a3 is read, but no assignment leads here") and hint == f"  hint: {REPORT}"

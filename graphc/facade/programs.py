@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from graphc.declare.origin import source_text
 from graphc.derive.losspath import blocked
+from graphc.emit.check import unassigned
 from graphc.emit.cpu import Program as Text
 from graphc.emit.cpu import evaluation_program, function_program
 from graphc.emit.training import training_program
-from graphc.errors import NonDifferentiableError
+from graphc.errors import REPORT, CompileError, NonDifferentiableError
 from graphc.facade.lookup import Declared, Facts, recall, remember
 from graphc.facade.pipeline import Differentiated
 from graphc.ir.node import Leaf, Node
@@ -173,7 +174,16 @@ def evaluation_text(
 
 
 def build_text(text: Text) -> Program:
-    """The compiled program of a text, from the cache where it is there."""
+    """The compiled program of a text, from the cache where it is there.
+
+    Raises
+    ------
+    CompileError
+        When the text reads a name that is not assigned on every path: a defect of graphc.
+    """
+    found = unassigned(text.text)
+    if found:
+        raise CompileError(f"internal defect: the text of the program {text.name!r}: {found[0]}\n  hint: {REPORT}")
     return build(text.text, {text.entry: text.signature}, name=text.name)
 
 
