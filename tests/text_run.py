@@ -34,7 +34,7 @@ class Machine(Memory):
         self.known: dict[str, Value] = {"INF": FLOAT}
         for node in tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.BinOp | ast.UnaryOp):
-                self.known[node.targets[0].id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+                self.known[node.targets[0].id] = ast.literal_eval(node.value)
 
     def run(self, scalars: Mapping[str, int], team: int = 1) -> None:
         """One call of all threads."""
@@ -67,7 +67,7 @@ class Thread(Values):
     def _statement(self, s: ast.stmt) -> Generator[int, None, Signal]:
         if isinstance(s, ast.Return | ast.Break):
             return "return" if isinstance(s, ast.Return) else "break"
-        if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and s.value.func.id == "meet":  # type: ignore
+        if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and s.value.func.id == "meet":
             yield self.value(s.value.args[2])
         elif isinstance(s, ast.While):
             return (yield from self._while(s))
@@ -75,7 +75,7 @@ class Thread(Values):
             return (yield from self._if(s))
         elif isinstance(s, ast.For) and _one_by_one(s):
             for turn in self._range(s):
-                self.names[s.target.id] = turn  # type: ignore[attr-defined]
+                self.names[s.target.id] = turn
                 yield from self.run(s.body)
         else:
             self.do([s])
@@ -150,7 +150,7 @@ class Thread(Values):
         length, turn = len(turns), self._ticks(s.body)
         if length:
             axis = len(self.axes)
-            self.names[s.target.id] = along(axis, np.array(turns))  # type: ignore[attr-defined]
+            self.names[s.target.id] = along(axis, np.array(turns))
             self.axes.append(Axis(length, turn))
             self.do(s.body)
             self.axes.pop()
@@ -178,8 +178,8 @@ def _one_by_one(s: ast.For) -> bool:
     """True when inner loops, or primitives, depend on this loop's index, or names that they need are assigned
     inside."""
     moved = {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    sizes = [a for n in ast.walk(s) if isinstance(n, ast.For) and n is not s for a in n.iter.args]  # type: ignore
+    sizes = [a for n in ast.walk(s) if isinstance(n, ast.For) and n is not s for a in n.iter.args]
     calls = [n for n in ast.walk(s) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-    sizes += [a for n in calls if n.func.id in BLOCKS for a in n.args]  # type: ignore[attr-defined]
-    sizes += [n.args[-1] for n in calls if n.func.id in ("copy", "fill")]  # type: ignore[attr-defined]
+    sizes += [a for n in calls if n.func.id in BLOCKS for a in n.args]
+    sizes += [n.args[-1] for n in calls if n.func.id in ("copy", "fill")]
     return any(isinstance(n, ast.Name) and n.id in moved for a in sizes for n in ast.walk(a))
