@@ -37,7 +37,7 @@ _NAMES = {
     "declare.init": "normal uniform zeros glorot he",
     "declare.operators": "exp log sqrt tanh sigmoid relu leaky_relu elu gelu silu softplus softmax logsumexp sin cos"
     " erf log1p expm1 sum mean max min prod where abs round floor sign argmax maximum minimum reshape transpose"
-    " concatenate stack equal matmul stop_gradient clip cumsum",
+    " concatenate stack equal matmul stop_gradient clip cumsum segment_sum",
     "model": "Model grad derive hessian jacobian hvp compile",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule",
     "run.callbacks": "EarlyStopping Checkpoint",

@@ -20,6 +20,7 @@ from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_gr
 from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
 from graphc.facade.trials import verify_evaluation
+from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
@@ -136,8 +137,8 @@ class Model:
         return self.once("training inputs", lambda: [leaf for leaf in leaves_of(roots) if leaf.kind == "input"])
 
     @property
-    def label_limits(self) -> dict[Leaf, int]:
-        """For integer inputs used as an index: how many values they may take."""
+    def label_limits(self) -> dict[Leaf, set[Extent]]:
+        """For integer inputs used as an index: the extents they select from."""
         return self.once("limits", lambda: label_limits(self.raw_roots.values()))
 
     def _needs_loss(self) -> Tensor:

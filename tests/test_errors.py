@@ -29,6 +29,7 @@ U = gc.input("U", ("n",))
 A = gc.input("A", (4, 3))
 D = gc.input("D", (4,))
 i, j, k = gc.indices("i j k")
+row, place = gc.indices("row place", row=6)
 z = sympy.Symbol("z")
 
 PROGRAMS = [
@@ -130,6 +131,18 @@ PROGRAMS = [
     lambda: gc.log(-1.0),
     lambda: gc.losses.huber(X, X, delta=0),
     lambda: X[k // 0, i],
+    lambda: gc.define("Z", [row, j], A[row, j]),
+    lambda: gc.define("Z", [row, j], X[row, j]),
+    lambda: gc.define("Z", [row, place], row * place),
+    lambda: gc.segment_sum(A, T, 5),
+    lambda: gc.segment_sum(A, D, 5),
+    lambda: gc.segment_sum(A, [0, 1, 5, 2], 5),
+    lambda: gc.segment_sum(A, [0, -1, 3, 2], "m"),
+    lambda: gc.segment_sum(A, [0, 1.5, 3, 2], 5),
+    lambda: gc.segment_sum(A, [0, 1, 3, 2], 0),
+    lambda: gc.segment_sum(3.0, T, 5),
+    lambda: gc.segment_sum(A[i, j], T, 5),
+    lambda: gc.segment_sum(X, T[i], 5),
 ]
 
 

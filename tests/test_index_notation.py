@@ -170,6 +170,21 @@ def test_an_index_with_a_given_extent_may_run_shorter_or_alone():
     close(value(gc.define("A", [s], 2 * s + 1), x, a), [1, 3, 5, 7])
 
 
+def test_integer_data_choose_the_place_of_an_index_that_nothing_else_tells():
+    """Mutation-checked: without the ``y.plus`` of the index in ``index_equal`` every row gets the sum of all."""
+    (m, a), (u, b) = declared("M", "n", 3), declared("U", "n")
+    t, labels = gc.input("T", ("n",), dtype="int64"), np.array([3, 0, 0, 5, 3])
+    s, e = gc.indices("s e", s=6)
+    one_hot = (labels == np.arange(6)[:, None]) * 1.0
+    sums = gc.define("S", [s, j], gc.sum(gc.equal(t[e], s) * m[e, j], over=e))
+    close(value(sums, m, a, t, labels), one_hot @ a)
+    assert sums.equation is gc.define("R", [s, j], gc.sum(gc.equal(s, t[e]) * m[e, j], over=e)).equation
+    assert gc.segment_sum(m, t, 6).equation is sums.equation
+    close(value(gc.define("H", [s, e], gc.equal(s, t[e]) * u[e]), u, b, t, labels), one_hot * b)
+    largest = gc.max(gc.where(gc.equal(t[e], s), u[e], -9), over=e)
+    close(value(gc.define("L", [s], largest), u, b, t, labels), np.where(one_hot > 0, b, -9).max(1))
+
+
 def test_floors_and_remainders_of_letters_repeat_and_pool():
     x, a = declared("X", 4)
     s = gc.indices("s", s=8)

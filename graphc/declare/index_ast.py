@@ -13,6 +13,7 @@ from graphc.declare.constants import exact, is_number
 from graphc.declare.expression import ADD, DIV, LESS, LESS_EQUAL, MUL, POW, SUB, Handle, NodeHandle, Op
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
+from graphc.declare.views import labels_leaf
 from graphc.errors import IndexNotationError, TypeMismatchError
 from graphc.ir.affine import Extent
 from graphc.ir.node import MaskKind, Node, Reducer
@@ -259,9 +260,17 @@ def as_map(value: Any) -> IndexMap | None:
 
 
 def index_equal(a: Any, b: Any) -> Iverson | None:
-    """[a = b] for two indices, None when they are not both indices."""
-    x, y = as_map(a), as_map(b)
+    """[a = b] for two indices, or an index and integer data that are read at indices; None for anything else."""
+    if isinstance(b, Access):
+        a, b = b, a  # labels come first, so that both ways of writing it are one equation
+    y = as_map(b)
+    x = _label_map(a, y) if isinstance(a, Access) and y is not None else as_map(a)
     return None if x is None or y is None else Iverson("eq", x.plus(y, -1))
+
+
+def _label_map(label: Access, other: IndexMap) -> IndexMap | None:
+    """T[e] as a place that an index may have."""
+    return IndexMap(0, ((label, 1),)) if other.plain is not None and labels_leaf(label.node) is not None else None
 
 
 def _map(value: Any) -> IndexMap:

@@ -35,12 +35,13 @@ from graphc.declare.pointwise import (
 )
 from graphc.declare.rearrange import concatenate, reshape, stack, transpose
 from graphc.declare.reductions import argmax, cumsum, logsumexp, max, mean, min, prod, softmax, sum
+from graphc.declare.segments import segment_sum
 from graphc.declare.tensor import Tensor, as_node
 
 __all__ = [
     "abs", "argmax", "clip", "concatenate", "cos", "cumsum", "elu", "equal", "erf", "exp", "expm1", "floor", "gelu",
     "leaky_relu", "log", "log1p", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "prod", "relu",
-    "reshape", "round", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "stack",
+    "reshape", "round", "segment_sum", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "stack",
     "stop_gradient", "sum", "tanh", "transpose", "where",
 ]  # fmt: skip
 

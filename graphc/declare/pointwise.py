@@ -204,6 +204,9 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 def equal(a: Any, b: Any) -> Any:
     """1 where a = b, else 0; between index letters ``equal(i, j)`` is the Kronecker delta.
 
+    In index notation ``equal(T[e], c)`` of integer data T and an index c chooses too: ``gc.sum(gc.equal(T[e], c)*M[e],
+    over=e)`` sums the elements of M whose label is c (see :func:`graphc.segment_sum`). Such labels are at least 0.
+
     Raises
     ------
     ShapeError

@@ -18,7 +18,7 @@ from graphc.declare.index_ast import (
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.declare.views import gather
-from graphc.errors import IndexNotationError
+from graphc.errors import IndexNotationError, ShapeError
 from graphc.ir.affine import Affine, Extent, floor_div, index, lower_bound, modulo, size, upper_bound
 
 Ranges = dict[Index, Extent]
@@ -31,6 +31,8 @@ def find_ranges(expr: Indexed | sympy.Expr, wanted: Sequence[Index]) -> Ranges:
     ------
     IndexNotationError
         When two reads disagree, nothing tells the extent, or a read leaves its tensor.
+    ShapeError
+        When a given extent does not fit an axis that the index stands in.
     """
     places = [(a, t) for a in accesses(expr) for t in range(len(a.at))]
     ranges: Ranges = {}
@@ -55,15 +57,29 @@ def find_ranges(expr: Indexed | sympy.Expr, wanted: Sequence[Index]) -> Ranges:
 
 def _plain_read(access: Access, t: int, ranges: Ranges, seen: dict[Index, tuple[Access, int]]) -> None:
     i = access.at[t].plain
-    if i is None or i.size is not None:
+    if i is None:
         return
     extent = access.node.shape[t]
+    if i.size is not None:
+        _check_given(i, access, t)
+        return
     if i in seen and ranges[i] != extent:
         first = seen[i][0]
         message = f"index {i} runs to {ranges[i]} in {first!r} but axis {t} of {_text(access)} has extent {extent}"
         fail(IndexNotationError, message, _mismatch_hint(i, first, access))
     ranges.setdefault(i, extent)
     seen.setdefault(i, (access, t))
+
+
+def _check_given(i: Index, access: Access, t: int) -> None:
+    """A given extent may be shorter than the axis, never longer."""
+    given, extent = i.size, access.node.shape[t]
+    if given == extent or (isinstance(given, int) and isinstance(extent, int) and given < extent):
+        return
+    message = f"index {i} is given the extent {given} but axis {t} of {_text(access)} has extent {extent}"
+    shown = f'"{extent}"' if isinstance(extent, str) else extent
+    hint = f'give it that extent: {i} = gc.indices("{i}", {i}={shown}), or leave it to {access.name}.'
+    fail(ShapeError, message, hint)
 
 
 def _mismatch_hint(i: Index, first: Access, access: Access) -> str:

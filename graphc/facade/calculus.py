@@ -26,7 +26,7 @@ from graphc.ir.walk import topological
 from graphc.lower.layout import Count
 from graphc.rewrite.normal import tidy_graph
 from graphc.run.build import Program
-from graphc.run.data import convert
+from graphc.run.data import check_labels, convert, label_limits
 from graphc.run.memory import address, aligned
 
 __all__ = ["compile", "grad", "hessian", "hvp", "jacobian", "stop_gradient"]
@@ -197,6 +197,7 @@ class Function:
         self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
         self._compiled = obtain_function([y.node for y in outputs], self._positional, dtype)
         self._arguments = self._compiled.facts.arguments
+        self._limits = label_limits([y.node for y in outputs])
         self._named = {str(leaf.name): leaf for leaf in self._arguments[len(self._positional) :]}
 
     @property
@@ -218,6 +219,9 @@ class Function:
         values = self._match(args, named)
         arrays = [convert(leaf, values[leaf], self.dtype, []) for leaf in self._arguments]
         sizes = self._sizes(arrays)
+        for leaf, array in zip(self._arguments, arrays, strict=True):
+            if leaf in self._limits:
+                check_labels(leaf, array, self._limits[leaf], sizes)
         if self._unverified:
             given = dict(zip(self._arguments, arrays, strict=True))
             verify_function(self._compiled, self._outputs, given, self.dtype, self._try)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.affine import Gather, identity, index
+from graphc.ir.affine import Affine, Gather, identity, index, size
+from graphc.ir.build import always_true
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
 from graphc.ir.walk import consumers, sources, topological
@@ -317,7 +318,10 @@ def _at_same_place(y: Equation, read: Read) -> bool:
 
 
 def scatter_target(y: Equation) -> tuple[int, Mask] | None:
-    """The free index p that a mask ``gather - p = 0`` determines in a sum: no loop over p is needed."""
+    """The free index p that a mask ``gather - p = 0`` determines in a sum: no loop over p is needed.
+
+    What the gather gives must be known to lie within the extent of p, else the sum would be written elsewhere.
+    """
     if y.reducer != "sum" or y.elementwise:
         return None
     for mask in y.masks:
@@ -326,5 +330,7 @@ def scatter_target(y: Equation) -> tuple[int, Mask] | None:
         gather = next(((a, c) for a, c in mask.map.terms if isinstance(a, Gather)), None)
         free = next(((a, c) for a, c in mask.map.terms if isinstance(a, int) and a < y.n_free), None)
         if gather and free and gather[1] == -free[1] and abs(free[1]) == 1 and index(free[0]) not in gather[0].at:
-            return free[0], mask
+            inside = Mask("ge", size(y.extents[free[0]]) - 1 - Affine(0, ((gather[0], 1),)))
+            if inside in y.masks or always_true(inside, y.extents):
+                return free[0], mask
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import DataError, UnknownNameError
-from graphc.ir.affine import gathers
+from graphc.ir.affine import Affine, Extent, gathers
 from graphc.ir.letters import close_name
-from graphc.ir.node import Equation, Leaf, Node, Read
+from graphc.ir.node import Equation, Indicator, Leaf, Node
 from graphc.ir.walk import topological
 from graphc.run.memory import address
 
@@ -77,7 +77,7 @@ def bind(
     inputs: Sequence[Leaf],
     args: Sequence[Any],
     dtype: str,
-    limits: Mapping[Leaf, int],
+    limits: Mapping[Leaf, Collection[Extent]],
     what: str = "fit",
     machine: Any = None,
     seen: Seen | None = None,
@@ -101,7 +101,7 @@ def bind(
     for leaf in inputs:
         bound.arrays[leaf] = there[leaf] if leaf in there else _seen(bound, leaf, named[leaf], dtype, seen)
         if leaf in limits and leaf not in there:
-            _check_labels(leaf, bound.arrays[leaf], limits[leaf])
+            check_labels(leaf, bound.arrays[leaf], limits[leaf], {})
     bound.rows = count_rows(bound.arrays)
     return bound
 
@@ -272,8 +272,19 @@ def _is_finite(array: NDArray) -> bool:
         return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())
 
 
-def _check_labels(leaf: Leaf, array: NDArray, limit: int) -> None:
+def check_labels(leaf: Leaf, array: NDArray, extents: Iterable[Extent], sizes: Mapping[str, int]) -> None:
+    """Labels must lie in each of the extents they select from, as far as ``sizes`` tells the free ones.
+
+    Raises
+    ------
+    DataError
+        When one does not.
+    """
     low, high = int(array.min()), int(array.max())
+    known = [e if isinstance(e, int) else sizes[e] for e in extents if isinstance(e, int) or e in sizes]
+    if low < 0 and not known:
+        raise DataError(f"{leaf.name} serves as an index but holds {low}\n  hint: number the classes from 0")
+    limit = min(known, default=high + 1)
     if low < 0 or high >= limit:
         raise DataError(
             f"{leaf.name} holds labels from {low} to {high} but there are {limit} classes, 0 to {limit - 1}\n"
@@ -302,19 +313,23 @@ def count_rows(arrays: Mapping[Leaf, NDArray]) -> int:
     return first[1] if first else 1
 
 
-def label_limits(roots: Iterable[Node]) -> dict[Leaf, int]:
-    """For integer inputs that are used as an index: how many values they may take."""
-    limits: dict[Leaf, int] = {}
+def label_limits(roots: Iterable[Node]) -> dict[Leaf, set[Extent]]:
+    """For integer data that are used as an index: the extents that they select from."""
+    limits: dict[Leaf, set[Extent]] = {}
     for node in topological(roots):
-        for read in node.reads if isinstance(node, Equation) else ():
-            for a, extent in zip(read.at, read.node.shape, strict=True):
-                _limit(read, a, extent, limits)
+        if isinstance(node, Equation):
+            for read in node.reads:
+                for a, extent in zip(read.at, read.node.shape, strict=True):
+                    _limit(a, extent, limits)
+            for mask in (*node.masks, *(op.mask for op in node.operands if isinstance(op, Indicator))):
+                _limit(mask.map, None, limits)
     return limits
 
 
-def _limit(read: Read, a: Any, extent: int | str, limits: dict[Leaf, int]) -> None:
-    if not isinstance(extent, int):
-        return
+def _limit(a: Affine, extent: Extent | None, limits: dict[Leaf, set[Extent]]) -> None:
+    """A label alone selects from the extent it stands for; in a mask it only has the bound of its declaration."""
     for g in gathers(a):
-        if isinstance(g.node, Leaf) and len(a.terms) == 1 and a.const == 0:
-            limits[g.node] = min(extent, limits.get(g.node, extent))
+        if isinstance(g.node, Leaf):
+            found = limits.setdefault(g.node, set())
+            alone = len(a.terms) == 1 and a.const == 0 and extent is not None
+            found |= {extent} if alone else {g.node.bound} - {None}
