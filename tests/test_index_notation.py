@@ -171,7 +171,7 @@ def test_an_index_with_a_given_extent_may_run_shorter_or_alone():
 
 
 def test_integer_data_choose_the_place_of_an_index_that_nothing_else_tells():
-    """Mutation-checked: without the ``y.plus`` of the index in ``index_equal`` every row gets the sum of all."""
+    """Mutation-checked: a difference of the labels with themselves in ``index_equal`` is seen."""
     (m, a), (u, b) = declared("M", "n", 3), declared("U", "n")
     t, labels = gc.input("T", ("n",), dtype="int64"), np.array([3, 0, 0, 5, 3])
     s, e = gc.indices("s e", s=6)

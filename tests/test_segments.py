@@ -44,7 +44,7 @@ def our_outputs(values, move, ids, count):
 @settings(max_examples=10)
 @given(st.integers(1, 9), st.integers(1, 6), st.lists(st.integers(1, 3), max_size=2), st.integers(0, 999))
 def test_value_gradient_and_second_derivative_are_those_of_jax(rows, count, rest, seed):
-    """Mutation-checked: ``label - index(0)`` with the next label, and a pullback without its gather, are both seen."""
+    """Mutation-checked: labels that are one too small are seen."""
     rng = np.random.default_rng(seed)
     shape = (rows, *rest)
     values, move = gc.param("V", shape, 0.0), gc.input("D", shape)
@@ -106,7 +106,7 @@ def _labels_beyond_the_data_are_refused(f, arrays, free):
 
 
 def test_a_loop_scatters_only_where_the_labels_are_known_to_lie_inside():
-    """A label outside would be written elsewhere in memory."""
+    """A label outside would be written elsewhere in memory. Mutation-checked: a target of any gather is seen."""
     values, ids = gc.input("V", (4, 2)), gc.input("ids", (4,), dtype="int64")
     c, e, j = gc.indices("c e j", c=3)
     open_sum = gc.define("S", [c, j], gc.sum(gc.equal(ids[e], c) * values[e, j], over=e))
