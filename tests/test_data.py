@@ -11,6 +11,7 @@ import pytest
 import graphc as gc
 from graphc.errors import DataError, UnknownNameError
 from graphc.run.build import statistics as native
+from graphc.run.data import convert
 from tests import nets
 
 X, T = nets.data(40)
@@ -240,3 +241,10 @@ def test_a_repeated_fit_costs_little_beyond_its_steps():
         seconds.append(time.perf_counter() - begin)
     print(f"a fit of one step takes {1e6 * statistics.median(seconds):.0f} us")
     assert statistics.median(seconds) < 1e-3
+
+
+@pytest.mark.parametrize("value", [1.5, np.float32(1.5), np.array(1.5), np.array(1.5)[()]])
+def test_a_number_stays_without_axes(value):
+    """Compiled functions compare the axes of arguments with those declared."""
+    found = convert(gc.param("v", (), 0.0).node, value, "float64", [])
+    assert (found.shape, found.dtype, float(found)) == ((), np.float64, 1.5)

@@ -40,7 +40,7 @@ class Program:
 def finish(title: str, dtype: str, constants: Sequence[tuple[str, str]], body: Sequence[str]) -> str:
     """The module text: docstring, imports of the primitives the body calls, constants, body."""
     called = set(re.findall(r"\b[a-z_]\w*(?=\()", "\n".join(body)))
-    names = sorted(called & {*FUNCTIONS, *PRIMITIVES})
+    names = sorted(called & {*FUNCTIONS, *PRIMITIVES} - {"stop_gradient"})  # it stands in comments alone
     whole = ", int64" if "int64" in called else ""
     lines = [f'"""{title}"""', "import math", "", f"from numpy import {dtype} as f{whole}", ""]
     lines += ["from graphc.run.primitives.names import ("]

@@ -214,7 +214,7 @@ def _converted(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> tuple[ND
     _check_shape(leaf, array)
     wanted = np.dtype(np.int64 if leaf.dtype == "int" else dtype)
     if leaf.dtype == "int":
-        return array, np.ascontiguousarray(_whole(leaf, array), dtype=wanted)
+        return array, _contiguous(_whole(leaf, array), wanted)
     if array.dtype.kind not in "fiub":
         raise DataError(
             f"{leaf.name} holds values of type {array.dtype}, not numbers\n  hint: convert it to floats first"
@@ -222,7 +222,12 @@ def _converted(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> tuple[ND
     if array.dtype.kind == "f" and array.dtype != wanted:
         notes.append(f"{leaf.name}: {array.dtype} cast to {wanted}")
     with np.errstate(over="ignore"):
-        return array, np.ascontiguousarray(array, dtype=wanted)
+        return array, _contiguous(array, wanted)
+
+
+def _contiguous(array: NDArray, dtype: np.dtype) -> NDArray:
+    """The array side by side in memory; NumPy would give a scalar an axis."""
+    return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
 
 
 def _as_array(leaf: Leaf, value: Any) -> NDArray:
