@@ -29,18 +29,24 @@ FUNCTIONS = {
     "erf": special.erf, "σ": special.expit, "sign": np.sign, "softplus": lambda z: np.logaddexp(0, z),
     "relu": lambda z: np.maximum(z, 0), "leaky_relu": lambda z, a: np.where(z > 0, z, a * z),
     "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))), "where": np.where,
-    "max": np.maximum, "min": np.minimum,
+    "max": np.maximum, "min": np.minimum, "stop_gradient": lambda z: z,
 }  # fmt: skip
 IDENTITY = {"Σ": 0.0, "Π": 1.0, "max": -np.inf, "min": np.inf, "logsumexp": -np.inf}
 REDUCE = {"Σ": np.sum, "Π": np.prod, "max": np.max, "min": np.min, "logsumexp": special.logsumexp}
 
 
-def value_of(left: str, formula: str, arrays: dict, shape: tuple[int, ...]) -> np.ndarray:
-    """The values of ``left = formula``, an array over the free indices of ``left``, whose extents are ``shape``."""
+def value_of(
+    left: str, formula: str, arrays: dict, shape: tuple[int, ...], extents: dict[str, int] | None = None
+) -> np.ndarray:
+    """The values of ``left = formula``, an array over the free indices of ``left``, whose extents are ``shape``.
+
+    ``extents`` says how far the other letters run where the formula does not: over a part of an axis, or alone.
+    """
     free = re.findall(r"[^,\[\]]+", left[left.index("[") :]) if "[" in left else []
     squeezed = {name: np.squeeze(np.asarray(a)) for name, a in arrays.items()}
     tree = Parser(formula).whole()
-    numbers = Numbers(tree, squeezed, dict(zip(free, [n for n in shape if n != 1], strict=True)))
+    known = dict(zip(free, [n for n in shape if n != 1], strict=True))
+    numbers = Numbers(tree, squeezed, known, extents or {})
     return numbers.result(tree, free)
 
 
@@ -155,20 +161,23 @@ class Parser:
 class Numbers:
     """Evaluates a tree: every letter has an axis of its own in one big space."""
 
-    def __init__(self, tree, arrays: dict, extents: dict[str, int]) -> None:
-        self.arrays, self.extents = arrays, dict(extents)
+    def __init__(self, tree, arrays: dict, extents: dict[str, int], given: dict[str, int]) -> None:
+        self.arrays, self.extents, self.given = arrays, dict(extents), given
         self.letters = list(extents)
-        self.find_letters(tree)
+        self.find_letters(tree, self.letters)
+        self.extents |= {x: given[x] for x in self.letters if x in given and x not in extents}
         self.find_extents(tree)
         missing = [x for x in self.letters if x not in self.extents]
         assert not missing, f"no extent of {missing}"
 
-    def find_letters(self, tree) -> None:
+    def find_letters(self, tree, around: list[str]) -> None:
+        """The letters of reductions; two that stand side by side may have one letter."""
         if isinstance(tree, tuple) and tree[0] == "reduce":
-            assert not set(tree[2]) & set(self.letters), "a letter is bound twice"
-            self.letters += tree[2]
+            assert not set(tree[2]) & set(around), "a letter is bound twice"
+            around = [*around, *tree[2]]
+            self.letters = [*self.letters, *(x for x in tree[2] if x not in self.letters)]
         for part in tree if isinstance(tree, tuple | list) else ():
-            self.find_letters(part)
+            self.find_letters(part, around)
 
     def find_extents(self, tree) -> None:
         if isinstance(tree, tuple) and tree[0] == "read" and tree[2]:
@@ -176,7 +185,8 @@ class Numbers:
             assert len(shape) == len(tree[2]), f"{tree[1]} has the axes {shape} but {len(tree[2])} indices"
             for extent, at in zip(shape, tree[2], strict=True):
                 if at[0] == "read" and not at[2] and at[1] in self.letters:
-                    assert self.extents.setdefault(at[1], extent) == extent, f"{at[1]} runs over two extents"
+                    known = self.extents.setdefault(at[1], extent)
+                    assert known == extent or at[1] in self.given, f"{at[1]} runs over two extents"
         for part in tree if isinstance(tree, tuple | list) else ():
             self.find_extents(part)
 

@@ -10,15 +10,18 @@ import inspect
 import textwrap
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 
+import graphc as gc
 from graphc.declare.tensor import Tensor
 from graphc.ir.node import Leaf
 from graphc.ir.walk import leaves
+from graphc.show.derivation import Derivation
 
 ROWS = 6  # of the free extent n
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -34,18 +37,24 @@ class Entry:
     declare: Callable[[], Tensor]
     draws: dict[str, Draw]
     twin: Callable[..., Any] | None = None
-    built: list[Tensor] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         return self.declare.__name__
 
-    @property
+    @cached_property
     def loss(self) -> Tensor:
-        """The declared loss, built once."""
-        if not self.built:
-            self.built.append(self.declare())
-        return self.built[0]
+        """The declared loss."""
+        return self.declare()
+
+    @cached_property
+    def slopes(self) -> list[Tensor]:
+        """Its gradient by every parameter."""
+        return gc.grad(self.loss, [Tensor(p) for p in self.params])
+
+    @cached_property
+    def derivation(self) -> Derivation:
+        return gc.derive(self.loss)
 
     @property
     def source(self) -> str:
@@ -76,8 +85,9 @@ class Entry:
             return rng.integers(0, leaf.bound, shape)
         return rng.normal(0, 0.6 if leaf.kind == "param" else 1, shape)
 
-    def numbers_of_jax(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The loss and its gradients by name, in float64."""
+    @cached_property
+    def exact(self) -> list[np.ndarray]:
+        """The loss and its gradients, in the order of ``params``, as JAX gives them in float64."""
         assert self.twin is not None, f"{self.name} has no twin"
         twin, arrays = self.twin, self.arrays()
         names = [str(p.name) for p in self.params]
@@ -85,7 +95,7 @@ class Entry:
         with jax.enable_x64(True):
             f = jax.jit(jax.value_and_grad(lambda p, d: twin(**p, **d)), compiler_options=QUICK)
             value, slopes = f({name: arrays[name] for name in names}, data)
-            return np.asarray(value), {name: np.asarray(s) for name, s in slopes.items()}
+            return [np.asarray(value), *(np.asarray(slopes[name]) for name in names)]
 
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # each program runs once

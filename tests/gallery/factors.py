@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import graphc as gc
-from tests.gallery.entry import Room, binary, labels, like, positive, unit
+from tests.gallery.entry import Room, binary, like, positive, unit
 
 ROOM = Room("Factors, mixtures, embeddings")
 model, twin = ROOM.model, ROOM.twin
@@ -226,7 +226,8 @@ def _(X, T, G, W, B):
 def reconstruction_ica():
     X, W = gc.input("X", ("n", 4)), gc.param("W", (4, 3))
     S = X @ W
-    J = gc.mean(gc.sum((S @ W.T - X) ** 2, axis=1)) + 0.3 * gc.mean(gc.sum(gc.log((gc.exp(S) + gc.exp(-S)) / 2), axis=1))
+    logcosh = gc.log((gc.exp(S) + gc.exp(-S)) / 2)
+    J = gc.mean(gc.sum((S @ W.T - X) ** 2, axis=1)) + 0.3 * gc.mean(gc.sum(logcosh, axis=1))
     return J
 
 

@@ -148,7 +148,10 @@ def _(X, N, a, W, b, t, V):
     return jax.vmap(error)(X, N, a[:, 0]).mean()
 
 
-@model("Sinkhorn distance", "Cuturi 2013", "Moving mass costs; three turns of scaling rows and columns.", p=shares, q=shares)
+@model(
+    "Sinkhorn distance", "Cuturi 2013", "Moving mass costs; three turns of scaling rows and columns.",
+    p=shares, q=shares,
+)  # fmt: skip
 def sinkhorn_distance():
     p, q, A, B = gc.input("p", (4,)), gc.input("q", (3,)), gc.input("A", (4, 2)), gc.param("B", (3, 2))
     i, j, k = gc.indices("i j k")
@@ -195,7 +198,10 @@ def _(X, T, Xq, Tq, W, v):
     return loss(jax.tree.map(lambda w, s: w - 0.3 * s, (W, v), slopes), Xq, Tq)
 
 
-@model("Proximal policy optimisation", "Schulman et al. 2017", "Better actions, but not too far from what was done.", old=unit, act=labels(3))
+@model(
+    "Proximal policy optimisation", "Schulman et al. 2017", "Better actions, but not too far from what was done.",
+    old=unit, act=labels(3),
+)  # fmt: skip
 def policy_optimisation():
     X, A = gc.input("X", ("n", 3)), gc.input("A", ("n",))
     act, old = gc.input("act", ("n",), dtype="int64"), gc.input("old", ("n",))

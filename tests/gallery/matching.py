@@ -164,10 +164,10 @@ def _(X, L, W):
 def barlow_twins():
     A, B = gc.input("A", ("n", 4)), gc.input("B", ("n", 4))
     W = gc.param("W", (4, 3))
-    n, i, j = gc.indices("n i j")
+    r, i, j = gc.indices("r i j")
     a, b = (H - gc.mean(H, axis=0) for H in (gc.tanh(A @ W), gc.tanh(B @ W)))
     a, b = (H / gc.sqrt(gc.mean(H**2, axis=0) + 0.01) for H in (a, b))
-    C = gc.define("C", [i, j], gc.mean(a[n, i] * b[n, j], over=n))
+    C = gc.define("C", [i, j], gc.mean(a[r, i] * b[r, j], over=r))
     far = gc.where(gc.equal(i, j), (1 - C[i, j]) ** 2, 0.1 * C[i, j] ** 2)
     J = gc.sum(far, over=(i, j))
     return J
@@ -187,10 +187,10 @@ def _(A, B, W):
 def vicreg():
     A, B = gc.input("A", ("n", 4)), gc.input("B", ("n", 4))
     W = gc.param("W", (4, 3))
-    n, i, j = gc.indices("n i j")
+    r, i, j = gc.indices("r i j")
     Z = gc.tanh(A @ W)
     H = Z - gc.mean(Z, axis=0)
-    C = gc.define("C", [i, j], gc.mean(H[n, i] * H[n, j], over=n))
+    C = gc.define("C", [i, j], gc.mean(H[r, i] * H[r, j], over=r))
     spread = gc.mean(gc.relu(1 - gc.sqrt(C[i, i] + 0.01)), over=i)
     other = gc.sum(gc.where(gc.equal(i, j), 0, C[i, j] ** 2), over=(i, j)) / 3
     J = 25 * gc.mean((Z - gc.tanh(B @ W)) ** 2) + 25 * spread + other

@@ -117,7 +117,7 @@ def radial_basis_network():
 
 @twin(radial_basis_network)
 def _(X, T, C, s, w):
-    bump = jax.vmap(lambda x: jnp.exp(-jnp.linalg.norm(x - C, axis=1) ** 2 * jnp.exp(s)))
+    bump = jax.vmap(lambda x: jnp.exp(-jnp.exp(s) * jnp.linalg.norm(x - C, axis=1) ** 2))
     return jnp.mean((bump(X) @ w - T) ** 2)
 
 
@@ -125,9 +125,9 @@ def _(X, T, C, s, w):
 def kolmogorov_arnold_network():
     X, T = gc.input("X", ("n", 3)), gc.input("T", ("n",))
     A, C = gc.param("A", (3, 4, 5)), gc.param("C", (4, 1, 5))
-    n, p, q, g = gc.indices("n p q g", g=5)
-    H = gc.define("H", [n, q], gc.sum(A[p, q, g] * gc.exp(-((X[n, p] - g + 2) ** 2)), over=(p, g)))
-    Y = gc.define("Y", [n], gc.sum(C[q, 0, g] * gc.exp(-((H[n, q] - g + 2) ** 2)), over=(q, g)))
+    r, p, q, g = gc.indices("r p q g", g=5)
+    H = gc.define("H", [r, q], gc.sum(A[p, q, g] * gc.exp(-((X[r, p] - g + 2) ** 2)), over=(p, g)))
+    Y = gc.define("Y", [r], gc.sum(C[q, 0, g] * gc.exp(-((H[r, q] - g + 2) ** 2)), over=(q, g)))
     J = gc.mean((Y - T) ** 2)
     return J
 
@@ -168,8 +168,8 @@ def _(X, T, A, a, U, B, u, b):
 def maxout():
     X, T = gc.input("X", ("n", 3)), gc.input("T", ("n",))
     W, b, v = gc.param("W", (4, 3, 3)), gc.param("b", (4, 3)), gc.param("v", (4,))
-    n, u, k, p = gc.indices("n u k p")
-    Z = gc.define("Z", [n, u, p], gc.sum(X[n, k] * W[u, p, k], over=k) + b[u, p])
+    r, u, k, p = gc.indices("r u k p")
+    Z = gc.define("Z", [r, u, p], gc.sum(X[r, k] * W[u, p, k], over=k) + b[u, p])
     J = gc.mean((gc.max(Z, axis=2) @ v - T) ** 2)
     return J
 
@@ -184,10 +184,10 @@ def _(X, T, W, b, v):
 def convolutional_network():
     X, T = gc.input("X", ("n", 6, 6)), gc.input("T", ("n",))
     K, b, w = gc.param("K", (2, 3, 3)), gc.param("b", (2,)), gc.param("w", (2, 2, 2))
-    n, c, i, j, p, q = gc.indices("n c i j p q")
+    r, c, i, j, p, q = gc.indices("r c i j p q")
     u, v = gc.indices("u v", u=2, v=2)
-    C = gc.define("C", [n, c, i, j], gc.relu(gc.sum(X[n, i + p, j + q] * K[c, p, q], over=(p, q)) + b[c]))
-    M = gc.define("M", [n, c, i, j], gc.max(C[n, c, 2 * i + u, 2 * j + v], over=(u, v)))
+    C = gc.define("C", [r, c, i, j], gc.relu(gc.sum(X[r, i + p, j + q] * K[c, p, q], over=(p, q)) + b[c]))
+    M = gc.define("M", [r, c, i, j], gc.max(C[r, c, 2 * i + u, 2 * j + v], over=(u, v)))
     J = gc.mean((gc.sum(M * w, axis=(1, 2, 3)) - T) ** 2)
     return J
 
@@ -203,10 +203,10 @@ def _(X, T, K, b, w):
 def mixer():
     X, T = gc.input("X", ("n", 4, 3)), gc.input("T", ("n",))
     A, B, v = gc.param("A", (4, 4)), gc.param("B", (3, 3)), gc.param("v", (3,))
-    n, s, t, k = gc.indices("n s t k")
+    r, s, t, k = gc.indices("r s t k")
     H = X - gc.mean(X, axis=2, keepdims=True)
     H = H / gc.sqrt(gc.mean(H**2, axis=2, keepdims=True) + 1e-3)
-    H = X + gc.gelu(gc.define("H", [n, s, k], gc.sum(A[s, t] * H[n, t, k], over=t)))
+    H = X + gc.gelu(gc.define("H", [r, s, k], gc.sum(A[s, t] * H[r, t, k], over=t)))
     H = H + gc.gelu(H @ B)
     J = gc.mean((gc.mean(H, axis=1) @ v - T) ** 2)
     return J

@@ -132,15 +132,15 @@ def _(X, T, W, V):
     return jnp.mean((jax.lax.scan(step, X, length=2)[0] - T) ** 2)
 
 
-@model("Epidemic", "Kermack, McKendrick 1927", "Infections from day to day, fitted to counts.", I=like([0.1, 0.2, 0.25, 0.2]))
+@model("Epidemic", "Kermack, McKendrick 1927", "Infected people from day to day.", I=like([0.1, 0.2, 0.25]))
 def epidemic():
-    I, b, g = gc.input("I", (4,)), gc.param("b", ()), gc.param("g", ())  # noqa: E741
-    s, i, loss = 0.95, 0.05, 0
-    for day in range(4):
+    I, b, g = gc.input("I", (3,)), gc.param("b", ()), gc.param("g", ())  # noqa: E741
+    s, i, J = 0.95, 0.05, 0
+    for day in range(3):
         new, well = gc.exp(b) * s * i, gc.exp(g) * i
         s, i = s - new, i + new - well
-        loss = loss + (i - I[day]) ** 2
-    return loss
+        J = J + (i - I[day]) ** 2
+    return J
 
 
 @twin(epidemic)

@@ -178,7 +178,8 @@ def _(X, T, V, c, W, b):
 
 
 @model(
-    "Cox partial likelihood", "Cox 1972", "Who fails next, among those still at risk.", T=positive, E=like([1.0, 1, 0, 1, 0, 1]),
+    "Cox partial likelihood", "Cox 1972", "Who fails next, among those still at risk.",
+    T=positive, E=like([1.0, 1, 0, 1, 0, 1]),
 )  # fmt: skip
 def cox_partial_likelihood():
     X, T, E = gc.input("X", ("n", 3)), gc.input("T", ("n",)), gc.input("E", ("n",))

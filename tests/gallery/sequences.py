@@ -46,11 +46,11 @@ def _(X, y, W, A):
 def hidden_markov_model():
     x = gc.input("x", ("n", 4), dtype="int64")
     p, A, B = gc.param("p", (3,)), gc.param("A", (3, 3)), gc.param("B", (3, 5))
-    n, i, j = gc.indices("n i j")
+    r, i, j = gc.indices("r i j")
     start, move, emit = gc.softmax(p), gc.softmax(A), gc.softmax(B)
-    f = gc.define("f0", [n, j], start[j] * emit[j, x[n, 0]])
+    f = gc.define("f0", [r, j], start[j] * emit[j, x[r, 0]])
     for t in range(1, 4):
-        f = gc.define(f"f{t}", [n, j], gc.sum(f[n, i] * move[i, j], over=i) * emit[j, x[n, t]])
+        f = gc.define(f"f{t}", [r, j], gc.sum(f[r, i] * move[i, j], over=i) * emit[j, x[r, t]])
     J = -gc.mean(gc.log(gc.sum(f, axis=1)))
     return J
 
@@ -149,9 +149,9 @@ def _(X, T, W, U, b, R, S, v):
 def attention():
     X, T = gc.input("X", ("n", 4, 3)), gc.input("T", ("n", 4, 3))
     Q, K, V, O = (gc.param(name, (3, 3)) for name in "QKVO")  # noqa: E741
-    n, s, t = gc.indices("n s t")
+    r, s, t = gc.indices("r s t")
     S = (X @ Q) @ gc.transpose(X @ K, (0, 2, 1)) / 3**0.5
-    S = gc.define("S", [n, s, t], gc.where(t <= s, S[n, s, t], -1e9))
+    S = gc.define("S", [r, s, t], gc.where(t <= s, S[r, s, t], -1e9))
     Y = X + gc.softmax(S) @ (X @ V) @ O
     J = gc.mean((Y - T) ** 2)
     return J
@@ -173,9 +173,9 @@ def _(X, T, Q, K, V, O):  # noqa: E741
 def linear_attention():
     X, T = gc.input("X", ("n", 4, 3)), gc.input("T", ("n", 4, 2))
     Q, K, V = gc.param("Q", (3, 3)), gc.param("K", (3, 3)), gc.param("V", (3, 2))
-    n, s, t, d, e = gc.indices("n s t d e")
+    r, s, t, d, e = gc.indices("r s t d e")
     q, k, v = gc.elu(X @ Q) + 1, gc.elu(X @ K) + 1, X @ V
-    A = gc.define("A", [n, s, t], gc.where(t <= s, gc.sum(q[n, s, d] * k[n, t, d], over=d), 0))
+    A = gc.define("A", [r, s, t], gc.where(t <= s, gc.sum(q[r, s, d] * k[r, t, d], over=d), 0))
     Y = (A @ v) / gc.sum(A, axis=2, keepdims=True)
     J = gc.mean((Y - T) ** 2)
     return J
@@ -196,9 +196,9 @@ def _(X, T, Q, K, V):
 def gated_linear_unit():
     X, T = gc.input("X", ("n", 5, 2)), gc.input("T", ("n", 3, 3))
     A, B = gc.param("A", (3, 2, 3)), gc.param("B", (3, 2, 3))
-    n, t, w, k, o = gc.indices("n t w k o")
-    P = gc.define("P", [n, t, o], gc.sum(X[n, t + w, k] * A[w, k, o], over=(w, k)))
-    G = gc.define("G", [n, t, o], gc.sum(X[n, t + w, k] * B[w, k, o], over=(w, k)))
+    r, t, w, k, o = gc.indices("r t w k o")
+    P = gc.define("P", [r, t, o], gc.sum(X[r, t + w, k] * A[w, k, o], over=(w, k)))
+    G = gc.define("G", [r, t, o], gc.sum(X[r, t + w, k] * B[w, k, o], over=(w, k)))
     J = gc.mean((P * gc.sigmoid(G) - T) ** 2)
     return J
 

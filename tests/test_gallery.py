@@ -1,0 +1,93 @@
+"""Models of the literature: their losses, gradients and printed derivations, interpreted and compiled, beside JAX."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.declare.tensor import Tensor
+from graphc.emit.reference import evaluate_all
+from graphc.ir.walk import leaves
+from tests.formula_numbers import value_of
+from tests.gallery import ENTRIES, ROOMS, Entry
+from tests.gallery.entry import ROWS
+from tests.graphs import reference
+
+MOST_LINES, WIDTH = 15, 100
+TOLERANCE = 1e-11  # of the largest element of a gradient; what is measured is below 1e-14 but for a few
+BATCH = 27  # models of one program
+
+everyone = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+
+
+def assert_exact(found: np.ndarray, exact: np.ndarray, label: str) -> None:
+    assert np.shape(found) == np.shape(exact), label
+    scale = np.max(np.abs(exact))
+    assert scale > 1e-9, f"{label}: nothing but zeros tells nothing"
+    assert np.max(np.abs(found - exact)) <= TOLERANCE * scale, (label, np.max(np.abs(found - exact)) / scale)
+
+
+def labels_of(entry: Entry) -> list[str]:
+    return [f"{entry.name}: {x}" for x in ("loss", *(f"dJ/d{p.name}" for p in entry.params))]
+
+
+def test_there_are_many_models_each_short_and_written_twice():
+    assert len(ENTRIES) >= 70 and len({e.name for e in ENTRIES}) == len({e.title for e in ENTRIES}) == len(ENTRIES)
+    assert [e.name for e in ENTRIES if len(e.source.splitlines()) > MOST_LINES] == []
+    assert [e.name for e in ENTRIES if not re.search(r" \d{4}$", e.citation)] == []
+    assert [e.name for e in ENTRIES if "jnp" in e.source or "gc." in inspect.getsource(e.twin)] == []
+    assert sum(len(room.entries) for room in ROOMS) == len(ENTRIES)
+
+
+@everyone
+def test_loss_and_gradients_are_those_of_jax(entry):
+    """Mutation-checked: a derivative of tanh without its square, and labels read one row further, are seen."""
+    feed = {Tensor(leaf): a for leaf, a in zip(entry.leaves, entry.arrays().values(), strict=True)}
+    found = reference([entry.loss, *entry.slopes], feed)
+    for y, exact, label in zip(found, entry.exact, labels_of(entry), strict=True):
+        assert_exact(y, exact, label)
+
+
+@pytest.mark.parametrize("first", range(0, len(ENTRIES), BATCH))
+def test_compiled_losses_and_gradients_are_those_of_jax(first):
+    """Mutation-checked: a scattering loop that overwrites, and a sum over rows that leaves out the last, are seen."""
+    batch = ENTRIES[first : first + BATCH]
+    outputs = [y for e in batch for y in (e.loss, *e.slopes)]
+    f = gc.compile(outputs, inputs=[Tensor(leaf) for e in batch for leaf in e.leaves], dtype="float64")
+    found = f(*(a for e in batch for a in e.arrays().values()))
+    exact = [x for e in batch for x in e.exact]
+    for y, x, label in zip(found, exact, [x for e in batch for x in labels_of(e)], strict=True):
+        assert_exact(y, x, label)
+
+
+@everyone
+def test_every_line_of_a_derivation_reads_back_to_the_numbers_it_stands_for(entry):
+    """Mutation-checked: a factor 2 that is lost in one line, and a mask that is not printed, are seen."""
+    lines = entry.derivation.lines
+    arrays = entry.arrays()
+    given = [leaf for leaf in leaves([line.node for line in lines]) if leaf.kind != "constant"]
+    values = evaluate_all([line.node for line in lines], {leaf: arrays[str(leaf.name)] for leaf in given})
+    names = lines[0].names
+    shown = {names.of(node): v for node, v in values.items() if node in names.names} | {"n": ROWS}
+    for line in lines:
+        extents = [ROWS if isinstance(e, str) else e for e in line.shown.extents]
+        known = dict(zip(line.shown.letters, extents, strict=True))
+        left = line.left or line.partial.partition("/")[2]
+        with np.errstate(all="ignore"):  # what a condition leaves out may be 0/0
+            found = value_of(left, line.index, shown, values[line.node].shape, known)
+        np.testing.assert_allclose(found, np.squeeze(values[line.node]), rtol=1e-9, atol=1e-12, err_msg=line.index)
+
+
+@everyone
+def test_a_derivation_fits_the_page_and_has_no_kronecker_delta_of_its_own(entry):
+    d = entry.derivation
+    texts = [str(d), d.index(), d.matrix(), d.lecture(), *(d.latex(s) for s in ("index", "matrix", "lecture"))]
+    assert all(texts)
+    assert max(len(row) for text in texts[:2] for row in text.splitlines()) < WIDTH
+    assert [p.name for p in entry.params if f"∂J/∂{p.name}" not in texts[1]] == []
+    chosen = "gc.equal" in entry.source or re.search(r"\[(\w), \1\]", entry.source)  # [i = j] or S[i, i] by the user
+    assert chosen or not re.search(r"\[[a-z]=[a-z]\]", texts[1])
