@@ -1,13 +1,19 @@
-"""Writes the pages that are printed from the code: ``python docs/generate.py``; a test checks them."""
+"""Writes the pages that are printed from the code: ``python docs/generate.py``; tests check them."""
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 from graphc.rewrite.rules import Rule
 from graphc.rewrite.stable import TABLES
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.gallery import ROOMS, Entry  # noqa: E402  the page of models is printed from their tests
+
 RULES = Path(__file__).parent / "rules.md"
+GALLERY = Path(__file__).parent / "gallery.md"
 
 
 def rules_page() -> str:
@@ -35,5 +41,42 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
+def gallery_page() -> str:
+    """Every model of the gallery: its declaration and what ``print(gc.derive(J).index())`` shows of it."""
+    count = sum(len(room.entries) for room in ROOMS)
+    lines = [
+        "# Gallery",
+        "",
+        f"{count} models of the literature, each as it is declared and as its gradient is printed",
+        "(`print(gc.derive(J).index())`, without the column of source lines).  `tests/gallery` holds them, and beside",
+        "each the same mathematics in JAX; `tests/test_gallery.py` compares losses and gradients, interpreted and",
+        "compiled, in float64, and evaluates every printed line.  Printed by `docs/generate.py`.",
+        "",
+    ]
+    for room in ROOMS:
+        lines += [f"- [{room.title}](#{_anchor(room.title)}): {', '.join(map(_link, room.entries))}"]
+    for room in ROOMS:
+        lines += ["", f"## {room.title}", ""]
+        lines += ["\n\n".join(_shown(entry) for entry in room.entries)]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(entry: Entry) -> str:
+    source = entry.source.removesuffix("\nreturn J")
+    printed = re.sub(r" +\w+\.py:\d+(?= |$)", "", entry.derivation.index(), flags=re.MULTILINE)
+    about = f"{entry.about} ({entry.citation})"
+    return f"### {entry.title}\n\n{about}\n\n```python\n{source}\n```\n\n```text\n{printed}\n```"
+
+
+def _anchor(title: str) -> str:
+    """The anchor that Markdown gives to a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def _link(entry: Entry) -> str:
+    return f"[{entry.title}](#{_anchor(entry.title)})"
+
+
 if __name__ == "__main__":
     RULES.write_text(rules_page(), encoding="utf-8")
+    GALLERY.write_text(gallery_page(), encoding="utf-8")

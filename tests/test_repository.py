@@ -164,9 +164,18 @@ def _requirements() -> list[str]:
     return [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
 
 
-def test_pages_printed_from_the_code_are_up_to_date():
+@pytest.fixture(scope="module")
+def pages():
+    """docs/generate.py."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.RULES.read_text(encoding="utf-8") == module.rules_page(), "run: python docs/generate.py"
+    return module
+
+
+@pytest.mark.parametrize("name", ["rules", "gallery"])
+def test_a_page_printed_from_the_code_is_up_to_date(pages, name):
+    """Mutation-checked: a model that is changed, and a rule that is renamed, are seen."""
+    written = getattr(pages, name.upper()).read_text(encoding="utf-8")
+    assert written == getattr(pages, f"{name}_page")(), "run: python docs/generate.py"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy
 
 import graphc as gc
 from tests.gallery.entry import Room, binary, like, positive, unit
@@ -153,7 +154,7 @@ def _(P, Y):
 def boltzmann_machine():
     X, D = gc.input("X", ("n", 5)), gc.input("D", ("n", 5))
     W, a, b = gc.param("W", (5, 3)), gc.param("a", (5,)), gc.param("b", (3,))
-    energy = lambda v: -(v @ a) - gc.sum(gc.log(1 + gc.exp(v @ W + b)), axis=1)  # noqa: E731
+    energy = lambda v: -(v @ a) - gc.sum(gc.log(1 + gc.exp(v @ W + b)), axis=1)
     J = gc.mean(energy(X) - energy(D))
     return J
 
@@ -189,7 +190,7 @@ def mixture_density_network():
     A, M, S = gc.param("A", (5, 3)), gc.param("M", (5, 3)), gc.param("S", (5, 3))
     H = gc.tanh(X @ V + b)
     share, mean, spread = gc.softmax(H @ A), H @ M, gc.exp(H @ S)
-    density = gc.exp(-(((T - mean) / spread) ** 2) / 2) / (spread * (2 * np.pi) ** 0.5)
+    density = gc.exp(-(((T - mean) / spread) ** 2) / 2) / (spread * sympy.sqrt(2 * sympy.pi))
     J = -gc.mean(gc.log(gc.sum(share * density, axis=1)))
     return J
 

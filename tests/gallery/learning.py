@@ -91,7 +91,7 @@ def _(X, N, W, M, S, V, U):
 def wasserstein_critic():
     X, F, e = gc.input("X", ("n", 3)), gc.input("F", ("n", 3)), gc.input("e", ("n", 1))
     W, b, v = gc.param("W", (3, 5)), gc.param("b", (5,)), gc.param("v", (5,))
-    critic = lambda x: gc.leaky_relu(x @ W + b, 0.2) @ v  # noqa: E731
+    critic = lambda x: gc.leaky_relu(x @ W + b, 0.2) @ v
     M = e * X + (1 - e) * F
     slope = gc.grad(gc.sum(critic(M)), M)
     J = gc.mean(critic(F) - critic(X)) + 10 * gc.mean((gc.sqrt(gc.sum(slope**2, axis=1)) - 1) ** 2)
@@ -183,7 +183,7 @@ def meta_learning():
     X, T = gc.input("X", ("n", 2)), gc.input("T", ("n",))
     Xq, Tq = gc.input("Xq", ("n", 2)), gc.input("Tq", ("n",))
     W, v = gc.param("W", (2, 4)), gc.param("v", (4,))
-    loss = lambda x, t, W, v: gc.mean((gc.tanh(x @ W) @ v - t) ** 2)  # noqa: E731
+    loss = lambda x, t, W, v: gc.mean((gc.tanh(x @ W) @ v - t) ** 2)
     dW, dv = gc.grad(loss(X, T, W, v), [W, v])
     J = loss(Xq, Tq, W - 0.3 * dW, v - 0.3 * dv)
     return J
@@ -229,7 +229,7 @@ def _(X, A, act, old, W, b):
 def temporal_differences():
     X, N, r = gc.input("X", ("n", 3)), gc.input("N", ("n", 3)), gc.input("r", ("n",))
     W, v = gc.param("W", (3, 4)), gc.param("v", (4,))
-    value = lambda x: gc.tanh(x @ W) @ v  # noqa: E731
+    value = lambda x: gc.tanh(x @ W) @ v
     J = gc.mean((r + 0.9 * gc.stop_gradient(value(N)) - value(X)) ** 2) / 2
     return J
 
@@ -256,7 +256,7 @@ def soft_q_learning():
 @twin(soft_q_learning)
 def _(X, N, r, act, W, V):
     def error(x, n, r, a):
-        q = lambda s: jnp.tanh(s @ W) @ V  # noqa: E731
+        q = lambda s: jnp.tanh(s @ W) @ V
         return q(x)[a] - r - 0.45 * jnp.log(jnp.sum(jnp.exp(2 * q(n))))
 
     return jnp.mean(jax.vmap(error)(X, N, r, act) ** 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import sympy
 
 import graphc as gc
 from tests.gallery.entry import Room, binary, labels, like
@@ -94,7 +94,7 @@ def siamese_network():
 
 @twin(siamese_network)
 def _(A, B, T, W, V):
-    net = lambda x: jnp.tanh(x @ W) @ V  # noqa: E731
+    net = lambda x: jnp.tanh(x @ W) @ V
     square = jnp.square(net(A) - net(B)).sum(-1) + 1e-6
     return jnp.where(T == 1, square, jnp.square(jnp.clip(2 - jnp.sqrt(square), 0))).mean()
 
@@ -102,10 +102,10 @@ def _(A, B, T, W, V):
 @model("ArcFace", "Deng et al. 2019", "A margin is added to the angle of the right class.", L=labels(4))
 def arcface():
     X, L = gc.input("X", ("n", 3)), gc.input("L", ("n",), dtype="int64")
-    W, s, m = gc.param("W", (3, 4)), 4, 0.5
+    W, s, m = gc.param("W", (3, 4)), 4, sympy.pi / 6
     i, c = gc.indices("i c")
     C = (X / gc.sqrt(gc.sum(X**2, axis=1, keepdims=True))) @ (W / gc.sqrt(gc.sum(W**2, axis=0)))
-    M = C * float(np.cos(m)) - gc.sqrt(1 - C**2) * float(np.sin(m))
+    M = C * sympy.cos(m) - gc.sqrt(1 - C**2) * sympy.sin(m)
     Z = gc.define("Z", [i, c], s * gc.where(gc.equal(L[i], c), M[i, c], C[i, c]))
     J = gc.losses.cross_entropy(Z, L)
     return J
@@ -114,7 +114,7 @@ def arcface():
 @twin(arcface)
 def _(X, L, W):
     cosine = (X / jnp.linalg.norm(X, axis=1, keepdims=True)) @ (W / jnp.linalg.norm(W, axis=0))
-    angle = jnp.arccos(cosine) + 0.5 * jax.nn.one_hot(L, 4)
+    angle = jnp.arccos(cosine) + jnp.pi / 6 * jax.nn.one_hot(L, 4)
     return -jnp.mean(jax.nn.log_softmax(4 * jnp.cos(angle))[jnp.arange(len(L)), L])
 
 

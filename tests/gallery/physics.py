@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import sympy
 
 import graphc as gc
 from tests.gallery.entry import Room, binary, like, unit
@@ -17,7 +18,7 @@ def siren():
     X, S = gc.input("X", ("n", 2)), gc.input("S", ("n", 2))
     W, b, V, c = gc.param("W", (2, 4)), gc.param("b", (4,)), gc.param("V", (4, 4)), gc.param("c", (4,))
     v = gc.param("v", (4,))
-    field = lambda x: gc.sin(gc.sin(3 * (x @ W + b)) @ V + c) @ v  # noqa: E731
+    field = lambda x: gc.sin(gc.sin(3 * (x @ W + b)) @ V + c) @ v
     slope = gc.grad(gc.sum(field(X)), X)
     J = gc.mean((gc.sqrt(gc.sum(slope**2, axis=1)) - 1) ** 2) + gc.mean(field(S) ** 2)
     return J
@@ -36,7 +37,7 @@ def _(X, S, W, b, V, c, v):
 def physics_informed_network():
     x, t, x0 = gc.input("x", ("n",)), gc.input("t", ("n",)), gc.input("x0", ("n",))
     a, b, c, v = (gc.param(name, (5,)) for name in "abcv")
-    net = lambda x, t: gc.tanh(x[:, None] * a + t[:, None] * b + c) @ v  # noqa: E731
+    net = lambda x, t: gc.tanh(x[:, None] * a + t[:, None] * b + c) @ v
     u = net(x, t)
     u_t, u_x = gc.grad(gc.sum(u), [t, x])
     u_xx = gc.grad(gc.sum(u_x), x)
@@ -106,8 +107,8 @@ def _(q, v, a, A, B, c, w):
 def neural_ode():
     X, T = gc.input("X", ("n", 2)), gc.input("T", ("n", 2))
     W, V = gc.param("W", (2, 4)), gc.param("V", (4, 2))
-    f = lambda x: gc.tanh(x @ W) @ V  # noqa: E731
-    h = 0.5
+    f = lambda x: gc.tanh(x @ W) @ V
+    h = sympy.Rational(1, 2)
     for _ in range(2):
         k1 = f(X)
         k2 = f(X + h / 2 * k1)
@@ -134,17 +135,17 @@ def _(X, T, W, V):
 
 @model("Epidemic", "Kermack, McKendrick 1927", "Infected people from day to day.", I=like([0.1, 0.2, 0.25]))
 def epidemic():
-    I, b, g = gc.input("I", (3,)), gc.param("b", ()), gc.param("g", ())  # noqa: E741
+    I, b, g = gc.input("I", (3,)), gc.param("b", ()), gc.param("g", ())
     s, i, J = 0.95, 0.05, 0
-    for day in range(3):
+    for t in range(3):
         new, well = gc.exp(b) * s * i, gc.exp(g) * i
-        s, i = s - new, i + new - well
-        J = J + (i - I[day]) ** 2
+        s, i = (s - new).named(f"s{t}"), (i + new - well).named(f"i{t}")
+        J = J + (i - I[t]) ** 2
     return J
 
 
 @twin(epidemic)
-def _(I, b, g):  # noqa: E741
+def _(I, b, g):
     def day(state, seen):
         flow = jnp.array([[-1, 0], [1, -1]]) @ jnp.array([jnp.exp(b) * state[0] * state[1], jnp.exp(g) * state[1]])
         return state + flow, (state[1] + flow[1] - seen) ** 2

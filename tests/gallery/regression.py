@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import sympy
 
 import graphc as gc
 from tests.gallery.entry import Room, binary, counts, labels, like, positive
@@ -45,7 +46,7 @@ def _(X, T, w, b):
 def probit_regression():
     X, T = gc.input("X", ("n", 3)), gc.input("T", ("n",))
     w, b = gc.param("w", (3,)), gc.param("b", ())
-    P = (1 + gc.erf((X @ w + b) / 2**0.5)) / 2
+    P = (1 + gc.erf((X @ w + b) / sympy.sqrt(2))) / 2
     J = -gc.mean(T * gc.log(P) + (1 - T) * gc.log(1 - P))
     return J
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy
 
 import graphc as gc
-from tests.gallery.entry import Room, labels
+from tests.gallery.entry import Room, labels, like
 
 ROOM = Room("Sequences")
 model, twin = ROOM.model, ROOM.twin
+MOVES = np.eye(5) + np.eye(5, k=1)  # stay, go on,
+MOVES[1, 3] = 1  # or leave out the blank between 1 and 2
 
 
 @model(
@@ -68,13 +71,15 @@ def _(x, p, A, B):
     return -jax.vmap(likelihood)(x).mean()
 
 
-@model("Connectionist temporal classification", "Graves et al. 2006", "All ways to spell 1 2 with blanks between.")
+@model(
+    "Connectionist temporal classification", "Graves et al. 2006", "All ways to spell the word 1 2, with blanks (0).",
+    spelled=like([0, 1, 0, 2, 0]), move=like(MOVES),
+)  # fmt: skip
 def temporal_classification():
     X, W = gc.input("X", (4, 3)), gc.param("W", (3, 3))
-    P = gc.softmax(X @ W)[:, [0, 1, 0, 2, 0]]  # 0 is the blank
-    move = np.eye(5) + np.eye(5, k=1)  # stay, go on, or leave out the blank between 1 and 2
-    move[1, 3] = 1
-    a = P[0] * [1, 1, 0, 0, 0]
+    spelled, move = gc.input("spelled", (5,), dtype="int64"), gc.input("move", (5, 5))
+    P = gc.softmax(X @ W)[:, spelled]
+    a = P[0] * move[0]
     for t in range(1, 4):
         a = (a @ move) * P[t]
     J = -gc.log(a[3] + a[4])
@@ -82,7 +87,7 @@ def temporal_classification():
 
 
 @twin(temporal_classification)
-def _(X, W):
+def _(X, W, spelled, move):
     logp = jax.nn.log_softmax(X @ W)
     spellings = []
     for path in np.ndindex(3, 3, 3, 3):
@@ -148,9 +153,9 @@ def _(X, T, W, U, b, R, S, v):
 @model("Attention", "Vaswani et al. 2017", "Each word asks those before it, and adds what they answer.")
 def attention():
     X, T = gc.input("X", ("n", 4, 3)), gc.input("T", ("n", 4, 3))
-    Q, K, V, O = (gc.param(name, (3, 3)) for name in "QKVO")  # noqa: E741
+    Q, K, V, O = (gc.param(name, (3, 3)) for name in "QKVO")
     r, s, t = gc.indices("r s t")
-    S = (X @ Q) @ gc.transpose(X @ K, (0, 2, 1)) / 3**0.5
+    S = (X @ Q) @ gc.transpose(X @ K, (0, 2, 1)) / sympy.sqrt(3)
     S = gc.define("S", [r, s, t], gc.where(t <= s, S[r, s, t], -1e9))
     Y = X + gc.softmax(S) @ (X @ V) @ O
     J = gc.mean((Y - T) ** 2)
@@ -158,7 +163,7 @@ def attention():
 
 
 @twin(attention)
-def _(X, T, Q, K, V, O):  # noqa: E741
+def _(X, T, Q, K, V, O):
     def one(x):
         rows = []
         for s in range(4):
