@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,13 @@ from graphc.facade.programs import Compiled
 from graphc.facade.state import named_arrays
 from graphc.facade.unrewritten import declared_gradients, unrewritten
 from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows, is_verified, verify_program
+from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.lower.layout import Count
 from graphc.optim import Rule
 from graphc.optim.rules import reference_step
 from graphc.run.build import Program
-from graphc.run.data import Bound
+from graphc.run.data import Bound, label_limits
 from graphc.run.memory import aligned
 from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
@@ -301,7 +302,7 @@ class FunctionTrial(Trial):
         call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
     ) -> None:
         self.compiled, self.plain, self.call = compiled, unrewritten(outputs), call
-        self.feed, self.precision = cut(arguments), PRECISIONS[dtype]
+        self.feed, self.precision = cut(arguments, label_limits(outputs)), PRECISIONS[dtype]
         self.results = [n.name or f"output {t}" for t, n in enumerate(outputs)]
 
     def run(self, feed: Feed) -> list[NDArray]:
@@ -320,10 +321,19 @@ class FunctionTrial(Trial):
         return first_wrong_value(made.plan, arena, _sizes(feed), self.rewritten(), feed)
 
 
-def cut(arguments: Mapping[Leaf, NDArray], most: int = ROWS) -> dict[Leaf, NDArray]:
-    """At most so many elements along every free extent."""
+def cut(
+    arguments: Mapping[Leaf, NDArray], limits: Mapping[Leaf, Collection[Extent]], most: int = ROWS
+) -> dict[Leaf, NDArray]:
+    """At most so many elements along every free extent; labels that select from one select from what is left of it, also
+    when one more is taken away.
+    """
     parts = {leaf: tuple(slice(most) if isinstance(e, str) else slice(None) for e in leaf.shape) for leaf in arguments}
-    return {leaf: np.asarray(x[parts[leaf]], order="C") for leaf, x in arguments.items()}
+    found = {leaf: np.asarray(x[parts[leaf]], order="C") for leaf, x in arguments.items()}
+    sizes = _sizes(found)
+    for leaf in found.keys() & limits.keys():
+        free = [sizes[e] for e in limits[leaf] if isinstance(e, str)]
+        found[leaf] = found[leaf] % max(min(free) - 1, 1) if free else found[leaf]
+    return found
 
 
 # ---------------------------------------------------------------- verdicts
