@@ -87,7 +87,8 @@ class TrainingTrial(Trial):
 
     def __init__(self, model: Model, trainer: Any, rule: Rule, data: Bound, weighted: bool) -> None:
         self.model, self.trainer, self.rule, self.weighted = model, trainer, rule, weighted
-        self.feed = few_rows(data.arrays, data.rows, min(ROWS, trainer.capacity)) | _parameters(model)
+        rows = few_rows(data.arrays, data.rows, min(ROWS, trainer.capacity))
+        self.feed = fitted(rows, model.label_limits) | _parameters(model)
         if weighted:
             self.feed[model.weight_leaf] = np.array(COUNTED[: rows_of(self.feed)], model.dtype)
         self.precision = PRECISIONS[model.dtype]
@@ -230,7 +231,7 @@ class EvaluationTrial(Trial):
         self, model: Model, compiled: Any, outputs: Sequence[str], scalars: Sequence[str], data: Bound
     ) -> None:
         self.model, self.compiled, self.outputs, self.scalars = model, compiled, outputs, scalars
-        self.feed = few_rows(data.arrays, data.rows) | _parameters(model)
+        self.feed = fitted(few_rows(data.arrays, data.rows), model.label_limits) | _parameters(model)
         self.precision, self.wanted = PRECISIONS[model.dtype], [*outputs, *scalars]
         self.results = [n.replace("output:", "the output ") for n in outputs]
         self.results += ["the loss" if n == "loss" else f"the metric {n}" for n in scalars]
@@ -324,12 +325,14 @@ class FunctionTrial(Trial):
 def cut(
     arguments: Mapping[Leaf, NDArray], limits: Mapping[Leaf, Collection[Extent]], most: int = ROWS
 ) -> dict[Leaf, NDArray]:
-    """At most so many elements along every free extent; labels that select from one select from what is left of it, also
-    when one more is taken away.
-    """
+    """At most so many elements along every free extent."""
     parts = {leaf: tuple(slice(most) if isinstance(e, str) else slice(None) for e in leaf.shape) for leaf in arguments}
-    found = {leaf: np.asarray(x[parts[leaf]], order="C") for leaf, x in arguments.items()}
-    sizes = _sizes(found)
+    return fitted({leaf: np.asarray(x[parts[leaf]], order="C") for leaf, x in arguments.items()}, limits)
+
+
+def fitted(feed: Feed, limits: Mapping[Leaf, Collection[Extent]]) -> dict[Leaf, NDArray]:
+    """Labels that select from a free extent select from what is left of it, also when one more is taken away."""
+    found, sizes = dict(feed), _sizes(feed)
     for leaf in found.keys() & limits.keys():
         free = [sizes[e] for e in limits[leaf] if isinstance(e, str)]
         found[leaf] = found[leaf] % max(min(free) - 1, 1) if free else found[leaf]
