@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import sympy
 
 from graphc.errors import DataError
-from graphc.ir.affine import index
+from graphc.ir.affine import gathers, index
 from graphc.ir.build import elementwise, equation
-from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbol
+from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbol, operand_maps
 from graphc.ir.scalar import equal, placeholder
 from graphc.ir.walk import rebuild, topological, with_sources
 
@@ -82,7 +82,7 @@ def is_row_mean(node: Node, rows: str) -> bool:
         return linear and all(is_row_mean(r.node, rows) for r in node.reads)
     size = extent_symbol(rows)
     is_mean = rows in node.bound and node.reducer == "sum" and node.body.has(size) and not (node.body * size).has(size)
-    return is_mean and not depends_across_rows([r.node for r in node.reads], rows)
+    return is_mean and _reads_own_row(node, rows) and not depends_across_rows([r.node for r in node.reads], rows)
 
 
 def depends_on(node: Node, rows: str) -> bool:
@@ -100,5 +100,16 @@ def _polynomial(node: Equation) -> bool:
 
 
 def depends_across_rows(nodes: Sequence[Node], rows: str) -> bool:
-    """True when some equation behind the nodes reduces over the rows: then a row's value depends on the others."""
-    return any(isinstance(n, Equation) and rows in n.bound for n in topological(nodes))
+    """True when a row's value may depend on other rows: some equation behind the nodes reduces over them, has them on
+    two axes, or reads another row than its own."""
+    equations = [n for n in topological(nodes) if isinstance(n, Equation)]
+    return any(rows in n.bound or not _reads_own_row(n, rows) for n in equations)
+
+
+def _reads_own_row(y: Equation, rows: str) -> bool:
+    """True when one index runs over the rows, and everything that has rows is read at that index."""
+    own = [i for i, e in enumerate(y.extents) if e == rows]
+    maps = [m for op in y.operands for m in operand_maps(op)] + [m.map for m in y.masks]
+    reads = [*y.reads, *(Read(g.node, g.at) for m in maps for g in gathers(m))]
+    places = [a.plain_index for r in reads for a, e in zip(r.at, r.node.shape, strict=True) if e == rows]
+    return len(own) < 2 and all(i in own for i in places)
