@@ -69,7 +69,7 @@ def texts_are_right(printed_programs: list[Case]) -> Iterator[None]:
     yield
     started = time.perf_counter()
     cases, printed_programs[:] = [*printed_programs], []
-    found = [finding for case in cases for finding in findings_of(case)]
+    found = [finding for case in cases for finding in findings_of(case.quick)]
     checked["texts"] += len(cases)
     checked["seconds"] += time.perf_counter() - started
     assert found == []
