@@ -133,10 +133,8 @@ def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], sca
         regions = _shared(step, rows) | _own("P", step)
         regions["F"] = Region("F", control.F_SIZE + len(scalars), state=True)
         for root, pointer in outputs.items():
-            shape = step.plan.roots[root].shape
-            by_row = bool(shape) and shape[0] == step.batch
-            width = Count.of(shape[1:] if by_row else shape).at({})
-            regions[pointer] = Region(pointer, rows * width if by_row else width, result=True)
+            size = Count.of(step.plan.roots[root].shape).at({step.batch: rows} if step.batch else {})
+            regions[pointer] = Region(pointer, size, result=True)
         words = regions["C"].values
         assert words is not None
         words[control.ROWS] = rows
