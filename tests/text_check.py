@@ -126,10 +126,11 @@ def training(program: Program, step: StepPlan, rule: Rule, metrics: Sequence[str
 
 
 def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], scalars: Sequence[str]) -> Case:
-    """Two chunks, the last shorter."""
+    """Two chunks, the last shorter; one that is short where an output has rows of rows, which come all at once."""
+    across = any(step.batch in step.plan.roots[root].shape[1:] for root in outputs)
 
     def run(last: int) -> Run:
-        rows = step.capacity + last if step.batch else 1
+        rows = (0 if across else step.capacity) + last if step.batch else 1
         regions = _shared(step, rows) | _own("P", step)
         regions["F"] = Region("F", control.F_SIZE + len(scalars), state=True)
         for root, pointer in outputs.items():
