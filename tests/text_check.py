@@ -28,6 +28,7 @@ from graphc.lower.layout import Buffer, Count
 from graphc.lower.plan import Plan
 from graphc.lower.training import StepPlan
 from graphc.optim.rules import Rule
+from graphc.run.data import label_limits
 from tests.text_memory import Region
 from tests.text_run import Machine
 
@@ -155,7 +156,7 @@ def function(program: Program, plan: Plan, sizes: Sequence[str], constants: Sequ
         leaves = {b.name: node for node, b in plan.buffers.items() if isinstance(node, Leaf)}
         for b in buffers:
             if b.region == b.name and b.name in leaves:
-                regions[b.name] = _data(b.name, b.size.at(capacity), leaves[b.name])
+                regions[b.name] = _data(b.name, b.size.at(capacity), leaves[b.name], plan, capacity)
             elif b.region == b.name:
                 regions[b.name] = Region(b.name, b.size.at(capacity), result=True)
         for name, kind in program.arguments:
@@ -211,16 +212,18 @@ def _shared(step: StepPlan, rows: int) -> dict[str, Region]:
     found["L"] = _region("L", size, buffers, capacity)
     found["L"].values, found["L"].bare = np.zeros(size, np.int64), step.capacity
     found["C"] = Region("C", control.C_SIZE, state=True, values=np.zeros(control.C_SIZE, np.int64))
+    fewest = {step.batch: (rows - 1) % step.capacity + 1} if step.batch else {}  # rows of the last batch
     for i in step.inputs:
-        found[i.pointer] = _data(i.pointer, (rows if i.batched else 1) * i.row, i.leaf)
+        found[i.pointer] = _data(i.pointer, (rows if i.batched else 1) * i.row, i.leaf, step.plan, fewest)
     return found
 
 
-def _data(name: str, size: int, leaf: Leaf) -> Region:
+def _data(name: str, size: int, leaf: Leaf, plan: Plan, sizes: Mapping[str, int]) -> Region:
     """Data of the user: labels are all that the host lets through, the extremes most of all."""
     values = None
     if leaf.dtype == "int":
-        low, high = LABELS if leaf.bound is None else (0, leaf.bound)
+        extents = label_limits(plan.roots.values()).get(leaf, set()) | ({leaf.bound} - {None})
+        low, high = (0, min(sizes[e] if isinstance(e, str) else e for e in extents)) if extents else LABELS
         rng = np.random.default_rng(size)
         values = rng.choice([low, high - 1, *rng.integers(low, high, 2)], size)
     return Region(name, size, state=True, values=values)
