@@ -291,13 +291,15 @@ def test_an_assertion_of_the_user_passes_as_it_is():
 def test_rows_that_see_other_rows_are_not_evaluated_in_chunks():
     X, S = gc.input("X", ("n",)), gc.input("S", ("n",), dtype="int64")
     apart = [X * 2, gc.tanh(X)[:, None] * gc.param("w", (3,), 0.0)]
-    across = [X[:, None] + X[None, :], X[S] + 1, X - gc.mean(X), gc.sum(X[:, None] * X[None, :], axis=1)]
-    assert [depends_across_rows([y.node], "n") for y in apart + across] == [False] * 2 + [True] * 4
+    i = gc.indices("i")
+    across = [X[:, None] + X[None, :], X[S] + 1, X - gc.mean(X), gc.sum(X[:, None] * X[None, :], axis=1), X[::-1] * 2]
+    across.append(gc.define("Y", [i], X[i] * i))
+    assert [depends_across_rows([y.node], "n") for y in apart + across] == [False] * 2 + [True] * 6
     assert is_row_mean(gc.mean(X * X).node, "n") and not is_row_mean(gc.mean(X[S] * X).node, "n")
 
 
 def test_outputs_whose_free_axis_is_not_the_first_are_whole():
-    """Three chunks of rows, and products with the transposed batch; planted: rows copied as if they lay side by side."""
+    """Three chunks of rows; planted: rows copied as if they lay side by side."""
     X, W = gc.input("X", ("n", 2)), gc.param("W", (2, 2), np.array([[0.5, 0.7], [0.2, 0.3]]))
     model = gc.Model({"Y": 3 * (W @ X.T), "Z": X[None]}, dtype="float64")
     x = RNG.normal(size=(600, 2))

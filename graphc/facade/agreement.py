@@ -65,36 +65,37 @@ class Judgement:
 Graph = tuple[Callable[[], Sequence[Node]], Feed]
 
 
-def judge(found: Sequence[NDArray], graphs: Sequence[Graph], precision: Precision) -> Judgement:
+def judge(found: Sequence[NDArray | None], graphs: Sequence[Graph], precision: Precision) -> Judgement:
     """Compare results with the values of nodes.
 
     Parameters
     ----------
     found
-        What the program gave.
+        What the program gave; None where it told nothing.
     graphs
         Nodes of the same results with the numbers of their leaves, exact in ``dtype``, the precision of the program:
         as declared, then rewritten.  The second is asked where the first says nothing, because it overflows or cancels
         where the rewritten one does not.
     """
-    unclear = [t for t, value in enumerate(found) if value.size]
-    lost = {t for t in unclear if not np.isfinite(found[t]).all()}
+    silent = {t for t, value in enumerate(found) if value is None}
+    told = {t: value for t, value in enumerate(found) if value is not None and value.size}
+    lost = {t for t, value in told.items() if not np.isfinite(value).all()}
     if lost:  # what overflows in the precision of the program by the formula itself is no fault
         graph, feed = graphs[-1]
         rounded = evaluate([graph()[t] for t in sorted(lost)], feed, dtype=precision.dtype)
         lost = {t for t, value in zip(sorted(lost), rounded, strict=True) if not np.isfinite(value).all()}
-    asked = [t for t in unclear if t not in lost]
+    asked = [t for t in told if t not in lost]
     for graph, feed in graphs:
         if not asked:
             break
-        difference, asked = _compare(found, graph(), asked, feed, precision)
+        difference, asked = _compare(told, graph(), asked, feed, precision)
         if difference is not None:
             return Judgement(difference, asked)
-    return Judgement(None, sorted({*asked, *lost}))
+    return Judgement(None, sorted({*asked, *lost, *silent}))
 
 
 def _compare(
-    found: Sequence[NDArray], nodes: Sequence[Node], asked: Sequence[int], feed: Feed, precision: Precision
+    found: Mapping[int, NDArray], nodes: Sequence[Node], asked: Sequence[int], feed: Feed, precision: Precision
 ) -> tuple[Difference | None, list[int]]:
     """A difference, and the places of results of which nothing can be said."""
     quick = evaluate([nodes[t] for t in asked], feed, dtype=precision.dtype)
@@ -104,7 +105,7 @@ def _compare(
     for samples in (QUICK, THOROUGH):
         if not apart:
             return None, []
-        spreads = _spreads([nodes[t] for t in apart], feed, precision.eps, samples)
+        spreads = spreads_of([nodes[t] for t in apart], feed, precision.eps, samples)
         verdicts = {t: _verdict(found[t], exact[t], s, precision) for t, s in zip(apart, spreads, strict=True)}
         apart = [t for t, verdict in verdicts.items() if verdict != "agrees"]
         if "differs" not in verdicts.values():
@@ -148,7 +149,7 @@ def _difference(place: int, found: NDArray, exact: NDArray) -> Difference:
     return Difference(place, at, float(found[at]), float(exact[at]))
 
 
-def _spreads(nodes: Sequence[Node], feed: Feed, eps: float, samples: int) -> list[NDArray]:
+def spreads_of(nodes: Sequence[Node], feed: Feed, eps: float, samples: int) -> list[NDArray]:
     """The largest change that noise makes to every element."""
     exact = evaluate(nodes, feed)
     spreads = [np.zeros_like(e) for e in exact]

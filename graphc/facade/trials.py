@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from graphc.emit.reference import evaluate
 from graphc.emit.update import hyper_values
 from graphc.facade import programs
-from graphc.facade.agreement import PRECISIONS, Difference, Feed
+from graphc.facade.agreement import PRECISIONS, QUICK, Difference, Feed, spreads_of
 from graphc.facade.defect import Report, first_wrong_value, training_script
 from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_function
 from graphc.facade.lookup import Facts, declared
@@ -86,7 +86,9 @@ class TrainingTrial(Trial):
     """One step of a training program on the CPU: loss, metrics, gradients, and the update."""
 
     def __init__(self, model: Model, trainer: Any, rule: Rule, data: Bound, weighted: bool) -> None:
-        self.model, self.trainer, self.rule, self.weighted = model, trainer, rule, weighted
+        self.model, self.trainer, self.weighted = model, trainer, weighted
+        rate = rule.hyper.get("eta")  # a rate of 1 shows the gradient in the parameters, and seldom overflows
+        self.rule = rule.with_(eta=1.0) if isinstance(rate, float | int) else rule
         rows = few_rows(data.arrays, data.rows, min(ROWS, trainer.capacity))
         self.feed = fitted(rows, model.label_limits) | _parameters(model)
         if weighted:
@@ -98,19 +100,20 @@ class TrainingTrial(Trial):
     def named_gradients(self) -> list[str]:
         return [f"∂{self.model.loss_name}/∂{leaf.name}" for leaf in self.model.param_leaves]
 
-    def run(self, feed: Feed) -> list[NDArray]:
+    def run(self, feed: Feed) -> list[NDArray | None]:
         scalars = self.step(self.trainer, self.model.reads[0], feed)
         return [*scalars, *self.gradients()]
 
-    def step(self, trainer: Trainer | CudaTrainer, order: Sequence[Leaf], feed: Feed) -> list[NDArray]:
-        """One step from a feed; ``self.after`` is what it leaves. Returns loss and metrics."""
+    def step(self, trainer: Trainer | CudaTrainer, order: Sequence[Leaf], feed: Feed) -> list[NDArray | None]:
+        """One step from a feed; ``self.after`` is what it leaves. Returns loss and metrics, None when it was bad."""
         flat, rows = flat_parameters(self.model, feed), rows_of(feed)
         states = RuleState(aligned(len(self.rule.states) * flat.size, self.model.dtype))
         self.after, call = Moving(flat, states, Sampler(rows=rows, batch=rows), Totals()), Call(1)
         hyper = np.array([*hyper_values(self.rule).values, 0.0])
         arrays = [np.asarray(feed[leaf], order="C") for leaf in order]
         trainer.probe(self.after, [self.model.reads[1], hyper, *arrays], call, list(self.places.values()))
-        return [np.asarray(x) for x in (call.epochs[0] if len(call.epochs) else [np.nan] * (1 + trainer.n_metrics))]
+        self.bad = not len(call.epochs)  # NaN or infinity in the update, or the gradient, ends a step before its books
+        return [None] * (1 + trainer.n_metrics) if self.bad else [np.asarray(x) for x in call.epochs[0]]
 
     def gradients(self) -> list[NDArray]:
         flat = self.trainer.gradients
@@ -138,32 +141,46 @@ class TrainingTrial(Trial):
     def afterwards(self, feed: Feed) -> tuple[str, Difference] | None:
         """The first parameter or state that is not what the rule makes of the program's own gradient."""
         gradients, rule, total = self.exact_gradients(feed), self.rule, self.after.parameters.size
-        norm = _norm(gradients) if rule.needs_norm else 0.0
-        for (leaf, place), gradient in zip(self.places.items(), gradients, strict=True):
+        norm, rounding = _norm(gradients) if rule.needs_norm else 0.0, self.rounding(feed)
+        for (leaf, place), gradient, blur in zip(self.places.items(), gradients, rounding, strict=True):
             some = sample_of(gradient.size)
             theta, g = (np.asarray(x, np.float64).ravel()[some] for x in (feed[leaf], gradient))
             exact, states = reference_step(rule, theta, g, norm=norm)
+            if self.bad and not self._is_finite(theta, g, norm):
+                return None
             changes = [("theta", self.after.parameters, theta, exact)]
             changes += [(n, self.after.rule.values[t * total :], 0 * theta, states[n])
                         for t, n in enumerate(rule.states)]  # fmt: skip
             for name, flat, before, wanted in changes:
-                found = self._apart(flat[place][some], before, wanted, g)
+                found = self._apart(flat[place][some], before, wanted, g, blur)
                 if found is not None:
                     at = np.unravel_index(int(some[found.at]), feed[leaf].shape)
                     whose = f"{name} of the rule {rule.name}, for {leaf.name},"
                     return whose, replace(found, at=tuple(int(i) for i in at))
         return None
 
+    def _is_finite(self, theta: NDArray, g: NDArray, norm: float) -> bool:
+        """Whether the update is finite in the precision of the program, where the step was not."""
+        with np.errstate(all="ignore"):
+            new, states = reference_step(self.rule, *(x.astype(self.precision.dtype) for x in (theta, g)), norm=norm)
+        return all(np.isfinite(x).all() for x in (g, new, *states.values()))
+
     def exact_gradients(self, feed: Feed) -> list[NDArray]:  # noqa: ARG002  others have to evaluate them
         """The gradients that the update began with."""
         return self.gradients()
 
-    def _apart(self, found: NDArray, before: NDArray, exact: NDArray, gradient: NDArray) -> Difference | None:
+    def rounding(self, feed: Feed) -> list[float]:  # noqa: ARG002
+        """What rounding may change of the gradient of each parameter, from that of the program to the exact one."""
+        return [0.0] * len(self.places)
+
+    def _apart(
+        self, found: NDArray, before: NDArray, exact: NDArray, gradient: NDArray, blur: float
+    ) -> Difference | None:
         """An element that is not as exact as the rounding of the new value lets it be; where the gradient is little
         more than rounding, rules that divide by its size say nothing."""
-        change = np.abs(exact - before)
+        change, slope = np.abs(exact - before), np.abs(gradient)
         allowed = 8 * self.precision.eps * np.abs(exact) + 10 * self.precision.close * np.max(change, initial=0.0)
-        told = np.isfinite(exact) & (np.abs(gradient) >= self.precision.close * np.max(np.abs(gradient), initial=0.0))
+        told = np.isfinite(exact) & (slope >= max(self.precision.close * np.max(slope, initial=0.0), 1e3 * blur))
         gap = np.where(told, np.abs(found - exact), 0.0)
         if not np.any(~(gap <= allowed)):
             return None
@@ -193,14 +210,12 @@ class TrainingTrial(Trial):
 class DeviceTrial(TrainingTrial):
     """One step of a training program on a GPU: loss, metrics, and the parameters and states after it.
 
-    The gradients stay where they are.  A rate of 1 brings them to light in the parameters of most rules.
+    The gradients stay where they are; those of the interpreter stand in for them, with what rounding may make of them.
     """
 
     def __init__(
         self, model: Model, trainer: CudaTrainer, rule: Rule, data: Bound, weighted: bool, precision: str
     ) -> None:
-        rate = rule.hyper.get("eta")
-        rule = rule.with_(eta=1.0) if isinstance(rate, float | int) else rule
         super().__init__(model, trainer, rule, data, weighted)
         if precision != "float32":
             self.precision = PRECISIONS[precision]
@@ -219,6 +234,10 @@ class DeviceTrial(TrainingTrial):
 
     def exact_gradients(self, feed: Feed) -> list[NDArray]:
         return evaluate(super().rewritten()[len(self.results) :], feed)
+
+    def rounding(self, feed: Feed) -> list[float]:
+        spreads = spreads_of(super().rewritten()[len(self.results) :], feed, self.precision.eps, QUICK)
+        return [float(np.max(s, initial=0.0)) for s in spreads]
 
     def first_wrong(self, feed: Feed) -> Report | None:
         return None

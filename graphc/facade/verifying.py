@@ -43,8 +43,8 @@ class Trial:
     feed: Feed
     precision: Precision
 
-    def run(self, feed: Feed) -> Sequence[NDArray]:
-        """The results of the program."""
+    def run(self, feed: Feed) -> Sequence[NDArray | None]:
+        """The results of the program; None for one that it does not tell, as the loss of a step that overflowed."""
         raise NotImplementedError
 
     def declared(self) -> Sequence[Node]:

@@ -15,7 +15,7 @@ import sympy
 from graphc.errors import DataError
 from graphc.ir.affine import gathers, index
 from graphc.ir.build import elementwise, equation
-from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbol, operand_maps
+from graphc.ir.node import Equation, Leaf, Node, Position, Read, extent_symbol, free_sizes, operand_maps
 from graphc.ir.scalar import equal, placeholder
 from graphc.ir.walk import rebuild, topological, with_sources
 
@@ -100,16 +100,19 @@ def _polynomial(node: Equation) -> bool:
 
 
 def depends_across_rows(nodes: Sequence[Node], rows: str) -> bool:
-    """True when a row's value may depend on other rows: some equation behind the nodes reduces over them, has them on
-    two axes, or reads another row than its own."""
+    """True when a row's value may depend on other rows: some equation behind the nodes reduces over them, counts them,
+    has them on two axes, or reads another row than its own."""
     equations = [n for n in topological(nodes) if isinstance(n, Equation)]
-    return any(rows in n.bound or not _reads_own_row(n, rows) for n in equations)
+    return any(rows in n.bound or rows in free_sizes(n) or not _reads_own_row(n, rows) for n in equations)
 
 
 def _reads_own_row(y: Equation, rows: str) -> bool:
-    """True when one index runs over the rows, and everything that has rows is read at that index."""
+    """True when one index runs over the rows, everything that has rows is read at that index, and nothing else depends
+    on it, such as the number of the row."""
     own = [i for i, e in enumerate(y.extents) if e == rows]
     maps = [m for op in y.operands for m in operand_maps(op)] + [m.map for m in y.masks]
     reads = [*y.reads, *(Read(g.node, g.at) for m in maps for g in gathers(m))]
     places = [a.plain_index for r in reads for a, e in zip(r.at, r.node.shape, strict=True) if e == rows]
-    return len(own) < 2 and all(i in own for i in places)
+    counted = [m for m in maps if m.plain_index not in own] + [op.map for op in y.operands if isinstance(op, Position)]
+    numbers = any(i in own for m in counted for i, _ in m.terms)
+    return len(own) < 2 and all(i in own for i in places) and not numbers
