@@ -1,0 +1,185 @@
+"""The text of CPU programs executed as plain Python: every code generator for any graph, and nothing compiled.
+
+All arithmetic is done in double precision, whatever the program's own: so numbers are held to a narrow tolerance.  What
+the arena holds before it is written is NaN, so what was never written is seen.  Threads run one after the other from
+meeting to meeting, in an order drawn anew each time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from graphc.emit.cpu import Program
+from graphc.ir.scalar import FUNCTIONS
+from graphc.run import random
+from graphc.run.many import Together
+
+IMPORTS = re.compile(r"from graphc\.run\.primitives\.names import \([^)]*\)|from numpy import .*")
+Memory = list[float]
+
+
+LIMITS: dict[str, dict[str, int]] = {"usual": {}}
+LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
+LIMITS["packed"] = LIMITS["divided"] | {
+    f"lower.cost.{name}": 0 for name in "TILE_LIMIT DEEP FEW_ROWS FEW_COLUMNS LONG FAR".split()
+}
+"""Thresholds as they are, and so small that all that can be divided among threads, or packed, is."""
+CHUNK = 4  # rows at a time in predict and evaluate
+
+
+class Numbers(list):
+    """Memory: a list without the habit of counting from the end."""
+
+    def __getitem__(self, at: int) -> Any:
+        if at < 0:
+            raise IndexError(f"read at {at}")
+        return super().__getitem__(at)
+
+    def __setitem__(self, at: int, value: Any) -> None:
+        if at < 0:
+            raise IndexError(f"write at {at}")
+        super().__setitem__(at, value)
+
+
+def _gemm(
+    a: Memory, oa: int, rsa: int, csa: int, b: Memory, ob: int, rsb: int, csb: int,
+    c: Memory, oc: int, ldc: int, m: int, n: int, k: int, bias: Memory, obias: int, mode: int,
+) -> None:  # fmt: skip
+    """The arguments are those of :func:`graphc.run.primitives.gemm.gemm`."""
+    for i in range(m):
+        for j in range(n):
+            total = sum(a[oa + i * rsa + t * csa] * b[ob + t * rsb + j * csb] for t in range(k))
+            start = bias[obias + j] if mode == 2 else c[oc + i * ldc + j] if mode else 0.0
+            c[oc + i * ldc + j] = start + total
+
+
+def _transpose(to: Memory, at: int, source: Memory, start: int, rows: int, columns: int) -> None:
+    for i in range(rows):
+        for j in range(columns):
+            to[at + j * rows + i] = source[start + i * columns + j]
+
+
+def _copy(to: Memory, at: int, source: Memory, start: int, n: int) -> None:
+    for i in range(n):
+        to[at + i] = source[start + i]
+
+
+def _fill(to: Memory, at: int, value: float, n: int) -> None:
+    for i in range(n):
+        to[at + i] = value
+
+
+def _store(words: Memory, at: int, value: int) -> None:
+    words[at] = value
+
+
+def _largest(acc: float, x: float) -> float:
+    return acc if acc >= abs(x) else max(abs(x), acc) if acc == acc else acc
+
+
+def _scalar(f: Callable[..., Any]) -> Callable[..., float]:
+    return lambda *args: float(f(*args))
+
+
+NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUNCTIONS.items()} | {
+    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "transpose": _transpose, "copy": _copy, "fill": _fill,
+    "permuted": lambda *args: int(random.permuted(*map(int, args))), "atomic_load": lambda words, at: int(words[at]),
+    "atomic_store": _store, "noalias": lambda: None, "radd": lambda acc, x: acc + x, "rmax": _scalar(np.maximum),
+    "rmin": _scalar(np.minimum), "rtop": _scalar(np.fmax), "power": _scalar(np.power), "rlargest": _largest,
+    "nonfinite": lambda x, at, n: int(not all(math.isfinite(x[at + i]) for i in range(n))), "f": float, "int64": int,
+}  # fmt: skip
+
+
+class Plain:
+    """A program in plain Python; ``change`` edits texts first, to plant a fault.
+
+    It stands in for :class:`graphc.run.native.Program`, and for what runs the threads of a training program.
+    """
+
+    uses_blas = False
+
+    def __init__(self, change: Callable[[str], str] = str, seed: int = 0) -> None:
+        self.change, self.rng = change, np.random.default_rng(seed)
+        self.texts: list[str] = []
+
+    def load(self, text: Program) -> _Loaded:
+        """What ``build_text`` gives."""
+        self.texts.append(self.change(text.text))
+        return _Loaded(text, self.texts[-1], self)
+
+    def together(self, program: _Loaded, entry: str, arguments: Sequence[NDArray], team: int) -> None:
+        """One call of all threads of a training run."""
+        program.run(arguments, [(me, team) for me in range(team)])
+
+
+class _Loaded:
+    uses_blas = False
+
+    def __init__(self, program: Program, text: str, machine: Plain) -> None:
+        self.program, self.machine = program, machine
+        names = dict(NAMES)
+        body = IMPORTS.sub(lambda m: "\n" * m[0].count("\n"), text).replace("meet(", "yield (")
+        with np.errstate(all="ignore"):
+            exec(compile(body, f"<{program.name}>", "exec"), names)  # noqa: S102  text of our own emitter
+        self.function, self.name = names[program.entry], program.name
+
+    def call(self, entry: str, *arguments: NDArray) -> int:
+        self.run(arguments, [()])
+        return 0
+
+    def run(self, arguments: Sequence[NDArray], members: Sequence[tuple[int, ...]]) -> None:
+        """All threads, meeting by meeting; then the arrays hold what the program left."""
+        names = [name for name, _ in self.program.arguments]
+        known = {name: x.ravel().tolist() for name, x in zip(names, arguments)}
+        memory = [Numbers([math.nan] * len(x) if name == "A" else x) for name, x in known.items()]
+        with np.errstate(all="ignore"):
+            started = [self.function(*memory, *member) for member in members]
+            running = [thread for thread in started if hasattr(thread, "send")]
+            while running:
+                places = {next(running[int(t)], None) is None for t in self.machine.rng.permutation(len(running))}
+                assert len(places) == 1, "not all threads meet"
+                running = [] if True in places else running
+        for x, values in zip(arguments, memory):
+            x.reshape(-1)[:] = values
+
+
+def _run_copies(machine: Plain) -> Callable[..., None]:
+    """Instead of native calls: every copy of a sweep by a thread of its own."""
+
+    def run(group: Together, places: NDArray, watch: Any) -> None:
+        c, (constants, *data) = group.copies, group.shared
+        gradients, arena, integers = group.buffers[0]
+        for p in places.tolist():
+            rows = [c.parameters[p], gradients, c.states[p], arena, integers, constants, c.hyper[p], c.control[p]]
+            machine.together(group.program, "train", [*rows, c.totals[p], c.history[p], c.losses[p], *data], 1)
+
+    return run
+
+
+@contextmanager
+def in_python(machine: Plain, limits: str = "usual") -> Iterator[Plain]:
+    """Functions, training, evaluation and sweeps on the CPU run there, and leave nothing in the cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in LIMITS[limits].items():
+            patch.setattr(f"graphc.{name}", value)
+        patch.setattr("graphc.facade.preparing.CHUNK", CHUNK)
+        for place in ("facade.programs", "facade.functions"):
+            patch.setattr(f"graphc.{place}.build_text", machine.load)
+        patch.setattr("graphc.facade.programs.recall", lambda found: None)
+        patch.setattr("graphc.facade.programs.remember", lambda found, facts: None)
+        patch.setattr("graphc.facade.functions.remembered", lambda found, make: None)
+        for place in ("run.training", "facade.calculus"):
+            patch.setattr(f"graphc.{place}.address", lambda array: array)
+        patch.setattr("graphc.facade.trials.is_verified", lambda key: False)
+        patch.setattr("graphc.facade.verifying._keep", lambda key: None)
+        patch.setattr("graphc.run.training.call_together", machine.together)
+        patch.setattr("graphc.run.many.Together._run", _run_copies(machine))
+        yield machine
