@@ -1,0 +1,79 @@
+"""Covering graphs through the CUDA printer, in Python with many threads under observation (:mod:`tests.cuda_races`).
+
+One step of training in one of the tiers: no races, and the numbers of JAX.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.emit.cuda.program import CudaProgram
+from graphc.errors import DivergenceError
+from graphc.lower.tiers import Tier
+from graphc.run.cuda import current
+from graphc.run.cuda.machine import Loaded
+from tests.covering.build import Description, build, theirs
+from tests.covering.compare import difference
+from tests.covering.search import graphs_of
+from tests.covering.text import text_of
+from tests.cuda_races import Watched
+
+ETA, PARTS = 0.5, 10
+TIERS: tuple[Tier, ...] = ("A", "B", "C")
+
+def some(count: int = 40) -> list[Description]:
+    return [d for d in graphs_of(0) if d["order"] == "first"][:count]
+
+
+class Changed(Watched):
+    """Edits the text of every kernel first."""
+
+    def __init__(self, change: Callable[[str], str]) -> None:
+        super().__init__(threads=5)
+        self.change = change
+
+    def load(self, program: CudaProgram) -> dict[str, Loaded]:
+        return super().load(replace(program, text=self.change(program.text)))
+
+
+def trained(description: Description, tier: Tier, other: Watched | None = None) -> tuple[str, float] | None:
+    """What a step has wrong: its loss, its gradients."""
+    graph = build(description)
+    wanted = theirs(graph)(graph.leaves.values).everything()
+    model = gc.Model(loss=graph.loss, dtype="float64")
+    data = {str(leaf.name): graph.leaves.values[str(leaf.name)] for leaf in model.training_inputs}
+    for name in model.params:
+        model.params[name] = graph.leaves.values[name]
+    machine = other or Watched(threads=5, blocks=1 if tier == "A" else 2)
+    with current.use(machine, tier):
+        run = model.fit(data, optimizer=gc.SGD(ETA), steps=1, batch_size=16, shuffle=False, target="cuda")
+    assert machine.found == [], text_of(description)
+    steps = {f"d{name}": (graph.leaves.values[name] - x) / ETA for name, x in model.params.items()}
+    return difference({"loss": np.asarray(run.history["loss"][0])} | steps, wanted, 1e-9)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_cuda_programs_of_covering_graphs_compute_what_jax_does_without_races(part: int):
+    found = [(number, d) for number, d in enumerate(some()) if number % PARTS == part]
+    wrong = [(trained(d, TIERS[number % 3]), text_of(d)) for number, d in found]
+    assert [f"{what}\n{text}" for what, text in wrong if what] == []
+
+
+@pytest.mark.parametrize(("before", "after"), [("U(2)", "U(3)"), (" + ", " - ")], ids=["a stride", "a sign"])
+def test_a_fault_planted_in_kernels_is_found(before: str, after: str):
+    """Every occurrence but those of whole-number bookkeeping: in lines that store a number."""
+    change = lambda text: re.sub(r"(?m)^( +\w*\[[^=\n]*\] = )(.*)$", lambda m: m[1] + m[2].replace(before, after), text)
+    assert any(found(d, Changed(change)) for d in some(8))
+
+
+def found(description: Description, machine: Watched) -> bool:
+    try:
+        return trained(description, "A", machine) is not None
+    except (DivergenceError, IndexError, AssertionError):
+        return True
