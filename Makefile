@@ -36,7 +36,8 @@ types: $(VENV)/.test ## basedpyright on the package
 bench: $(VENV)/.test $(VENV)/.peers ## graphc beside PyTorch, JAX, PyTensor, scikit-learn (ARGS="--workloads W1 W2 --random 1 --busy")
 	$(BIN)/python -m tests.benchmarks.run --peer-python $(VENV)/peers/bin/python $(ARGS)
 
-fuzz: $(VENV)/.test ## the property tests again, with many more random examples
+fuzz: $(VENV)/.test ## 10,000 covering graphs, then the property tests with many random examples (SEED=7 GRAPHS=300)
+	$(BIN)/python -m tests.covering $(if $(SEED),--seed $(SEED)) $(if $(GRAPHS),--graphs $(GRAPHS))
 	$(BIN)/python -m pytest -m "fuzz or hypothesis" --hypothesis-profile=fuzz $(ARGS)
 
 gpu-test: $(if $(GPU_PYTHON),,$(VENV)/.gpu) ## all that a machine with a GPU can show (docs/gpu_test.md; ARGS="--quick")
