@@ -162,7 +162,8 @@ class TrainingTrial(Trial):
     def _is_finite(self, theta: NDArray, g: NDArray, norm: float) -> bool:
         """Whether the update is finite in the precision of the program, where the step was not."""
         with np.errstate(all="ignore"):
-            new, states = reference_step(self.rule, *(x.astype(self.precision.dtype) for x in (theta, g)), norm=norm)
+            rounded = [x.astype(self.precision.dtype) for x in (theta, g)]
+            new, states = reference_step(self.rule, rounded[0], rounded[1], norm=norm)
         return all(np.isfinite(x).all() for x in (g, new, *states.values()))
 
     def exact_gradients(self, feed: Feed) -> list[NDArray]:  # noqa: ARG002  others have to evaluate them

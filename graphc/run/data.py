@@ -332,9 +332,14 @@ def label_limits(roots: Iterable[Node]) -> dict[Leaf, set[Extent]]:
 
 
 def _limit(a: Affine, extent: Extent | None, limits: dict[Leaf, set[Extent]]) -> None:
-    """A label alone selects from the extent it stands for; in a mask it only has the bound of its declaration."""
+    """A label alone selects from the extent it stands for; in a mask it only has the bound of its declaration. Labels
+    that are read by labels select from those."""
+    alone = len(a.terms) == 1 and a.const == 0 and extent is not None
     for g in gathers(a):
-        if isinstance(g.node, Leaf):
-            found = limits.setdefault(g.node, set())
-            alone = len(a.terms) == 1 and a.const == 0 and extent is not None
-            found |= {extent} if alone else {g.node.bound} - {None}
+        outermost = any(g is atom for atom, _ in a.terms)
+        if isinstance(g.node, Leaf) and outermost:
+            known = [extent] if alone else [g.node.bound]
+            limits.setdefault(g.node, set()).update(e for e in known if e is not None)
+        if outermost:
+            for inner, labels in zip(g.at, g.node.shape, strict=True):
+                _limit(inner, labels, limits)
