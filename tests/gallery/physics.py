@@ -36,8 +36,8 @@ def _(X, S, W, b, V, c, v):
 @model("Physics-informed network", "Raissi et al. 2019", "A network that obeys Burgers' equation.")
 def physics_informed_network():
     x, t, x0 = gc.input("x", ("n",)), gc.input("t", ("n",)), gc.input("x0", ("n",))
-    a, b, c, v = (gc.param(name, (5,)) for name in "abcv")
-    net = lambda x, t: gc.tanh(x[:, None] * a + t[:, None] * b + c) @ v
+    W, c, v = gc.param("W", (2, 5)), gc.param("c", (5,)), gc.param("v", (5,))
+    net = lambda x, t: gc.tanh(gc.stack([x, t], axis=1) @ W + c) @ v
     u = net(x, t)
     u_t, u_x = gc.grad(gc.sum(u), [t, x])
     u_xx = gc.grad(gc.sum(u_x), x)
@@ -46,9 +46,9 @@ def physics_informed_network():
 
 
 @twin(physics_informed_network)
-def _(x, t, x0, a, b, c, v):
+def _(x, t, x0, W, c, v):
     def u(x, t):
-        return jnp.tanh(a * x + b * t + c) @ v
+        return jnp.tanh(x * W[0] + t * W[1] + c) @ v
 
     def residual(x, t):
         u_xx = jax.grad(jax.grad(u))(x, t)
@@ -82,8 +82,8 @@ def _(q, p, dq, dp, A, B, b, v):
 @model("Lagrangian network", "Cranmer et al. 2020", "A network is the action; its Euler-Lagrange equation holds.")
 def lagrangian_network():
     q, v, a = gc.input("q", ("n",)), gc.input("v", ("n",)), gc.input("a", ("n",))
-    A, B, c, w = (gc.param(name, (4,)) for name in "ABcw")
-    L = gc.sum(gc.softplus(q[:, None] * A + v[:, None] * B + c) @ w + v**2 / 2)
+    W, c, w = gc.param("W", (2, 4)), gc.param("c", (4,)), gc.param("w", (4,))
+    L = gc.sum(gc.softplus(gc.stack([q, v], axis=1) @ W + c) @ w + v**2 / 2)
     Lq, Lv = gc.grad(L, [q, v])
     Lvq, Lvv = gc.grad(gc.sum(Lv), [q, v])
     J = gc.mean((Lvv * a + Lvq * v - Lq) ** 2)
@@ -91,9 +91,9 @@ def lagrangian_network():
 
 
 @twin(lagrangian_network)
-def _(q, v, a, A, B, c, w):
+def _(q, v, a, W, c, w):
     def action(q, v):
-        return jax.nn.softplus(A * q + B * v + c) @ w + v**2 / 2
+        return jax.nn.softplus(W[0] * q + W[1] * v + c) @ w + v**2 / 2
 
     def residual(q, v, a):
         momentum = jax.grad(action, argnums=1)
