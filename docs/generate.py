@@ -1,4 +1,4 @@
-"""Writes the pages that are printed from the code: ``python docs/generate.py``; tests check them."""
+"""Writes the pages that are printed from the code: ``python docs/generate.py``; ``--check`` names the old ones."""
 
 from __future__ import annotations
 
@@ -77,6 +77,17 @@ def _link(entry: Entry) -> str:
     return f"[{entry.title}](#{_anchor(entry.title)})"
 
 
+def main(check: bool) -> int:
+    """Write the pages, or only say which are out of date."""
+    old = 0
+    for path, page in ((RULES, rules_page()), (GALLERY, gallery_page())):
+        if not check:
+            path.write_text(page, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != page:
+            print(f"{path.name} is out of date: run python docs/generate.py")
+            old = 1
+    return old
+
+
 if __name__ == "__main__":
-    RULES.write_text(rules_page(), encoding="utf-8")
-    GALLERY.write_text(gallery_page(), encoding="utf-8")
+    sys.exit(main("--check" in sys.argv))

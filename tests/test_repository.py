@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -164,18 +163,10 @@ def _requirements() -> list[str]:
     return [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
 
 
-@pytest.fixture(scope="module")
-def pages():
-    """docs/generate.py."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_pages_printed_from_the_code_are_up_to_date():
+    """In a process of its own: what was derived before changes the order of lines.
 
-
-@pytest.mark.parametrize("name", ["rules", "gallery"])
-def test_a_page_printed_from_the_code_is_up_to_date(pages, name):
-    """Mutation-checked: a model that is changed, and a rule that is renamed, are seen."""
-    written = getattr(pages, name.upper()).read_text(encoding="utf-8")
-    assert written == getattr(pages, f"{name}_page")(), "run: python docs/generate.py"
+    Mutation-checked: a model that is changed is seen.
+    """
+    result = python("docs/generate.py", "--check")
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
