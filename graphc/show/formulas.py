@@ -294,8 +294,8 @@ def _is_reciprocal(f: Expr) -> bool:
 
 
 def _decimal(value: Expr) -> str:
-    """1.7 for 17/10; empty when the decimal does not end soon, or a small fraction reads better."""
-    text = f"{float(value):.8g}"
-    if value.is_Integer or "e" in text or sympy.Rational(text) != value or value in (S.Half, S.One / 4, S.One / 8):
+    """1.7 for 17/10; empty when the decimal does not end, or a small fraction reads better."""
+    if value.is_Integer or value in (S.Half, S.One / 4, S.One / 8):
         return ""
-    return text
+    texts = f"{float(value):.8g}", repr(float(value))
+    return next((t for t in texts if "e" not in t and sympy.Rational(t) == value), "")
