@@ -12,6 +12,7 @@ import graphc as gc
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate_all
 from graphc.ir.walk import leaves
+from tests.covering.plain import Plain, in_python
 from tests.formula_numbers import value_of
 from tests.gallery import ENTRIES, ROOMS, Entry
 from tests.gallery.entry import ROWS
@@ -19,7 +20,7 @@ from tests.graphs import reference
 
 MOST_LINES, WIDTH = 15, 100
 TOLERANCE = 1e-11  # of the largest element of a gradient; what is measured is below 1e-14 but for a few
-BATCH = 27  # models of one program
+EVERY = 4  # one model of so many is compiled
 
 everyone = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
 
@@ -52,10 +53,25 @@ def test_loss_and_gradients_are_those_of_jax(entry):
         assert_exact(y, exact, label)
 
 
-@pytest.mark.parametrize("first", range(0, len(ENTRIES), BATCH))
+@everyone
+def test_the_program_of_loss_and_gradients_computes_what_jax_does(entry):
+    """Its text, run as plain Python, without the check of programs, which would find the same."""
+    with in_python(Plain(divides=True)) as machine:
+        f = gc.compile([entry.loss, *entry.slopes], [Tensor(leaf) for leaf in entry.leaves], "float64", verify=False)
+        found = f(*entry.arrays().values())
+    assert len(machine.texts) == 1
+    for y, exact, label in zip(found, entry.exact, labels_of(entry), strict=True):
+        assert_exact(y, exact, label)
+
+
+COMPILED = [pytest.param(t, marks=[] if t == 0 else pytest.mark.fuzz) for t in range(EVERY)]
+
+
+@pytest.mark.parametrize("first", COMPILED)
 def test_compiled_losses_and_gradients_are_those_of_jax(first):
-    """Mutation-checked: a scattering loop that overwrites is seen."""
-    batch = ENTRIES[first : first + BATCH]
+    """Many models in one program; ``make fuzz`` compiles them all. Mutation-checked: a scattering loop that overwrites
+    is seen."""
+    batch = ENTRIES[first::EVERY]
     outputs = [y for e in batch for y in (e.loss, *e.slopes)]
     f = gc.compile(outputs, inputs=[Tensor(leaf) for e in batch for leaf in e.leaves], dtype="float64")
     found = f(*(a for e in batch for a in e.arrays().values()))

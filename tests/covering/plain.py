@@ -99,15 +99,16 @@ NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUN
 
 
 class Plain:
-    """A program in plain Python; ``change`` edits texts first, to plant a fault.
+    """A program in plain Python; ``change`` edits texts first, to plant a fault. With ``divides`` a division by zero
+    gives infinity or NaN, as machine code does, at three times the time.
 
     It stands in for :class:`graphc.run.native.Program`, and for what runs the threads of a training program.
     """
 
     uses_blas = False
 
-    def __init__(self, change: Callable[[str], str] = str, seed: int = 0) -> None:
-        self.change, self.rng = change, np.random.default_rng(seed)
+    def __init__(self, change: Callable[[str], str] = str, seed: int = 0, divides: bool = False) -> None:
+        self.change, self.rng, self.divides = change, np.random.default_rng(seed), divides
         self.texts: list[str] = []
 
     def load(self, text: Program) -> _Loaded:
@@ -139,7 +140,10 @@ class _Loaded:
         """All threads, meeting by meeting; then the arrays hold what the program left."""
         names = [name for name, _ in self.program.arguments]
         known = {name: x.ravel().tolist() for name, x in zip(names, arguments)}
-        memory = [Numbers([math.nan] * len(x) if name == "A" else x) for name, x in known.items()]
+        known |= {name: [math.nan] * len(x) for name, x in known.items() if name == "A"}
+        if self.machine.divides:
+            known = {name: [np.float64(v) if isinstance(v, float) else v for v in x] for name, x in known.items()}
+        memory = [Numbers(x) for x in known.values()]
         with np.errstate(all="ignore"):
             started = [self.function(*memory, *member) for member in members]
             running = [thread for thread in started if hasattr(thread, "send")]
