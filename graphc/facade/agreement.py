@@ -19,6 +19,7 @@ from graphc.ir.node import Leaf, Node
 
 PIECE = 1 << 15  # elements that are compared at a time: what is computed on the way stays in the cache
 SPREAD = 64.0  # a difference of so many times the spread is none of rounding
+LOST = 64.0  # units of rounding: what is smaller than so many may have been lost beside a 1
 VAGUE = 0.2  # a spread above this part of the result leaves nothing to be concluded
 QUICK, THOROUGH = 3, 24  # evaluations with noise: to see whether rounding explains it; before a fault is claimed
 UNITS = (4.0, 32.0)  # amplitudes of the noise, in units of the last place, in turn
@@ -85,19 +86,25 @@ def judge(found: Sequence[NDArray | None], graphs: Sequence[Graph], precision: P
         rounded = evaluate([graph()[t] for t in sorted(lost)], feed, dtype=precision.dtype)
         lost = {t for t, value in zip(sorted(lost), rounded, strict=True) if not np.isfinite(value).all()}
     asked = [t for t in told if t not in lost]
-    for graph, feed in graphs:
+    for left, (graph, feed) in zip(range(len(graphs) - 1, -1, -1), graphs, strict=True):
         if not asked:
             break
-        difference, asked = _compare(told, graph(), asked, feed, precision)
+        difference, asked = _compare(told, graph(), asked, feed, precision, LOST * precision.eps if left else 0.0)
         if difference is not None:
             return Judgement(difference, asked)
     return Judgement(None, sorted({*asked, *lost, *silent}))
 
 
 def _compare(
-    found: Mapping[int, NDArray], nodes: Sequence[Node], asked: Sequence[int], feed: Feed, precision: Precision
+    found: Mapping[int, NDArray],
+    nodes: Sequence[Node],
+    asked: Sequence[int],
+    feed: Feed,
+    precision: Precision,
+    lost: float,
 ) -> tuple[Difference | None, list[int]]:
-    """A difference, and the places of results of which nothing can be said."""
+    """A difference, and the places of results of which nothing can be said: also of what is below ``lost``, which
+    1 + exp(z) as declared cannot tell from 0."""
     quick = evaluate([nodes[t] for t in asked], feed, dtype=precision.dtype)
     asked = [t for t, value in zip(asked, quick, strict=True) if not near(found[t], value, precision.close)]
     exact = dict(zip(asked, evaluate([nodes[t] for t in asked], feed), strict=True))
@@ -108,6 +115,7 @@ def _compare(
         spreads = spreads_of([nodes[t] for t in apart], feed, precision.eps, samples)
         verdicts = {t: _verdict(found[t], exact[t], s, precision) for t, s in zip(apart, spreads, strict=True)}
         apart = [t for t, verdict in verdicts.items() if verdict != "agrees"]
+        verdicts |= {t: "unclear" for t in apart if max(_largest(found[t]), _largest(exact[t])) < lost}
         if "differs" not in verdicts.values():
             return None, apart
     worst = next(t for t in apart if verdicts[t] == "differs")
@@ -125,7 +133,7 @@ def near(found: NDArray, exact: NDArray, tolerance: float) -> bool:
 
 def _largest(x: NDArray) -> float:
     """The largest absolute value; NaN where there is one."""
-    return float(np.maximum(x.max(), -x.min()))
+    return float(np.maximum(x.max(), -x.min())) if x.size else 0.0
 
 
 def _verdict(found: NDArray, exact: NDArray, spread: NDArray, precision: Precision) -> str:

@@ -264,8 +264,10 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
     trainer = trainer_for(model, options, settings[0], capacity, weights is not None, copies_wanted)
     notes = data.notes
     if options.verify:
-        model.params.initialize(seeds[0])
-        notes = [*notes, *verify_training(model, trainer, settings[0], data, weights is not None, options.precision)]
+        first = Parameters(layout_parameters(model.param_leaves), model.dtype)
+        first.initialize(seeds[0], everything=True)
+        weighted = weights is not None
+        notes = [*notes, *verify_training(model, trainer, settings[0], data, weighted, options.precision, first)]
     compile_seconds = time.perf_counter() - started
     made = _Made(model, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
     copies = Copies(made.starts(), trainer, len(settings[0].states))

@@ -19,7 +19,7 @@ from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_fu
 from graphc.facade.lookup import Facts, declared
 from graphc.facade.preparing import rule_key
 from graphc.facade.programs import Compiled
-from graphc.facade.state import named_arrays
+from graphc.facade.state import Parameters, named_arrays
 from graphc.facade.unrewritten import declared_gradients, unrewritten
 from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows, is_verified, verify_program
 from graphc.ir.affine import Extent
@@ -46,8 +46,9 @@ def rows_of(feed: Feed) -> int:
     return next((len(x) for leaf, x in feed.items() if has_rows(leaf)), 1)
 
 
-def _parameters(model: Model) -> dict[Leaf, NDArray]:
-    views = named_arrays(model.params)
+def _parameters(model: Model, values: Parameters | None = None) -> dict[Leaf, NDArray]:
+    """The parameters at hand, or those of a copy."""
+    views = named_arrays(values or model.params)
     return {leaf: views[str(leaf.name)] for leaf in model.param_leaves}
 
 
@@ -85,12 +86,14 @@ def places_of(model: Model) -> dict[Leaf, slice]:
 class TrainingTrial(Trial):
     """One step of a training program on the CPU: loss, metrics, gradients, and the update."""
 
-    def __init__(self, model: Model, trainer: Any, rule: Rule, data: Bound, weighted: bool) -> None:
+    def __init__(
+        self, model: Model, trainer: Any, rule: Rule, data: Bound, weighted: bool, params: Parameters | None = None
+    ) -> None:
         self.model, self.trainer, self.weighted = model, trainer, weighted
         rate = rule.hyper.get("eta")  # a rate of 1 shows the gradient in the parameters, and seldom overflows
         self.rule = rule.with_(eta=1.0) if isinstance(rate, float | int) else rule
         rows = few_rows(data.arrays, data.rows, min(ROWS, trainer.capacity))
-        self.feed = fitted(rows, model.label_limits) | _parameters(model)
+        self.feed = fitted(rows, model.label_limits) | _parameters(model, params)
         if weighted:
             self.feed[model.weight_leaf] = np.array(COUNTED[: rows_of(self.feed)], model.dtype)
         self.precision = PRECISIONS[model.dtype]
@@ -215,9 +218,16 @@ class DeviceTrial(TrainingTrial):
     """
 
     def __init__(
-        self, model: Model, trainer: CudaTrainer, rule: Rule, data: Bound, weighted: bool, precision: str
+        self,
+        model: Model,
+        trainer: CudaTrainer,
+        rule: Rule,
+        data: Bound,
+        weighted: bool,
+        params: Parameters | None,
+        precision: str,
     ) -> None:
-        super().__init__(model, trainer, rule, data, weighted)
+        super().__init__(model, trainer, rule, data, weighted, params)
         if precision != "float32":
             self.precision = PRECISIONS[precision]
 
@@ -363,9 +373,16 @@ def fitted(feed: Feed, limits: Mapping[Leaf, Collection[Extent]]) -> dict[Leaf, 
 
 
 def verify_training(
-    model: Model, trainer: Trainer | CudaTrainer, rule: Rule, data: Bound, weighted: bool, precision: str
+    model: Model,
+    trainer: Trainer | CudaTrainer,
+    rule: Rule,
+    data: Bound,
+    weighted: bool,
+    precision: str,
+    params: Parameters | None = None,
 ) -> list[str]:
-    """Check a training program that has not been checked before; returns notes for the run.
+    """Check a training program that has not been checked before, with the parameters of the model or given ones;
+    returns notes for the run.
 
     Raises
     ------
@@ -375,9 +392,9 @@ def verify_training(
     if isinstance(trainer, Trainer):
         assert model.last_compiled is not None
         key = model.last_compiled.key
-        return _verdict(model, key, lambda: TrainingTrial(model, trainer, rule, data, weighted))
+        return _verdict(model, key, lambda: TrainingTrial(model, trainer, rule, data, weighted, params))
     key = model.once(("key of", id(trainer)), lambda: _device_key(model, trainer, rule, weighted, precision))
-    return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, precision))
+    return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, params, precision))
 
 
 def _device_key(model: Model, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
