@@ -8,7 +8,7 @@ from itertools import groupby
 
 from graphc.emit.expressions import Printer
 from graphc.emit.text import Part, Text
-from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity, indices
+from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, gathers, identity, indices
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
@@ -366,11 +366,12 @@ class _NestPrinter:
         return value, lines + printer.lines
 
     def _guarded(self, lines: list[str], statement: str, otherwise: str | None = None) -> None:
-        self.text.guarded([self._condition(m) for m in self.masks], lines, statement, otherwise)
+        self.text.guarded(list(map(self._condition, safest_first(self.masks))), lines, statement, otherwise)
 
     def _where(self, masks: Sequence[Mask]) -> AbstractContextManager[object]:
         """A block inside which the masks hold."""
-        return self.text.block(f"if {' and '.join(map(self._condition, masks))}:") if masks else nullcontext()
+        conditions = " and ".join(map(self._condition, safest_first(masks)))
+        return self.text.block(f"if {conditions}:") if masks else nullcontext()
 
     def _loops(self, order: Sequence[int], invariant: Sequence[str] = ()) -> AbstractContextManager[None]:
         """Nested loops; ``invariant`` are lines to print just outside the innermost."""
@@ -439,6 +440,11 @@ class _NestPrinter:
             return text if self.buffers[atom.node].integer else f"int64({text})"
         assert isinstance(atom, Size)
         return safe_name(atom.name)
+
+
+def safest_first(masks: Sequence[Mask]) -> list[Mask]:
+    """Masks that read labels after those that may keep the labels inside their array."""
+    return sorted(masks, key=lambda m: any(True for _ in gathers(m.map)))
 
 
 def _offset(base: str, rest: str) -> str:

@@ -10,7 +10,7 @@ from graphc.facade.programs import Compiled, Lowered, evaluation_text, obtain, t
 from graphc.ir.node import Node
 from graphc.optim import Rule
 from graphc.optim.schedules import Schedule
-from graphc.rewrite.weights import depends_across_rows, is_row_mean
+from graphc.rewrite.weights import depends_across_rows, depends_on, is_row_mean
 from graphc.run.training import Evaluator, Trainer
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def chunk(model: Model, names: tuple[str, ...], rows: int) -> int:
 
 
 def _rows_are_independent(roots: Mapping[str, Node], free: str) -> bool:
-    scalars = [r for r in roots.values() if r.rank == 0]
-    across = depends_across_rows([r for r in roots.values() if r.rank], free)
-    return not across and all(is_row_mean(r, free) for r in scalars)
+    """Outputs have their rows or do not depend on them; scalars are averaged over the chunks."""
+    outputs = [r for n, r in roots.items() if n.startswith("output:")]
+    whole = any(free not in r.shape and depends_on(r, free) for r in outputs)
+    scalars = [r for n, r in roots.items() if not n.startswith("output:")]
+    return not whole and not depends_across_rows(outputs, free) and all(is_row_mean(r, free) for r in scalars)

@@ -10,7 +10,7 @@ from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.places import Places
 from graphc.emit.expressions import PRODUCT
-from graphc.emit.loops import Text
+from graphc.emit.loops import Text, safest_first
 from graphc.ir.affine import Affine, Extent, Gather, identity, indices
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Indicator, Node, Operand, Read
@@ -110,7 +110,7 @@ class Element:
         self.masks = [m for m in self.masks if m not in before]
 
         def add() -> None:
-            conditions = [self.maps.condition(m) for m in before]
+            conditions = [self.maps.condition(m) for m in safest_first(before)]
             with self.text.block(f"if {' and '.join(conditions)}:") if before else nullcontext():
                 self.text.add(f"{self.names[target]} = U({self._gathered(gather)})")
                 self._guarded(lines, f"{self.out()} = {self.out()} + {value}")
@@ -155,7 +155,7 @@ class Element:
         return tuple(Affine(0) if e == 1 else a for a, e in zip(identity(self.y.n_free), self.y.shape, strict=True))
 
     def _guarded(self, lines: Sequence[str], statement: str, otherwise: str | None = None) -> None:
-        self.text.guarded([self.maps.condition(m) for m in self.masks], lines, statement, otherwise)
+        self.text.guarded([self.maps.condition(m) for m in safest_first(self.masks)], lines, statement, otherwise)
 
     def _loops(self, order: Sequence[int], inside) -> None:
         """Nested loops around what ``inside`` prints."""
