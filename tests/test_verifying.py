@@ -33,6 +33,7 @@ from graphc.lower import plan
 from graphc.lower.parts import of_parts
 from graphc.lower.tiers import Tier
 from graphc.run.cuda import current
+from tests.covering.plain import Plain, in_python
 from tests.cpu_races import Machine, Watched, watching
 from tests.cuda_races import Watched as CudaWatched
 from tests.test_cuda_laws import Careless as WithoutBarrier
@@ -322,6 +323,34 @@ def test_the_error_names_the_first_wrong_equation_and_a_script_repeats_it():
     ]
     script = next(line for line in lines if "a script that repeats it: " in line).rpartition(": ")[2]
     with watching(machine), pytest.raises(CompilerError, match=re.escape(head)):
+        runpy.run_path(script)
+
+
+def halves(text: str) -> str:
+    """What is half of a tangent is none."""
+    assert "tanh(" in text
+    return text.replace("= tanh(", "= f(0.5)*tanh(")
+
+
+@pytest.mark.parametrize("who", ["predict", "evaluate", "function"])
+def test_faults_of_evaluations_and_functions_are_found_and_repeated(who: str):
+    X, W = gc.input("X", ("n", 3)), gc.param("W", (3, 2), gc.normal(1.0))
+    H = gc.tanh(X @ W).named("H")
+    x = RNG.normal(size=(7, 3))
+    model = gc.Model(H, gc.mean(H**2), dtype="float64").initialize(1)
+    calls = {
+        "predict": lambda: model.predict(x),
+        "evaluate": lambda: model.evaluate(x),
+        "function": lambda: gc.compile([H, gc.grad(gc.mean(H**2), W)], [X, W])(x, model.params["W"]),
+    }
+    with in_python(Plain()):
+        calls[who]()
+    model = gc.Model(H, gc.mean(H**2), dtype="float64").initialize(1)
+    place = r"tanh\(.*\n  at \[\d, \d\] the program"
+    with in_python(Plain(halves)), pytest.raises(CompilerError, match=place) as caught:
+        calls[who]()
+    script = re.findall("a script that repeats it: (.*)", str(caught.value))[0]
+    with in_python(Plain(halves)), pytest.raises(CompilerError, match="something else than its formulas"):
         runpy.run_path(script)
 
 

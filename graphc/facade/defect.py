@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from graphc.emit.reference import evaluate, evaluate_all
 from graphc.facade.agreement import Difference, Feed
 from graphc.facade.checkpoint import save
-from graphc.ir.node import Equation, Node, Origin
+from graphc.facade.state import Parameters, State
+from graphc.ir.node import Equation, Leaf, Node, Origin
 from graphc.ir.text import equation_text
 from graphc.lower.kernels import Nest, Product, caption_of
 from graphc.lower.layout import Buffer
 from graphc.lower.plan import Plan
+from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ def _wrong(found: NDArray, exact: NDArray, apart: float) -> tuple[int, ...] | No
 
 # ---------------------------------------------------------------- a script
 
-SCRIPT = '''"""One training step that graphc computes wrongly. Run it where graphc is installed."""
+HEAD = '''"""Something that graphc computes wrongly. Run it where graphc is installed."""
 
 from pathlib import Path
 
@@ -133,31 +135,66 @@ import graphc as gc
 here = Path(__file__).parent
 model = gc.Model.load(here / "model.safetensors")
 arrays = np.load(here / "data.npz")
-data = {{name[2:]: arrays[name] for name in arrays.files if name.startswith("x_")}}
+data = {name[2:]: arrays[name] for name in arrays.files if name.startswith("x_")}
 for name in model.params:
-    model.params[name] = arrays[f"w_{{name}}"]
-rule = gc.rule({name!r}, {text!r}, {hyper})
-model.fit(data, optimizer=rule{extras}, steps=1, shuffle=False{options})
+    model.params[name] = arrays[f"w_{name}"]
 '''
+TRAINING = """rule = gc.rule({name!r}, {text!r}, {hyper})
+model.fit(data, optimizer=rule{extras}, steps=1, batch_size={batch}, shuffle=False{options})
+"""
+FUNCTION = """f = gc.compile(list(model._outputs.values()), dtype={dtype!r})
+f(**{{name[2:]: arrays[name] for name in arrays.files}})
+"""
 
 
-def training_script(model: Model, rule: Rule, feed: Feed) -> Path | None:
+@dataclass
+class Stored:
+    """What a file of a model takes of a function: its outputs, and the parameters among its arguments."""
+
+    raw_roots: dict[str, Node]
+    params: Parameters
+    state: State
+    dtype: str
+    name: str = "function"
+    _single: bool = False
+
+
+def training_script(model: Model, rule: Rule, feed: Feed, batch: int) -> Path | None:
     """Write declaration, parameters, rows, and a script that takes one step of them; None where that is impossible."""
     values = rule.values_at(1)
     hyper = ", ".join(f"{n}={float(values[n])!r}" for n in rule.hyper)
     extra = {n: getattr(rule, n) for n in ("clip_value", "clip_norm", "decay") if getattr(rule, n) is not None}
     extras = f".with_({', '.join(f'{n}={v!r}' for n, v in extra.items())})" if extra else ""
-    weights = feed.get(model.weight_leaf)
-    options = ', sample_weight=arrays["weights"]' if weights is not None else ""
-    text = SCRIPT.format(name=rule.name, text=rule.text, hyper=hyper, extras=extras, options=options)
-    arrays: dict[str, Any] = {f"{'w' if leaf.kind == 'param' else 'x'}_{leaf.name}": x for leaf, x in feed.items()
-                              if leaf is not model.weight_leaf}  # fmt: skip
-    arrays |= {} if weights is None else {"weights": weights}
+    options = ', sample_weight=arrays["weights"]' if model.weight_leaf in feed else ""
+    text = TRAINING.format(name=rule.name, text=rule.text, hyper=hyper, extras=extras, batch=batch, options=options)
+    return _write(model, feed, text, model.weight_leaf)
+
+
+def evaluation_script(model: Model, feed: Feed, outputs: bool) -> Path | None:
+    """The same for ``predict`` or ``evaluate``."""
+    return _write(model, feed, f"model.{'predict' if outputs else 'evaluate'}(data)\n")
+
+
+def function_script(outputs: Sequence[Node], feed: Feed, dtype: str) -> Path | None:
+    """The same for a compiled function; None also where its arguments have several free extents, as no model has."""
+    if len({e for leaf in feed for e in leaf.shape if isinstance(e, str)}) > 1:
+        return None
+    params = Parameters(layout_parameters([leaf for leaf in feed if leaf.kind == "param"]), dtype)
+    roots = {f"output:y{t}": node for t, node in enumerate(outputs)}
+    stored = Stored(roots, params, State(params.flat.size, dtype), dtype)
+    return _write(stored, feed, FUNCTION.format(dtype=dtype))
+
+
+def _write(model: Any, feed: Feed, call: str, weights: Leaf | None = None) -> Path | None:
+    arrays: dict[str, Any] = {
+        "weights" if leaf is weights else f"{'w' if leaf.kind == 'param' else 'x'}_{leaf.name}": x
+        for leaf, x in feed.items()
+    }
     try:
         folder = Path(tempfile.mkdtemp(prefix="graphc-defect-"))
         save(model, folder / "model.safetensors")
         np.savez(folder / "data.npz", **arrays)
-        (folder / "repeat.py").write_text(text, encoding="utf-8")
+        (folder / "repeat.py").write_text(HEAD + call, encoding="utf-8")
     except OSError:
         return None
     return folder / "repeat.py"

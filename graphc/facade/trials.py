@@ -14,7 +14,7 @@ from graphc.emit.reference import evaluate
 from graphc.emit.update import hyper_values
 from graphc.facade import programs
 from graphc.facade.agreement import PRECISIONS, QUICK, Difference, Feed, spreads_of
-from graphc.facade.defect import Report, first_wrong_value, training_script
+from graphc.facade.defect import Report, evaluation_script, first_wrong_value, function_script, training_script
 from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_function
 from graphc.facade.lookup import Facts, declared
 from graphc.facade.preparing import rule_key
@@ -208,7 +208,7 @@ class TrainingTrial(Trial):
         return self.model.captions()
 
     def script(self, feed: Feed) -> Path | None:
-        return training_script(self.model, self.rule, feed)
+        return training_script(self.model, self.rule, feed, self.trainer.capacity)
 
 
 class DeviceTrial(TrainingTrial):
@@ -295,6 +295,9 @@ class EvaluationTrial(Trial):
         _, arena = self.evaluate(programs.build_text(lowered.text), programs.facts_of(lowered), feed)
         return first_wrong_value(lowered.step.plan, arena, _sizes(feed), self.rewritten(), feed)
 
+    def script(self, feed: Feed) -> Path | None:
+        return evaluation_script(self.model, feed, bool(self.outputs))
+
 
 class DeviceEvaluationTrial(EvaluationTrial):
     """Outputs and scalars of an evaluation program on a GPU; ``call`` gives them for parameters and data."""
@@ -333,6 +336,7 @@ class FunctionTrial(Trial):
         call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
     ) -> None:
         self.compiled, self.plain, self.call = compiled, unrewritten(outputs), call
+        self.outputs = outputs
         self.feed, self.precision = cut(arguments, label_limits(outputs)), PRECISIONS[dtype]
         self.results = [n.name or f"output {t}" for t, n in enumerate(outputs)]
 
@@ -350,6 +354,9 @@ class FunctionTrial(Trial):
         facts, program = facts_of_function(made), programs.build_text(made.text)
         _, arena = self.call(program, facts, feed)
         return first_wrong_value(made.plan, arena, _sizes(feed), self.rewritten(), feed)
+
+    def script(self, feed: Feed) -> Path | None:
+        return function_script(self.outputs, feed, self.precision.dtype)
 
 
 def cut(
