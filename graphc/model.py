@@ -16,10 +16,10 @@ from graphc.errors import TypeMismatchError
 from graphc.facade import attach, checkpoint, devices, fitting, inspecting, preparing, sweeping  # noqa: F401  attach adds methods
 from graphc.facade.arguments import Outputs, check_names, named_tensors, scalar
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
+from graphc.facade.checking import verify_evaluation
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
-from graphc.facade.trials import verify_evaluation
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of

@@ -205,7 +205,7 @@ def watching(machine: Machine) -> Iterator[Machine]:
         patch.setattr("graphc.facade.programs.recall", lambda found: None)
         patch.setattr("graphc.facade.programs.remember", lambda found, facts: None)
         patch.setattr("graphc.facade.programs.build_text", lambda text: text)
-        patch.setattr("graphc.facade.trials.is_verified", lambda key: not machine.verify)
+        patch.setattr("graphc.facade.checking.is_verified", lambda key: not machine.verify)
         patch.setattr("graphc.facade.verifying._keep", lambda key: None)
         patch.setattr("graphc.run.training.address", lambda array: array)
         patch.setattr("graphc.run.training.call_together", machine.run)

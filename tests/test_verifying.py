@@ -23,7 +23,7 @@ from graphc.emit import loops
 from graphc.emit.expressions import Printer
 from graphc.emit.reference import evaluate
 from graphc.errors import CompilerError
-from graphc.facade import trials
+from graphc.facade import checking
 from graphc.facade.agreement import PRECISIONS, judge
 from graphc.facade.pipeline import read_graph
 from graphc.facade.verifying import verify_program
@@ -265,7 +265,7 @@ def test_a_fault_put_back_into_the_compiler_is_found(
 @pytest.fixture
 def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
     """No verdict is known, and none is kept."""
-    monkeypatch.setattr(trials, "is_verified", lambda key: False)
+    monkeypatch.setattr(checking, "is_verified", lambda key: False)
     monkeypatch.setattr("graphc.facade.verifying._keep", lambda key: None)
 
 
@@ -381,7 +381,7 @@ def test_verify_false_runs_the_program_as_it_is():
 def test_a_program_is_checked_once_and_its_verdict_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path / "cache"))
     tried = []
-    monkeypatch.setattr(trials, "verify_program", lambda trial, key: tried.append(key) or verify_program(trial, key))
+    monkeypatch.setattr(checking, "verify_program", lambda trial, key: tried.append(key) or verify_program(trial, key))
     x, w = gc.input("x", ("n",)), gc.param("w", (), 1.5)
     for _ in range(2):
         model = gc.Model(output=w * x, loss=gc.mean((w * x - 1) ** 2))

@@ -8,13 +8,13 @@ from itertools import groupby
 
 from graphc.emit.expressions import Printer
 from graphc.emit.text import Part, Text
-from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, gathers, identity, indices
+from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
 from graphc.lower.joint import guarded, joined, joint_bodies, reads_straight
-from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
+from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of, safest_first
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.phases import ROWS_AT_ONCE
 from graphc.lower.plan import scatter_target
@@ -101,8 +101,7 @@ class KernelPrinter:
             target, source = f"{p.out.region}, {place(p.out)}", f"{p.source.region}, {place(p.source)}"
             self.text.add(f"transpose({target}, {source}, {p.rows}, {p.columns})")
             return
-        heads = [f"for i in range({extent(p.rows)}):", f"for j in range({extent(p.columns)}):"]
-        with self.text.loops(heads):
+        with self.text.loops([f"for i in range({extent(p.rows)}):", f"for j in range({extent(p.columns)}):"]):
             target = f"{p.out.region}[{place(p.out)} + j*{_factor(Count.of((p.rows,)))} + i]"
             self.text.add(f"{target} = {p.source.region}[{place(p.source)} + i*{_factor(Count.of((p.columns,)))} + j]")
 
@@ -143,10 +142,10 @@ class KernelPrinter:
     def _scale(self, p: Product, part: Part, width: str) -> None:
         """Multiply the result by its constant; rows of a free length lie a capacity apart."""
         self.text.add(f"scale = {Printer({}, share=False, hoists=False).text(p.scale)[0]}")
-        apart = isinstance(p.n, str)
-        heads = [f"for i in range({part.bounds}):", f"for j in range({extent(p.n)}):"]
-        at = f"i*{width} + j" if apart else "t"
-        with self.text.loops(heads if apart else [f"for t in range({part.times(extent(p.n)).bounds}):"]):
+        heads, at = [f"for t in range({part.times(extent(p.n)).bounds}):"], "t"
+        if isinstance(p.n, str):
+            heads, at = [f"for i in range({part.bounds}):", f"for j in range({extent(p.n)}):"], f"i*{width} + j"
+        with self.text.loops(heads):
             target = f"{p.out.region}[{place(p.out)} + {at}]"
             self.text.add(f"{target} = {target}*scale")
 
@@ -440,11 +439,6 @@ class _NestPrinter:
             return text if self.buffers[atom.node].integer else f"int64({text})"
         assert isinstance(atom, Size)
         return safe_name(atom.name)
-
-
-def safest_first(masks: Sequence[Mask]) -> list[Mask]:
-    """Masks that read labels after those that may keep the labels inside their array."""
-    return sorted(masks, key=lambda m: any(True for _ in gathers(m.map)))
 
 
 def _offset(base: str, rest: str) -> str:

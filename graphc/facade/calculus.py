@@ -14,10 +14,10 @@ from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, ShapeError, TypeMismatchError, UnknownNameError
+from graphc.facade.checking import verify_function
 from graphc.facade.functions import FunctionFacts, obtain_function
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import check_differentiable
-from graphc.facade.trials import verify_function
 from graphc.facade.unrewritten import note_derivatives
 from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import DomainError
+from graphc.facade.checking import verify_device_evaluation
 from graphc.facade.lookup import declared
 from graphc.facade.preparing import chunk, rule_key
 from graphc.facade.programs import constant_places, pack_constants, training_step
-from graphc.facade.trials import verify_device_evaluation
 from graphc.lower.device import Device
 from graphc.lower.tiers import MANY
 from graphc.lower.training import StepPlan, plan_step

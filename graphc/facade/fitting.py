@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from graphc.emit import control
 from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DivergenceError, DomainError, TypeMismatchError
+from graphc.facade.checking import verify_training
 from graphc.facade.devices import check_target, place_of, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.state import SPLIT_STREAM
-from graphc.facade.trials import verify_training
 from graphc.ir.letters import close_name
 from graphc.optim import Rule, optimizer_named
 from graphc.run import random

@@ -18,10 +18,10 @@ from graphc.declare.origin import located
 from graphc.emit import control
 from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
+from graphc.facade.checking import verify_training
 from graphc.facade.devices import place_of, together, trainer_for
 from graphc.facade.fitting import MOST_STEPS, Options, batch_of, filled, read_options, row_weights
 from graphc.facade.state import Parameters, State
-from graphc.facade.trials import verify_training
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 from graphc.run.crew import cores

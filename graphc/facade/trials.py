@@ -16,12 +16,10 @@ from graphc.facade import programs
 from graphc.facade.agreement import PRECISIONS, QUICK, Difference, Feed, spreads_of
 from graphc.facade.defect import Report, evaluation_script, first_wrong_value, function_script, training_script
 from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_function
-from graphc.facade.lookup import Facts, declared
-from graphc.facade.preparing import rule_key
-from graphc.facade.programs import Compiled
+from graphc.facade.lookup import Facts
 from graphc.facade.state import Parameters, named_arrays
 from graphc.facade.unrewritten import declared_gradients, unrewritten
-from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows, is_verified, verify_program
+from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.lower.layout import Count
@@ -374,87 +372,3 @@ def fitted(feed: Feed, limits: Mapping[Leaf, Collection[Extent]]) -> dict[Leaf, 
         free = [sizes[e] for e in limits[leaf] if isinstance(e, str)]
         found[leaf] = found[leaf] % max(min(free) - 1, 1) if free else found[leaf]
     return found
-
-
-# ---------------------------------------------------------------- verdicts
-
-
-def verify_training(
-    model: Model,
-    trainer: Trainer | CudaTrainer,
-    rule: Rule,
-    data: Bound,
-    weighted: bool,
-    precision: str,
-    params: Parameters | None = None,
-) -> list[str]:
-    """Check a training program that has not been checked before, with the parameters of the model or given ones;
-    returns notes for the run.
-
-    Raises
-    ------
-    CompilerError
-        When it computes something else than its formulas.
-    """
-    if isinstance(trainer, Trainer):
-        assert model.last_compiled is not None
-        key = model.last_compiled.key
-        return _verdict(model, key, lambda: TrainingTrial(model, trainer, rule, data, weighted, params))
-    key = model.once(("key of", id(trainer)), lambda: _device_key(model, trainer, rule, weighted, precision))
-    return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, params, precision))
-
-
-def _device_key(model: Model, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
-    leaves = [*model.param_leaves, *([model.weight_leaf] if weighted else [])]
-    return declared(model.raw_roots, leaves, rule_key(rule), trainer.plan.program.text, precision).key
-
-
-def _verdict(model: Model, key: str, trial: Callable[[], Trial]) -> list[str]:
-    def ask() -> list[str]:
-        note = "" if is_verified(key) else verify_program(trial(), key)
-        return [f"{model.name}: {note}"] if note else []
-
-    return model.once(("verified", key), ask)
-
-
-def verify_evaluation(
-    model: Model, compiled: Compiled, outputs: Sequence[str], scalars: Sequence[str], data: Bound
-) -> None:
-    """Check an evaluation program that has not been checked before.
-
-    Raises
-    ------
-    CompilerError
-        When it computes something else than its formulas.
-    """
-    _verdict(model, compiled.key, lambda: EvaluationTrial(model, compiled, outputs, scalars, data))
-
-
-def verify_device_evaluation(
-    model: Model,
-    key: str,
-    outputs: Sequence[str],
-    scalars: Sequence[str],
-    data: Bound,
-    call: Callable[[NDArray, Bound], list[NDArray]],
-) -> None:
-    """The same on a GPU, where ``call`` gives outputs and scalars for parameters and data."""
-    _verdict(model, key, lambda: DeviceEvaluationTrial(model, outputs, scalars, data, call))
-
-
-def verify_function(
-    compiled: CompiledFunction,
-    outputs: Sequence[Node],
-    arguments: Mapping[Leaf, NDArray],
-    dtype: str,
-    call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
-) -> None:
-    """Check the program of a function that has not been checked before, on the first of its arguments.
-
-    Raises
-    ------
-    CompilerError
-        When it computes something else than its formulas.
-    """
-    if not is_verified(compiled.key):
-        verify_program(FunctionTrial(compiled, outputs, arguments, dtype, call), compiled.key)

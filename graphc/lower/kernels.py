@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import sympy
 
-from graphc.ir.affine import Extent, constant, index, indices
-from graphc.ir.node import Equation, Node, Read
+from graphc.ir.affine import Extent, constant, gathers, index, indices
+from graphc.ir.node import Equation, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder, placeholder_index
 from graphc.ir.text import equation_text
 from graphc.ir.walk import sources
@@ -128,6 +128,11 @@ def sources_of(kernel: Kernel) -> list[Node]:
         return [kernel.node]
     own = equations_of(kernel)
     return [s for y in own for s in sources(y) if s not in own]
+
+
+def safest_first(masks: Sequence[Mask]) -> list[Mask]:
+    """Masks that read labels after those that may keep the labels inside their array."""
+    return sorted(masks, key=lambda m: any(True for _ in gathers(m.map)))
 
 
 def loop_order(y: Equation, strides) -> tuple[How, tuple[int, ...]]:

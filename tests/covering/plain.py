@@ -182,7 +182,7 @@ def in_python(machine: Plain, limits: str = "usual") -> Iterator[Plain]:
         patch.setattr("graphc.facade.functions.remembered", lambda found, make: None)
         for place in ("run.training", "facade.calculus"):
             patch.setattr(f"graphc.{place}.address", lambda array: array)
-        patch.setattr("graphc.facade.trials.is_verified", lambda key: False)
+        patch.setattr("graphc.facade.checking.is_verified", lambda key: False)
         patch.setattr("graphc.facade.verifying._keep", lambda key: None)
         patch.setattr("graphc.run.training.call_together", machine.together)
         patch.setattr("graphc.run.many.Together._run", _run_copies(machine))

@@ -10,13 +10,13 @@ from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.places import Places
 from graphc.emit.expressions import PRODUCT
-from graphc.emit.loops import Text, safest_first
+from graphc.emit.loops import Text
 from graphc.ir.affine import Affine, Extent, Gather, identity, indices
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Indicator, Node, Operand, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.joint import joint_bodies
-from graphc.lower.kernels import Kernel, Nest, Product, View
+from graphc.lower.kernels import Kernel, Nest, Product, View, safest_first
 from graphc.lower.plan import scatter_target
 
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}

@@ -1,0 +1,107 @@
+"""Verdicts on programs that are new: the trial of each kind, carried out once and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
+
+from graphc.facade.agreement import Feed
+from graphc.facade.functions import CompiledFunction, FunctionFacts
+from graphc.facade.lookup import declared
+from graphc.facade.preparing import rule_key
+from graphc.facade.programs import Compiled
+from graphc.facade.state import Parameters
+from graphc.facade.trials import DeviceEvaluationTrial, DeviceTrial, EvaluationTrial, FunctionTrial, TrainingTrial
+from graphc.facade.verifying import Trial, is_verified, verify_program
+from graphc.ir.node import Leaf, Node
+from graphc.optim import Rule
+from graphc.run.build import Program
+from graphc.run.data import Bound
+from graphc.run.training import Trainer
+
+if TYPE_CHECKING:
+    from graphc.model import Model
+    from graphc.run.cuda.training import CudaTrainer
+
+
+def verify_training(
+    model: Model,
+    trainer: Trainer | CudaTrainer,
+    rule: Rule,
+    data: Bound,
+    weighted: bool,
+    precision: str,
+    params: Parameters | None = None,
+) -> list[str]:
+    """Check a training program that has not been checked before, with the parameters of the model or given ones;
+    returns notes for the run.
+
+    Raises
+    ------
+    CompilerError
+        When it computes something else than its formulas.
+    """
+    if isinstance(trainer, Trainer):
+        assert model.last_compiled is not None
+        key = model.last_compiled.key
+        return _verdict(model, key, lambda: TrainingTrial(model, trainer, rule, data, weighted, params))
+    key = model.once(("key of", id(trainer)), lambda: _device_key(model, trainer, rule, weighted, precision))
+    return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, params, precision))
+
+
+def _device_key(model: Model, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
+    leaves = [*model.param_leaves, *([model.weight_leaf] if weighted else [])]
+    return declared(model.raw_roots, leaves, rule_key(rule), trainer.plan.program.text, precision).key
+
+
+def _verdict(model: Model, key: str, trial: Callable[[], Trial]) -> list[str]:
+    def ask() -> list[str]:
+        note = "" if is_verified(key) else verify_program(trial(), key)
+        return [f"{model.name}: {note}"] if note else []
+
+    return model.once(("verified", key), ask)
+
+
+def verify_evaluation(
+    model: Model, compiled: Compiled, outputs: Sequence[str], scalars: Sequence[str], data: Bound
+) -> None:
+    """Check an evaluation program that has not been checked before.
+
+    Raises
+    ------
+    CompilerError
+        When it computes something else than its formulas.
+    """
+    _verdict(model, compiled.key, lambda: EvaluationTrial(model, compiled, outputs, scalars, data))
+
+
+def verify_device_evaluation(
+    model: Model,
+    key: str,
+    outputs: Sequence[str],
+    scalars: Sequence[str],
+    data: Bound,
+    call: Callable[[NDArray, Bound], list[NDArray]],
+) -> None:
+    """The same on a GPU, where ``call`` gives outputs and scalars for parameters and data."""
+    _verdict(model, key, lambda: DeviceEvaluationTrial(model, outputs, scalars, data, call))
+
+
+def verify_function(
+    compiled: CompiledFunction,
+    outputs: Sequence[Node],
+    arguments: Mapping[Leaf, NDArray],
+    dtype: str,
+    call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
+) -> None:
+    """Check the program of a function that has not been checked before, on the first of its arguments.
+
+    Raises
+    ------
+    CompilerError
+        When it computes something else than its formulas.
+    """
+    if not is_verified(compiled.key):
+        verify_program(FunctionTrial(compiled, outputs, arguments, dtype, call), compiled.key)
