@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy
 
 import graphc as gc
 from graphc.declare.origin import located
+from graphc.emit.expressions import Printer
 from graphc.emit.reference import evaluate
 from graphc.errors import CompilerError
 from graphc.ir.affine import constant, index
@@ -263,6 +265,26 @@ def test_a_mask_that_never_holds_reads_nothing():
     D = gc.param("D", (4,), 0.0).node
     made = equation((3,), 1, "sum", placeholder(0), [Read(D, (constant(9),))], [Mask("ge", index(0) + -3)])
     assert made.operands == () and made.body == 0
+
+
+def test_no_two_values_of_a_body_have_one_name():
+    """A fourth power names its square, which had a name already: once the next value got that name, too."""
+    x, y = placeholder(0), placeholder(1)
+    u = (x - y) ** 2
+    body = (u**2 * sympy.exp(u) + u) * sympy.exp(u) + sympy.sin(u * x) ** 2
+    printer = Printer({x: "x", y: "y"}, cast="")
+    value = printer.print(body)
+    names = [line.partition(" = ")[0] for line in printer.lines]
+    assert len(names) == len(set(names))
+    known = {"exp": np.exp, "sin": np.sin, "x": 0.7, "y": -0.4}
+    for line in printer.lines:
+        name, _, text = line.partition(" = ")
+        known[name] = _value(text, known)
+    assert np.isclose(_value(value, known), float(body.subs({x: 0.7, y: -0.4})), rtol=1e-14)
+
+
+def _value(text: str, known: dict[str, Any]) -> float:
+    return eval(text, {}, known)  # noqa: S307  text of our own printer
 
 
 def test_training_goes_on_when_a_formula_cannot_be_printed(monkeypatch: pytest.MonkeyPatch):

@@ -30,7 +30,7 @@ class Printer:
         self.hoisted: dict[str, str] = {}
         self.temporaries: dict[sympy.Expr, str] = {}
         self.counts: Counter[sympy.Expr] = Counter()
-        self.prefix = "u"
+        self.prefix, self.named_so_far = "u", 0
 
     def print(self, body: sympy.Expr) -> str:
         """The text of a body; assignments it needs first are appended to ``lines``."""
@@ -53,7 +53,8 @@ class Printer:
         return text, binding
 
     def temporary(self, e: sympy.Expr, text: str) -> str:
-        name = f"{self.prefix}{len(self.temporaries)}"
+        name = f"{self.prefix}{self.named_so_far}"
+        self.named_so_far += 1
         self.lines.append(f"{name} = {text}")
         self.temporaries[e] = name
         return name
@@ -156,7 +157,8 @@ class Printer:
         text, binding = self.text(base)
         if n > 3 and self.share:
             half = base ** (n // 2)
-            name = self.temporaries.get(half) or self.temporary(half, self.text(half)[0])
+            text = self.text(half)[0]  # which may give it a name
+            name = self.temporaries.get(half) or self.temporary(half, text)
             return f"{name}*{name}" + (f"*{self.at_least(base, ATOM)}" if n % 2 else ""), PRODUCT
         if binding < ATOM and self.share and not base.is_Symbol:
             text, binding = self.temporary(base, text), ATOM

@@ -96,14 +96,15 @@ class KernelPrinter:
             _NestPrinter(self.text, self.buffers, [k for k in group if isinstance(k, Nest)], part).print()
 
     def _pack(self, p: Pack) -> None:
-        """A transposed copy; with a free extent, whose rows lie a capacity apart, element by element."""
-        if isinstance(p.rows, int) and isinstance(p.columns, int):
+        """A transposed copy; of a part of a buffer, or of rows that lie a capacity apart, element by element."""
+        if p.is_dense:
             target, source = f"{p.out.region}, {place(p.out)}", f"{p.source.region}, {place(p.source)}"
             self.text.add(f"transpose({target}, {source}, {p.rows}, {p.columns})")
             return
         with self.text.loops([f"for i in range({extent(p.rows)}):", f"for j in range({extent(p.columns)}):"]):
             target = f"{p.out.region}[{place(p.out)} + j*{_factor(Count.of((p.rows,)))} + i]"
-            self.text.add(f"{target} = {p.source.region}[{place(p.source)} + i*{_factor(Count.of((p.columns,)))} + j]")
+            at = f"{place(p.source)} + i*{_factor(p.view.column)} + j*{_factor(p.view.row)}"
+            self.text.add(f"{target} = {p.source.region}[{at}]")
 
     def _outer(self, kernel: Kernel) -> str:
         """The extent that is divided."""

@@ -90,10 +90,10 @@ class Product:
 
 @dataclass
 class Pack:
-    """out[k, n] = source[n, k]: the transposed copy of a right factor whose columns do not lie side by side."""
+    """out[k, n] = view[k, n]: the copy of a right factor whose columns do not lie side by side, transposed."""
 
     node: Node
-    source: Buffer
+    view: View
     out: Buffer
     rows: Extent
     columns: Extent
@@ -102,6 +102,16 @@ class Pack:
     owner: int = 0
 
     method = "transposed copy"
+
+    @property
+    def source(self) -> Buffer:
+        return self.view.buffer
+
+    @property
+    def is_dense(self) -> bool:
+        """True when the factor is all of its buffer, row after row of literal length."""
+        sizes = isinstance(self.rows, int) and isinstance(self.columns, int)
+        return sizes and self.view.row == Count((((), 1),)) and self.view.column == Count.of((self.columns,))
 
 
 Kernel = Nest | Product | Pack

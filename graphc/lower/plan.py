@@ -202,7 +202,7 @@ class _Planner:
     def _pack(self, p: Product, source: Node) -> None:
         """Transpose the right factor first: its columns do not lie side by side."""
         p.packed = Buffer(f"{p.b.buffer.name}_T", "A", (p.k, p.n))
-        self.kernels.append(Pack(source, p.b.buffer, p.packed, p.n, p.k))
+        self.kernels.append(Pack(source, p.b, p.packed, p.n, p.k))
 
     def _nests(self, node: Equation, out: Buffer) -> list[Nest]:
         """The loops of an equation: one nest, or one for the sums of the rows and one that adds them up."""
