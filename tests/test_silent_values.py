@@ -271,16 +271,18 @@ def test_no_two_values_of_a_body_have_one_name():
     """A fourth power names its square, which had a name already: once the next value got that name, too."""
     x, y = placeholder(0), placeholder(1)
     u = (x - y) ** 2
-    body = (u**2 * sympy.exp(u) + u) * sympy.exp(u) + sympy.sin(u * x) ** 2
+    bodies = [(x * u**2 - y * u + x * (u - 1) * (x - y)) * sympy.exp(-u), y * u * sympy.exp(-u)]
     printer = Printer({x: "x", y: "y"}, cast="")
-    value = printer.print(body)
+    printer.count(bodies)
+    values = [printer.text(body)[0] for body in bodies]
     names = [line.partition(" = ")[0] for line in printer.lines]
     assert len(names) == len(set(names))
     known = {"exp": np.exp, "sin": np.sin, "x": 0.7, "y": -0.4}
     for line in printer.lines:
         name, _, text = line.partition(" = ")
         known[name] = _value(text, known)
-    assert np.isclose(_value(value, known), float(body.subs({x: 0.7, y: -0.4})), rtol=1e-14)
+    exact = [float(body.subs({x: 0.7, y: -0.4})) for body in bodies]
+    np.testing.assert_allclose([_value(v, known) for v in values], exact, rtol=1e-14)
 
 
 def _value(text: str, known: dict[str, Any]) -> float:
