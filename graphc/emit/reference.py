@@ -114,6 +114,9 @@ class _Interpreter:
             parts += [self.values[op.node].astype(self.dtype, copy=False), letters]
         if not set(range(y.n_free)) <= {i for letters in parts[1::2] for i in letters}:
             return None
+        product = _matrix_product(parts, y.n_free)
+        if product is not None:
+            return product
         return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
 
     def _operand(self, op: Operand, space: tuple[int, ...]) -> np.ndarray:
@@ -150,3 +153,14 @@ class _Interpreter:
         if mask.kind == "divides":
             return np.asarray(x % mask.modulus == 0)
         return {"ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}[mask.kind](x, 0)
+
+
+def _matrix_product(parts: Sequence, n_free: int) -> np.ndarray | None:
+    """sum_k a[i, k]*b[k, j] of matrices, transposed or not, row after row in memory as einsum would not leave it."""
+    if len(parts) != 4 or n_free != 2:
+        return None
+    row = 0 if 0 in parts[1] else 2
+    (a, at), (b, of) = parts[row : row + 2], parts[2 - row : 4 - row]
+    if sorted(at) != [0, 2] or sorted(of) != [1, 2]:
+        return None
+    return (a if at == [0, 2] else a.T) @ (b if of == [2, 1] else b.T)

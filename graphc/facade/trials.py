@@ -145,7 +145,7 @@ class TrainingTrial(Trial):
         norm, rounding = _norm(gradients) if rule.needs_norm else 0.0, self.rounding(feed)
         for (leaf, place), gradient, blur in zip(self.places.items(), gradients, rounding, strict=True):
             some = sample_of(gradient.size)
-            theta, g = (np.asarray(x, np.float64).ravel()[some] for x in (feed[leaf], gradient))
+            theta, g = (x.ravel()[some].astype(np.float64) for x in (feed[leaf], gradient))
             exact, states = reference_step(rule, theta, g, norm=norm)
             if self.bad and not self._is_finite(theta, g, norm):
                 return None

@@ -245,7 +245,8 @@ def bias_of(y: Equation, product: Equation, match: Matched) -> Read | None:
     """The read b when y = product + b[column] with the elements of b side by side, else None."""
     if match.scale != 1 or match.column is None or not y.elementwise or y.masks or len(y.reads) != 2:
         return None
-    j = next((t for t, r in enumerate(y.reads) if r.node is product), None)
+    places = [t for t, r in enumerate(y.reads) if r.node is product]
+    j = places[0] if len(places) == 1 else None  # a row of the product itself is no bias
     if j is None or y.shape != product.shape or y.body != placeholder(0) + placeholder(1):
         return None
     straight = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(y.shape))
