@@ -101,7 +101,7 @@ class _Walk:
 
     def power(self, expr: Expr) -> Interval:
         base, n = self.interval(expr.base), expr.exp
-        if not n.is_number:
+        if not n.is_comparable:
             return self.general_power(expr, base)
         if n < 0 and base[0] <= 0 <= base[1]:
             self.add("pole", expr, f"{expr.base} in {_show(base)} can be 0")
@@ -190,7 +190,7 @@ class _Walk:
         """Compare the branches, and then their derivatives, where the condition changes."""
         for symbol, point in _roots(boundary):
             low, high = self.known.get(symbol, _default(symbol))
-            if point.is_number and not low <= float(point) <= high:
+            if point.is_comparable and not low <= float(point) <= high:
                 continue
             gap = expr.args[1] - expr.args[2]
             if not _vanishes(gap.xreplace({symbol: point})):
@@ -247,9 +247,9 @@ def _bound(condition: Expr, holds: bool) -> tuple[Expr, Interval] | None:
         small, large = condition.args
     else:
         return None
-    if large.is_number:
+    if large.is_comparable:
         return small, ((-math.inf, float(large)) if holds else (float(large), math.inf))
-    if small.is_number:
+    if small.is_comparable:
         return large, ((float(small), math.inf) if holds else (-math.inf, float(small)))
     return None
 

@@ -68,7 +68,7 @@ class Printer:
             return " + ".join(self.at_least(part, PRODUCT) for part in e.args), SUM
         if e.is_Symbol:
             return self.names.get(e) or self._extent(e), ATOM
-        if e.is_number and not e.is_Function:
+        if _is_literal(e):
             return self.number(e), ATOM
         if e.is_Add:
             return self._sum(e), SUM
@@ -109,7 +109,7 @@ class Printer:
         above, below = [], []
         coefficient = sympy.Integer(1)
         for factor in e.args:
-            if factor.is_number and not factor.is_Function:
+            if _is_literal(factor):
                 coefficient *= factor
             elif factor in fixed:
                 continue
@@ -190,6 +190,11 @@ class Printer:
             test = guard.removeprefix("(").partition(" if ")[2].partition(" else ")[0]
             return f"({a} if {test} else {b})"
         return f"where({', '.join(self.text(a)[0] for a in e.args)})"
+
+
+def _is_literal(e: sympy.Expr) -> bool:
+    """Whether e is a number that is known here; softplus(1)**2 is one that the program computes."""
+    return bool(e.is_Number or e.is_number and not e.is_Function and e.is_comparable)
 
 
 def _cheap_power(e: sympy.Expr) -> bool:
