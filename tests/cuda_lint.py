@@ -30,11 +30,17 @@ def _broken(node: ast.AST, parent: dict[ast.AST, ast.AST]) -> str:
     if isinstance(node, ast.Call) and _called(node) == "range":
         bound = node.args[0]
         return "" if ast.unparse(bound) == "count" or _called(bound) == "U" else "a bound that is no uint32"
+    if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("cuda.") and _foreign(node):
+        return "a word that is not of the dialect"
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "cuda.shared.array":
         size = node.args[0]
         literal = isinstance(size, ast.Constant) or (isinstance(size, ast.Name) and size.id == "SHARED")
         return "" if literal else "a shared array without a literal size"
     return ""
+
+
+def _foreign(node: ast.Call) -> bool:
+    return ast.unparse(node.func) not in ("cuda.syncthreads", "cuda.shared.array")
 
 
 def _called(node: ast.AST | None) -> str:

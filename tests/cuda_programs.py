@@ -18,9 +18,8 @@ def saxpy(x, y, counter, a, n):
         i = U(i + U(U(cuda.gridDim.x)*U(cuda.blockDim.x)))
     cuda.syncthreads()
     if thread == U(0):
-        cuda.atomic.add(counter, 0, 1)
-        cuda.threadfence()
-        while cuda.ldcv(counter, 0) < int32(1):
+        arrive(counter, U(0))
+        while acquire(counter, U(0)) < int32(1):
             pass
 '''
 

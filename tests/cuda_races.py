@@ -122,8 +122,9 @@ def _tracked(name: str, value: Any, kind: str, found: list[str]) -> Any:
 
 
 def _namespace(text: str, threads: int, blocks: int, dynamic: int) -> dict[str, Any]:
+    cuda = _Cuda(threads, blocks, dynamic)
     names: dict[str, Any] = {
-        "cuda": _Cuda(threads, blocks, dynamic), "math": math, "U": lambda x: int(x) & 0xFFFFFFFF,
+        "cuda": cuda, "arrive": cuda.arrive, "acquire": cuda.acquire, "math": math, "U": lambda x: int(x) & 0xFFFFFFFF,
         "uint64": lambda x: int(x) & 0xFFFFFFFFFFFFFFFF, "int32": int, "float32": float, "float64": float,
     }  # fmt: skip
     names["uint32"] = names["U"]
@@ -137,7 +138,6 @@ class _Cuda:
     def __init__(self, threads: int, blocks: int, dynamic: int) -> None:
         self.blockDim, self.gridDim = SimpleNamespace(x=threads), SimpleNamespace(x=blocks)
         self.shared = SimpleNamespace(array=lambda count, dtype: _me.block.array(count, {"dynamic": dynamic}))
-        self.atomic = SimpleNamespace(add=self._add)
         self.lock = threading.Lock()
 
     @property
@@ -155,17 +155,12 @@ class _Cuda:
         _me.place.meetings = getattr(block, "meetings", 0)
         block.barrier.wait()
 
-    def threadfence(self) -> None:
-        """Python's memory is coherent."""
-
-    def _add(self, words: Tracked, at: int, value: int) -> int:
+    def arrive(self, words: Tracked, at: int) -> None:
         with self.lock:
-            old = words.values[at]
-            words.values[at] = old + value
+            words.values[at] += 1
         _me.block.meetings = getattr(_me.block, "meetings", 0) + 1
-        return old
 
-    def ldcv(self, words: Tracked, at: int) -> int:
+    def acquire(self, words: Tracked, at: int) -> int:
         time.sleep(0)
         return words.values[at]
 

@@ -16,7 +16,7 @@ from tests.benchmarks import graphc_peer as peer
 from tests.benchmarks.workloads import WORKLOADS, Workload
 
 CASES: tuple[tuple[str, Tier | None], ...] = (
-    ("W1", None), ("W1", "B"), ("W2", None), ("W2", "C"), ("W3", None), ("W3", "B"), ("W4", None),
+    ("W1", None), ("W1", "B"), ("W2", None), ("W2", "B"), ("W3", None), ("W3", "B"), ("W4", None),
     ("W5", None), ("W5", "B"), ("W9", None), ("W10", None),
 )  # fmt: skip
 ARCHITECTURES = ("sm_80", "sm_90")

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from tests.gpu import field, options, report, run, timings
+from graphc.lower import seen as table_of
+from graphc.run.cuda import libraries
+from tests.gpu import field, options, report, run, seen, timings
 from tests.gpu.bench import Bench, Outcome, Wrong, distance, require_close, require_same
 from tests.gpu.process import Gone, Process
 from tests.gpu.verify import judged
@@ -62,6 +64,24 @@ def test_a_page_says_what_failed_what_was_left_out_and_that_emulated_times_mean_
                  "| W1: tier A | 2.0e-07 | - | - | - | 2.0e-04 |", "| GPU | missing: no GPU |"):  # fmt: skip
         assert text in page
     assert [x["name"] for x in report.failures(lines)] == ["W1: tier B"]
+
+
+def test_a_tier_that_was_right_enters_the_table_and_one_that_was_wrong_leaves_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(libraries, "capability", lambda number: (9, 0))
+    monkeypatch.setattr(libraries, "driver_version", lambda: (13, 0))
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "0.30.4")
+    path = tmp_path / "table.json"
+    path.write_text(table_of.TABLE.read_text())
+    right = [{"section": "numerics", "name": f"W{n}: tier B", "status": "ok", "figures": {"losses": n * 1e-8}}
+             for n in (1, 2, 3, 9)]  # fmt: skip
+    wrong = [{"section": "bits", "name": "W3: tier D on any number of blocks", "status": "failed", "text": "differ"}]
+    few = [{"section": "numerics", "name": "W1: tier A", "status": "ok", "figures": {"losses": 1e-7}}]
+    assert seen.note([*right, *wrong, *few], "a GPU", path) == [
+        "tier B: right in 4 checks, in the table", "tier D: wrong in 1 checks, taken out of the table",
+    ]  # fmt: skip
+    found = {line.tier: line for line in table_of.seen(path)}
+    assert sorted(found) == ["A", "B", "C"] and found["A"].gpu == "NVIDIA H100 80GB HBM3"
+    assert found["B"].figures == "losses of 4 trainings within 9e-08 of the CPU's"
 
 
 def test_differences_are_relative_to_the_largest_number_or_to_one_and_nan_is_far_away():

@@ -53,7 +53,8 @@ def verify_training(
 
 def _device_key(model: Model, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
     leaves = [*model.param_leaves, *([model.weight_leaf] if weighted else [])]
-    return declared(model.raw_roots, leaves, rule_key(rule), trainer.plan.program.text, precision).key
+    text, device = trainer.plan.program.text, trainer.machine.device
+    return declared(model.raw_roots, leaves, rule_key(rule), text, precision, device.name, str(device.capability)).key
 
 
 def _verdict(model: Model, key: str, trial: Callable[[], Trial]) -> list[str]:

@@ -262,12 +262,12 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
     full, capacity = batch_of(options, data.rows)
     copies_wanted = len(settings) * len(seeds)
     trainer = trainer_for(model, options, settings[0], capacity, weights is not None, copies_wanted)
-    notes = data.notes
+    notes = [*data.notes, *trainer.notes]
     if options.verify:
         first = Parameters(layout_parameters(model.param_leaves), model.dtype)
         first.initialize(seeds[0], everything=True)
         weighted = weights is not None
-        notes = [*notes, *verify_training(model, trainer, settings[0], data, weighted, options.precision, first)]
+        notes += verify_training(model, trainer, settings[0], data, weighted, options.precision, first)
     compile_seconds = time.perf_counter() - started
     made = _Made(model, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
     copies = Copies(made.starts(), trainer, len(settings[0].states))

@@ -19,7 +19,7 @@ from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_fu
 from graphc.facade.lookup import Facts
 from graphc.facade.state import Parameters, named_arrays
 from graphc.facade.unrewritten import declared_gradients, unrewritten
-from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows
+from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows, work_of_interpreter
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.lower.layout import Count
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from graphc.run.cuda.training import CudaTrainer
 
 SAMPLE = 4096  # elements of a parameter whose update is looked at
+WHOLE = 2e7  # elements of a step that the interpreter computes for a whole batch: a few tenths of a second
 COUNTED = (1.0, 2.0, 1.0, 3.0)  # weights of the rows of a trial: a weight of 2 is that row twice
 
 
@@ -90,13 +91,18 @@ class TrainingTrial(Trial):
         self.model, self.trainer, self.weighted = model, trainer, weighted
         rate = rule.hyper.get("eta")  # a rate of 1 shows the gradient in the parameters, and seldom overflows
         self.rule = rule.with_(eta=1.0) if isinstance(rate, float | int) else rule
-        rows = few_rows(data.arrays, data.rows, min(ROWS, trainer.capacity))
-        self.feed = fitted(rows, model.label_limits) | _parameters(model, params)
-        if weighted:
-            self.feed[model.weight_leaf] = np.array(COUNTED[: rows_of(self.feed)], model.dtype)
+        self.feed = self.few(data, min(ROWS, trainer.capacity), params)
         self.precision = PRECISIONS[model.dtype]
         self.results = ["the loss", *(f"the metric {n}" for n in model.metric_names), *self.named_gradients()]
         self.places = places_of(model)
+
+    def few(self, data: Bound, most: int, params: Parameters | None) -> dict[Leaf, NDArray]:
+        """Rows of the data with their weights, and the parameters."""
+        model = self.model
+        feed = fitted(few_rows(data.arrays, data.rows, most), model.label_limits) | _parameters(model, params)
+        if self.weighted:
+            feed[model.weight_leaf] = np.resize(np.array(COUNTED, model.dtype), rows_of(feed))
+        return feed
 
     def named_gradients(self) -> list[str]:
         return [f"∂{self.model.loss_name}/∂{leaf.name}" for leaf in self.model.param_leaves]
@@ -228,6 +234,9 @@ class DeviceTrial(TrainingTrial):
         super().__init__(model, trainer, rule, data, weighted, params)
         if precision != "float32":
             self.precision = PRECISIONS[precision]
+        whole = self.few(data, trainer.capacity, params)
+        if work_of_interpreter(super().rewritten(), whole) <= WHOLE:
+            self.feed = whole  # blocks that do not wait for one another show when each has rows of its own
 
     def named_gradients(self) -> list[str]:
         return []

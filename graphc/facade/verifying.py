@@ -155,6 +155,13 @@ def _elements(extents: Sequence[Extent], sizes: Mapping[Extent, int]) -> float:
     return float(np.prod([e if isinstance(e, int) else sizes.get(e, ROWS) for e in extents], dtype=np.float64))
 
 
+def work_of_interpreter(nodes: Sequence[Node], feed: Feed) -> float:
+    """Elements of the iteration spaces of all equations; those of products count little."""
+    sizes = {e: n for leaf, x in feed.items() for e, n in zip(leaf.shape, x.shape, strict=True)}
+    equations = [n for n in topological(nodes) if isinstance(n, Equation)]
+    return sum(_elements(y.extents, sizes) / (20 if len(y.reads) == 2 and y.bound else 1) for y in equations)
+
+
 def few_rows(arrays: Mapping[Leaf, Any], rows: int, most: int = ROWS) -> dict[Leaf, NDArray]:
     """At most ``most`` rows of everything that has rows, spread over all of them; on the host."""
     chosen = np.unique(np.linspace(0, rows - 1, most).astype(np.int64))

@@ -5,7 +5,7 @@ B  many blocks, all steps of a launch inside one kernel, blocks waiting for one 
 C  a kernel a stage and library calls for large products, recorded once and replayed
 D  C where the products dominate: the recording holds few steps
 
-The choice depends on the plan and the device alone.
+The choice depends on the plan, the device, and what has been seen right on such a device (:mod:`graphc.lower.seen`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from graphc.lower.device import Device
 from graphc.lower.kernels import Kernel, Nest, Product, work_of
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
+from graphc.lower.seen import tiers_seen, tiers_seen_anywhere
 from graphc.lower.stages import Group, stages_of
 
 Tier = Literal["A", "B", "C", "D"]
@@ -30,6 +31,7 @@ RESERVED = 8 * 1024  # bytes of shared memory for lanes, row order, flags
 TILE_FROM = 128  # summands of a product from which its factors pass through shared memory
 LONG, FEW = 16, 4  # a reduction of at least LONG values to at most FEW results is divided into lanes
 LANES = 256  # the most of them
+SERIAL = 512  # values that one thread adds one after another: some 15 µs on an H100
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Choice:
     reason: str
     threads: int
     blocks: int
+    note: str = ""  # what a run says about the choice
 
 
 def choose_tier(
@@ -60,26 +63,31 @@ def choose_tier(
     widest = max([kept, *(elements_of(k, plan.capacity) for k in plan.kernels)])
     size = memory * itemsize
     fits = size + RESERVED <= device.shared
-    tier, reason = _tier(work, fits, size, device, copies)
-    if want is not None:
-        tier, reason = want, "as asked"
+    tier, reason = (want, "as asked") if want else _tier(work, fits, size, device, copies)
     threads = _power_of_two(widest // 2, 64, 512) if tier == "A" else 256
     most = device.blocks * (PER_PROCESSOR if tier in ("C", "D") else 1)
     blocks = 1 if tier == "A" else max(1, min(most, -(-widest // threads)))
-    return Choice(tier, reason, threads, blocks)
+    return Choice(tier, reason, threads, blocks, _doubt(tier, device))
+
+
+def _doubt(tier: Tier, device: Device) -> str:
+    """What is not known of a tier on a device, in words."""
+    if tier in tiers_seen(device.capability):
+        return ""
+    generation = "sm_" + "".join(map(str, device.capability))
+    return f"tier {tier} has not been seen right on a GPU of the generation {generation} yet; make gpu-test would tell"
 
 
 def _tier(work: float, fits: bool, size: int, device: Device, copies: int) -> tuple[Tier, str]:
     amount = f"{work / 1e6:.3g} million operations a step"
     if fits and (work <= ONE_BLOCK or copies >= MANY):
         return "A", f"{amount}; {size / 1024:.3g} KB fit the shared memory of one block"
-    if work <= PERSISTENT or not device.blas:
-        return (
-            "B",
-            f"{amount}: barriers cost less than launches" if device.blas else f"{amount}; no library of products",
-        )
-    if work <= DOMINANT:
-        return "C", f"{amount}: a kernel a stage, products by the library"
+    allowed = tiers_seen(device.capability) or tiers_seen_anywhere()
+    if (work <= PERSISTENT or not device.blas) and "B" in allowed:
+        reason = "barriers cost less than launches" if device.blas else "no library of products"
+        return "B", f"{amount}: {reason}"
+    if work <= DOMINANT or not device.blas:
+        return "C", f"{amount}: a kernel a stage" + (", products by the library" if device.blas else "")
     return "D", f"{amount}: the products dominate"
 
 
@@ -111,6 +119,25 @@ def stages_for(plan: Plan, tier: Tier, blas: bool) -> list[list[Group]]:
     """What the threads of a tier compute side by side, stage by stage."""
     joins = lambda kernel: method_of(kernel, tier, plan.capacity, blas) in ("elements", "tiles")
     return stages_of(plan.kernels, plan.buffers, plan.capacity, joins)
+
+
+def slow_sums(plan: Plan, choice: Choice, blas: bool) -> list[str]:
+    """A sentence for every long sum that each thread makes alone while other processors have nothing to do."""
+    found = []
+    for kernel in plan.kernels:
+        results, summands = elements_of(kernel, plan.capacity), _summands(kernel, plan.capacity)
+        busy = -(-results // choice.threads)
+        alone = method_of(kernel, choice.tier, plan.capacity, blas) == "elements"
+        if alone and summands >= SERIAL and busy < choice.blocks:
+            found.append(f"{kernel.out.name}: {results:,} threads add {summands:,} values each, one after another, "
+                         f"in {busy} of {choice.blocks} blocks")  # fmt: skip
+    return found
+
+
+def _summands(kernel: Kernel, capacity: Mapping[str, int]) -> int:
+    if isinstance(kernel, Product):
+        return Count.of((kernel.k,)).at(capacity)
+    return Count.of(kernel.equation.bound).at(capacity) if isinstance(kernel, Nest) else 1
 
 
 def lanes_of(kernel: Nest, capacity: Mapping[str, int]) -> int:

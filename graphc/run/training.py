@@ -115,6 +115,8 @@ class Kept:
 class Trainer:
     """A compiled training program with its buffers; calls continue where the last one ended."""
 
+    notes: Sequence[str] = ()  # what a run says about it
+
     def __init__(
         self,
         program: Program,

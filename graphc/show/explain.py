@@ -17,7 +17,7 @@ from graphc.lower.joint import joined
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
-from graphc.lower.tiers import Choice, method_of, stages_for
+from graphc.lower.tiers import Choice, method_of, slow_sums, stages_for
 from graphc.rewrite.normal import Applied
 from graphc.show.derivation import Derivation
 
@@ -96,7 +96,9 @@ def device_page(
                 formula, how = caption_of(kernel, captions or {}), "same elements" if t else WAYS[way]
                 rows.append((str(number), _short(formula), _shape(kernel.out.extents), how, flops(kernel)))
     head = [f"tier {choice.tier} ({choice.reason})", f"{choice.blocks} x {choice.threads} threads, {memory:,} bytes"]
-    return Page("\n".join(head) + "\n\n" + table(("stage", "equation", "shape", "method", "operations"), rows))
+    notes = [*([choice.note] if choice.note else []), *slow_sums(plan, choice, blas)]
+    page = "\n".join(head) + "\n\n" + table(("stage", "equation", "shape", "method", "operations"), rows)
+    return Page("\n\n".join([page, *(["\n".join(f"note: {n}" for n in notes)] if notes else [])]))
 
 
 WAYS = {

@@ -1,6 +1,7 @@
 /* A driver without a GPU, to test what calls the driver: "device" memory is memory of the host, work is done at once
    unless it is recorded, and one kernel is known, the one of the test. Strict where the real driver is: calls need a
-   current context, addresses must lie in memory that was allocated, asynchronous copies want pinned memory. */
+   current context, addresses must lie in memory that was allocated, asynchronous copies want pinned memory, streams and
+   events must be alive. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,7 +12,7 @@
 
 typedef int Status;
 typedef unsigned long long Address;
-enum { OK = 0, INVALID = 1, FULL = 2, NO_DEVICE = 100, NO_CONTEXT = 201, NOT_READY = 600, ILLEGAL = 700, TOO_LARGE = 720 };
+enum { OK = 0, INVALID = 1, FULL = 2, NO_DEVICE = 100, NO_CONTEXT = 201, NOT_READY = 600, ILLEGAL = 700, DESTROYED = 709, TOO_LARGE = 720 };
 
 typedef struct Block { char *start; size_t size; int pinned; struct Block *next; } Block;
 typedef struct Work { void (*run)(void *); void *data; struct Work *next; } Work;
@@ -34,6 +35,22 @@ static Block *holding(const void *p, size_t size, int pinned) {
 
 #define NEED_CONTEXT if (!depth) return NO_CONTEXT
 #define NEED(p, size, pinned) if (!holding((void *)(p), size, pinned)) return ILLEGAL
+
+/* Streams and events: a handle is never given twice, so that one of the past is known as such. */
+typedef struct Handle { int recorded, alive; struct Handle *next; } Handle;
+static Handle *streams, *events;
+static Handle *born(Handle **list) {
+    Handle *h = malloc(sizeof *h);
+    *h = (Handle){0, 1, *list}; *list = h;
+    return h;
+}
+static int lives(Handle *list, void *p) {
+    for (; list; list = list->next) if (list == p) return list->alive;
+    return 0;
+}
+/* 0, 1, 2: the streams that are always there. */
+#define NEED_STREAM(s) if ((uintptr_t)(s) > 2 && !lives(streams, s)) return DESTROYED
+#define NEED_EVENT(e) if (!lives(events, e)) return DESTROYED
 
 /* Also called by the stub of the library of products. */
 Status stub_submit(void (*run)(void *), const void *data, size_t size) {
@@ -99,18 +116,19 @@ static Status copy(Address to, Address from, size_t size, int to_pinned, int fro
     Copy c = {(void *)to, (void *)from, size, 0};
     return stub_submit(run_copy, &c, sizeof c);
 }
-Status cuMemcpyHtoDAsync(Address to, const void *from, size_t n, void *s) { return copy(to, (Address)from, n, 0, 1); }
-Status cuMemcpyDtoHAsync(void *to, Address from, size_t n, void *s) { return copy((Address)to, from, n, 1, 0); }
-Status cuMemcpyDtoDAsync(Address to, Address from, size_t n, void *s) { return copy(to, from, n, 0, 0); }
+Status cuMemcpyHtoDAsync(Address to, const void *from, size_t n, void *s) { NEED_STREAM(s); return copy(to, (Address)from, n, 0, 1); }
+Status cuMemcpyDtoHAsync(void *to, Address from, size_t n, void *s) { NEED_STREAM(s); return copy((Address)to, from, n, 1, 0); }
+Status cuMemcpyDtoDAsync(Address to, Address from, size_t n, void *s) { NEED_STREAM(s); return copy(to, from, n, 0, 0); }
 Status cuMemsetD8Async(Address to, unsigned char byte, size_t n, void *s) {
-    NEED_CONTEXT; NEED(to, n, 0);
+    NEED_CONTEXT; NEED_STREAM(s); NEED(to, n, 0);
     Copy c = {(void *)to, NULL, n, byte};
     return stub_submit(run_copy, &c, sizeof c);
 }
 
-Status cuStreamCreate(void **s, unsigned flags) { NEED_CONTEXT; *s = malloc(1); return flags == 1 ? OK : INVALID; }
-Status cuStreamSynchronize(void *s) { NEED_CONTEXT; return streams_recording ? INVALID : OK; }
-Status cuStreamWaitEvent(void *s, void *e, unsigned flags) { NEED_CONTEXT; return e ? OK : INVALID; }
+Status cuStreamCreate(void **s, unsigned flags) { NEED_CONTEXT; *s = born(&streams); return flags == 1 ? OK : INVALID; }
+Status cuStreamDestroy(void *s) { NEED_CONTEXT; NEED_STREAM(s); ((Handle *)s)->alive = 0; return OK; }
+Status cuStreamSynchronize(void *s) { NEED_CONTEXT; NEED_STREAM(s); return streams_recording ? INVALID : OK; }
+Status cuStreamWaitEvent(void *s, void *e, unsigned flags) { NEED_CONTEXT; NEED_STREAM(s); NEED_EVENT(e); return OK; }
 Status cuStreamBeginCapture(void *s, int mode) {
     NEED_CONTEXT;
     if (streams_recording) return INVALID;
@@ -131,7 +149,7 @@ Status cuGraphInstantiateWithFlags(void **x, void *g, unsigned long long f) {
     return OK;
 }
 Status cuGraphLaunch(void *x, void *s) {
-    NEED_CONTEXT;
+    NEED_CONTEXT; NEED_STREAM(s);
     stub_replays++;
     for (Work *w = *(Work **)x; w; w = w->next) w->run(w->data);
     return OK;
@@ -139,12 +157,12 @@ Status cuGraphLaunch(void *x, void *s) {
 Status cuGraphDestroy(void *g) { NEED_CONTEXT; free(g); stub_graphs--; return OK; }
 Status cuGraphExecDestroy(void *g) { NEED_CONTEXT; free(g); stub_graphs--; return OK; }
 
-Status cuEventCreate(void **e, unsigned flags) { NEED_CONTEXT; *e = calloc(1, 4); stub_events++; return OK; }
-Status cuEventRecord(void *e, void *s) { NEED_CONTEXT; *(int *)e = 1; return OK; }
-Status cuEventQuery(void *e) { return *(int *)e ? OK : NOT_READY; }
-Status cuEventSynchronize(void *e) { NEED_CONTEXT; return OK; }
-Status cuEventElapsedTime(float *ms, void *a, void *b) { NEED_CONTEXT; *ms = 1500; return OK; }
-Status cuEventDestroy(void *e) { NEED_CONTEXT; free(e); stub_events--; return OK; }
+Status cuEventCreate(void **e, unsigned flags) { NEED_CONTEXT; *e = born(&events); stub_events++; return OK; }
+Status cuEventRecord(void *e, void *s) { NEED_CONTEXT; NEED_STREAM(s); NEED_EVENT(e); ((Handle *)e)->recorded = 1; return OK; }
+Status cuEventQuery(void *e) { NEED_EVENT(e); return ((Handle *)e)->recorded ? OK : NOT_READY; }
+Status cuEventSynchronize(void *e) { NEED_CONTEXT; NEED_EVENT(e); return OK; }
+Status cuEventElapsedTime(float *ms, void *a, void *b) { NEED_CONTEXT; NEED_EVENT(a); NEED_EVENT(b); *ms = 1500; return OK; }
+Status cuEventDestroy(void *e) { NEED_CONTEXT; NEED_EVENT(e); ((Handle *)e)->alive = 0; stub_events--; return OK; }
 
 Status cuModuleLoadData(void **m, const void *image) { NEED_CONTEXT; *m = (void *)image; return memcmp(image, "\177ELF", 4); }
 Status cuModuleGetFunction(void **f, void *m, const char *name) {
@@ -179,11 +197,13 @@ static Status launch(const char *name, unsigned grid, unsigned threads, unsigned
 }
 Status cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                       void *s, void **params, void **extra) {
+    NEED_STREAM(s);
     stub_cooperative = 0;
     return gy * gz * by * bz == 1 && !extra ? launch(f, gx, bx, shared, params) : INVALID;
 }
 Status cuLaunchCooperativeKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                                  unsigned shared, void *s, void **params) {
+    NEED_STREAM(s);
     stub_cooperative = 1;
     return gy * gz * by * bz == 1 ? launch(f, gx, bx, shared, params) : INVALID;
 }

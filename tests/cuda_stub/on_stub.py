@@ -149,6 +149,23 @@ def test_marks_tell_time_and_order(gpu):
     assert seen("stub_events", ctypes.c_long) == before
 
 
+@pytest.mark.parametrize("call", ["join", "hold_stream", "wait_for_stream"])
+def test_what_waits_names_an_event_that_still_lives(gpu, call):
+    """On an H100 the first two ended with "context is destroyed"."""
+    array = gpu.array(10, np.float32)
+    gpu.send(array, np.ones(10))
+    getattr(gpu, call)(*([] if call == "join" else [1]))
+    assert array.numpy().sum() == 10
+    gone = gpu.mark().event
+    gc.collect()
+    with pytest.raises(DeviceError, match=r"\(context_is_destroyed\)$"):
+        gpu.call(gpu.driver.cuStreamWaitEvent, gpu.queue, gone, 0)
+    stream = gpu.call(gpu.driver.cuStreamCreate, 1)
+    gpu.call(gpu.driver.cuStreamDestroy, stream)
+    with pytest.raises(DeviceError, match=r"\(context_is_destroyed\)$"):
+        gpu.call(gpu.driver.cuStreamSynchronize, stream)
+
+
 def test_a_full_gpu_says_what_was_asked_for_and_why(gpu):
     with pytest.raises(DeviceError) as error:
         gpu.array(2**31, np.float32, note="data  8 GiB")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -17,6 +19,7 @@ from tests.gpu.process import QUIET, ROOT
 
 PACKAGES = ("numba", "llvmlite", "numba-cuda", "cuda-bindings", "cuda-core", "cuda-pathfinder",
             "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cublas")  # fmt: skip
+LIBRARIES = {"nvidia-nvvm": "nvvm", "nvidia-nvjitlink": "nvJitLink", "nvidia-cublas": "cublasLt"}
 SANITIZER = "compute-sanitizer"
 PROBES = {
     "torch": "import torch; print(torch.__version__, torch.cuda.is_available() and torch.version.cuda or '')",
@@ -58,12 +61,25 @@ def _smi(number: int) -> str:
 
 def packages() -> Line:
     """Versions of what makes and launches kernels."""
-    absent = [p for p in PACKAGES[:-1] if not _version(p)]
-    versions = ", ".join(f"{p} {_version(p) or 'missing'}" for p in PACKAGES)
+    found = {p: _version(p) or _library(p) for p in PACKAGES}
+    absent = [p for p in PACKAGES[:-1] if not found[p]]
+    versions = ", ".join(f"{p} {found[p] or 'missing'}" for p in PACKAGES)
     if absent:
         hint = 'pip install "graphc[cuda13]"'
         return line("packages", "", f"{', '.join(absent)} missing: kernels cannot be compiled; {hint}")
     return line("packages", versions)
+
+
+def _library(package: str) -> str:
+    """Where the library of a package lies that a toolkit of the system brings instead."""
+    name = LIBRARIES.get(package)
+    if name is None or importlib.util.find_spec("cuda") is None:
+        return ""
+    pathfinder = importlib.import_module("cuda.pathfinder")
+    try:
+        return f"of a toolkit ({pathfinder.load_nvidia_dynamic_lib(name).abs_path})"
+    except pathfinder.DynamicLibNotFoundError:
+        return ""
 
 
 def _version(package: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.run.cuda import libraries as installed
-from tests.gpu import libraries, report, timings, verify
+from tests.gpu import libraries, report, seen, timings, verify
 from tests.gpu.options import SECTIONS, Options, read
 
 Line = dict[str, Any]
@@ -94,6 +94,9 @@ def main(argv: list[str] | None = None) -> int:
         options.begin(section, began)
         guarded(section, options, journal)
         journal.write()
+    if possible and not options.emulated:
+        gpu = next((x["text"] for x in journal.lines if x["name"] == "GPU"), "unknown")
+        print("\n".join(seen.note(journal.lines, gpu)), file=sys.stderr)
     print(journal.write())
     if not possible:
         print("There is no usable GPU: nothing ran on one. --emulated tries the script on the CPU.", file=sys.stderr)

@@ -200,7 +200,7 @@ class _Persistent:
     def _ended(self) -> None:
         """A step with a bad number ends the launch; the host goes back to before it."""
         add = self.text.add
-        read = (lambda w: f"F[{w}]") if self.alone else (lambda w: f"cuda.ldcv(S, {w})")
+        read = (lambda w: f"F[{w}]") if self.alone else (lambda w: f"acquire(S, {u(w)})")
         for word, verdict in ((control.BAD_GRADIENT, status.NONFINITE), (control.BAD_UPDATE, status.OVERFLOW)):
             with self.text.block(f"if status == int32(0) and {read(word)} != int32(0):"):
                 add(f"status = int32({verdict})")
@@ -233,11 +233,14 @@ def _many_blocks() -> Team:
 
 
 def _grid_barrier(text: Text) -> None:
-    """A count of arrivals that only grows: the last block's arrival lets all go on."""
-    text.add("cuda.threadfence()", "cuda.syncthreads()", "tick = int32(tick + int32(blocks))")
+    """A count of arrivals that only grows: the last block's arrival lets all go on.
+
+    The arrival of a block's first thread publishes what all its threads wrote, which met before; what it then reads of
+    the count makes what other blocks published visible to them (PTX ISA, memory consistency model: causality order).
+    """
+    text.add("cuda.syncthreads()", "tick = int32(tick + int32(blocks))")
     with text.block("if thread == U(0):"):
-        text.add(f"cuda.atomic.add(S, {control.BARRIER}, 1)")
-        with text.block(f"while cuda.ldcv(S, {control.BARRIER}) < tick:"):
+        text.add(f"arrive(S, {u(control.BARRIER)})")
+        with text.block(f"while acquire(S, {u(control.BARRIER)}) < tick:"):
             text.add("pass")
-        text.add("cuda.threadfence()")
     text.add("cuda.syncthreads()")

@@ -2,8 +2,10 @@
 
 The text is a Python module without imports. Whoever executes it gives it
 
-- ``cuda`` with ``syncthreads``, ``threadfence``, ``threadIdx.x``, ``blockIdx.x``, ``blockDim.x``, ``gridDim.x``,
-  ``shared.array(literal, dtype)``, ``atomic.add(array, i, value)`` and ``ldcv(array, i)``;
+- ``cuda`` with ``syncthreads``, ``threadIdx.x``, ``blockIdx.x``, ``blockDim.x``, ``gridDim.x`` and
+  ``shared.array(literal, dtype)``;
+- ``arrive(array, i)``, which adds 1 to a word that all blocks see and publishes what this thread has seen and written
+  before, and ``acquire(array, i)``, which reads such a word and sees what was published with it;
 - ``float32``, ``float64``, ``int32``, ``uint32``, ``uint64``, and ``U`` for ``uint32``;
 - ``math``.
 

@@ -204,17 +204,20 @@ class Gpu:
 
     def join(self) -> None:
         if self._aside is not None:
-            self.call(self.driver.cuStreamWaitEvent, self.queue, self.mark_of(self._aside[0]).event, 0)
+            self._wait(self.queue, self.mark_of(self._aside[0]))
 
     def room(self) -> int:
         return int(self.call(self.driver.cuMemGetInfo)[0])
 
     def wait_for_stream(self, stream: int) -> None:
-        mark = GpuMark(self, self.driver.CUstream(stream))
-        self.call(self.driver.cuStreamWaitEvent, self.queue, mark.event, 0)
+        self._wait(self.queue, GpuMark(self, self.driver.CUstream(stream)))
 
     def hold_stream(self, stream: int) -> None:
-        self.call(self.driver.cuStreamWaitEvent, self.driver.CUstream(stream), self.mark().event, 0)
+        self._wait(self.driver.CUstream(stream), self.mark())
+
+    def _wait(self, queue: Any, mark: GpuMark) -> None:
+        """Later work on a stream waits for a mark, whose event lives until the driver has noted it."""
+        self.call(self.driver.cuStreamWaitEvent, queue, mark.event, 0)
 
     def synchronize(self) -> None:
         self.call(self.driver.cuStreamSynchronize, self.queue)

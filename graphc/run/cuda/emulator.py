@@ -186,7 +186,7 @@ def _compiled(text: str, name: str, kernel: CudaKernel, check_bounds: bool) -> C
     import numba
 
     names = {word: getattr(numba, word) for word in dialect.TYPES}
-    names |= {"cuda": _one_thread(kernel.shared), "U": numba.uint32, "math": math}
+    names |= {"cuda": _one_thread(kernel.shared), "U": numba.uint32, "math": math} | _words()
     function = dialect.execute(text, name, names)[kernel.name]
     signature = numba.void(*(_numba_type(kind) for _, kind in kernel.arguments))
     return numba.njit(signature, error_model="numpy", boundscheck=check_bounds, nogil=True)(function)
@@ -208,16 +208,6 @@ def _one_thread(shared_bytes: int) -> types.ModuleType:
         return 0
 
     @numba.njit
-    def add(array, i, value):
-        old = array[i]
-        array[i] = old + value
-        return old
-
-    @numba.njit
-    def load(array, i):
-        return array[i]
-
-    @numba.njit
     def shared_array(count, dtype):
         array = np.empty(count, dtype)
         if count == 0:
@@ -227,15 +217,27 @@ def _one_thread(shared_bytes: int) -> types.ModuleType:
 
     return _module(
         syncthreads=nothing,
-        threadfence=nothing,
-        ldcv=load,
         threadIdx=_module(x=0),
         blockIdx=_module(x=0),
         blockDim=_module(x=1),
         gridDim=_module(x=1),
         shared=_module(array=shared_array),
-        atomic=_module(add=add),
     )
+
+
+def _words() -> dict[str, Any]:
+    """What threads of several blocks tell one another, where there is one thread."""
+    import numba
+
+    @numba.njit
+    def arrive(array, i):
+        array[i] += 1
+
+    @numba.njit
+    def acquire(array, i):
+        return array[i]
+
+    return {"arrive": arrive, "acquire": acquire}
 
 
 def _module(**names: Any) -> types.ModuleType:

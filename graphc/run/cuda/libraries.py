@@ -12,6 +12,8 @@ import importlib.metadata
 import importlib.util
 import sys
 
+import numpy as np
+
 from graphc.errors import DeviceError, MissingExtraError
 
 OLDEST = (7, 5)
@@ -91,8 +93,22 @@ def require_gpu(number: int) -> None:
 
 
 def require_compiler() -> None:
-    """Raise MissingExtraError unless kernels can be compiled, which needs no GPU."""
+    """Raise unless kernels can be compiled, which needs no GPU.
+
+    Raises
+    ------
+    MissingExtraError
+        A package is missing, or is of a version that does not go with another.
+    """
     require(COMPILER)
+    compiler = importlib.metadata.version("numba-cuda")
+    if _version(compiler) < (0, 31) and _version(np.__version__) >= (2, 5):
+        raise wrong_numpy(compiler, np.__version__)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """The first two numbers of a version."""
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def require(packages: tuple[str, ...], version: tuple[int, int] | None = None) -> None:
@@ -133,6 +149,14 @@ def missing(package: str, version: tuple[int, int] | None = None) -> MissingExtr
     else:
         hint = f'pip install "graphc[{"cuda13" if version >= (13, 0) else "cuda12"}]"'
     return MissingExtraError(f"{_WHAT} needs the package {name}\n  hint: install it with: {hint}")
+
+
+def wrong_numpy(compiler: str, numpy: str) -> MissingExtraError:
+    """NumPy is too new for the compiler of kernels."""
+    return MissingExtraError(
+        f"{_WHAT}: numba-cuda {compiler} does not work with NumPy {numpy}, which has no numpy.row_stack\n"
+        '  hint: pip install "numpy<2.5"'
+    )
 
 
 def no_driver() -> DeviceError:

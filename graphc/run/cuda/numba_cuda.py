@@ -26,7 +26,39 @@ def names() -> dict[str, Any]:
     import numba
     from numba import cuda
 
-    return {word: getattr(numba, word) for word in dialect.TYPES} | {"cuda": cuda, "U": numba.uint32, "math": math}
+    numbers = {word: getattr(numba, word) for word in dialect.TYPES}
+    return numbers | {"cuda": cuda, "U": numba.uint32, "math": math} | words()
+
+
+@functools.cache
+def words() -> dict[str, Any]:
+    """``arrive`` and ``acquire``: assembly that the compiler neither moves nor drops, for it has side effects and
+    clobbers memory. ``cuda.ldcv`` of numba-cuda has neither: loops that wait by it are emptied."""
+    return {
+        "arrive": _instruction("red.release.gpu.global.add.u32 [$0], 1;", "l,~{memory}", gives=False),
+        "acquire": _instruction("ld.acquire.gpu.global.u32 $0, [$1];", "=r,l,~{memory}", gives=True),
+    }
+
+
+def _instruction(text: str, constraints: str, gives: bool) -> Any:
+    """A function of (array of int32, place): one instruction on the word there, which gives a number or nothing."""
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    def generate(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, value=values[0])
+        word = builder.gep(array.data, [values[1]])
+        returned = ir.IntType(32) if gives else ir.VoidType()
+        instruction = ir.InlineAsm(ir.FunctionType(returned, [word.type]), text, constraints, side_effect=True)
+        value = builder.call(instruction, [word])
+        return value if gives else context.get_dummy_value()
+
+    @intrinsic
+    def one_instruction(typing, array, place):  # noqa: ANN001, ANN202, ARG001  the signature that Numba asks for
+        return (types.int32 if gives else types.void)(array, place), generate
+
+    return one_instruction
 
 
 def assembly(
@@ -63,9 +95,7 @@ def assembly(
 def launch_simulated(function: Callable, shape: tuple[int, int, int, int], arguments: Sequence[Any]) -> None:
     """Run a kernel in the simulator, which the process must have chosen: (blocks, threads, stream, shared bytes)."""
     from numba import cuda
-    from numba.cuda.simulator.kernelapi import FakeCUDAModule
 
-    FakeCUDAModule.ldcv = staticmethod(lambda array, i: array[i])  # it lacks the loads that bypass a cache
     kernel: Any = cuda.jit(function)
     kernel[shape](*arguments)
 

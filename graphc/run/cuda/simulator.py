@@ -81,7 +81,8 @@ def main(folder: Path) -> None:
     kernel = CudaKernel(**task["kernel"])
     files = [folder / f"{position}.npy" for position in range(len(kernel.arguments))]
     arguments = [_argument(kind, np.load(file)) for file, (_, kind) in zip(files, kernel.arguments)]
-    names = numba_cuda.names() | {word: _Type(word) for word in dialect.TYPES} | {"U": _Type("uint32"), "math": _math()}
+    numbers = {word: _Type(word) for word in dialect.TYPES} | {"U": _Type("uint32"), "math": _math()}
+    names = numba_cuda.names() | numbers | _words()
     function = dialect.execute(task["text"], task["name"], names)[kernel.name]
     # Integers wrap around as on a GPU, where NumPy would warn.
     warnings.filterwarnings("ignore", message="overflow encountered")
@@ -95,6 +96,15 @@ def main(folder: Path) -> None:
 def _argument(kind: str, value: NDArray) -> Any:
     dtype = dialect.dtype_of(kind)
     return np.ascontiguousarray(value, dtype) if dialect.is_pointer(kind) else dtype.type(value)
+
+
+def _words() -> dict[str, Callable]:
+    """One block runs at a time, and one thread of it arrives."""
+
+    def arrive(array: NDArray, i: Any) -> None:
+        array[i] += 1
+
+    return {"arrive": arrive, "acquire": lambda array, i: array[i]}
 
 
 class _Type:

@@ -70,6 +70,7 @@ class CudaTrainer:
         self.parts: Parts | None = None
         self.left: NDArray | None = None
         self.seconds_per_step = 0.0
+        self.notes = [plan.choice.note] if plan.choice.note else []
 
     def hold(self, inputs: Sequence[Any]) -> None:
         """Bring constants and data to the machine, as they are now; they stay for the runs that follow."""
