@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.emit import control
+from graphc.emit.cuda.steps import step_scalars
+from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DeviceError, DivergenceError, DomainError, UnknownNameError
 from graphc.lower import seen, tiers
 from graphc.lower.device import Device
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current, holding, libraries
+from graphc.run.cuda import accounts, current, holding, libraries, training
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.emulator import Emulator
+from graphc.run.cuda.table import StepTable
 from graphc.run.history import Run
 from tests import nets
 from tests.cuda_races import Watched
@@ -322,6 +326,47 @@ def test_the_plan_of_a_gpu_prints_without_one():
     page = str(nets.network().explain("plan", target="cuda"))
     assert page.startswith("tier A (") and "an element a thread" in page and "∂J/∂W1" in page
     assert "def train(P, K, C, R, H, Q" in nets.network().source(target="cuda")
+
+
+def test_a_sweep_learns_from_its_first_launch_how_many_steps_the_next_may_have(monkeypatch):
+    """It did not: 22 launches of 64 steps each, and more time on the host than on an H100."""
+    monkeypatch.setattr(training, "FIRST", 2)
+    monkeypatch.setattr(training, "SECONDS", 1e9)
+    with current.use(machine := watched("A")):
+        rates = gc.SGD(np.array([0.1, 0.2, 0.1]))
+        nets.network().sweep(X, T, optimizer=rates, steps=9, batch_size=8, target="cuda", verify=False)
+    assert machine.launches == 2  # 2 steps of all copies, then 7
+
+
+def test_what_a_launch_needs_of_all_copies_is_what_each_needs_alone():
+    rule = gc.Adam(gc.schedules.exponential(0.1, 0.9))
+    columns = step_scalars(rule).columns
+    table = StepTable(rule, columns)
+    hyper = np.array([[*hyper_values(gc.Adam(gc.schedules.exponential(rate, 0.9))).values, 0.0]
+                      for rate in (0.1, 0.2, 0.1)])  # fmt: skip
+    together = table.rows([1, 1, 4], 7, hyper, np.dtype(np.float64))
+    assert together.shape == (3, 7, len(columns))
+    for copy, first in enumerate((1, 1, 4)):
+        alone = table.rows([first], 7, hyper[copy : copy + 1], np.dtype(np.float64))
+        np.testing.assert_array_equal(together[copy], alone[0])
+    np.testing.assert_array_equal(together[0, 3:], together[2, :4])
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_sums_of_epochs_are_the_same_however_the_steps_are_cut():
+    rng = np.random.default_rng(3)
+    log = rng.normal(size=(3, 23, 3)).astype(np.float32)
+    log[..., -1] = rng.integers(1, 9, size=(3, 23))
+    slots = control.TOTALS + 2
+    whole, cut = np.zeros((3, slots)), np.zeros((3, slots))
+    means = accounts.close_epochs(log, whole, 2, 5)
+    cuts = ((0, 1), (1, 1), (1, 3), (3, 14), (14, 23))
+    parts = [accounts.close_epochs(log[:, a:b], cut, (2 + a) % 5, 5) for a, b in cuts]
+    np.testing.assert_array_equal(means, np.concatenate(parts, axis=1))
+    np.testing.assert_array_equal(whole, cut)
+    weights = log[:, 3:8, 2].astype(np.float64)
+    expected = (log[:, 3:8, 0] * weights).sum(axis=1) / weights.sum(axis=1)
+    np.testing.assert_allclose(means[:, 1, 0], expected, rtol=1e-14)
 
 
 class Full(Watched):

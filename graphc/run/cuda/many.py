@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.run.cuda.accounts import close_epochs
-from graphc.run.cuda.training import Copy, CudaTrainer
+from graphc.run.cuda.training import Copy, CudaTrainer, Outcome
 from graphc.run.many import Copies
 
 MEMORY = 1 << 24  # numbers known ahead of a launch, of all copies together
@@ -58,11 +58,11 @@ class CudaTogether:
             width = max(len(trainer.plan.columns), trainer.plan.log_width)
             most = min(trainer.chunk(max(left[i] for i in chosen)), max(1, MEMORY // (width * len(chosen))))
             outcome = trainer.launch([self._copy(i, samplers[i], min(left[i], most)) for i in chosen])
-            for row, i in enumerate(chosen):
-                if left[i]:
-                    self._account(i, samplers[i], outcome, row)
-                    running = outcome.status[row] == control.FINISHED
-                    left[i] = left[i] - int(outcome.done[row]) if running else 0
+            running = [row for row, i in enumerate(chosen) if left[i]]
+            self._account(chosen, running, samplers, outcome)
+            for row in running:
+                ended = outcome.status[row] != control.FINISHED
+                left[chosen[row]] = 0 if ended else left[chosen[row]] - int(outcome.done[row])
             stopped = watch(int(c.word(control.PROGRESS).sum()))
         self._take_back(chosen)
         return stopped
@@ -71,18 +71,30 @@ class CudaTogether:
         number = int(self.copies.control[i, control.DONE])
         return Copy(sampler, number, self.copies.hyper[i], steps, self.copies.starts[i].settings.shuffle)
 
-    def _account(self, i: int, sampler: Any, outcome: Any, row: int) -> None:
-        """What a launch did to a copy."""
+    def _account(self, chosen: list[int], rows: list[int], samplers: dict[int, Any], outcome: Outcome) -> None:
+        """What a launch did: sums and means for all copies at a time that are as far and made as many steps."""
+        c, cap = self.copies, self.trainer.capacity
+        alike: dict[tuple[int, int], list[int]] = {}
+        for row in rows:
+            alike.setdefault((int(outcome.done[row]), samplers[chosen[row]].position), []).append(row)
+        for (done, position), some in alike.items():
+            log, ids = outcome.log[some, :done], [chosen[row] for row in some]
+            totals, per_epoch = c.totals[ids], -(-samplers[ids[0]].rows // cap)
+            means = close_epochs(log, totals, position // cap, per_epoch)
+            c.totals[ids] = totals
+            for t, (row, i) in enumerate(zip(some, ids, strict=True)):
+                self._note(i, samplers[i], outcome, row, means[t])
+
+    def _note(self, i: int, sampler: Any, outcome: Outcome, row: int, means: NDArray) -> None:
+        """The means of a copy's epochs, its losses, and how far it is."""
         c, cap = self.copies, self.trainer.capacity
         words, done = c.control[i], int(outcome.done[row])
         per_epoch, first = -(-sampler.rows // cap), sampler.position // cap
-        log = outcome.log[row, :done]
-        means = close_epochs(log, c.totals[i, : control.TOTALS + log.shape[1] - 1], first, per_epoch)
         ended = int(words[control.EPOCHS])
         c.history[i, ended : ended + len(means)] = means
         before = int(words[control.DONE])
         if c.starts[i].settings.record_steps:
-            c.losses[i, before : before + done] = log[:, 0]
+            c.losses[i, before : before + done] = outcome.log[row, :done, 0]
         words[control.EPOCHS] = ended + len(means)
         for word in (control.DONE, control.PROGRESS, control.STEP):
             words[word] = before + done

@@ -35,15 +35,22 @@ class StepTable:
         self.symbols = (K, *(sympy.Symbol(n, real=True) for n in self.names))
         whole = [column.xreplace(schedules) for column in columns]
         self.functions = [numpy_function(body, 0, self.symbols) for body in whole]
+        self.reads = [[t for t, s in enumerate(self.symbols) if s in body.free_symbols] for body in whole]
 
-    def rows(self, first: int, steps: int, values: NDArray, dtype: np.dtype) -> NDArray:
-        """Shape (steps, columns): from step ``first`` on, counted from 1; ``values`` in the order of ``names``."""
-        k = np.arange(first, first + steps, dtype=np.float64)
-        given = [np.float64(v) for v in values[: len(self.names)]]
-        table = np.empty((steps, max(len(self.functions), 1)), dtype)
+    def rows(self, first: Sequence[int], steps: int, values: NDArray, dtype: np.dtype) -> NDArray:
+        """Shape (copies, steps, columns): from steps ``first`` on, counted from 1; ``values`` of shape (copies, ..) in
+        the order of ``names``. A column is computed once for all copies in which what it reads is the same."""
+        given = np.column_stack([np.asarray(first, np.float64), values[:, : len(self.names)]])
+        table = np.empty((len(given), steps, max(len(self.functions), 1)), dtype)
         with np.errstate(all="ignore"):
-            for t, function in enumerate(self.functions):
-                table[:, t] = function(k, *given)
+            for t, (function, reads) in enumerate(zip(self.functions, self.reads, strict=True)):
+                distinct, which = np.unique(given[:, reads or [0]], axis=0, return_inverse=True)
+                arguments = np.zeros((len(self.symbols), len(distinct), 1))
+                arguments[reads or [0], :, 0] = distinct.T
+                k = arguments[0] + np.arange(steps) if 0 in reads else arguments[0]
+                column = np.asarray(function(k, *arguments[1:]), dtype)
+                column = np.broadcast_to(column, (len(distinct), k.shape[1]))
+                table[:, :, t] = column if len(distinct) == 1 else column[which.ravel()]
         return table
 
 

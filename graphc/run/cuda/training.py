@@ -69,7 +69,7 @@ class CudaTrainer:
         self.data: list[DeviceArray] = []
         self.parts: Parts | None = None
         self.left: NDArray | None = None
-        self.seconds_per_step = 0.0
+        self.seconds_per_step, self.begun = 0.0, 0.0
         self.notes = [plan.choice.note] if plan.choice.note else []
 
     def hold(self, inputs: Sequence[Any]) -> None:
@@ -154,17 +154,17 @@ class CudaTrainer:
         moving.totals.values[host_control.GRADIENT] = state[m.extras + LARGEST]
 
     def _part(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings) -> None:
-        sampler, started = moving.sampler, time.perf_counter()
+        sampler = moving.sampler
         if self.parts is None:
             steps = self.chunk(call.steps - call.done)
             outcome = self.launch([Copy(sampler, moving.rule.step, inputs[1], steps, settings.shuffle)])
         else:
             outcome = self._streamed(self.parts, moving, inputs[1], call.steps - call.done, settings.shuffle)
-        self.seconds_per_step = (time.perf_counter() - started) / max(1, int(outcome.log.shape[1]))
         done, log = int(outcome.done[0]), outcome.log[0]
         per_epoch = -(-sampler.rows // self.capacity)
         first = sampler.position // self.capacity
-        call.epochs = np.concatenate([call.epochs, close_epochs(log[:done], moving.totals.values, first, per_epoch)])
+        [means] = close_epochs(log[None, :done], moving.totals.values[None], first, per_epoch)
+        call.epochs = np.concatenate([call.epochs, means])
         if settings.record_steps:
             call.step_losses = np.concatenate([call.step_losses, log[:done, 0].astype(np.float64)])
         call.done, call.status = call.done + done, int(outcome.status[0])
@@ -201,6 +201,7 @@ class CudaTrainer:
     def finish(self, pending: Pending) -> Outcome:
         """Wait for a launch and read what it tells."""
         words, log = self.launcher.finish(pending)
+        self.seconds_per_step = (time.perf_counter() - self.begun) / max(1, log.shape[1])
         outcome = Outcome(words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS], log)
         if not outcome.done.any() and not outcome.status.any():
             raise DeviceError("the GPU made no step and tells of no error\n  hint: see whether nvidia-smi shows errors")
@@ -208,6 +209,7 @@ class CudaTrainer:
 
     def begin(self, copies: Sequence[Copy], data: Sequence[DeviceArray]) -> Pending:
         """Ask for a launch, without waiting for it."""
+        self.begun = time.perf_counter()
         steps = max(c.steps for c in copies)
         ahead = self.epochs_ahead(copies[0].sampler, steps)
         words = np.zeros((len(copies), control.SIZE), np.int32)
@@ -218,5 +220,6 @@ class CudaTrainer:
             }  # fmt: skip
             row[list(values)] = list(values.values())
         keys = np.stack([epoch_keys(c.sampler.keys, c.sampler.epoch, ahead) for c in copies])
-        table = np.stack([self.table.rows(c.number + 1, steps, c.hyper, self.dtype) for c in copies])
+        hyper = np.array([c.hyper for c in copies])
+        table = self.table.rows([c.number + 1 for c in copies], steps, hyper, self.dtype)
         return self.launcher.begin(words, keys, table, data)
