@@ -80,12 +80,13 @@ def judge(found: Sequence[NDArray | None], graphs: Sequence[Graph], precision: P
     """
     silent = {t for t, value in enumerate(found) if value is None}
     told = {t: value for t, value in enumerate(found) if value is not None and value.size}
-    lost = {t for t, value in told.items() if not np.isfinite(value).all()}
+    asked = _not_near(told, graphs[0][0](), list(told), graphs[0][1], precision)
+    lost = {t for t in asked if not np.isfinite(told[t]).all()}
     if lost:  # what overflows in the precision of the program by the formula itself is no fault
         graph, feed = graphs[-1]
         rounded = evaluate([graph()[t] for t in sorted(lost)], feed, dtype=precision.dtype)
         lost = {t for t, value in zip(sorted(lost), rounded, strict=True) if not np.isfinite(value).all()}
-    asked = [t for t in told if t not in lost]
+    asked = [t for t in asked if t not in lost]
     for left, (graph, feed) in zip(range(len(graphs) - 1, -1, -1), graphs, strict=True):
         if not asked:
             break
@@ -105,8 +106,7 @@ def _compare(
 ) -> tuple[Difference | None, list[int]]:
     """A difference, and the places of results of which nothing can be said: also of what is below ``lost``, which
     1 + exp(z) as declared cannot tell from 0."""
-    quick = evaluate([nodes[t] for t in asked], feed, dtype=precision.dtype)
-    asked = [t for t, value in zip(asked, quick, strict=True) if not near(found[t], value, precision.close)]
+    asked = _not_near(found, nodes, asked, feed, precision)
     exact = dict(zip(asked, evaluate([nodes[t] for t in asked], feed), strict=True))
     apart = [t for t in asked if not near(found[t], exact[t], precision.close)]
     for samples in (QUICK, THOROUGH):
@@ -120,6 +120,14 @@ def _compare(
             return None, apart
     worst = next(t for t in apart if verdicts[t] == "differs")
     return _difference(worst, found[worst], exact[worst]), apart
+
+
+def _not_near(
+    found: Mapping[int, NDArray], nodes: Sequence[Node], asked: Sequence[int], feed: Feed, precision: Precision
+) -> list[int]:
+    """What a quick evaluation in the precision of the program does not confirm."""
+    quick = evaluate([nodes[t] for t in asked], feed, dtype=precision.dtype)
+    return [t for t, value in zip(asked, quick, strict=True) if not near(found[t], value, precision.close)]
 
 
 def near(found: NDArray, exact: NDArray, tolerance: float) -> bool:

@@ -60,8 +60,9 @@ def sample_of(size: int) -> NDArray:
     """Places of some elements: all of a small array, else its ends and what lies evenly between."""
     if size <= SAMPLE:
         return np.arange(size)
-    ends = np.arange(SAMPLE // 8)
-    return np.unique(np.concatenate([ends, size - 1 - ends, np.linspace(0, size - 1, SAMPLE).astype(np.int64)]))
+    ends = SAMPLE // 8
+    between = np.linspace(0, size - 1, SAMPLE).astype(np.int64).tolist()
+    return np.array(sorted({*range(ends), *range(size - ends, size), *between}))
 
 
 def _norm(arrays: Sequence[NDArray]) -> float:

@@ -164,7 +164,7 @@ def work_of_interpreter(nodes: Sequence[Node], feed: Feed) -> float:
 
 def few_rows(arrays: Mapping[Leaf, Any], rows: int, most: int = ROWS) -> dict[Leaf, NDArray]:
     """At most ``most`` rows of everything that has rows, spread over all of them; on the host."""
-    chosen = np.unique(np.linspace(0, rows - 1, most).astype(np.int64))
+    chosen = sorted({int(row) for row in np.linspace(0, rows - 1, most)})
     hosted = {leaf: x if isinstance(x, np.ndarray) else x.numpy() for leaf, x in arrays.items()}
     return {leaf: np.asarray(x[chosen], order="C") if has_rows(leaf) else x for leaf, x in hosted.items()}
 

@@ -52,12 +52,17 @@ class Moving:
 
     def copy(self, into: Moving | None = None) -> Moving:
         """What :meth:`restore` puts back; ``into`` is an older copy of the same sizes, whose memory is used again."""
-        if into is not None and len(into.totals.values) == len(self.totals.values):
+        if into is not None and into.sizes == self.sizes:
             into.restore(self)
             into.sampler = replace(self.sampler)
             return into
         rule, totals = RuleState(self.rule.values.copy(), self.rule.step), Totals(self.totals.values.copy())
         return Moving(self.parameters.copy(), rule, replace(self.sampler), totals)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Elements of all that is copied."""
+        return tuple(x.size for x in (self.parameters, self.rule.values, self.totals.values))
 
     def restore(self, kept: Moving) -> None:
         """Put back, in place, what :meth:`copy` kept."""
@@ -190,13 +195,15 @@ class Trainer:
 
     def probe(self, moving: Moving, inputs: Sequence[NDArray], call: Call, places: Sequence[slice]) -> None:
         """One step by one thread, in order of the rows; the gradients at ``places`` and all working memory hold NaN
-        before, so that what is read without having been written shows."""
+        before, so that what is read without having been written shows. The next run keeps its copies in the memory of
+        ``moving``."""
         moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
         call.epochs = np.empty((0, 1 + self.n_metrics))
         self.arena[:] = np.nan
         for place in places:
             self.gradients[place] = np.nan
         self._part(moving, inputs, call, Settings(shuffle=False), None, 1, 1)
+        self.kept = Kept(moving, 0, 0, 0, 0.0, 0.0)
 
     def _keep(self, moving: Moving, call: Call) -> Kept:
         """A copy of everything that the next steps change, in the memory of the last one."""
