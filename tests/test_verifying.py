@@ -273,7 +273,8 @@ def fit_on_cuda(name: str, machine: CudaWatched, tier: Tier) -> gc.Model:
     model, data = NETS[name]()
     model.initialize(1)
     with current.use(machine, tier):
-        assert model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda").notes == []
+        notes = model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda").notes
+        assert [n for n in notes if "seen right" not in n] == []
         inputs = [data[str(leaf.name)] for leaf in model.inputs]
         assert np.isfinite(model.predict(*inputs, target="cuda")).all()
     return model
