@@ -62,6 +62,11 @@ def hazards(expr: Expr, intervals: Mapping[Symbol, Interval] | None = None) -> t
     return found, list(dict.fromkeys(walk.found))
 
 
+def interval(expr: Expr, known: Mapping[Symbol, Interval]) -> Interval:
+    """The closed interval of `expr` where its symbols lie in theirs; see :func:`hazards`."""
+    return _Walk(dict(known)).interval(canonical(expr))
+
+
 def _show(x: Interval) -> str:
     return f"[{x[0]:g}, {x[1]:g}]"
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import sympy
 
+from graphc.derive.care import careful, times
 from graphc.errors import ShapeError
 from graphc.ir.affine import Affine, Extent, identity, index, substitute
 from graphc.ir.build import equation
@@ -40,7 +41,8 @@ def pullback(y: Equation, ybar: Node, j: int, lead: tuple[Extent, ...] = ()) -> 
     operands = [map_operand(op, shift) for op in y.operands]
     masks = [map_mask(m, shift) for m in y.masks]
     out = tuple(index(i + r) for i in range(y.n_free))
-    body = _slope(y, j, operands, out, r) * _add(operands, Read(ybar, identity(n_lead) + out))
+    slope = _slope(y, j, operands, out, r)
+    body = times(slope, _add(operands, Read(ybar, identity(n_lead) + out)), ybar, y)
     masks += [Mask("eq", shift(a) - index(n_lead + t)) for t, a in enumerate(read.at)]
     return equation(lead + read.node.shape + y.extents, r, "sum", body, operands, masks)
 
@@ -68,7 +70,7 @@ def _slope(y: Equation, j: int, operands: list[Operand], out: tuple[Affine, ...]
     """df/da_j times the weight of the reducer, over ``operands``, to which what it needs is appended."""
     if y.reducer == "sum":
         plain = y.elementwise and not y.masks
-        slope = derivative(y.body, j, use_output=plain)
+        slope = careful(derivative(y.body, j, use_output=plain), y)
         return slope.xreplace({OUT: _add(operands, Read(y, out))}) if slope.has(OUT) else slope
     slope = derivative(y.body, j, use_output=False)
     at = tuple(index(i + shift) for i in range(len(y.extents)))

@@ -134,9 +134,10 @@ def near(found: NDArray, exact: NDArray, tolerance: float) -> bool:
     """Whether every element is within ``tolerance`` of the largest; NaN and infinities are near nothing."""
     flat, other = np.asarray(found).reshape(-1), np.asarray(exact).reshape(-1)
     parts = range(0, flat.size, PIECE)
-    scale = np.max([_largest(other[t : t + PIECE]) for t in parts])
-    gap = np.max([_largest(flat[t : t + PIECE] - other[t : t + PIECE]) for t in parts])
-    return bool(gap <= tolerance * scale)
+    with np.errstate(invalid="ignore"):
+        scale = np.max([_largest(other[t : t + PIECE]) for t in parts])
+        gap = np.max([_largest(flat[t : t + PIECE] - other[t : t + PIECE]) for t in parts])
+        return bool(gap <= tolerance * scale)
 
 
 def _largest(x: NDArray) -> float:

@@ -2,7 +2,7 @@
 
 fuse       elementwise producers into their consumer
 expose     look through a producer when that lets a stable form appear:  log(p), p = sigmoid(z)
-log-sum    sum_k exp(u)  ->  exp(logsumexp_k u), seen by every consumer
+log-sum    sum_k exp(u)  ->  exp(logsumexp_k u), for consumers that take its logarithm, divide by it, take its root
 stabilise  scalar rules on every body
 """
 
@@ -17,7 +17,7 @@ import sympy
 from graphc.ir.affine import identity, indices
 from graphc.ir.build import constant_node, equation, inline
 from graphc.ir.node import Equation, Node, Origin, Read
-from graphc.ir.scalar import cost, placeholder, placeholder_index
+from graphc.ir.scalar import cost, log1p, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
 from graphc.rewrite.fuse import compares, fuse, is_layer
 from graphc.rewrite.stable import stabilise, tidy
@@ -102,22 +102,42 @@ def _tidy_step(y: Equation) -> Node:
 
 def _stable_step(roots: list[Node], applied: list[Applied]) -> dict[Node, Node]:
     def step(y: Equation) -> Node:
-        exposed = _expose(y)
+        logged = _in_logarithms(y)
+        if logged is not y:
+            applied.append(Applied("log_sum_exp", y.body, logged.body, _LSE_WHY, y.origin))
+        exposed = _expose(logged)
         body, fired = stabilise(exposed.body)
         applied.extend(Applied(f.name, f.before, f.after, f.why, y.origin) for f in fired)
         if body != exposed.body:
             exposed = rebuild(exposed, list(exposed.operands), body)
-        if not isinstance(exposed, Equation):
-            return exposed
-        summed = _sum_of_exponentials(exposed)
-        if summed is not None:
-            applied.append(Applied("log_sum_exp", y.body, sympy.Symbol("exp(logsumexp)"), _LSE_WHY, y.origin))
-        return summed or exposed
+        return exposed
 
     return transform(roots, step)
 
 
-_LSE_WHY = "sum_k exp(u_k) overflows for u_k > 88 (float32); exp(logsumexp_k u_k) is formed only where it is needed"
+_LSE_WHY = "sum_k exp(u_k) overflows for u_k > 88 (float32); its logarithm does not"
+
+
+def _in_logarithms(y: Equation) -> Equation:
+    """y with exp(logsumexp) in the place of the sums of exponentials whose logarithm, inverse or root it takes."""
+    body, operands = y.body, list(y.operands)
+    for j, op in enumerate(y.operands):
+        if isinstance(op, Read) and body.has(placeholder(j)) and _gains(body, j):
+            grown = _sum_of_exponentials(op.node)
+            if grown is not None:
+                operands[j] = Read(grown, op.at)
+                body = inline(body, operands, j, y.extents)
+    made = y if body is y.body else rebuild(y, operands, body)
+    return made if isinstance(made, Equation) else y
+
+
+def _gains(body: sympy.Expr, j: int) -> bool:
+    """Whether a body takes the logarithm, the inverse or a root of a_j, or multiplies it with an exponential."""
+    a = placeholder(j)
+    inside = [*body.atoms(sympy.log, log1p), *(p.base for p in body.atoms(sympy.Pow) if not p.exp.is_nonnegative
+                                               or not p.exp.is_Integer)]  # fmt: skip
+    scaled = any(a in m.args and m.atoms(sympy.exp) for m in body.atoms(sympy.Mul))
+    return scaled or any(e.has(a) for e in inside)
 
 
 def _expose(y: Equation) -> Equation:
@@ -168,9 +188,9 @@ def _quotient(e: sympy.Expr, j: int) -> bool:
     return any(p.exp.is_negative and p.base == a for p in e.atoms(sympy.Pow))
 
 
-def _sum_of_exponentials(y: Equation) -> Node | None:
+def _sum_of_exponentials(y: Node) -> Equation | None:
     """sum_k exp(u_ik + m_i)  ->  exp(logsumexp_k(u_ik) + m_i)        and likewise with a constant factor."""
-    if y.reducer != "sum" or y.elementwise:
+    if not isinstance(y, Equation) or y.reducer != "sum" or y.elementwise:
         return None
     exposed = _expose_exponential(y)
     factor, power = exposed.body.as_independent(sympy.exp, as_Add=False)
@@ -180,7 +200,8 @@ def _sum_of_exponentials(y: Equation) -> Node | None:
     total = equation(exposed.extents, y.n_free, "logsumexp", inner, exposed.operands, exposed.masks)
     operands = [*exposed.operands, Read(total, identity(y.n_free))]
     body = factor * sympy.exp(placeholder(len(exposed.operands)) + outer)
-    return annotate(equation(y.shape, y.n_free, "sum", body, operands), y)
+    grown = annotate(equation(y.shape, y.n_free, "sum", body, operands), y)
+    return grown if isinstance(grown, Equation) else None
 
 
 def _expose_exponential(y: Equation) -> Equation:
@@ -189,9 +210,13 @@ def _expose_exponential(y: Equation) -> Equation:
         return y
     read = y.operands[j]
     producer = read.node if isinstance(read, Read) else None
+    inner = _sum_of_exponentials(producer) if isinstance(read, Read) and producer is not None else None
+    if isinstance(read, Read) and inner is not None:
+        read, producer = Read(inner, read.at), inner
     if not isinstance(producer, Equation) or not producer.elementwise or not isinstance(producer.body, sympy.exp):
         return y
     operands = list(y.operands)
+    operands[j] = read
     made = rebuild(y, operands, inline(y.body, operands, j, y.extents))
     return made if isinstance(made, Equation) else y
 

@@ -224,11 +224,19 @@ def _is_condition(c: Expr, pieces: Mapping[Symbol, Piece]) -> bool:
     return isinstance(c, step) or isinstance(pieces.get(c), Iverson)
 
 
+def _holds(product: Expr, factor: Expr) -> bool:
+    """Whether all factors of ``factor`` are among those of a product, or what it divides by."""
+    held = {g for f in sympy.Mul.make_args(product) for g in (f, *f.as_base_exp()[:1])}
+    return set(sympy.Mul.make_args(factor)) <= held
+
+
 def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Expr:
     """The fused scalar functions in their paper form: bce(z, t) is softplus(z) - t*z."""
     known = pieces or {}
 
     def branch(c: Expr, a: Expr, b: Expr) -> Expr:
+        if b == 0 and _holds(a, c):  # 0 where a factor is 0, also beside an infinite one
+            return a
         if not _is_condition(c, known):
             return where(c, a, b)
         if b == 0:
@@ -257,19 +265,28 @@ def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Exp
 
 
 def _name_softmax(y: Equation, runs: Sequence[bool]) -> tuple[Expr, dict[Symbol, tuple[Expr, int]]]:
-    """exp(u - l), l = logsumexp_b u  ->  a symbol for softmax_b u; returns the body and what the symbols stand for.
+    """exp(n*(u - l)), l = logsumexp_b u  ->  the nth power of a symbol for softmax_b u; returns the body and what the
+    symbols stand for.
 
     ``runs`` tells which indices of y run here: a softmax at one place of its axis is written as the exponential.
     """
     found: dict[Symbol, tuple[Expr, int]] = {}
     body = y.body
-    for power in sorted(body.atoms(sympy.exp), key=sympy.default_sort_key):
-        match = _softmax_of(y, power.args[0])
+    for grown in sorted(body.atoms(sympy.exp), key=sympy.default_sort_key):
+        n, exponent = _whole_multiple(grown.args[0])
+        match = _softmax_of(y, exponent)
         if match and runs[match[1]]:
-            symbol = Symbol(f"softmax{len(found)}", real=True)
+            symbol = next((s for s, known in found.items() if known == match), None)
+            symbol = symbol or Symbol(f"softmax{len(found)}", real=True)
             found[symbol] = match
-            body = body.xreplace({power: symbol})
+            body = body.xreplace({grown: symbol**n})
     return body, found
+
+
+def _whole_multiple(exponent: Expr) -> tuple[int, Expr]:
+    """(n, v) of n*v, n the largest whole number that divides all terms and is positive."""
+    n, rest = sympy.factor_terms(exponent).as_coeff_Mul()
+    return (int(n), sympy.expand_mul(rest)) if n.is_Integer and n > 1 else (1, exponent)
 
 
 def _softmax_of(y: Equation, exponent: Expr) -> tuple[Expr, int] | None:

@@ -1,0 +1,151 @@
+"""0 wins over ∞ in the chain rule: derivatives at points where the function is fine and one of its factors is not.
+
+``sqrt(u)`` has an infinite slope at u = 0, and 0·∞ is a NaN.  Three kinds of products are made safe:
+
+- u cannot be negative whatever the inputs are (a sum of squares, |x|, relu): u = 0 is its minimum, where its own
+  derivative is 0.  The slope is taken as 0 there, the subgradient of norms and distances:
+  ``u**(p - 1)  ->  where(u, u**(p - 1), 0)``.
+- a factor r of the derivative may be 0 where another factor s is infinite: ``r*s  ->  where(r, r*s, 0)``.  The factor s
+  is the infinite slope of a root, or what lies behind a branch that is not taken: ``maximum(log(x), -100)``.
+- r vanishes where s overflows: ``tanh(exp(x))``.
+
+Where no factor is 0, infinity is what the derivative is: sqrt(x) alone at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import sympy
+from sympy import Expr, Mul, Pow, S, Symbol
+
+from graphc.derive.differentiability import OVERFLOW_ARGUMENT, interval
+from graphc.derive.ranges import range_of, ranges_of_reads
+from graphc.ir.node import Equation, Node
+from graphc.ir.scalar import OUT, equal, less, less_equal, sigmoid, sign, step, where
+from graphc.ir.scalar_table import Interval
+
+_CHOICES = (step, equal, less, less_equal, sign, where)
+_FADING = (sympy.tanh, sigmoid, sympy.erf, sympy.exp, sympy.cosh, sympy.atan)
+_GROWING = (sympy.exp, sympy.sinh, sympy.cosh)
+_STEEP = (sympy.asin, sympy.acos)
+
+
+def careful(slope: Expr, y: Equation) -> Expr:
+    """The derivative of the body of y with 0 in the place of 0·∞."""
+    if not _is_delicate(y.body):
+        return slope
+    known = ranges_of_reads(y)
+    facts = tuple(sorted(((s, r) for s, r in known.items() if s in y.body.free_symbols), key=lambda f: str(f[0])))
+    return _careful(slope, y.body, facts)
+
+
+def times(slope: Expr, cotangent: Symbol, bar: Node, y: Equation) -> Expr:
+    """slope*cotangent, 0 where the cotangent is 0 and the slope infinite; ``bar`` is the node of the cotangent."""
+    if not _is_delicate(y.body) or not isinstance(bar, Equation) or bar.body.is_number or not bar.operands:
+        return slope * cotangent
+    known = {**ranges_of_reads(y), OUT: range_of(y)}
+    chosen, fading = bar.body.has(*_CHOICES), bar.body.has(*_FADING)
+    kinds = {_kind(f, y.body, known) for f in Mul.make_args(slope)}
+    if "steep" in kinds or ("pole" in kinds and chosen) or ("growing" in kinds and (chosen or fading)):
+        return where(cotangent, slope * cotangent, S.Zero)
+    return slope * cotangent
+
+
+@lru_cache(maxsize=4096)
+def _is_delicate(body: Expr) -> bool:
+    """Whether a body holds anything whose derivative may be infinite."""
+    return body.has(sympy.log, *_GROWING, *_STEEP) or any(_is_root(p) or p.exp.is_negative for p in body.atoms(Pow))
+
+
+def _is_root(p: Expr) -> bool:
+    return not p.exp.is_Integer and not p.exp.is_negative
+
+
+@lru_cache(maxsize=4096)
+def _careful(slope: Expr, body: Expr, facts: tuple[tuple[Symbol, Interval], ...]) -> Expr:
+    known = dict(facts)
+    known[OUT] = interval(body, known)
+    return _walk(slope, body, known)
+
+
+def _walk(e: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
+    """The products of an expression from the inside out."""
+    if e.is_Atom or isinstance(e, where):
+        return e
+    if e.is_Pow:
+        return _at_its_minimum(e, body, known)
+    args = [_walk(a, body, known) for a in e.args]
+    e = e.func(*args) if any(a is not b for a, b in zip(args, e.args, strict=True)) else e
+    return _product(e, body, known) if e.is_Mul else e
+
+
+def _at_its_minimum(p: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
+    """u**q  ->  where(u, u**q, 0)   for q < 0 where the body holds a root of u, and u is nowhere negative."""
+    if _kind(p, body, known) != "steep" or interval(_under_the_root(p.base, body), known)[0] < 0:
+        return p
+    return where(p.base, p, S.Zero)
+
+
+def _under_the_root(u: Expr, body: Expr) -> Expr:
+    """v of u = sqrt(v), else u."""
+    root = body if u is OUT else u
+    return root.base if isinstance(root, Pow) and _is_root(root) else u
+
+
+def _product(e: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
+    kinds = {f: _kind(f, body, known) for f in e.args}
+    steep, rest = [f for f in e.args if kinds[f] == "steep"], [f for f in e.args if not kinds[f]]
+    zeros = [f for f in rest if _may_vanish(f, known)]
+    if not steep:
+        harmful = [f for f in e.args if kinds[f]]
+        whole = {f: f.xreplace({OUT: body}) for f in zeros}
+        zeros = [f for f in zeros if whole[f].has(*_CHOICES) or _fades(whole[f], harmful)] if harmful else []
+    if not zeros:
+        return e
+    return where(Mul(*zeros), e, S.Zero)
+
+
+def _fades(f: Expr, others: Sequence[Expr]) -> bool:
+    """Whether a factor goes to 0 where another one goes to infinity."""
+    return f.has(*_FADING) and any(g.free_symbols & f.free_symbols for g in others)
+
+
+def _may_vanish(f: Expr, known: Mapping[Symbol, Interval]) -> bool:
+    if f.is_number:
+        return False
+    low, high = interval(f, known)
+    return not (low > 0 or high < 0)
+
+
+def _kind(f: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> str:
+    """How a factor of a derivative may be infinite: "steep" where the body itself is not, "pole", "growing", or ""."""
+    if f.is_Pow and not isinstance(f, sympy.exp):
+        return _kind_of_power(f, body, known)
+    if isinstance(f, sympy.log):
+        raised = any(p.exp.free_symbols and p.base == f.args[0] for p in body.atoms(Pow))
+        return "steep" if raised else "pole"
+    if isinstance(f, _GROWING) or (f is OUT and isinstance(body, sympy.exp)):
+        u = body.args[0] if f is OUT else f.args[0]
+        return "growing" if interval(u, known)[1] > OVERFLOW_ARGUMENT else ""
+    return ""
+
+
+def _kind_of_power(f: Pow, body: Expr, known: Mapping[Symbol, Interval]) -> str:
+    u, q = f.base, f.exp
+    if isinstance(u, _GROWING) and q.is_positive:
+        return _kind(u, body, known)
+    if q.is_nonnegative or (q.is_number and not q.is_negative):
+        return ""
+    low, high = interval(u, known)
+    if low > 0 or high < 0:
+        return ""
+    roots = [p for p in body.atoms(Pow) if _is_root(p)]
+    root = (u is OUT and body in roots) or u in roots or any(u in Mul.make_args(_squares(p.base)) for p in roots)
+    return "steep" if root or body.has(*_STEEP) else "pole"
+
+
+def _squares(u: Expr) -> Expr:
+    """The product of the factors of u, without their powers."""
+    return Mul(*(f.as_base_exp()[0] for f in Mul.make_args(u)))
