@@ -23,12 +23,12 @@ from sympy import Expr, Mul, Pow, S, Symbol
 from graphc.derive.differentiability import OVERFLOW_ARGUMENT, interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
-from graphc.ir.scalar import OUT, equal, less, less_equal, sigmoid, sign, step, where
+from graphc.ir.scalar import OUT, equal, expm1, less, less_equal, sigmoid, sign, step, where
 from graphc.ir.scalar_table import Interval
 
 _CHOICES = (step, equal, less, less_equal, sign, where)
 _FADING = (sympy.tanh, sigmoid, sympy.erf, sympy.exp, sympy.cosh, sympy.atan)
-_GROWING = (sympy.exp, sympy.sinh, sympy.cosh)
+_GROWING = (sympy.exp, sympy.sinh, sympy.cosh, expm1)
 _STEEP = (sympy.asin, sympy.acos)
 
 
@@ -126,6 +126,8 @@ def _kind(f: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> str:
     if isinstance(f, sympy.log):
         raised = any(p.exp.free_symbols and p.base == f.args[0] for p in body.atoms(Pow))
         return "steep" if raised else "pole"
+    if f.is_Add:
+        return "growing" if any(_kind(g, body, known) == "growing" for t in f.args for g in Mul.make_args(t)) else ""
     if isinstance(f, _GROWING) or (f is OUT and isinstance(body, sympy.exp)):
         u = body.args[0] if f is OUT else f.args[0]
         return "growing" if interval(u, known)[1] > OVERFLOW_ARGUMENT else ""

@@ -64,7 +64,7 @@ def hazards(expr: Expr, intervals: Mapping[Symbol, Interval] | None = None) -> t
 
 def interval(expr: Expr, known: Mapping[Symbol, Interval]) -> Interval:
     """The closed interval of `expr` where its symbols lie in theirs; see :func:`hazards`."""
-    return _Walk(dict(known)).interval(canonical(expr))
+    return _Quiet(dict(known)).interval(canonical(expr))
 
 
 def _show(x: Interval) -> str:
@@ -113,7 +113,10 @@ class _Walk:
         if not n.is_Integer and base[0] < 0:
             self.add("domain", expr, f"{expr.base} in {_show(base)} can be negative")
         if not n.is_Integer and 0 < n < 1 and base[0] <= 0 <= base[1]:
-            self.add("infinite slope", expr, f"the derivative is infinite where {expr.base} is 0")
+            if base[0] == 0 and not expr.base.is_Symbol:  # 0 is its minimum: see graphc.derive.care
+                self.add("kink", expr, f"subgradient 0 where {expr.base} is 0")
+            else:
+                self.add("infinite slope", expr, f"the derivative is infinite where {expr.base} is 0")
         return _power(base, float(n))
 
     def general_power(self, expr: Expr, base: Interval) -> Interval:
@@ -182,7 +185,7 @@ class _Walk:
         before, bound = self.known, _bound(condition, holds)
         if bound is not None:
             part, (low, high) = bound
-            old = _Walk(before).interval(part)
+            old = type(self)(before).interval(part)
             low, high = max(low, old[0]), min(high, old[1])
             if low > high:
                 return math.inf, -math.inf
@@ -202,6 +205,19 @@ class _Walk:
                 self.add("jump", expr, f"the branches differ at {symbol} = {point}")
             elif not _vanishes(canonical(gap.diff(symbol)).xreplace({symbol: point})):
                 self.add("kink", expr, f"the slopes differ at {symbol} = {point}; the branch taken there decides")
+
+
+class _Quiet(_Walk):
+    """Intervals alone: nothing is looked for."""
+
+    def add(self, kind: str, expr: Expr, text: str) -> None:
+        pass
+
+    def breaks(self, expr: Expr, entry: Scalar, args: list[Interval]) -> None:
+        pass
+
+    def seam(self, expr: Expr, boundary: Expr) -> None:
+        pass
 
 
 def _default(symbol: Symbol) -> Interval:
@@ -276,7 +292,7 @@ def _vanishes(gap: Expr) -> bool:
     """Whether `gap` is 0 at sample points of its symbols (to 1e-9 of its size)."""
     symbols = tuple(sorted(gap.free_symbols, key=str))
     if not symbols:
-        return abs(float(gap)) < 1e-9 if gap.is_finite is not False else False
+        return bool(abs(numpy_function(gap, 0)()) < 1e-9) if gap.is_finite is not False else False
     samples = np.random.default_rng(0).uniform(0.5, 2.0, (len(symbols), 7))
     values = numpy_function(gap, 0, symbols)(*samples)
     return bool(np.all(np.abs(values) < 1e-9))

@@ -57,7 +57,9 @@ class absolute(Function):
 
     @classmethod
     def eval(cls, x: Expr) -> Expr | None:
-        return abs(x) if _numbers(x) else None
+        if _numbers(x):
+            return abs(x)
+        return x if x.is_nonnegative else None
 
     def fdiff(self, argindex: int = 1) -> Expr:
         return sign(self.args[0])

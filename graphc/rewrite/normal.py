@@ -174,7 +174,7 @@ def _better(old: sympy.Expr, exposed: sympy.Expr, j: int) -> bool:
 
 def _hazards(e: sympy.Expr) -> int:
     """Logarithms and divisions by a read: where rounding or overflow of a producer hurts."""
-    logs = sum(1 for _ in e.atoms(sympy.log))
+    logs = len(e.atoms(sympy.log, log1p))
     poles = sum(1 for p in e.atoms(sympy.Pow) if p.exp.is_negative and _reads(p.base))
     return 4 * logs + poles
 

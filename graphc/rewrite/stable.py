@@ -33,6 +33,7 @@ from graphc.rewrite.stable_rules import (
     log_of_expm1,
     log_of_one_plus,
     log_of_product,
+    log_of_softplus,
 )
 
 __all__ = ["TABLES", "RuleFired", "stabilise", "tidy"]
@@ -89,7 +90,9 @@ def _rules_for(expr: Expr) -> Table | tuple[Rule, ...]:
 
 
 def _logarithm_rules(kind: type) -> tuple[Rule, ...]:
-    return (log1p_of_exp,) if kind is log1p else (log_of_product, log_of_expm1, log_of_one_plus)
+    return (log1p_of_exp,) if kind is log1p else (
+        log_of_product, log_of_expm1, log_of_softplus, log_of_one_plus,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- cleanup
