@@ -74,6 +74,18 @@ def test_shapes_broadcast_as_in_numpy(shapes):
         close(value(BINARY[op](x, y), x, a, y, b), BINARY[op](a, b))
 
 
+def test_rows_meet_rows_only_where_the_user_wrote_the_axes():
+    (x, a), (u, b) = declared("n", 1), declared("n", seed=1, name="U")
+    for accident in (lambda: x - u, lambda: u - x, lambda: gc.where(x > 0, u, 0), lambda: u[:, None] - u):
+        with pytest.raises(gc.errors.ShapeError, match="each n with each n"):
+            accident()
+    close(value(x - u[..., None], x, a, u, b), a - b[..., None])
+    close(value(u[:, None] - u[None, :], u, b), b[:, None] - b[None, :])
+    close(value((x - x.T) * u, x, a, u, b), (a - a.T) * b)
+    i, j = gc.indices("i j")
+    close(value(gc.define("D", [i, j], x[i, 0] - u[j]), x, a, u, b), a - b)
+
+
 def test_an_axis_of_extent_1_is_read_at_0():
     x, y = gc.input("X", ("n", 1)), gc.input("Y", (1, 3))
     assert [read.at for read in (x * y).node.reads] == [(index(0), constant(0)), (constant(0), index(1))]

@@ -26,6 +26,7 @@ b = gc.param("b", (256,), 0.0)
 T = gc.input("T", ("n",), dtype="int64")
 S = gc.input("S", ("m", 784))
 U = gc.input("U", ("n",))
+column = gc.input("column", ("n", 1))
 A = gc.input("A", (4, 3))
 D = gc.input("D", (4,))
 i, j, k = gc.indices("i j k")
@@ -40,6 +41,10 @@ PROGRAMS = [
     lambda: X + b,
     lambda: A + D,
     lambda: gc.tanh(X) * X[:, :3],
+    lambda: (gc.sum(X, axis=1, keepdims=True) - U) ** 2,
+    lambda: U * column,
+    lambda: gc.where(column > 0, gc.maximum(U, 0), 1),
+    lambda: X[:, None] - X,
     lambda: gc.sum(X, axis=2),
     lambda: gc.mean(X, axis=(0, 0)),
     lambda: gc.max(X, axis="columns"),

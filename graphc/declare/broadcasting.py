@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from graphc.declare.names import node_text
+from graphc.declare.names import node_text, shape_text
 from graphc.declare.origin import fail
 from graphc.errors import ShapeError
 from graphc.ir.affine import Affine, Extent, constant, index
+from graphc.ir.letters import index_letters
 from graphc.ir.node import Node, Read
 
 
@@ -17,7 +19,8 @@ def broadcast_shape(nodes: Sequence[Node], what: Callable[[], str]) -> tuple[Ext
     Raises
     ------
     ShapeError
-        When two extents are neither equal nor 1; a free extent equals only itself.
+        When two extents are neither equal nor 1 (a free extent equals only itself), or when a free extent would meet
+        itself on another axis because an operand with fewer axes got new ones in front: (n, 1) against (n,).
     """
     shape: tuple[Extent, ...] = ()
     owners: list[Node] = []
@@ -32,7 +35,40 @@ def broadcast_shape(nodes: Sequence[Node], what: Callable[[], str]) -> tuple[Ext
             if a == 1 and b != 1:
                 owners[t] = node
         shape = tuple(b if a == 1 else a for a, b in zip(old, own))
+    for few in nodes:
+        for many in nodes:
+            _check_rows(few, many, shape, what)
     return shape
+
+
+def _check_rows(few: Node, many: Node, shape: Sequence[Extent], what: Callable[[], str]) -> None:
+    """Refuse few (n,) against many (n, 1): a free extent on an axis that few was given, and on one of its own."""
+    rank = len(shape)
+    for s in range(rank - many.rank, rank - few.rank):
+        for t in range(rank - few.rank, rank):
+            e = few.shape[t - rank]
+            if isinstance(e, str) and many.shape[s - rank] == e and many.shape[t - rank] == 1:
+                _each_with_each(few, many, t - s, t - rank, shape, what())
+
+
+def _each_with_each(few: Node, many: Node, new: int, t: int, shape: Sequence[Extent], what: str) -> NoReturn:
+    e = few.shape[t]
+    few_name, many_name = few.name or "b", many.name or "a"
+    found = f"{many_name} has shape {shape_text(many.shape)} and {few_name} {shape_text(few.shape)}"
+    message = f"{what}: {found}: together {shape_text(shape)}, each {e} with each {e}"
+    lined = ", ".join([*([":"] * (few.rank + t + 1) if t != -1 else ["..."]), *["None"] * new])
+    letters = index_letters(shape)
+    explicit = ", ".join(["None"] * (len(shape) - few.rank))
+    every = f"{few_name}[{explicit}], or index letters: {_element(many, many_name, letters)} and "
+    every += _element(few, few_name, letters)
+    hint = f"write {few_name}[{lined}] to pair them one by one; each with each is written out, {every}."
+    fail(ShapeError, message, hint)
+
+
+def _element(x: Node, name: str, letters: Sequence[str]) -> str:
+    """``Y[i, 0]``"""
+    own = letters[len(letters) - x.rank :]
+    return f"{name}[{', '.join('0' if e == 1 else letter for letter, e in zip(own, x.shape))}]"
 
 
 def broadcast_read(node: Node, shape: Sequence[Extent]) -> Read:

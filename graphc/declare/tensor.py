@@ -29,8 +29,8 @@ class Tensor(NodeHandle):
     """What a declaration gives and every operation returns: it has no value until it is compiled and run.
 
     ``+ - * / ** @ []``, ``abs`` and the comparisons ``< <= > >=`` (which give 0 or 1) work as in NumPy, with its
-    broadcasting, on Tensors, numbers and small arrays.  ``==`` and ``hash`` are identity; ``gc.equal`` compares
-    elements.  With index letters, ``X[i, k]`` is an element of an indexed expression (see :func:`graphc.define`).
+    broadcasting, on Tensors, numbers and small arrays; that (n, 1) and (n,) would give (n, n) is an error as long as
+    the new axis is not written, ``t[None, :]``.  ``==`` and ``hash`` are identity; ``gc.equal`` compares elements.  With index letters, ``X[i, k]`` is an element of an indexed expression (see :func:`graphc.define`).
 
     Examples
     --------
