@@ -13,7 +13,7 @@ from graphc.declare.names import check_name, node_text
 from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.errors import TypeMismatchError
-from graphc.facade import attach, checkpoint, devices, fitting, inspecting, preparing, sweeping  # noqa: F401  attach adds methods
+from graphc.facade import attach, checkpoint, devices, fitting, inspecting, preparing, summary, sweeping  # noqa: F401  attach adds methods
 from graphc.facade.arguments import Outputs, check_names, named_tensors, scalar
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.checking import verify_evaluation
@@ -388,6 +388,12 @@ class Model:
     def __repr__(self) -> str:
         params = ", ".join(node_text(leaf) for leaf in self.param_leaves)
         return f"<Model {self.name}: {params or 'no parameters'}, {self.dtype}>"
+
+    def __str__(self) -> str:
+        return str(summary.model_page(self))
+
+    def _repr_html_(self) -> str:
+        return summary.model_page(self)._repr_html_()
 
 
 def derive(loss: Tensor, *wrt: Tensor) -> Derivation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 
 import numpy as np
@@ -14,6 +15,7 @@ from graphc.facade.pipeline import differentiate, read_graph
 from graphc.ir.walk import leaves
 from graphc.show.derivation import Derivation, derivation
 from graphc.show.explain import formula_page, gradient_page, rewritten_page, source_page
+from tests import nets
 from tests.formula_numbers import value_of
 
 XOR = """import graphc as gc
@@ -399,3 +401,54 @@ def test_a_parameter_with_one_row_has_a_gradient_with_one_row():
     d = derive(loss, [W])
     assert d.lines[-1].index == "Σ_i X[i,k]·δ0[i]"
     assert d.lines[-1].matrix == "δ0ᵀ X"
+
+
+def test_print_of_a_tensor_shows_name_shape_and_the_equations_or_the_last_of_many():
+    X, W = gc.input("X", ("n", 3)), gc.param("W", (3, 2), 0.5)
+    assert str(X) == "X: an input of shape (n, 3)"
+    assert str(W) == "W: a parameter of shape (3, 2)"
+    assert str(gc.input("L", (), dtype="int64")) == "L: an input, a scalar of integers"
+    H = gc.tanh(X @ W).named("H")
+    lines = [re.sub(r" +test_show.py:\d+$", "", line) for line in str(H).splitlines()]
+    assert lines == ["H: a Tensor of shape (n, 2)", "Z0[i,j] = Σ_k X[i,k]·W[k,j]", "H[i,j]  = tanh(Z0[i,j])"]
+    assert repr(H) == "<Tensor H[n, 2]>" and str(gc.mean(X)).startswith("a Tensor, a scalar\nY = ")
+    deep = gc.nn.sequential(3, *(gc.nn.Dense(3, "tanh") for _ in range(20)))(X)
+    lines = str(deep).splitlines()
+    assert lines[:2] == ["a Tensor of shape (n, 3)", ".. 32 lines before"] and len(lines) == 10
+    assert lines[-1].startswith("Y[i,j]   = tanh(Z19[i,j])")
+
+
+MODEL = """\
+model: 17 parameters, float32, not trained yet
+inputs   X (n, 2), T (n, 1)
+output   Y (n, 1)
+loss     J
+
+equation                                    shape   parameters
+------------------------------------------  ------  ----------
+Z0[i,j] = Σ_k X[i,k]·W0[k,j] + B0[j]        (n, 4)  W0 8, B0 4
+H0[i,j] = tanh(Z0[i,j])                     (n, 4)
+Z1[i] = Σ_k H0[i,k]·W1[k] + B1              (n, 1)  W1 4, B1 1
+Y[i] = σ(Z1[i])                             (n, 1)
+J = 1/n Σ_i (softplus(Z1[i]) - T[i]·Z1[i])  scalar"""
+
+
+def test_print_of_a_model_shows_equations_shapes_parameters_and_whether_it_is_trained():
+    model = nets.xor()
+    assert str(model) == MODEL
+    assert model._repr_html_() == f"<pre>{MODEL}</pre>"
+    model.state.rule("theta <- theta - eta*g", 0).step = 1
+    assert str(model).startswith("model: 17 parameters, float32, trained for 1 step\n")
+    assert repr(model) == "<Model model: W0[2, 4], B0[4], W1[4, 1], B1[1], float32>"
+
+
+def test_print_of_a_model_names_outputs_and_metrics_and_does_without_a_loss():
+    X, L = gc.input("X", ("n", 3)), gc.input("L", ("n",), dtype="int64")
+    Z = X @ gc.param("W", (3, 5))
+    accuracy = {"accuracy": gc.metrics.accuracy(Z, L)}
+    text = str(gc.Model({"scores": Z, "p": gc.softmax(Z)}, gc.losses.cross_entropy(Z, L), accuracy))
+    assert "\ninputs   X (n, 3), L (n,) of integers\noutput   scores = Z0 (n, 5), p (n, 5)\nloss     J\n" in text
+    assert "\nmetrics  accuracy\n" in text and text.count("X[i,k]·W[k,j]") == 1
+    assert str(gc.Model(output=X)) == "\n".join(
+        ["model: 0 parameters, float32, not trained yet", "inputs   X (n, 3)", "output   X (n, 3)"]
+    )

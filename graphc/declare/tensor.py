@@ -30,7 +30,9 @@ class Tensor(NodeHandle):
 
     ``+ - * / ** @ []``, ``abs`` and the comparisons ``< <= > >=`` (which give 0 or 1) work as in NumPy, with its
     broadcasting, on Tensors, numbers and small arrays; that (n, 1) and (n,) would give (n, n) is an error as long as
-    the new axis is not written, ``t[None, :]``.  ``==`` and ``hash`` are identity; ``gc.equal`` compares elements.  With index letters, ``X[i, k]`` is an element of an indexed expression (see :func:`graphc.define`).
+    the new axis is not written, ``t[None, :]``.  ``==`` and ``hash`` are identity; ``gc.equal`` compares elements.
+    With index letters, ``X[i, k]`` is an element of an indexed expression (see :func:`graphc.define`). ``print`` shows
+    its equations.
 
     Examples
     --------
@@ -154,7 +156,7 @@ def _scalar_expression(op: Op, args: tuple[Any, ...]) -> sympy.Expr:
 def _access(x: Tensor, entries: tuple[Any, ...]) -> Access:
     name = x.name or "x"
     if len(entries) != x.ndim:
-        shown = ", ".join(map(str, entries))
+        shown = ", ".join(map(repr, entries))
         given = f"{len(entries)} {'index' if len(entries) == 1 else 'indices'}"
         message = f"{node_text(x.node, x.name)} has {x.ndim} axes but {name}[{shown}] gives {given}"
         fail(IndexNotationError, message, "give one index for every axis.")

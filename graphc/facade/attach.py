@@ -13,12 +13,11 @@ from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
 from graphc.facade.devices import on_device
-from graphc.facade.pipeline import Differentiated, pre_activations, read_graph
+from graphc.facade.pipeline import read_graph
 from graphc.facade.state import Parameters
-from graphc.ir.node import Equation, Leaf
-from graphc.ir.walk import topological
+from graphc.facade.summary import formula, tensor_text
+from graphc.ir.node import Leaf
 from graphc.run.history import Run
-from graphc.show.derivation import Derivation
 from graphc.show.plots import plot_function, plot_history, text_curve
 from graphc.show.styles import Latex
 
@@ -47,15 +46,6 @@ def _plot_function(f: Function, path: str | Path, low: float = -5.0, high: float
     plot_function(str(f), x.tolist(), dict(zip(graph.roots, (y.tolist() for y in values), strict=True)), path)
 
 
-def formula(x: Tensor) -> Derivation:
-    """The equations that a tensor is made of, in normal form, one a line."""
-    graph = read_graph({"value": x.node})
-    root = graph.roots["value"]
-    layers = pre_activations([n for n in topological([root]) if isinstance(n, Equation)])
-    forward = Differentiated(root, {}, {z: z for z in layers}, graph.roots)
-    return Derivation(graph, forward, [], x.name or "Y")
-
-
 def _latex(x: Tensor) -> str | None:
     """The formula of a tensor, for notebooks."""
     node = x.equation
@@ -76,6 +66,7 @@ METHODS = (
     (Run, "curve", _curve),
     (Function, "plot", _plot_function),
     (Tensor, "_repr_latex_", _latex),
+    (Tensor, "__str__", tensor_text),
     (Parameters, "on_device", on_device),
 )
 

@@ -54,7 +54,7 @@ def rewritten_page(applied: Sequence[Applied]) -> Page:
     """The rules that fired: rule, before, after, where; and below, why."""
     if not applied:
         return Page("No rule fired: everything is computed as written.")
-    rows = [(a.rule, _short(_plain(a.before)), _short(_plain(a.after)), str(a.origin or "")) for a in applied]
+    rows = [(a.rule, shortened(_plain(a.before)), shortened(_plain(a.after)), str(a.origin or "")) for a in applied]
     reasons = dict.fromkeys(f"{a.rule}: {a.why}" for a in applied)
     return Page(table(("rule", "before", "after", "where"), list(dict.fromkeys(rows))) + "\n\n" + "\n".join(reasons))
 
@@ -66,7 +66,7 @@ def kernels_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = N
     for number, kernel in enumerate(plan.kernels):
         formula = caption_of(kernel, captions or {})
         how = "in the same loops" if id(kernel) in follows else method(kernel, plan, dtype)
-        rows.append((str(number), _short(formula), _shape(kernel.out.extents), how, flops(kernel)))
+        rows.append((str(number), shortened(formula), _shape(kernel.out.extents), how, flops(kernel)))
     return Page(table(("", "equation", "shape", "method", "operations"), rows))
 
 
@@ -79,7 +79,7 @@ def plan_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None
         buffer = live.buffer
         formula = stored.get(id(buffer)) or (captions or {}).get(buffer.node, "") if buffer.node else ""
         where = (_bytes(buffer.size, size, plan.capacity), _bytes(buffer.offset, size, plan.capacity))
-        rows.append((buffer.name, _shape(buffer.extents), *where, f"{live.start}-{live.end}", _short(formula)))
+        rows.append((buffer.name, _shape(buffer.extents), *where, f"{live.start}-{live.end}", shortened(formula)))
     header = ("buffer", "shape", "bytes", "offset", "kernels", "holds")
     return Page(table(header, rows) + f"\n\narena: {_bytes(plan.arena, size, plan.capacity)} bytes")
 
@@ -94,7 +94,7 @@ def device_page(
             way = method_of(group.head, choice.tier, plan.capacity, blas)
             for t, kernel in enumerate(group.kernels):
                 formula, how = caption_of(kernel, captions or {}), "same elements" if t else WAYS[way]
-                rows.append((str(number), _short(formula), _shape(kernel.out.extents), how, flops(kernel)))
+                rows.append((str(number), shortened(formula), _shape(kernel.out.extents), how, flops(kernel)))
     head = [f"tier {choice.tier} ({choice.reason})", f"{choice.blocks} x {choice.threads} threads, {memory:,} bytes"]
     notes = [*([choice.note] if choice.note else []), *slow_sums(plan, choice, blas)]
     page = "\n".join(head) + "\n\n" + table(("stage", "equation", "shape", "method", "operations"), rows)
@@ -157,7 +157,8 @@ def _plain(body: sympy.Expr) -> str:
     return re.sub(r"\ba(\d+)\b", lambda m: "uvwxyz"[int(m[1])] if int(m[1]) < 6 else m[0], str(body)).replace("**", "^")
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
+    """The text, cut to what a column of a table holds."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
