@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "CheckpointError",
+    "CompileError",
+    "CompilerError",
+    "DataError",
+    "DefectWarning",
+    "DeviceError",
+    "DivergenceError",
+    "DomainError",
+    "FormulaError",
+    "GraphcError",
+    "IndexNotationError",
+    "MissingExtraError",
+    "NameClashError",
+    "NonDifferentiableError",
+    "ShapeError",
+    "TypeMismatchError",
+    "UnknownNameError",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 REPORT = "this is a fault of graphc, not of your program; please report it with the declaration"
 
 

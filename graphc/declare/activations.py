@@ -13,8 +13,17 @@ from graphc.errors import TypeMismatchError, UnknownNameError
 __all__ = ["elu", "gelu", "leaky_relu", "linear", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def linear(x: Any) -> Any:
-    """x itself."""
+    """x itself.
+
+    Parameters
+    ----------
+    x : Tensor, indexed expression, number or array
+    """
     return x
 
 

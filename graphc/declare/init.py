@@ -14,6 +14,13 @@ from graphc.declare.names import shape_text
 from graphc.declare.origin import fail
 from graphc.errors import DomainError, ShapeError, TypeMismatchError
 
+__all__ = ["Initialiser", "constant", "glorot", "glorot_normal", "he", "normal", "ones", "uniform", "zeros"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 Kind = Literal["normal", "uniform", "constant"]
 
 
@@ -59,6 +66,11 @@ class Initialiser:
 def normal(sigma: float = 1.0) -> Initialiser:
     """Independent normal numbers N(0, sigma**2).
 
+    Parameters
+    ----------
+    sigma : float
+        The standard deviation, not negative.
+
     Examples
     --------
     >>> normal(0.5).parameters((2, 3))
@@ -73,6 +85,11 @@ def normal(sigma: float = 1.0) -> Initialiser:
 def uniform(low: float = 0.0, high: float = 1.0) -> Initialiser:
     """Independent uniform numbers in [low, high).
 
+    Parameters
+    ----------
+    low, high : float
+        The smaller one first.
+
     Examples
     --------
     >>> uniform(-1, 1).parameters((2, 3))
@@ -85,7 +102,12 @@ def uniform(low: float = 0.0, high: float = 1.0) -> Initialiser:
 
 
 def constant(value: float) -> Initialiser:
-    """The same number everywhere."""
+    """The same number everywhere.
+
+    Parameters
+    ----------
+    value : float
+    """
     value = _finite(value, "value of constant")
     return Initialiser("constant", f"constant({value})", lambda shape: {"value": value})
 

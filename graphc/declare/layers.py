@@ -22,6 +22,11 @@ from graphc.ir.walk import leaves
 
 __all__ = ["Dense", "Network", "sequential"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 Layer = Callable[[Tensor], Tensor]
 
 

@@ -20,6 +20,11 @@ from graphc.ir.affine import identity
 
 __all__ = ["bce", "bce_with_logits", "cross_entropy", "hinge", "huber", "mae", "mse"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 Reduce = Literal["mean", "sum"] | None
 _BCE = Op("bce", "bce({0}, {1})", scalar.bce)
 
@@ -50,13 +55,35 @@ def mse(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
 
 
 def mae(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
-    """Mean absolute error, |prediction - target|; see :func:`mse` for shapes and errors."""
+    """Mean absolute error, |prediction - target|.
+
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape; the target may be a number.
+    reduce : "mean", "sum" or None
+        The mean over all elements, their sum, or one value a row.
+
+    Raises
+    ------
+    ShapeError
+        When the shapes differ.
+    """
     y, t = _pair(prediction, target, "mae")
     return _reduced(abs(y - t), reduce)
 
 
 def huber(prediction: Any, target: Any, reduce: Reduce = "mean", delta: float = 1.0) -> Tensor:
     """r**2/2 for |r| <= delta, else delta*(|r| - delta/2), with r = prediction - target (Huber 1964).
+
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape; the target may be a number.
+    reduce : "mean", "sum" or None
+        The mean over all elements, their sum, or one value a row.
+    delta : float
+        Where the parabola ends, above 0.
 
     Raises
     ------
@@ -79,7 +106,17 @@ def _half(delta: float) -> Any:
 def bce(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
     """Binary cross-entropy -(t*log(y) + (1 - t)*log(1 - y)) of probabilities y; of a sigmoid it is compiled stably.
 
-    See :func:`mse` for shapes and errors; targets are 0, 1, or between.
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape; the target may be a number. Targets are 0, 1, or between.
+    reduce : "mean", "sum" or None
+        The mean over all elements, their sum, or one value a row.
+
+    Raises
+    ------
+    ShapeError
+        When the shapes differ.
     """
     y, t = _pair(prediction, target, "bce")
     return _reduced(-(t * log(y) + (1 - t) * log(1 - y)), reduce)
@@ -88,14 +125,37 @@ def bce(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
 def bce_with_logits(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
     """Binary cross-entropy softplus(z) - t*z of logits z = prediction, accurate in both tails.
 
-    See :func:`mse` for shapes and errors.
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape; the target may be a number. Targets are 0, 1, or between.
+    reduce : "mean", "sum" or None
+        The mean over all elements, their sum, or one value a row.
+
+    Raises
+    ------
+    ShapeError
+        When the shapes differ.
     """
     z, t = _pair(prediction, target, "bce_with_logits")
     return _reduced(combine(_BCE, (z, t)), reduce)
 
 
 def hinge(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
-    """max(0, 1 - t*y) for targets -1 and 1; see :func:`mse` for shapes and errors."""
+    """max(0, 1 - t*y) for targets -1 and 1.
+
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape; the target may be a number.
+    reduce : "mean", "sum" or None
+        The mean over all elements, their sum, or one value a row.
+
+    Raises
+    ------
+    ShapeError
+        When the shapes differ.
+    """
     y, t = _pair(prediction, target, "hinge")
     return _reduced(relu(1 - t * y), reduce)
 

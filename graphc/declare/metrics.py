@@ -16,6 +16,10 @@ from graphc.errors import ShapeError
 __all__ = ["accuracy", "mae", "mse", "r2"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def accuracy(prediction: Any, target: Any) -> Tensor:
     """The share of right predictions.
 
@@ -58,6 +62,11 @@ def accuracy(prediction: Any, target: Any) -> Tensor:
 def mse(prediction: Any, target: Any) -> Tensor:
     """The mean squared error.
 
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape.
+
     Raises
     ------
     ShapeError
@@ -69,6 +78,11 @@ def mse(prediction: Any, target: Any) -> Tensor:
 def mae(prediction: Any, target: Any) -> Tensor:
     """The mean absolute error.
 
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape.
+
     Raises
     ------
     ShapeError
@@ -79,6 +93,11 @@ def mae(prediction: Any, target: Any) -> Tensor:
 
 def r2(prediction: Any, target: Any) -> Tensor:
     """1 - sum((t - y)**2)/sum((t - mean(t))**2): 1 is perfect, 0 as good as the mean of the targets.
+
+    Parameters
+    ----------
+    prediction, target : Tensor
+        Of one shape.
 
     Raises
     ------

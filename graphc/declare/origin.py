@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import linecache
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError
+from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError, TypeMismatchError
+from graphc.ir.letters import close_name
 from graphc.ir.node import Node, Origin
 
 P = ParamSpec("P")
@@ -62,7 +64,11 @@ def fail(error: type[GraphcError], message: str, hint: str) -> NoReturn:
     raise error("\n".join([message, *([where] if where else []), f"  hint: {hint}"]))
 
 
-def located(function: Callable[P, R]) -> Callable[P, R]:
+Advice = Callable[[tuple[Any, ...], str], str | None]
+"""What to do instead of passing an option of a name that a function does not have, given the arguments of the call."""
+
+
+def located(function: Callable[P, R], advice: Advice | None = None) -> Callable[P, R]:
     """An entry of the library whose errors name the user's line, also those raised where the user is not known."""
 
     @functools.wraps(function)
@@ -72,14 +78,46 @@ def located(function: Callable[P, R]) -> Callable[P, R]:
         except GraphcError as error:
             _add_location(error)
             raise
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
         except AssertionError as error:
             place = _own_place(error)
             if place is None:
                 raise
             message = f"internal defect: {str(error) or 'an assumption failed'} at {place}\n  hint: {REPORT}"
             raise CompilerError(message) from error
+        _refuse_arguments(function, args, kwargs, advice)  # the call itself failed
 
     return entry
+
+
+def advised(advice: Advice) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """:func:`located`, with advice about options that do not exist."""
+    return lambda function: located(function, advice)
+
+
+def _refuse_arguments(
+    function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any], advice: Advice | None
+) -> NoReturn:
+    """Say which argument does not fit the parameters of a function: Python's own message names nothing near it."""
+    signature = inspect.signature(function)
+    whole = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [n for n, p in signature.parameters.items() if n != "self" and p.kind in whole]
+    name = function.__name__ if function.__name__ != "__init__" else function.__qualname__.partition(".")[0]
+    for option in options:
+        if option not in known:
+            hint = (advice and advice(args, option)) or close_name(option, known)
+            fail(TypeMismatchError, f"{name}: there is no option {option!r}", hint)
+    fail(TypeMismatchError, f"{name}: {_misfit(signature, args, options)}", f"its parameters are {', '.join(known)}.")
+
+
+def _misfit(signature: inspect.Signature, args: tuple[Any, ...], options: Mapping[str, Any]) -> str:
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        return str(error)
+    return "the arguments do not fit"
 
 
 def _own_place(error: BaseException) -> str | None:

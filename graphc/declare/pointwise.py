@@ -116,7 +116,14 @@ _WHERE = Op("where", "where({0}, {1}, {2})", _choose)
 
 
 def leaky_relu(x: Any, alpha: Any = 0.01) -> Any:
-    """x where x > 0, else alpha*x (Maas et al. 2013); `alpha` is a number or a Tensor, which may be a parameter.
+    """x where x > 0, else alpha*x (Maas et al. 2013).
+
+    Parameters
+    ----------
+    x : Tensor, indexed expression, number or array
+        Of any shape.
+    alpha : number or Tensor
+        The slope below 0; it may be a parameter.
 
     Examples
     --------
@@ -129,6 +136,13 @@ def leaky_relu(x: Any, alpha: Any = 0.01) -> Any:
 
 def elu(x: Any, alpha: Any = 1.0) -> Any:
     """x where x > 0, else alpha*(exp(x) - 1) (Clevert et al. 2015).
+
+    Parameters
+    ----------
+    x : Tensor, indexed expression, number or array
+        Of any shape.
+    alpha : number or Tensor
+        Minus the limit far below 0.
 
     Examples
     --------
@@ -162,12 +176,24 @@ def maximum(a: Any, b: Any) -> Any:
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller of a and b, element by element; see :func:`maximum`."""
+    """The smaller of a and b, element by element; at a tie each side takes half of the gradient.
+
+    Parameters
+    ----------
+    a, b : Tensor, indexed expression, number or array
+        Of shapes that broadcast.
+    """
     return combine(_MINIMUM, (a, b))
 
 
 def clip(x: Any, low: Any, high: Any) -> Any:
-    """min(max(x, low), high), element by element."""
+    """min(max(x, low), high), element by element.
+
+    Parameters
+    ----------
+    x, low, high : Tensor, indexed expression, number or array
+        Of shapes that broadcast.
+    """
     return minimum(maximum(x, low), high)
 
 
@@ -206,6 +232,11 @@ def equal(a: Any, b: Any) -> Any:
 
     In index notation ``equal(T[e], c)`` of integer data T and an index c chooses too: ``gc.sum(gc.equal(T[e], c)*M[e],
     over=e)`` sums the elements of M whose label is c (see :func:`graphc.segment_sum`). Such labels are at least 0.
+
+    Parameters
+    ----------
+    a, b : Tensor, indexed expression, number or array
+        Of shapes that broadcast; or index letters.
 
     Raises
     ------

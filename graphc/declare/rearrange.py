@@ -98,6 +98,13 @@ def concatenate(xs: Iterable[Any], axis: int = 0) -> Tensor:
 def stack(xs: Iterable[Any], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis.
 
+    Parameters
+    ----------
+    xs : sequence of Tensors and arrays
+        At least one.
+    axis : int
+        Where the new axis stands in the result.
+
     Raises
     ------
     ShapeError

@@ -231,6 +231,13 @@ def argmax(x: Any, axis: int | None = None) -> Tensor:
 def cumsum(x: Any, axis: int = 0) -> Tensor:
     """The running sum along an axis; it costs the square of the extent.
 
+    Parameters
+    ----------
+    x : Tensor, number or array
+        Of any shape.
+    axis : int
+        Along which it runs.
+
     Raises
     ------
     ShapeError

@@ -84,6 +84,11 @@ class Tensor(NodeHandle):
     def named(self, name: str) -> Tensor:
         """The same tensor with a name that formulas and errors use.
 
+        Parameters
+        ----------
+        name : str
+            An identifier of at most 64 characters.
+
         Raises
         ------
         NameClashError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from graphc.declare.names import check_name, node_text
 from graphc.declare.origin import fail
@@ -12,6 +12,11 @@ from graphc.errors import NameClashError, ShapeError, TypeMismatchError
 from graphc.ir.node import Node
 from graphc.ir.walk import leaves
 
+DType = Literal["float32", "float64"]
+Precision = Literal["float32", "tf32", "bf16"]
+Record = Literal["epoch", "step"]
+Stage = Literal["formula", "gradient", "rewritten", "kernels", "plan", "source"]
+Target = Literal["cpu", "cuda", "auto"]
 Outputs = Tensor | Mapping[str, Tensor] | None
 
 
@@ -38,6 +43,28 @@ def named_tensors(output: Outputs) -> dict[str, Tensor]:
                 TypeMismatchError, f"Model: the output is {t!r:.60}, no Tensor", "pass what operations on Tensors gave."
             )
     return dict(outputs)
+
+
+REFUSED = {
+    "seed": "give seeds=4 for the seeds 0 to 3, or a list of seeds",
+    "validation": "evaluate all copies afterwards: sweep.evaluate(x, t)",
+    "callbacks": "the copies train without returning to Python; give steps, epochs or tol",
+    "dtype": "say it in the declaration: gc.Model(..., dtype='float64')",
+}
+"""Options of ``fit`` that ``sweep`` does not have, and what to do instead."""
+
+
+def data_by_name(args: tuple[Any, ...], option: str) -> str | None:
+    """What to write instead of ``fit(X=x, T=t)``; the first argument is the model."""
+    model, *_ = args
+    names = [str(leaf.name) for leaf in model.all_inputs]
+    given = ", ".join(f'"{n}": ..' for n in names)
+    return f"pass data by position or in one dict: {{{given}}}" if option in names else None
+
+
+def not_swept(args: tuple[Any, ...], option: str) -> str | None:
+    """What to do instead of an option of ``fit`` that ``sweep`` does not have."""
+    return REFUSED.get(option) or data_by_name(args, option)
 
 
 def scalar(what: str, value: Any) -> Tensor:

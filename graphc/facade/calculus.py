@@ -83,7 +83,15 @@ def _note(found: Sequence[Node], y: Tensor, wrt: Sequence[Tensor], derive: Calla
 
 @located
 def hessian(loss: Tensor, wrt: Tensor) -> Tensor:
-    """Second derivatives of a scalar: out[p.., q..] = d2 loss / dw[p..] dw[q..], of shape w.shape + w.shape."""
+    """Second derivatives of a scalar: out[p.., q..] = d2 loss / dw[p..] dw[q..], of shape w.shape + w.shape.
+
+    Parameters
+    ----------
+    loss : Tensor
+        A scalar.
+    wrt : Tensor
+        The w: a parameter, an input or an intermediate tensor.
+    """
     node, [w] = _prepared(_scalar(loss, "hessian"), [_tensor(wrt, "hessian")])
     twice = lambda y, w: [derivatives.jacobian(derivatives.gradient(y, w)[0], w[0])]
     found = _tidied(twice(node, [w]))
@@ -93,7 +101,15 @@ def hessian(loss: Tensor, wrt: Tensor) -> Tensor:
 
 @located
 def jacobian(y: Tensor, x: Tensor) -> Tensor:
-    """First derivatives of a tensor: out[i.., p..] = dy[i..]/dx[p..], of shape y.shape + x.shape."""
+    """First derivatives of a tensor: out[i.., p..] = dy[i..]/dx[p..], of shape y.shape + x.shape.
+
+    Parameters
+    ----------
+    y : Tensor
+        Of any shape.
+    x : Tensor
+        A parameter, an input or an intermediate tensor.
+    """
     node, [w] = _prepared(_tensor(y, "jacobian"), [_tensor(x, "jacobian")])
     once = lambda y, x: [derivatives.jacobian(y, x[0])]
     found = _tidied(once(node, [w]))
@@ -103,7 +119,21 @@ def jacobian(y: Tensor, x: Tensor) -> Tensor:
 
 @located
 def hvp(loss: Tensor, wrt: Tensor | Sequence[Tensor], vector: Tensor | Sequence[Tensor]) -> Any:
-    """Hessian-vector product H v without the Hessian; ``vector`` has the shape (or the shapes) of ``wrt``."""
+    """Hessian-vector product H v without the Hessian.
+
+    Parameters
+    ----------
+    loss : Tensor
+        A scalar.
+    wrt : Tensor or sequence of Tensors
+        What it is derived by, twice.
+    vector : Tensor or sequence of Tensors
+        The v, of the shape (or the shapes) of `wrt`.
+
+    Returns
+    -------
+    Tensor, or list of Tensors when ``wrt`` is a sequence
+    """
     several = isinstance(wrt, list | tuple)
     targets = [_tensor(w, "hvp") for w in (wrt if several else [wrt])]
     vectors = [_tensor(v, "hvp") for v in (vector if several else [vector])]

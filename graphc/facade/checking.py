@@ -22,12 +22,12 @@ from graphc.run.data import Bound
 from graphc.run.training import Trainer
 
 if TYPE_CHECKING:
-    from graphc.model import Model
+    from graphc.facade.core import Core
     from graphc.run.cuda.training import CudaTrainer
 
 
 def verify_training(
-    model: Model,
+    model: Core,
     trainer: Trainer | CudaTrainer,
     rule: Rule,
     data: Bound,
@@ -51,13 +51,13 @@ def verify_training(
     return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, params, precision))
 
 
-def _device_key(model: Model, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
+def _device_key(model: Core, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
     leaves = [*model.param_leaves, *([model.weight_leaf] if weighted else [])]
     text, device = trainer.plan.program.text, trainer.machine.device
     return declared(model.raw_roots, leaves, rule_key(rule), text, precision, device.name, str(device.capability)).key
 
 
-def _verdict(model: Model, key: str, trial: Callable[[], Trial]) -> list[str]:
+def _verdict(model: Core, key: str, trial: Callable[[], Trial]) -> list[str]:
     def ask() -> list[str]:
         note = "" if is_verified(key) else verify_program(trial(), key)
         return [f"{model.name}: {note}"] if note else []
@@ -66,7 +66,7 @@ def _verdict(model: Model, key: str, trial: Callable[[], Trial]) -> list[str]:
 
 
 def verify_evaluation(
-    model: Model, compiled: Compiled, outputs: Sequence[str], scalars: Sequence[str], data: Bound
+    model: Core, compiled: Compiled, outputs: Sequence[str], scalars: Sequence[str], data: Bound
 ) -> None:
     """Check an evaluation program that has not been checked before.
 
@@ -79,7 +79,7 @@ def verify_evaluation(
 
 
 def verify_device_evaluation(
-    model: Model,
+    model: Core,
     key: str,
     outputs: Sequence[str],
     scalars: Sequence[str],

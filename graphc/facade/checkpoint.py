@@ -28,13 +28,14 @@ from graphc.run.memory import aligned
 from graphc.run.training import RuleState
 
 if TYPE_CHECKING:
+    from graphc.facade.core import Core
     from graphc.model import Model
 
 FORMAT = "graphc-model-1"
 _WRITTEN_BY = "\n  hint: models are written by model.save(path)"
 
 
-def save(model: Model, path: Path) -> None:
+def save(model: Core, path: Path) -> None:
     """Write a model; the file appears whole or not at all."""
     model.params.initialize(0)
     roots = model.raw_roots

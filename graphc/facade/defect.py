@@ -24,8 +24,8 @@ from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 
 if TYPE_CHECKING:
+    from graphc.facade.core import Core
     from graphc.facade.verifying import Trial
-    from graphc.model import Model
 
 APART = {"float32": 1e-3, "float64": 1e-8}  # relative to the largest element: such a stored value is called wrong
 
@@ -159,7 +159,7 @@ class Stored:
     _single: bool = False
 
 
-def training_script(model: Model, rule: Rule, feed: Feed, batch: int) -> Path | None:
+def training_script(model: Core, rule: Rule, feed: Feed, batch: int) -> Path | None:
     """Write declaration, parameters, rows, and a script that takes one step of them; None where that is impossible."""
     values = rule.values_at(1)
     hyper = ", ".join(f"{n}={float(values[n])!r}" for n in rule.hyper)
@@ -170,7 +170,7 @@ def training_script(model: Model, rule: Rule, feed: Feed, batch: int) -> Path | 
     return _write(model, feed, text, model.weight_leaf)
 
 
-def evaluation_script(model: Model, feed: Feed, outputs: bool) -> Path | None:
+def evaluation_script(model: Core, feed: Feed, outputs: bool) -> Path | None:
     """The same for ``predict`` or ``evaluate``."""
     return _write(model, feed, f"model.{'predict' if outputs else 'evaluate'}(data)\n")
 

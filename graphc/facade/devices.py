@@ -22,9 +22,9 @@ from graphc.run.many import Copies, Together
 from graphc.run.training import Trainer
 
 if TYPE_CHECKING:
+    from graphc.facade.core import Core
     from graphc.facade.fitting import Options
     from graphc.facade.state import Parameters
-    from graphc.model import Model
     from graphc.run.cuda.arrays import DeviceArray
     from graphc.run.cuda.current import Place
     from graphc.run.cuda.evaluation import CudaEvaluator
@@ -71,7 +71,7 @@ def place_of(target: str) -> Place | None:
 
 
 def trainer_for(
-    model: Model, options: Options, rule: Rule, capacity: int, weighted: bool, copies: int = 1
+    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, copies: int = 1
 ) -> Trainer | CudaTrainer:
     """The training program of a target with its buffers, for so many copies of the network."""
     place = place_of(options.target)
@@ -81,7 +81,7 @@ def trainer_for(
 
 
 def _cuda_trainer(
-    model: Model, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
+    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
 ) -> CudaTrainer:
     from graphc.run.cuda.plan import plan_cuda
     from graphc.run.cuda.training import CudaTrainer
@@ -105,7 +105,7 @@ def _cuda_trainer(
     return trainer
 
 
-def cuda_plan(model: Model, optimizer: Any, batch_size: int) -> CudaPlan:
+def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     """The plan of a training step for the machine in use, or for a GPU of the kind of an H100 where there is none."""
     from graphc.run.cuda import current
     from graphc.run.cuda.plan import plan_cuda
@@ -120,7 +120,7 @@ def cuda_plan(model: Model, optimizer: Any, batch_size: int) -> CudaPlan:
     )  # fmt: skip
 
 
-def _step(model: Model, capacity: int, weighted: bool) -> StepPlan:
+def _step(model: Core, capacity: int, weighted: bool) -> StepPlan:
     weights = model.weight_leaf if weighted else None
     graph, captions = model.differentiated(weighted), model.captions()
     return training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, captions, weights)
@@ -158,7 +158,7 @@ def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int) 
 
 
 def evaluate(
-    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Any, place: Place, verify: bool = True
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Any, place: Place, verify: bool = True
 ) -> tuple[list[Any], NDArray]:
     """Outputs, and means of scalars; the outputs stay on the machine when data came from it."""
     evaluator, step, constants = _evaluator(model, outputs, scalars, data.rows, place)
@@ -182,7 +182,7 @@ def evaluate(
 
 
 def _evaluator(
-    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int, place: Place
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int, place: Place
 ) -> tuple[CudaEvaluator, StepPlan, NDArray]:
     """The evaluation program of some roots for a number of rows, with its constants."""
     from graphc.run.cuda.evaluation import CudaEvaluator

@@ -17,12 +17,12 @@ from graphc.run.data import Bound
 from graphc.run.training import RuleState
 
 if TYPE_CHECKING:
-    from graphc.model import Model
+    from graphc.facade.core import Core
 
 HINT = "  hint: try a smaller learning rate, or clip_norm=1.0 in the optimizer"
 
 
-def explain_divergence(model: Model, data: Bound, weights: NDArray | None, rule: Rule) -> NoReturn:
+def explain_divergence(model: Core, data: Bound, weights: NDArray | None, rule: Rule) -> NoReturn:
     """Evaluate the failed step with the reference interpreter and name what went wrong.
 
     Raises
@@ -45,7 +45,7 @@ def explain_divergence(model: Model, data: Bound, weights: NDArray | None, rule:
     raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n{HINT}")
 
 
-def explain_overflow(model: Model, rule: Rule, place: int, value: float) -> NoReturn:
+def explain_overflow(model: Core, rule: Rule, place: int, value: float) -> NoReturn:
     """Name the line of the update rule whose result was not finite although the gradient was.
 
     Raises
@@ -70,7 +70,7 @@ def _is_bad(value: Any) -> bool:
     return not np.isfinite(value).all()
 
 
-def _feed(model: Model, data: Bound, weights: NDArray | None) -> dict[Leaf, NDArray]:
+def _feed(model: Core, data: Bound, weights: NDArray | None) -> dict[Leaf, NDArray]:
     """The parameters and the rows of the batch that failed."""
     sampler = model.state.sampler
     stop = min(sampler.position + sampler.batch, data.rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,6 @@ from graphc.facade.checking import verify_training
 from graphc.facade.devices import check_target, place_of, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.state import SPLIT_STREAM
-from graphc.ir.letters import close_name
 from graphc.optim import Rule, optimizer_named
 from graphc.run import random
 from graphc.run.callbacks import Callback, EarlyStopping, as_callback
@@ -63,35 +61,27 @@ class Options:
         return bool(self.callbacks) or self.validation is not None
 
 
-def read_options(optimizer: Any, options: Mapping[str, Any], who: str = "fit") -> Options:
-    """Options from the arguments of ``fit``; see :meth:`graphc.Model.fit`. Errors begin with ``who``."""
-    for name in options:
-        if name not in OPTIONS:
-            raise TypeMismatchError(f"{who}: there is no option {name!r}\n  hint: {close_name(name, OPTIONS)}")
-    return check_options(optimizer, who, **options)
-
-
 def check_options(
+    who: str,
     optimizer: Any,
-    who: str = "fit",
     *,
-    epochs: int | None = None,
-    steps: int | None = None,
-    tol: float | None = None,
-    batch_size: int | None = 32,
+    epochs: int | None,
+    steps: int | None,
+    tol: float | None,
+    batch_size: int | None,
+    shuffle: bool,
+    sample_weight: Any,
+    record: str,
+    progress: bool,
+    target: str,
+    precision: str,
+    threads: int | None,
+    verify: bool,
     seed: int | None = None,
     validation: Any = None,
     callbacks: Sequence[Any] = (),
-    shuffle: bool = True,
-    sample_weight: Any = None,
-    record: str = "epoch",
-    progress: bool = False,
-    target: str = "cpu",
-    precision: str = "float32",
-    threads: int | None = None,
-    verify: bool = True,
 ) -> Options:
-    """The arguments of ``fit``, each checked on its own; their defaults stand here."""
+    """The arguments of ``fit``, each checked on its own; errors begin with ``who``."""
     check_target(who, target, precision)
     if record not in ("epoch", "step"):
         raise DomainError(f"{who}: record is {record!r}\n  hint: choose 'epoch' or 'step'")
@@ -121,9 +111,6 @@ def check_options(
         threads=threads,
         verify=bool(verify),
     )
-
-
-OPTIONS = (*(name for name in inspect.signature(check_options).parameters if name != "who"), "dtype")
 
 
 def _callbacks(who: str, values: Any) -> list[Callback]:

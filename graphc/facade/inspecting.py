@@ -28,14 +28,14 @@ from graphc.show.derivation import Derivation
 from graphc.show.derivation import derivation as show_derivation
 
 if TYPE_CHECKING:
+    from graphc.facade.core import Core
     from graphc.facade.programs import Compiled
-    from graphc.model import Model
 
 STAGES = ("formula", "gradient", "rewritten", "kernels", "plan", "source")
 CHECK_STREAM = 3  # random directions of the check
 
 
-def derivation(model: Model, wrt: Sequence[Tensor | str]) -> Derivation:
+def derivation(model: Core, wrt: Sequence[Tensor | str]) -> Derivation:
     """The chain rule for some parameters, given as tensors or by name, or for all of them."""
     leaves = [_leaf(model, w) for w in wrt] or None
     shown_derivation = show_derivation(*_derived(model), leaves, model.loss_name)
@@ -43,7 +43,7 @@ def derivation(model: Model, wrt: Sequence[Tensor | str]) -> Derivation:
     return shown_derivation
 
 
-def _derived(model: Model) -> tuple[Graph, Differentiated]:
+def _derived(model: Core) -> tuple[Graph, Differentiated]:
     """The graph that a derivation shows, and its derivatives."""
     graph = model.graph
     shown = Graph({n: r for n, r in graph.roots.items() if n not in model.metric_names}, graph.new, graph.applied)
@@ -51,7 +51,7 @@ def _derived(model: Model) -> tuple[Graph, Differentiated]:
     return shown, model.once("derivation", make)
 
 
-def _leaf(model: Model, wanted: Tensor | str) -> Leaf:
+def _leaf(model: Core, wanted: Tensor | str) -> Leaf:
     by_name = {str(leaf.name): leaf for leaf in model.param_leaves}
     if isinstance(wanted, Tensor) and wanted.node in model.param_leaves:
         assert isinstance(wanted.node, Leaf)
@@ -62,7 +62,7 @@ def _leaf(model: Model, wanted: Tensor | str) -> Leaf:
     return by_name[name]
 
 
-def captions(model: Model) -> dict[Node, str]:
+def captions(model: Core) -> dict[Node, str]:
     """The formula line of every equation of the gradient, with its number.
 
     A derivation that cannot be printed costs a warning and the captions, never the training run: kernels without one
@@ -77,12 +77,12 @@ def captions(model: Model) -> dict[Node, str]:
         return {}
 
 
-def formula_of(model: Model, node: Node) -> str:
+def formula_of(model: Core, node: Node) -> str:
     """The formula line of an equation."""
     return captions(model).get(node) or equation_text(node)  # type: ignore[arg-type]
 
 
-def explain(model: Model, stage: str, target: str = "cpu") -> pages.Page:
+def explain(model: Core, stage: str, target: str = "cpu") -> pages.Page:
     """What a stage made of the model, as a page that prints."""
     if stage not in STAGES:
         fail(DomainError, f"explain: there is no stage {stage!r}", close_name(stage, STAGES))
@@ -102,18 +102,18 @@ def explain(model: Model, stage: str, target: str = "cpu") -> pages.Page:
     return makers[stage]()
 
 
-def _compiled(model: Model, optimizer: Any = "sgd", batch_size: int = 32) -> Compiled:
+def _compiled(model: Core, optimizer: Any = "sgd", batch_size: int = 32) -> Compiled:
     """The training program of the last fit, or one for these arguments."""
     return model.last_compiled or model.compiled_training(optimizer_named(optimizer), batch_size)
 
 
-def _device_page(model: Model) -> pages.Page:
+def _device_page(model: Core) -> pages.Page:
     found = devices.cuda_plan(model, "sgd", 32)
     size = found.memory.size * np.dtype(model.dtype).itemsize
     return pages.device_page(found.choice, found.step.plan, found.blas, size, captions(model))
 
 
-def source(model: Model, optimizer: Any, batch_size: int, target: str = "cpu") -> str:
+def source(model: Core, optimizer: Any, batch_size: int, target: str = "cpu") -> str:
     """The text of the training program."""
     if target == "cuda":
         return devices.cuda_plan(model, optimizer, batch_size).program.text
@@ -150,7 +150,7 @@ class GradientCheck:
     __repr__ = __str__
 
 
-def check(model: Model, args: Sequence[Any], rows: int) -> GradientCheck:
+def check(model: Core, args: Sequence[Any], rows: int) -> GradientCheck:
     """Compare the gradient with finite differences and the compiled gradient with the interpreter."""
     model.params.initialize(0)
     data = bind(model.training_inputs, args, "float64", model.label_limits, "check")
@@ -180,7 +180,7 @@ def _difference_error(loss: Node, leaf: Leaf, slope: NDArray, feed: dict[Leaf, N
     return abs((high - low) / (2 * h) - float(np.sum(slope * v))) / max(scale, 1e-3)
 
 
-def _compiled_gradients(model: Model, gradients: dict[Leaf, Node], feed: dict[Leaf, NDArray]) -> dict[Leaf, NDArray]:
+def _compiled_gradients(model: Core, gradients: dict[Leaf, Node], feed: dict[Leaf, NDArray]) -> dict[Leaf, NDArray]:
     leaves = list(feed)
     f = Function([Tensor(g) for g in gradients.values()], [Tensor(leaf) for leaf in leaves], model.dtype, False)
     return dict(zip(gradients, f(*feed.values()), strict=True))

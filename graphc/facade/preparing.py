@@ -14,7 +14,7 @@ from graphc.rewrite.weights import depends_across_rows, depends_on, is_row_mean
 from graphc.run.training import Evaluator, Trainer
 
 if TYPE_CHECKING:
-    from graphc.model import Model
+    from graphc.facade.core import Core
 
 CHUNK = 256  # rows at a time in predict and evaluate
 
@@ -26,7 +26,7 @@ def rule_key(rule: Rule) -> tuple:
     return rule.name, rule.text, rule.statements, tuple(rule.hyper), schedules, given
 
 
-def training(model: Model, rule: Rule, capacity: int, weighted: bool) -> Compiled:
+def training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compiled:
     """The training program for an update rule and a batch size."""
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
 
@@ -42,7 +42,7 @@ def training(model: Model, rule: Rule, capacity: int, weighted: bool) -> Compile
     return obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower)
 
 
-def trainer(model: Model, compiled: Compiled, capacity: int) -> Trainer:
+def trainer(model: Core, compiled: Compiled, capacity: int) -> Trainer:
     """The training program with its buffers."""
     facts = compiled.facts
     metrics = len(model.metric_names)
@@ -50,7 +50,7 @@ def trainer(model: Model, compiled: Compiled, capacity: int) -> Trainer:
 
 
 def evaluation(
-    model: Model, outputs: tuple[str, ...], scalars: tuple[str, ...], capacity: int
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], capacity: int
 ) -> tuple[Compiled, Evaluator]:
     """The program that evaluates some roots, so many rows at a time."""
     wanted = (*outputs, *scalars)
@@ -66,7 +66,7 @@ def evaluation(
     return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars))
 
 
-def chunk(model: Model, names: tuple[str, ...], rows: int) -> int:
+def chunk(model: Core, names: tuple[str, ...], rows: int) -> int:
     """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""
 
     def ask() -> bool:

@@ -52,7 +52,7 @@ def model_page(model: Model) -> Page:
     loss = [] if model._loss is None else formula(model._loss, model.loss_name).lines
     called = {line.node: line.names.of(line.node) for line in loss}
     outputs = {n: x.name or called.get(x.equation, "Y" if n == "output" else n) for n, x in model._outputs.items()}
-    rows = [("inputs", ", ".join(describe(leaf) for leaf in _inputs(model)) or "none")]
+    rows = [("inputs", ", ".join(describe(leaf) for leaf in model.all_inputs) or "none")]
     rows += [("output", ", ".join(_output(n, outputs[n], x) for n, x in model._outputs.items()))] if outputs else []
     rows += [("loss", model.loss_name)] if loss else []
     rows += [("metrics", ", ".join(model.metric_names))] if model.metric_names else []
@@ -66,10 +66,6 @@ def model_page(model: Model) -> Page:
 def _output(key: str, name: str, x: Tensor) -> str:
     """``Y (n, 1)``, or with the key that ``predict`` gives it under where that is another name."""
     return f"{name if key in ('output', name) else f'{key} = {name}'} {shape_text(x.shape)}"
-
-
-def _inputs(model: Model) -> list[Leaf]:
-    return list(dict.fromkeys([*model.inputs, *(model.training_inputs if model._loss is not None else [])]))
 
 
 def _trained(model: Model) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.checking import verify_training
 from graphc.facade.devices import place_of, together, trainer_for
-from graphc.facade.fitting import MOST_STEPS, Options, batch_of, filled, read_options, row_weights
+from graphc.facade.fitting import MOST_STEPS, Options, batch_of, filled, row_weights
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
@@ -39,12 +39,6 @@ if TYPE_CHECKING:
     from graphc.model import Model
 
 PROBED = 64  # rows on which the loss before training is measured, at least
-_REFUSED = {
-    "seed": "give seeds=4 for the seeds 0 to 3, or a list of seeds",
-    "validation": "evaluate all copies afterwards: sweep.evaluate(x, t)",
-    "callbacks": "the copies train without returning to Python; give steps, epochs or tol",
-    "dtype": "say it in the declaration: gc.Model(..., dtype='float64')",
-}
 _ENDS = {control.STOPPED: "interrupted", control.NONFINITE: "diverged", control.CONVERGED: "converged",
          control.OVERFLOW: "diverged"}  # fmt: skip
 
@@ -238,14 +232,6 @@ def grid(rule: Rule) -> tuple[list[str], list[Rule]]:
     swept.sort(key=lambda name: name != "eta")
     values = [rule.hyper[name].tolist() for name in swept]  # pyright: ignore[reportAttributeAccessIssue]
     return swept, [rule.with_(**dict(zip(swept, v, strict=True))) for v in itertools.product(*values)]
-
-
-def read_sweep_options(optimizer: Any, options: Mapping[str, Any]) -> Options:
-    """The options of ``fit`` that make sense for many copies."""
-    for name, hint in _REFUSED.items():
-        if name in options:
-            raise TypeMismatchError(f"sweep: there is no option {name!r}\n  hint: {hint}")
-    return read_options(optimizer, options, "sweep")
 
 
 # ---------------------------------------------------------------- the run

@@ -32,7 +32,7 @@ from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
 
 if TYPE_CHECKING:
-    from graphc.model import Model
+    from graphc.facade.core import Core
     from graphc.run.cuda.training import CudaTrainer
 
 SAMPLE = 4096  # elements of a parameter whose update is looked at
@@ -45,7 +45,7 @@ def rows_of(feed: Feed) -> int:
     return next((len(x) for leaf, x in feed.items() if has_rows(leaf)), 1)
 
 
-def _parameters(model: Model, values: Parameters | None = None) -> dict[Leaf, NDArray]:
+def _parameters(model: Core, values: Parameters | None = None) -> dict[Leaf, NDArray]:
     """The parameters at hand, or those of a copy."""
     views = named_arrays(values or model.params)
     return {leaf: views[str(leaf.name)] for leaf in model.param_leaves}
@@ -69,7 +69,7 @@ def _norm(arrays: Sequence[NDArray]) -> float:
     return float(np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in arrays)))
 
 
-def flat_parameters(model: Model, feed: Feed) -> NDArray:
+def flat_parameters(model: Core, feed: Feed) -> NDArray:
     """The parameters of a feed as they lie behind a program's pointer."""
     flat = aligned(model.params.flat.size, model.dtype)
     for leaf, place in places_of(model).items():
@@ -77,7 +77,7 @@ def flat_parameters(model: Model, feed: Feed) -> NDArray:
     return flat
 
 
-def places_of(model: Model) -> dict[Leaf, slice]:
+def places_of(model: Core) -> dict[Leaf, slice]:
     """Where each parameter lies."""
     starts = {leaf: model.params.start(str(leaf.name)) for leaf in model.param_leaves}
     return {leaf: slice(start, start + Count.of(leaf.shape).at({})) for leaf, start in starts.items()}
@@ -87,7 +87,7 @@ class TrainingTrial(Trial):
     """One step of a training program on the CPU: loss, metrics, gradients, and the update."""
 
     def __init__(
-        self, model: Model, trainer: Any, rule: Rule, data: Bound, weighted: bool, params: Parameters | None = None
+        self, model: Core, trainer: Any, rule: Rule, data: Bound, weighted: bool, params: Parameters | None = None
     ) -> None:
         self.model, self.trainer, self.weighted = model, trainer, weighted
         rate = rule.hyper.get("eta")  # a rate of 1 shows the gradient in the parameters, and seldom overflows
@@ -224,7 +224,7 @@ class DeviceTrial(TrainingTrial):
 
     def __init__(
         self,
-        model: Model,
+        model: Core,
         trainer: CudaTrainer,
         rule: Rule,
         data: Bound,
@@ -266,7 +266,7 @@ class EvaluationTrial(Trial):
     """Outputs and scalars of an evaluation program."""
 
     def __init__(
-        self, model: Model, compiled: Any, outputs: Sequence[str], scalars: Sequence[str], data: Bound
+        self, model: Core, compiled: Any, outputs: Sequence[str], scalars: Sequence[str], data: Bound
     ) -> None:
         self.model, self.compiled, self.outputs, self.scalars = model, compiled, outputs, scalars
         self.feed = fitted(few_rows(data.arrays, data.rows), model.label_limits) | _parameters(model)
@@ -312,7 +312,7 @@ class DeviceEvaluationTrial(EvaluationTrial):
 
     def __init__(
         self,
-        model: Model,
+        model: Core,
         outputs: Sequence[str],
         scalars: Sequence[str],
         data: Bound,

@@ -3,56 +3,168 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from graphc.declare.formula import suggest
+from graphc.declare.origin import located
 from graphc.errors import TypeMismatchError, UnknownNameError
-from graphc.optim.rules import Rule, rule
+from graphc.optim.rules import Rule, Value, rule
 
 
-def SGD(eta: Any = 0.01, **options: Any) -> Rule:
-    """theta <- theta - eta*g."""
-    return rule("SGD", "theta <- theta - eta*g", eta=eta, **options)
+@located
+def SGD(
+    eta: Value = 0.01,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    decay: float | None = None,
+) -> Rule:
+    """theta <- theta - eta*g.
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0.
+    clip_value, clip_norm, decay : float, optional
+        See :class:`Rule`.
+    """
+    return rule("SGD", "theta <- theta - eta*g", eta=eta, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
-def Momentum(eta: Any = 0.01, mu: Any = 0.9, **options: Any) -> Rule:
-    """Heavy ball (Polyak 1964): v <- mu*v + g, theta <- theta - eta*v."""
+@located
+def Momentum(
+    eta: Value = 0.01,
+    mu: Value = 0.9,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    decay: float | None = None,
+) -> Rule:
+    """Heavy ball (Polyak 1964): v <- mu*v + g, theta <- theta - eta*v.
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0.
+    mu : float, Schedule or 1-D array
+        How much of the velocity stays, in [0, 1).
+    clip_value, clip_norm, decay : float, optional
+        See :class:`Rule`.
+    """
     text = """
         v     <- mu*v + g
         theta <- theta - eta*v
     """
-    return rule("Momentum", text, eta=eta, mu=mu, **options)
+    return rule("Momentum", text, eta=eta, mu=mu, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
-def Nesterov(eta: Any = 0.01, mu: Any = 0.9, **options: Any) -> Rule:
-    """Nesterov momentum in the form of Sutskever et al. 2013."""
+@located
+def Nesterov(
+    eta: Value = 0.01,
+    mu: Value = 0.9,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    decay: float | None = None,
+) -> Rule:
+    """Nesterov momentum in the form of Sutskever et al. 2013.
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0.
+    mu : float, Schedule or 1-D array
+        How much of the velocity stays, in [0, 1).
+    clip_value, clip_norm, decay : float, optional
+        See :class:`Rule`.
+    """
     text = """
         v     <- mu*v + g
         theta <- theta - eta*(g + mu*v)
     """
-    return rule("Nesterov", text, eta=eta, mu=mu, **options)
+    return rule("Nesterov", text, eta=eta, mu=mu, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
-def Adagrad(eta: Any = 0.01, eps: Any = 1e-10, **options: Any) -> Rule:
-    """Duchi, Hazan & Singer 2011."""
+@located
+def Adagrad(
+    eta: Value = 0.01,
+    eps: Value = 1e-10,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    decay: float | None = None,
+) -> Rule:
+    """Duchi, Hazan & Singer 2011.
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0.
+    eps : float, Schedule or 1-D array
+        Above 0; keeps the division finite.
+    clip_value, clip_norm, decay : float, optional
+        See :class:`Rule`.
+    """
     text = """
         v     <- v + g**2
         theta <- theta - eta*g/(sqrt(v) + eps)
     """
-    return rule("Adagrad", text, eta=eta, eps=eps, **options)
+    return rule("Adagrad", text, eta=eta, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
-def RMSProp(eta: Any = 0.01, rho: Any = 0.9, eps: Any = 1e-8, **options: Any) -> Rule:
-    """Tieleman & Hinton 2012; eps outside the root."""
+@located
+def RMSProp(
+    eta: Value = 0.01,
+    rho: Value = 0.9,
+    eps: Value = 1e-8,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    decay: float | None = None,
+) -> Rule:
+    """Tieleman & Hinton 2012; eps outside the root.
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0.
+    rho : float, Schedule or 1-D array
+        How much of the mean square stays, in [0, 1).
+    eps : float, Schedule or 1-D array
+        Above 0; keeps the division finite.
+    clip_value, clip_norm, decay : float, optional
+        See :class:`Rule`.
+    """
     text = """
         v     <- rho*v + (1 - rho)*g**2
         theta <- theta - eta*g/(sqrt(v) + eps)
     """
-    return rule("RMSProp", text, eta=eta, rho=rho, eps=eps, **options)
+    return rule("RMSProp", text, eta=eta, rho=rho, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
-def Adam(eta: Any = 1e-3, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, **options: Any) -> Rule:
-    """Kingma & Ba 2015, with bias correction."""
+@located
+def Adam(
+    eta: Value = 1e-3,
+    b1: Value = 0.9,
+    b2: Value = 0.999,
+    eps: Value = 1e-8,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    decay: float | None = None,
+) -> Rule:
+    """Kingma & Ba 2015, with bias correction.
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0.
+    b1, b2 : float, Schedule or 1-D array
+        How much of the first and of the second moment stays, in [0, 1).
+    eps : float, Schedule or 1-D array
+        Above 0; keeps the division finite.
+    clip_value, clip_norm, decay : float, optional
+        See :class:`Rule`.
+    """
     text = """
         m     <- b1*m + (1 - b1)*g
         v     <- b2*v + (1 - b2)*g**2
@@ -60,11 +172,35 @@ def Adam(eta: Any = 1e-3, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, **opt
         vhat  <- v/(1 - b2**k)
         theta <- theta - eta*mhat/(sqrt(vhat) + eps)
     """
-    return rule("Adam", text, eta=eta, b1=b1, b2=b2, eps=eps, **options)
+    return rule("Adam", text, eta=eta, b1=b1, b2=b2, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
-def AdamW(eta: Any = 1e-3, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, decay: Any = 0.01, **options: Any) -> Rule:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+@located
+def AdamW(
+    eta: Value = 1e-3,
+    b1: Value = 0.9,
+    b2: Value = 0.999,
+    eps: Value = 1e-8,
+    decay: Value = 0.01,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+) -> Rule:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0.
+    b1, b2 : float, Schedule or 1-D array
+        How much of the first and of the second moment stays, in [0, 1).
+    eps : float, Schedule or 1-D array
+        Above 0; keeps the division finite.
+    decay : float, Schedule or 1-D array
+        How much of theta is taken away, in units of eta, at least 0.
+    clip_value, clip_norm : float, optional
+        See :class:`Rule`.
+    """
     text = """
         m     <- b1*m + (1 - b1)*g
         v     <- b2*v + (1 - b2)*g**2
@@ -72,7 +208,7 @@ def AdamW(eta: Any = 1e-3, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, deca
         vhat  <- v/(1 - b2**k)
         theta <- theta - eta*(mhat/(sqrt(vhat) + eps) + decay*theta)
     """
-    return rule("AdamW", text, eta=eta, b1=b1, b2=b2, eps=eps, decay=decay, **options)
+    return rule("AdamW", text, eta=eta, b1=b1, b2=b2, eps=eps, decay=decay, clip_value=clip_value, clip_norm=clip_norm)
 
 
 OPTIMIZERS: dict[str, Callable[..., Rule]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from types import MappingProxyType
@@ -37,6 +37,8 @@ _EXTRAS = ("clip_value", "clip_norm", "decay")
 _CLIP_SLACK = sp.Rational(1, 10**6)
 _LATEX_NAMES = {Symbol("eps", real=True): r"\varepsilon", NORM: r"\left\|g\right\|", THETA: r"\theta"}
 Hyper = float | Schedule | np.ndarray
+Value = float | Schedule | np.ndarray | Sequence[float]
+"""What a hyper-parameter may be given as; a sequence is a 1-D array."""
 Statement = tuple[str, Expr]
 
 
@@ -113,6 +115,13 @@ class Rule:
     @located
     def with_(self, eta: Any = None, **changes: Any) -> Rule:
         """A copy with other hyper-parameters, `clip_value`, `clip_norm` or `decay`.
+
+        Parameters
+        ----------
+        eta : float, Schedule or 1-D array, optional
+            The learning rate.
+        **changes : float, Schedule or 1-D array
+            The others, by name.
 
         Raises
         ------

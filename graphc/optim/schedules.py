@@ -18,6 +18,13 @@ from graphc.errors import DomainError, FormulaError, TypeMismatchError
 from graphc.ir.scalar import minimum, numpy_function
 from graphc.ir.scalar_latex import scalar_latex
 
+__all__ = ["Schedule", "constant", "cosine", "exponential", "schedule", "step_decay", "warmup"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 K = Symbol("k", positive=True, integer=True)
 """The number of the step, from 1."""
 
@@ -79,6 +86,15 @@ class Schedule:
 def schedule(text: str, *, name: str = "schedule", **constants: float) -> Schedule:
     """A schedule from formula text over `k` and named constants.
 
+    Parameters
+    ----------
+    text : str
+        The formula.
+    name : str
+        Shown in prints.
+    **constants : float
+        The values of the other names in the text.
+
     Raises
     ------
     FormulaError
@@ -115,29 +131,70 @@ def _positive(name: str, value: float) -> float:
 
 
 def constant(eta: float) -> Schedule:
-    """The same value at every step."""
+    """The same value at every step.
+
+    Parameters
+    ----------
+    eta : float
+    """
     return schedule("eta", name="constant", eta=eta)
 
 
 def step_decay(eta: float, drop: float, every: int) -> Schedule:
-    """eta*drop**floor((k - 1)/every): multiplied by `drop` after every `every` steps."""
+    """eta*drop**floor((k - 1)/every): multiplied by `drop` after every `every` steps.
+
+    Parameters
+    ----------
+    eta : float
+        The value at the first step.
+    drop : float
+        Above 0.
+    every : int
+        Steps from one drop to the next.
+    """
     text = "eta*drop**floor((k - 1)/every)"
     return schedule(text, name="step_decay", eta=eta, drop=_positive("drop", drop), every=_positive("every", every))
 
 
 def exponential(eta: float, rate: float) -> Schedule:
-    """eta*rate**(k - 1): multiplied by `rate` after every step."""
+    """eta*rate**(k - 1): multiplied by `rate` after every step.
+
+    Parameters
+    ----------
+    eta : float
+        The value at the first step.
+    rate : float
+        Above 0.
+    """
     return schedule("eta*rate**(k - 1)", name="exponential", eta=eta, rate=_positive("rate", rate))
 
 
 def cosine(eta: float, steps: int, eta_min: float = 0.0) -> Schedule:
-    """Half a cosine from `eta` to `eta_min` over `steps` steps, then `eta_min` (Loshchilov & Hutter 2017)."""
+    """Half a cosine from `eta` to `eta_min` over `steps` steps, then `eta_min` (Loshchilov & Hutter 2017).
+
+    Parameters
+    ----------
+    eta : float
+        The value at the first step.
+    steps : int
+        How long it takes.
+    eta_min : float
+        The value from then on.
+    """
     text = "eta_min + (eta - eta_min)*(1 + cos(pi*min(k - 1, steps)/steps))/2"
     return schedule(text, name="cosine", eta=eta, steps=_positive("steps", steps), eta_min=eta_min)
 
 
 def warmup(after: Schedule | float, steps: int) -> Schedule:
-    """`after`, multiplied by k/steps over the first `steps` steps."""
+    """`after`, multiplied by k/steps over the first `steps` steps.
+
+    Parameters
+    ----------
+    after : Schedule or float
+        What is warmed up to; its steps count from the first one, too.
+    steps : int
+        How long it takes.
+    """
     inner = after if isinstance(after, Schedule) else constant(after)
     ramp = Symbol("warmup_steps", real=True)
     if ramp.name in inner.values:

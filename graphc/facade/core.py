@@ -1,0 +1,181 @@
+"""What a model is made of: its declaration, the graphs and programs made of it, and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.declare.names import check_name
+from graphc.declare.origin import fail
+from graphc.declare.tensor import Tensor
+from graphc.errors import TypeMismatchError
+from graphc.facade import evaluating, inspecting, preparing, sweeping
+from graphc.facade.arguments import Outputs, check_names, named_tensors, scalar
+from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
+from graphc.facade.programs import Compiled, check_differentiable
+from graphc.facade.state import Parameters, State
+from graphc.ir.affine import Extent
+from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import leaves as leaves_of
+from graphc.lower.training import batch_extent, layout_parameters
+from graphc.optim import Rule
+from graphc.rewrite.weights import weight_rows
+from graphc.run.data import Bound, Seen, label_limits
+from graphc.run.history import Run
+from graphc.run.training import Evaluator, Trainer
+
+
+class Core:
+    """The part of :class:`graphc.Model` that its methods work with."""
+
+    def __init__(
+        self, output: Outputs, loss: Tensor | None, metrics: Mapping[str, Tensor] | None, dtype: str, name: str
+    ) -> None:
+        if output is None and loss is None:
+            fail(TypeMismatchError, "Model: neither output nor loss is given", "pass output=Y, loss=J or both.")
+        if dtype not in ("float32", "float64"):
+            fail(TypeMismatchError, f"Model: dtype is {dtype!r}", 'choose "float32" or "float64".')
+        self.name, self.dtype = check_name(name, "a model"), dtype
+        self._single = not isinstance(output, Mapping)
+        self._outputs = named_tensors(output)
+        self._loss = None if loss is None else scalar("the loss", loss)
+        self._metrics = {str(n): scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
+        check_names(self._metrics, self.raw_roots.values())
+        used = leaves_of(self.raw_roots.values())
+        self.param_leaves = [leaf for leaf in used if leaf.kind == "param"]
+        if self._loss is not None:
+            check_differentiable(self._loss.node, self.param_leaves)
+        self.params = Parameters(layout_parameters(self.param_leaves), dtype)
+        self.state = State(self.params.flat.size, dtype)
+        self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
+        self.shuffled = True
+        self.last_run: Run | None = None
+        self.last_sweep: sweeping.Sweep | None = None
+        self.last_compiled: Compiled | None = None
+        self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
+        self.noticed: Sequence[Leaf] = ()  # inputs whose values that are not finite end a run of the training program
+        self.seen = Seen()
+        self._cache: dict[Any, Any] = {}
+
+    # ------------------------------------------------------------------ what it is made of
+    @property
+    def raw_roots(self) -> dict[str, Node]:
+        """What was declared, one node an operation: outputs as ``output:name``, loss, metrics."""
+        roots = {f"output:{n}": t.node for n, t in self._outputs.items()}
+        if self._loss is not None:
+            roots["loss"] = self._loss.node
+        return roots | {n: t.node for n, t in self._metrics.items()}
+
+    def _batch_name(self, used: Sequence[Leaf]) -> str:
+        return batch_extent([leaf for leaf in used if leaf.kind == "input"]) or "n"
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of the metrics."""
+        return list(self._metrics)
+
+    @property
+    def loss_name(self) -> str:
+        """What formulas call the loss: its own name, else J."""
+        return "J" if self._loss is None else self._loss.name or "J"
+
+    @property
+    def inputs(self) -> list[Leaf]:
+        """The inputs that the outputs read, in order of declaration."""
+        roots = [t.node for t in self._outputs.values()]
+        return self.once("inputs", lambda: [leaf for leaf in leaves_of(roots) if leaf.kind == "input"])
+
+    @property
+    def training_inputs(self) -> list[Leaf]:
+        """The inputs that loss and metrics read, in order of declaration."""
+        roots = [t.node for t in (self.needs_loss(), *self._metrics.values())]
+        return self.once("training inputs", lambda: [leaf for leaf in leaves_of(roots) if leaf.kind == "input"])
+
+    @property
+    def all_inputs(self) -> list[Leaf]:
+        """The inputs of outputs, loss and metrics."""
+        return list(dict.fromkeys([*self.inputs, *(self.training_inputs if self._loss is not None else [])]))
+
+    @property
+    def label_limits(self) -> dict[Leaf, set[Extent]]:
+        """For integer inputs used as an index: the extents they select from."""
+        return self.once("limits", lambda: label_limits(self.raw_roots.values()))
+
+    def needs_loss(self) -> Tensor:
+        """The loss, an error when there is none."""
+        if self._loss is None:
+            fail(TypeMismatchError, f"{self.name} has no loss", "declare it: gc.Model(output=Y, loss=J).")
+        return self._loss
+
+    def once(self, key: Any, make: Any) -> Any:
+        """What ``make()`` gave for this key the first time."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    # ------------------------------------------------------------------ graphs and programs
+    @property
+    def graph(self) -> Graph:
+        """Outputs, loss and metrics in normal form."""
+        return self.once("graph", lambda: read_graph(self.raw_roots))
+
+    def differentiated(self, weighted: bool = False) -> Differentiated:
+        """Loss and metrics with the gradient of every parameter."""
+
+        def make() -> Differentiated:
+            roots = {n: r for n, r in self.graph.roots.items() if not n.startswith("output:")}
+            if weighted:
+                roots = {n: weight_rows(r, self.weight_leaf) for n, r in roots.items()}
+            return differentiate(
+                Graph(roots, self.graph.new, self.graph.applied), "loss", self.param_leaves, deltas=True
+            )
+
+        return self.once(("gradient", weighted), make)
+
+    def compiled_training(self, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
+        """The training program for an update rule and a batch size."""
+        key = ("train", preparing.rule_key(rule), capacity, weighted, self.dtype)
+        return self.once(key, lambda: preparing.training(self, rule, capacity, weighted))
+
+    def trainer(self, rule: Rule, capacity: int, weighted: bool) -> Trainer:
+        """The training program with its buffers."""
+        compiled = self.last_compiled = self.compiled_training(rule, capacity, weighted)
+        self.reads, self.noticed = (compiled.facts.inputs, compiled.constants), compiled.facts.noticed
+        return self.once(("trainer", id(compiled)), lambda: preparing.trainer(self, compiled, capacity))
+
+    def captions(self) -> dict[Node, str]:
+        """The formulas beside the loops of generated programs."""
+        return self.once("captions", lambda: inspecting.captions(self))
+
+    def evaluate_bound(self, data: Bound, place: Any = None, verify: bool = True) -> dict[str, float]:
+        """Loss and metrics over data that are already bound, on the CPU or at a place of their own."""
+        names = ("loss", *self._metrics)
+        values = evaluating.evaluate(self, (), names, data, place, verify)[1]
+        return {n: float(v) for n, v in zip(names, values, strict=True)}
+
+    def evaluator(self, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int) -> tuple[Compiled, Evaluator]:
+        """The program that evaluates some roots for a number of rows."""
+        capacity = preparing.chunk(self, (*outputs, *scalars), rows)
+        key = ("evaluate", outputs, scalars, capacity, self.dtype)
+        return self.once(key, lambda: preparing.evaluation(self, outputs, scalars, capacity))
+
+    def program_data(self, data: Bound, weights: NDArray | None) -> list[Any]:
+        """Constants, then arrays in the order of the training program's inputs."""
+        order, constants = self.reads
+        given = {**data.arrays, **({self.weight_leaf: weights} if weights is not None else {})}
+        return [constants, *(given[leaf] for leaf in order)]
+
+    def cast(self, dtype: str) -> None:
+        """Change the precision."""
+        if dtype not in ("float32", "float64"):
+            fail(TypeMismatchError, f"fit: dtype is {dtype!r}", 'choose "float32" or "float64".')
+        self.dtype = dtype
+        self.params.cast(dtype)
+        self.state.cast(dtype)
+
+    def formula_of(self, node: Node, weighted: bool = False) -> str:
+        """The formula line of an equation of the training graph."""
+        return inspecting.formula_of(self, node)
