@@ -366,7 +366,7 @@ def test_a_fault_of_rewriting_is_told_as_one(monkeypatch: pytest.MonkeyPatch):
     x = gc.param("x", (4,), gc.normal(1.0))
     model = gc.Model(loss=gc.sum(gc.exp(gc.sin(x))), dtype="float64")
     other = read_graph({"loss": gc.sum(gc.exp(gc.cos(x))).node})
-    monkeypatch.setattr("graphc.model.read_graph", lambda roots: other)
+    monkeypatch.setattr("graphc.facade.core.read_graph", lambda roots: other)
     with watching(Careless(verify=True)), pytest.raises(CompilerError, match="is what rewriting made of"):
         model.fit({}, steps=1, threads=1)
 

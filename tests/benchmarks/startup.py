@@ -32,8 +32,8 @@ STAGES = (*IMPORTS, "declare", "look up", "derive, rewrite", "plan", "print", *C
 TIMED = [
     ("look up", "graphc.facade.preparing", "declared"),
     ("look up", "graphc.facade.programs", "recall"),
-    ("derive, rewrite", "graphc.model", "read_graph"),
-    ("derive, rewrite", "graphc.model", "differentiate"),
+    ("derive, rewrite", "graphc.facade.core", "read_graph"),
+    ("derive, rewrite", "graphc.facade.core", "differentiate"),
     ("derive, rewrite", "graphc.facade.inspecting", "captions"),
     ("plan", "graphc.facade.programs", "plan_step"),
     ("print", "graphc.facade.programs", "training_program"),
