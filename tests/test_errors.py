@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import sympy
 
 import graphc as gc
@@ -85,6 +86,8 @@ PROGRAMS = [
     lambda: gc.exp(A + gc.define("Q", [i], U[i])[i]),
     lambda: gc.input("2x", ("n", 2)),
     lambda: gc.input("class", ("n", 2)),
+    lambda: gc.input("__import__", ("n", 2)),
+    lambda: gc.input("x", ("__n__", 2)),
     lambda: gc.input("x" * 65, ("n", 2)),
     lambda: gc.input("Y", ("n", 0)),
     lambda: gc.input("Y", ("n", 2.5)),
@@ -100,6 +103,7 @@ PROGRAMS = [
     lambda: X.named("Y"),
     lambda: X + "1",
     lambda: X * None,
+    lambda: X * scipy.sparse.eye_array(784),
     lambda: X / 0,
     lambda: X + math.inf,
     lambda: X * np.array([1.0, math.nan]),

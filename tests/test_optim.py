@@ -265,6 +265,25 @@ def test_a_wrong_rule_is_refused_with_its_line(text, hyper, message):
     [
         (lambda: Adam().with_(etta=1), FormulaError, "Adam has no hyper-parameter 'etta'. Did you mean 'eta'?"),
         (lambda: SGD("0.1"), TypeMismatchError, "'eta' of 'SGD' is str. Give a number, a schedule or, in a sweep"),
+        (lambda: SGD(-0.1), DomainError, "SGD: eta is -0.1, not at least 0\n"),
+        (lambda: SGD(0.1)(-0.1), DomainError, "hint: a step goes downhill; to make J large, make -J small"),
+        (lambda: SGD([0.1, -0.2]), DomainError, "SGD: eta is -0.2, not at least 0\n"),
+        (lambda: SGD(np.array([0.1, -0.2])), DomainError, "SGD: eta is -0.2, not at least 0\n"),
+        (lambda: SGD(schedule("-a/k", a=1)), DomainError, "SGD: eta is -1 at step 1 of schedule(-a/k; a=1), not"),
+        (lambda: Momentum(mu=1.1), DomainError, "Momentum: mu is 1.1, not in [0, 1]\n"),
+        (lambda: Nesterov(mu=-0.1), DomainError, "Nesterov: mu is -0.1, not in [0, 1]\n"),
+        (lambda: RMSProp(rho=1), DomainError, "RMSProp: rho is 1, not in [0, 1)\n"),
+        (lambda: Adam(b1=1), DomainError, "Adam: b1 is 1, not in [0, 1)\n"),
+        (lambda: Adam(b2=[0.9, 1.0]), DomainError, "Adam: b2 is 1, not in [0, 1)\n"),
+        (lambda: Adagrad(eps=0), DomainError, "hint: it keeps a division finite, give 1e-8"),
+        (lambda: AdamW(decay=-1), DomainError, "AdamW: decay is -1, not at least 0\n"),
+        (lambda: SGD(decay=-1), DomainError, "'decay' is -1."),
+        (lambda: SGD([[0.1]]), TypeMismatchError, "'eta' of 'SGD' is list. Give a number, a schedule or, in a sweep"),
+        (lambda: constant(-1), DomainError, "'eta' of a schedule is -1, below 0\n"),
+        (lambda: exponential(-1, 0.5), DomainError, "'eta' of a schedule is -1, below 0\n"),
+        (lambda: step_decay(-1, 0.5, 3), DomainError, "'eta' of a schedule is -1, below 0\n"),
+        (lambda: cosine(1, 10, -0.1), DomainError, "'eta_min' of a schedule is -0.1, below 0\n"),
+        (lambda: warmup(-1, 10), DomainError, "'eta' of a schedule is -1, below 0\n"),
         (lambda: SGD(float("nan")), DomainError, "'eta' of 'SGD' is nan. Give a finite number."),
         (lambda: SGD(0.1, clip_norm=-1), DomainError, "'clip_norm' is -1. Give a positive number, or leave it out."),
         (lambda: optimizer_named("adm"), UnknownNameError, "Unknown optimizer 'adm'. Did you mean 'adam'?"),
@@ -279,6 +298,22 @@ def test_wrong_values_are_refused_with_one_suggestion(make, kind, message):
     with pytest.raises(kind) as caught:
         make()
     assert message in str(caught.value)
+
+
+def test_a_schedule_that_leaves_its_domain_within_a_run_is_refused_before_it_begins():
+    model, falling = nets.parabola(), SGD(schedule("0.1*(1 - k/50)"))
+    wrong = "SGD: eta is -0.024 at step 62 of schedule((1/10) - k/500; ), not at least 0"
+    for train in (model.fit, model.sweep):
+        with pytest.raises(DomainError) as caught:
+            train({}, steps=100, optimizer=falling)
+        assert nets.text_of(caught).startswith(wrong)
+    falling.check_steps(1, 50)
+    rule("up", "theta <- theta - eta*g", eta=schedule("-k*c", c=1)).check_steps(1, 50)  # your own may do anything
+
+
+def test_a_list_of_numbers_is_an_array_to_sweep_over():
+    assert SGD([0.1, 0.2]) == SGD((0.1, 0.2)) == SGD(np.array([0.1, 0.2])) != SGD(0.1)
+    assert rule("r", "theta <- theta - a*g", a=[1, 2]).hyper["a"].tolist() == [1.0, 2.0]
 
 
 def test_optimizers_are_found_by_name():

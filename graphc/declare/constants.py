@@ -78,5 +78,7 @@ def _as_array(value: Any, what: str) -> np.ndarray:
     if array is None or array.dtype.kind not in "fiub":
         found = f"an array of {array.dtype}" if array is not None and fits else f"{type(value).__name__} {value!r:.60}"
         hint = "operands are Tensors, numbers and arrays of real numbers."
+        if type(value).__module__.startswith("scipy.sparse"):
+            found, hint = f"a sparse matrix of type {type(value).__name__}", "pass it as x.toarray()."
         fail(TypeMismatchError, f"{what}: cannot compute with {found}", hint)
     return array

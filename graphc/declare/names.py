@@ -29,6 +29,9 @@ def check_name(name: Any, what: str) -> str:
     if len(name) > LONGEST_NAME:
         shown = f"{name[:16]}..."
         fail(NameClashError, f"the name {shown!r} of {what} has {len(name)} characters", f"{LONGEST_NAME} are allowed.")
+    if name.startswith("__") and name.endswith("__"):
+        message = f"the name {name!r} of {what} is of the kind that Python keeps for itself"
+        fail(NameClashError, message, f"leave the underscores out: {name.strip('_') or 'x'!r}.")
     if not name.isidentifier() or keyword.iskeyword(name):
         why = "a Python keyword" if keyword.iskeyword(name) else "no identifier"
         hint = "use letters, digits and _, not beginning with a digit, and no keyword."

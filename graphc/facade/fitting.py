@@ -142,9 +142,11 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     seed = sampler.seed if options.seed is None else int(options.seed)
     data, weights, held_out = _split(model, data, weights, options.validation, seed)
     run.notes = data.notes
+    full, capacity = batch_of(options, data.rows)
+    before = model.state.rules.get(options.rule.text)
+    check_schedules(options, before.step if before else 0, -(-data.rows // full))
     model.params.initialize(seed)
     started = time.perf_counter()
-    full, capacity = batch_of(options, data.rows)
     trainer = trainer_for(model, options, options.rule, capacity, weights is not None)
     if held_out is not None:
         model.evaluator((), ("loss", *model.metric_names), held_out.rows)
@@ -164,6 +166,12 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     loop.before = before
     loop.run_all()
     return run
+
+
+def check_schedules(options: Options, done: int, per_epoch: int) -> None:
+    """Refuse schedules that leave the domain of their hyper-parameter within the run."""
+    steps = options.steps or (options.epochs * per_epoch if options.epochs else 1)
+    options.rule.check_steps(done + 1, done + steps)
 
 
 def filled(inputs: Sequence[Any], args: Sequence[Any]) -> Sequence[Any]:

@@ -20,7 +20,7 @@ from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.checking import verify_training
 from graphc.facade.devices import place_of, together, trainer_for
-from graphc.facade.fitting import MOST_STEPS, Options, batch_of, filled, row_weights
+from graphc.facade.fitting import MOST_STEPS, Options, batch_of, check_schedules, filled, row_weights
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
@@ -246,6 +246,7 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
     swept, settings = grid(options.rule)
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)
+    check_schedules(options, 0, -(-data.rows // full))
     copies_wanted = len(settings) * len(seeds)
     trainer = trainer_for(model, options, settings[0], capacity, weights is not None, copies_wanted)
     notes = [*data.notes, *trainer.notes]

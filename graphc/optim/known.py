@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from graphc.declare.formula import suggest
 from graphc.declare.origin import located
 from graphc.errors import TypeMismatchError, UnknownNameError
+from graphc.optim.domains import KNOWN
 from graphc.optim.rules import Rule, Value, rule
+
+
+def _known(name: str, text: str, **options: Any) -> Rule:
+    return rule(name, text, **options).within(KNOWN)
 
 
 @located
@@ -27,7 +33,7 @@ def SGD(
     clip_value, clip_norm, decay : float, optional
         See :class:`Rule`.
     """
-    return rule("SGD", "theta <- theta - eta*g", eta=eta, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    return _known("SGD", "theta <- theta - eta*g", eta=eta, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -46,7 +52,7 @@ def Momentum(
     eta : float, Schedule or 1-D array
         The learning rate, at least 0.
     mu : float, Schedule or 1-D array
-        How much of the velocity stays, in [0, 1).
+        How much of the velocity stays, in [0, 1].
     clip_value, clip_norm, decay : float, optional
         See :class:`Rule`.
     """
@@ -54,7 +60,7 @@ def Momentum(
         v     <- mu*v + g
         theta <- theta - eta*v
     """
-    return rule("Momentum", text, eta=eta, mu=mu, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    return _known("Momentum", text, eta=eta, mu=mu, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -73,7 +79,7 @@ def Nesterov(
     eta : float, Schedule or 1-D array
         The learning rate, at least 0.
     mu : float, Schedule or 1-D array
-        How much of the velocity stays, in [0, 1).
+        How much of the velocity stays, in [0, 1].
     clip_value, clip_norm, decay : float, optional
         See :class:`Rule`.
     """
@@ -81,7 +87,7 @@ def Nesterov(
         v     <- mu*v + g
         theta <- theta - eta*(g + mu*v)
     """
-    return rule("Nesterov", text, eta=eta, mu=mu, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    return _known("Nesterov", text, eta=eta, mu=mu, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -108,7 +114,7 @@ def Adagrad(
         v     <- v + g**2
         theta <- theta - eta*g/(sqrt(v) + eps)
     """
-    return rule("Adagrad", text, eta=eta, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    return _known("Adagrad", text, eta=eta, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -138,7 +144,7 @@ def RMSProp(
         v     <- rho*v + (1 - rho)*g**2
         theta <- theta - eta*g/(sqrt(v) + eps)
     """
-    return rule("RMSProp", text, eta=eta, rho=rho, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    return _known("RMSProp", text, eta=eta, rho=rho, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -172,7 +178,7 @@ def Adam(
         vhat  <- v/(1 - b2**k)
         theta <- theta - eta*mhat/(sqrt(vhat) + eps)
     """
-    return rule("Adam", text, eta=eta, b1=b1, b2=b2, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    return _known("Adam", text, eta=eta, b1=b1, b2=b2, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -208,7 +214,8 @@ def AdamW(
         vhat  <- v/(1 - b2**k)
         theta <- theta - eta*(mhat/(sqrt(vhat) + eps) + decay*theta)
     """
-    return rule("AdamW", text, eta=eta, b1=b1, b2=b2, eps=eps, decay=decay, clip_value=clip_value, clip_norm=clip_norm)
+    hyper = {"eta": eta, "b1": b1, "b2": b2, "eps": eps, "decay": decay}
+    return _known("AdamW", text, **hyper, clip_value=clip_value, clip_norm=clip_norm)
 
 
 OPTIMIZERS: dict[str, Callable[..., Rule]] = {

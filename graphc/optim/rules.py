@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +24,7 @@ from graphc.declare.origin import located
 from graphc.errors import DomainError, FormulaError, TypeMismatchError
 from graphc.ir.scalar import FUNCTIONS, maximum, minimum, numpy_function
 from graphc.ir.scalar_latex import scalar_latex
+from graphc.optim.domains import Domain, check_hyper, check_steps
 from graphc.optim.schedules import K, Schedule
 
 MAX_LINES = 10
@@ -54,6 +55,8 @@ class Rule:
     states, temporaries : tuple of str
         Assigned names; states start at 0 and are kept between steps.
     hyper : mapping of str to float, Schedule or 1-D array (sweeps only)
+    domains : mapping of str to Domain
+        Where hyper-parameters must lie; those of your own rules may lie anywhere.
     clip_norm : float, optional
         g is scaled by min(1, clip_norm/(norm(g) + 1e-6)) first (the convention of torch's clip_grad_norm_).
     clip_value : float, optional
@@ -71,6 +74,7 @@ class Rule:
     clip_value: float | None = None
     clip_norm: float | None = None
     decay: float | None = None
+    domains: Mapping[str, Domain] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple:
@@ -136,7 +140,24 @@ class Rule:
                 known = [*self.hyper, *(n for n in _EXTRAS if n not in self.hyper)]
                 raise FormulaError(f"{self.name} has no hyper-parameter '{name}'. {suggest(name, known)}")
         checked = {n: _hyper(self.name, n, v) for n, v in hyper.items()}
+        _check_domains(self.name, checked, self.domains)
         return replace(self, hyper=MappingProxyType({**self.hyper, **checked}), **extras)
+
+    def within(self, domains: Mapping[str, Domain]) -> Rule:
+        """The rule with domains for those of its hyper-parameters that have one.
+
+        Raises
+        ------
+        DomainError
+            When a value lies outside.
+        """
+        known = {n: domains[n] for n in self.hyper if n in domains}
+        _check_domains(self.name, self.hyper, known)
+        return replace(self, domains=MappingProxyType(known))
+
+    def check_steps(self, first: int, last: int) -> None:
+        """Raise DomainError when a schedule leaves its domain between two steps."""
+        check_steps(self.name, self.hyper, self.domains, first, last)
 
     def __call__(self, eta: Any = None, **changes: Any) -> Rule:
         """The same as `with_`: `lion(eta=1e-3)`."""
@@ -208,7 +229,7 @@ def rule(
     if unused:
         raise FormulaError(f"The hyper-parameter '{unused[0]}' does not occur in the rule '{name}'. Leave it out.")
     extras = {"clip_value": clip_value, "clip_norm": clip_norm, "decay": None if own_decay else decay}
-    given = {n: _extra(n, v) for n, v in extras.items()}
+    given: dict[str, Any] = {n: _extra(n, v) for n, v in extras.items()}
     return Rule(name, text.strip(), statements, states, temporaries, MappingProxyType(checked), **given)
 
 
@@ -283,19 +304,31 @@ def _classify(statements: tuple[Statement, ...]) -> tuple[tuple[str, ...], tuple
 # ---------------------------------------------------------------- values
 
 
+def _check_domains(rule_name: str, hyper: Mapping[str, Hyper], domains: Mapping[str, Domain]) -> None:
+    for name, value in hyper.items():
+        if name in domains:
+            check_hyper(rule_name, name, value, domains[name])
+
+
 def _hyper(rule_name: str, name: str, value: Any) -> Hyper:
     if not name.isidentifier() or name in ("g", "k", "theta", "norm"):
         raise FormulaError(f"'{name}' cannot be a hyper-parameter of '{rule_name}'. Choose another name.")
     if isinstance(value, Schedule):
         return value
+    if isinstance(value, list | tuple) and all(map(_is_real, value)):
+        return _values(name, np.asarray(value))
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiu":
         return _values(name, value)
-    if isinstance(value, (bool, str)) or not isinstance(value, Real):
+    if isinstance(value, list | tuple) or not _is_real(value):
         found = f"'{name}' of '{rule_name}' is {type(value).__name__}."
-        raise TypeMismatchError(f"{found} Give a number, a schedule or, in a sweep, a 1-D array.")
+        raise TypeMismatchError(f"{found} Give a number, a schedule or, in a sweep, a list or 1-D array of numbers.")
     if not math.isfinite(value):
         raise DomainError(f"'{name}' of '{rule_name}' is {value}. Give a finite number.")
     return float(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _values(name: str, value: np.ndarray) -> np.ndarray:
@@ -309,7 +342,7 @@ def _values(name: str, value: np.ndarray) -> np.ndarray:
 def _extra(name: str, value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, (bool, str)) or not isinstance(value, Real):
+    if not _is_real(value):
         raise TypeMismatchError(f"'{name}' is a number, not {type(value).__name__}.")
     if not math.isfinite(value) or value < 0 or (value == 0 and name != "decay"):
         raise DomainError(f"'{name}' is {value}. Give a positive number, or leave it out.")

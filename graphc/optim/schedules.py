@@ -14,6 +14,7 @@ import sympy as sp
 from sympy import Expr, Symbol
 
 from graphc.declare.formula import formula_text, parse
+from graphc.declare.origin import located
 from graphc.errors import DomainError, FormulaError, TypeMismatchError
 from graphc.ir.scalar import minimum, numpy_function
 from graphc.ir.scalar_latex import scalar_latex
@@ -83,6 +84,7 @@ class Schedule:
     __repr__ = __str__
 
 
+@located
 def schedule(text: str, *, name: str = "schedule", **constants: float) -> Schedule:
     """A schedule from formula text over `k` and named constants.
 
@@ -124,12 +126,22 @@ def _constant(name: str, value: Any) -> float:
     return float(value)
 
 
-def _positive(name: str, value: float) -> float:
-    if not value > 0:
+def _positive(name: str, value: Any) -> float:
+    if not _constant(name, value) > 0:
         raise DomainError(f"'{name}' of a schedule is {value}. Give a positive number.")
-    return value
+    return float(value)
 
 
+def _rate(name: str, value: Any) -> float:
+    number = _constant(name, value)
+    if number < 0:
+        raise DomainError(
+            f"'{name}' of a schedule is {value}, below 0\n  hint: a step goes downhill; to make J large, make -J small"
+        )
+    return number
+
+
+@located
 def constant(eta: float) -> Schedule:
     """The same value at every step.
 
@@ -137,9 +149,10 @@ def constant(eta: float) -> Schedule:
     ----------
     eta : float
     """
-    return schedule("eta", name="constant", eta=eta)
+    return schedule("eta", name="constant", eta=_rate("eta", eta))
 
 
+@located
 def step_decay(eta: float, drop: float, every: int) -> Schedule:
     """eta*drop**floor((k - 1)/every): multiplied by `drop` after every `every` steps.
 
@@ -153,9 +166,11 @@ def step_decay(eta: float, drop: float, every: int) -> Schedule:
         Steps from one drop to the next.
     """
     text = "eta*drop**floor((k - 1)/every)"
-    return schedule(text, name="step_decay", eta=eta, drop=_positive("drop", drop), every=_positive("every", every))
+    constants = {"eta": _rate("eta", eta), "drop": _positive("drop", drop), "every": _positive("every", every)}
+    return schedule(text, name="step_decay", **constants)
 
 
+@located
 def exponential(eta: float, rate: float) -> Schedule:
     """eta*rate**(k - 1): multiplied by `rate` after every step.
 
@@ -166,9 +181,10 @@ def exponential(eta: float, rate: float) -> Schedule:
     rate : float
         Above 0.
     """
-    return schedule("eta*rate**(k - 1)", name="exponential", eta=eta, rate=_positive("rate", rate))
+    return schedule("eta*rate**(k - 1)", name="exponential", eta=_rate("eta", eta), rate=_positive("rate", rate))
 
 
+@located
 def cosine(eta: float, steps: int, eta_min: float = 0.0) -> Schedule:
     """Half a cosine from `eta` to `eta_min` over `steps` steps, then `eta_min` (Loshchilov & Hutter 2017).
 
@@ -182,9 +198,11 @@ def cosine(eta: float, steps: int, eta_min: float = 0.0) -> Schedule:
         The value from then on.
     """
     text = "eta_min + (eta - eta_min)*(1 + cos(pi*min(k - 1, steps)/steps))/2"
-    return schedule(text, name="cosine", eta=eta, steps=_positive("steps", steps), eta_min=eta_min)
+    constants = {"eta": _rate("eta", eta), "steps": _positive("steps", steps), "eta_min": _rate("eta_min", eta_min)}
+    return schedule(text, name="cosine", **constants)
 
 
+@located
 def warmup(after: Schedule | float, steps: int) -> Schedule:
     """`after`, multiplied by k/steps over the first `steps` steps.
 
@@ -199,5 +217,5 @@ def warmup(after: Schedule | float, steps: int) -> Schedule:
     ramp = Symbol("warmup_steps", real=True)
     if ramp.name in inner.values:
         raise FormulaError("A warm-up of a warm-up has no meaning. Give warmup(...) a schedule without one.")
-    values = {**inner.values, ramp.name: _positive("steps", float(steps))}
+    values = {**inner.values, ramp.name: _positive("steps", steps)}
     return Schedule(f"warmup of {inner.name}", inner.expr * minimum(sp.S.One, K / ramp), MappingProxyType(values))

@@ -231,6 +231,12 @@ def _contiguous(array: NDArray, dtype: np.dtype) -> NDArray:
 
 
 def _as_array(leaf: Leaf, value: Any) -> NDArray:
+    kind = f"{type(value).__module__}.{type(value).__name__}"
+    if kind.startswith("scipy.sparse"):
+        raise DataError(
+            f"{leaf.name}: the data are a sparse matrix ({type(value).__name__} of shape {value.shape}); "
+            f"graphc computes with dense arrays\n  hint: pass it as data.toarray(); a large one in parts of its rows"
+        )
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:
