@@ -119,10 +119,15 @@ def text_of(caught: pytest.ExceptionInfo[Exception]) -> str:
     return text.replace(place[0], "", 1)
 
 
+# A child inherits that SIGINT is ignored (nohup, a script's background job); Python then sets no handler of its own.
+_LISTENS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def interrupted(code: str, *arguments: str) -> tuple[list[Any], float]:
     """Run Python code in a child until it prints ready, and 0.3 s more, then press Ctrl-C: the JSON list it answers
     with, and the seconds that took."""
-    child = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", _LISTENS + code, *arguments]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     timer = threading.Timer(20, child.kill)
     timer.start()
