@@ -452,3 +452,21 @@ def test_print_of_a_model_names_outputs_and_metrics_and_does_without_a_loss():
     assert str(gc.Model(output=X)) == "\n".join(
         ["model: 0 parameters, float32, not trained yet", "inputs   X (n, 3)", "output   X (n, 3)"]
     )
+
+
+def test_latex_sets_letters_outside_english_and_greek_as_text_which_katex_takes_in_strict_mode():
+    """Mutation-checked: a name, a free extent, an index letter or a constant of a rule left as it is."""
+    X, T = gc.input("données", ("größe", 3)), gc.input("é", ("größe",))
+    a, b = gc.param("naïve1", (), 1.0), gc.param("αé", (2,), 1.0)
+    J = gc.mean((gc.sum(gc.tanh(X @ gc.param("poids_é", (3, 2), 0.5)) * b, axis=1) * a - T) ** 2)
+    é, ü = gc.indices("é ü")
+    D = gc.define("Dç", [é], gc.sum(X[é, ü] * a, over=ü))
+    own = gc.rule("r", "vé <- μ*vé + g\ntheta <- theta - é*vé", é=0.1, μ=0.9)
+    texts = [gc.derive(J).latex(style) for style in ("index", "matrix", "lecture")]
+    texts += [x._repr_latex_() for x in (D, X, T, a, own)] + [gc.schedules.schedule("é*k", é=0.1).latex()]
+    assert [re.findall(r"[^\x00-\x7fα-ω]", re.sub(r"\\text\{[^{}]*\}", "", t)) for t in texts] == [[]] * len(texts)
+    assert T._repr_latex_() == r"$\text{é} \in \mathbb{R}^{\text{größe}}$"
+    assert r"{\text{Dç}}_{\text{é}} &= \sum_{i} {\text{données}}_{\text{é},i}\, \text{naïve}_{1}" in texts[3]
+    assert r"\text{vé} &\leftarrow g + \text{vé} μ" in texts[-2]
+    assert gc.input("αé", ())._repr_latex_() == r"${α\text{é}} \in \mathbb{R}$"
+    assert gc.input("Xy", ("N",))._repr_latex_() == r"$\mathrm{Xy} \in \mathbb{R}^{N}$"

@@ -16,6 +16,7 @@ from graphc.facade.devices import on_device
 from graphc.facade.pipeline import read_graph
 from graphc.facade.state import Parameters
 from graphc.facade.summary import formula, tensor_text
+from graphc.ir.latex_words import with_words
 from graphc.ir.node import Leaf
 from graphc.run.history import Run
 from graphc.show.plots import plot_function, plot_history, text_curve
@@ -58,7 +59,7 @@ def _latex_of_leaf(leaf: Leaf) -> str | None:
     look = Latex()
     shape = r" \times ".join(str(e) for e in leaf.shape)
     numbers = rf"\mathbb{{{'Z' if Tensor(leaf).dtype == 'int' else 'R'}}}"
-    return f"${look.name(leaf.name)} \\in {numbers}" + (f"^{{{shape}}}$" if shape else "$")
+    return with_words(f"${look.name(leaf.name)} \\in {numbers}" + (f"^{{{shape}}}$" if shape else "$"))
 
 
 METHODS = (

@@ -8,6 +8,7 @@ from typing import Any
 from sympy import Expr, Symbol
 from sympy.printing.latex import LatexPrinter
 
+from graphc.ir.latex_words import with_words
 from graphc.ir.scalar import scalar_of
 
 
@@ -30,4 +31,4 @@ class _ScalarLatex(LatexPrinter):
 def scalar_latex(expr: Expr, names: Mapping[Symbol, str] | None = None) -> str:
     """LaTeX of `expr`; `names` gives the LaTeX of symbols (reads such as ``X_{i,k}``)."""
     printer = _ScalarLatex({"symbol_names": dict(names or {})})
-    return printer.doprint(expr)
+    return with_words(printer.doprint(expr))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphc.errors import DomainError
+from graphc.ir.latex_words import with_words
 from graphc.ir.node import Leaf
 from graphc.show.chain import chain_rule
 from graphc.show.outline import Line, Outline
@@ -22,7 +23,7 @@ def latex_document(out: Outline, style: str) -> str:
     if style not in STYLES:
         raise DomainError(f"latex(style={style!r}): the styles are {', '.join(STYLES)}.")
     rows = _lecture(out) if style == "lecture" else [_row(out, line, style) for line in out.lines]
-    return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+    return with_words("\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}")
 
 
 def _row(out: Outline, line: Line, style: str) -> str:
