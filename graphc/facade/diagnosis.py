@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from graphc.emit.reference import evaluate_all
 from graphc.errors import DivergenceError
+from graphc.facade.causes import SMALLER, advice
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
 from graphc.optim import Rule
@@ -19,7 +20,7 @@ from graphc.run.training import RuleState
 if TYPE_CHECKING:
     from graphc.facade.core import Core
 
-HINT = "  hint: try a smaller learning rate, or clip_norm=1.0 in the optimizer"
+HINT = f"  hint: {SMALLER}"
 
 
 def explain_divergence(model: Core, data: Bound, weights: NDArray | None, rule: Rule) -> NoReturn:
@@ -42,7 +43,8 @@ def explain_divergence(model: Core, data: Bound, weights: NDArray | None, rule: 
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(bad))[0]) if bad.ndim else ()
     line = model.formula_of(found, weights is not None)
     where = f"\n  at {found.origin}" if found.origin else ""
-    raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n{HINT}")
+    hint = advice(found, values, model.dtype, model.state.rules[rule.text].step)
+    raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n  hint: {hint}")
 
 
 def explain_overflow(model: Core, rule: Rule, place: int, value: float) -> NoReturn:
