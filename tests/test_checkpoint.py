@@ -126,6 +126,34 @@ def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside_it(saved):
     assert saved.stat().st_mode == (saved.parent / "plain").stat().st_mode, "as readable as any new file"
 
 
+WRITES = """
+import sys, time
+from pathlib import Path
+from graphc.facade import whole_file
+def replace(temporary, path):
+    print("ready", flush=True)
+    time.sleep(60)
+whole_file.os.replace = replace
+whole_file.write_whole(Path(sys.argv[1]), b"half")
+"""
+
+
+def test_what_a_killed_process_left_behind_is_removed_by_the_next_save_and_what_one_is_writing_is_not(saved):
+    """Mutation-checked: without the lock the file of the process that still writes is removed too."""
+    others = saved.with_name("other.safetensors")
+    command = [sys.executable, "-c", WRITES, str(others)]
+    with subprocess.Popen(command, cwd=nets.ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        model = gc.Model.load(saved)
+        model.save(saved)
+        [left] = saved.parent.glob(".other*")
+        assert left.read_bytes() == b"half"
+        child.kill()
+    assert left.exists()
+    model.save(saved)
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
 def test_a_save_that_fails_leaves_nothing_behind(tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError):

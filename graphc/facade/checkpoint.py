@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialized
 
 from graphc.declare.tensor import Tensor
 from graphc.errors import CheckpointError, FormulaError
 from graphc.facade.declaration import make_node, node_data
+from graphc.facade.whole_file import write_whole
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
 from graphc.run.memory import aligned
@@ -61,7 +60,7 @@ def save(model: Core, path: Path) -> None:
         "rules": rules,
     }
     text = json.dumps(metadata)
-    _write(path, tensors, {"graphc": text, "digest": _digest(text, tensors)})
+    write_whole(path, serialized(tensors, {"graphc": text, "digest": _digest(text, tensors)}))
 
 
 def _digest(text: str, tensors: Mapping[str, NDArray]) -> str:
@@ -70,20 +69,6 @@ def _digest(text: str, tensors: Mapping[str, NDArray]) -> str:
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode() + tensors[name].tobytes())
     return digest.hexdigest()
-
-
-def _write(path: Path, tensors: dict[str, NDArray], metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(tensors, temporary, metadata)
-        temporary.chmod(mode)  # safetensors makes files that nobody else may read
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load(cls: type[Model], path: Path) -> Model:
