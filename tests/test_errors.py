@@ -105,7 +105,7 @@ PROGRAMS = [
     lambda: X * None,
     lambda: X * scipy.sparse.eye_array(784),
     lambda: X / 0,
-    lambda: X + math.inf,
+    lambda: X + math.nan,
     lambda: X * np.array([1.0, math.nan]),
     lambda: X + z,
     lambda: math.exp(X),

@@ -275,6 +275,31 @@ def test_an_operation_without_gradient_in_the_loss_is_an_error_that_names_its_li
 
 
 @pytest.mark.parametrize("name", FLAT)
+def test_an_operation_without_gradient_beside_another_way_to_the_loss_is_a_note(name):
+    X, W = gc.input("X", ("n", 3)), gc.param("W", (3, 2), 0.3)
+    Z = X @ W
+    beside = gc.mean(gc.sin(Z)) - gc.mean(FLAT[name](Z))
+    model = gc.Model(loss=beside)
+    [note] = model.notes
+    line = FLAT[name].__code__.co_firstlineno
+    assert note == f"{name} (test_gradients.py:{line}) has zero gradient: the gradient of W flows around it only"
+    assert str(model.explain("gradient")).endswith(f"note: {note}")
+    fed = {X: draw_data(ROWS).X[:, :3], W: np.full((3, 2), 0.3)}
+    found, wanted = (reference([gc.grad(loss, W)], fed)[0] for loss in (beside, gc.mean(gc.sin(Z))))
+    assert_near(found, wanted, 1e-15)
+
+
+def test_a_parameter_that_reaches_the_loss_through_zero_gradients_alone_is_an_error_beside_one_that_does_not():
+    x, c = gc.param("x", (3,), 0.5), gc.param("c", (3,), 0.5)
+    assert gc.Model(loss=gc.sum((x - gc.floor(x)) ** 2)).notes
+    with pytest.raises(NonDifferentiableError, match=r"^floor has zero gradient .* between the loss and c\n"):
+        gc.Model(loss=gc.sum((x - gc.floor(x + c)) ** 2))
+    with pytest.raises(NonDifferentiableError, match=r"^sign has zero gradient .* between the loss and x\n"):
+        gc.Model(loss=gc.sum(gc.sign(x) * gc.floor(x)) + gc.sum(c))
+    assert not gc.Model(loss=gc.sum(x)).notes
+
+
+@pytest.mark.parametrize("name", FLAT)
 def test_the_same_operation_is_welcome_where_no_gradient_is_meant(name):
     X, W = gc.input("X", ("n", 3)), gc.param("W", (3, 2), 0.0)
     flat = gc.mean(gc.stop_gradient(FLAT[name](X @ W))) + gc.mean(FLAT[name](X))

@@ -1,4 +1,4 @@
-"""Numbers and arrays in an expression: a number enters a body exactly, an array becomes a constant leaf."""
+"""Numbers and arrays in an expression: a number enters a body exactly, an array or infinity becomes a constant leaf."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def exact(value: Any, what: str) -> sympy.Expr:
     try:
         return number(scalar)
     except DomainError:
-        fail(DomainError, f"{what}: {scalar!r} is no finite real number", "constants in formulas are finite and real.")
+        kind = "finite real" if is_infinite(scalar) else "real"
+        fail(DomainError, f"{what}: {scalar!r} is no {kind} number", f"constants in formulas are {kind} numbers.")
 
 
 def is_number(value: Any) -> bool:
@@ -40,6 +41,18 @@ def is_number(value: Any) -> bool:
     if isinstance(value, sympy.Expr):
         return bool(value.is_number)
     return isinstance(value, Number | np.bool_) or (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
+def is_infinite(value: Any) -> bool:
+    """True for the numbers ∞ and −∞, which no body may hold: SymPy would compute with them."""
+    if isinstance(value, sympy.Expr):
+        return value in (sympy.oo, -sympy.oo)
+    return is_number(value) and np.isrealobj(value) and bool(np.isinf(float(value)))
+
+
+def infinity(value: Any) -> Leaf:
+    """∞ or −∞ as a constant without axes, which is read like an array."""
+    return constant_leaf(np.array(float(value)), "infinity")
 
 
 def constant_leaf(value: Any, what: str, labels: bool = False) -> Leaf:
@@ -50,20 +63,21 @@ def constant_leaf(value: Any, what: str, labels: bool = False) -> Leaf:
     TypeMismatchError
         When the value is no array of real numbers, or too large for a constant.
     DomainError
-        When a number in it is not finite.
+        When NaN is in it.
     """
     array = _as_array(value, what)
     if array.size > LARGEST:
         hint = "declare it with gc.input and pass it as data."
         fail(TypeMismatchError, f"{what}: an array of {array.size} numbers is too large for a constant", hint)
-    if not np.isfinite(array).all():
-        fail(DomainError, f"{what}: the array has NaN or infinity in it", "constants are finite.")
+    if np.isnan(array).any():
+        fail(DomainError, f"{what}: the array has NaN in it", "constants are numbers, ∞ or −∞.")
     own = np.array(array, dtype=np.int64 if labels else np.float64)
     own.flags.writeable = False
     key = (own.shape, own.dtype.str, own.tobytes())
     leaf = _known.get(key)
     if leaf is None:
-        leaf = Leaf(f"C{next(_counter)}", own.shape, "constant", "int" if labels else "float", own)
+        name = f"C{next(_counter)}" if own.shape or np.isfinite(own) else "∞" if own > 0 else "−∞"
+        leaf = Leaf(name, own.shape, "constant", "int" if labels else "float", own)
         leaf.origin = caller()
         _known[key] = leaf
     return leaf

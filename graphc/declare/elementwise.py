@@ -23,7 +23,7 @@ def apply(op: Op, args: Sequence[Node | sympy.Expr]) -> Node:
     nodes = [a for a in args if isinstance(a, Node)]
     shape = broadcast_shape(nodes, lambda: op.text.format(*[_short(a) for a in args]))
     body = build_body(op, [a if not isinstance(a, Node) else None for a in args])
-    return stamp(equation(shape, len(shape), "sum", body, [broadcast_read(n, shape) for n in nodes]))
+    return stamp(equation(shape, len(shape), "sum", body, [broadcast_read(n, shape) for n in nodes]), nodes)
 
 
 def _short(arg: Node | sympy.Expr) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NoReturn
 
 import sympy
 
-from graphc.declare.constants import exact, is_number
+from graphc.declare.constants import exact, infinity, is_infinite, is_number
 from graphc.declare.expression import ADD, DIV, LESS, LESS_EQUAL, MUL, POW, SUB, Handle, NodeHandle, Op
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
@@ -154,6 +154,16 @@ class Indexed(Handle):
     def _combine(self, op: Op, args: tuple[Any, ...]) -> Apply:
         return apply_indexed(op, args)
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        hint = "make it a Tensor first: H = gc.define('H', [i, j], expression)."
+        fail(TypeMismatchError, f"the indexed expression {self!r} cannot be pickled", hint)
+
+    def __copy__(self) -> Indexed:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Indexed:
+        return self
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Access(Indexed):
@@ -232,6 +242,9 @@ def as_indexed(value: Any, what: str) -> Indexed | sympy.Expr:
         return value
     if isinstance(value, IndexArithmetic):
         return Place(_map(value))
+    if is_infinite(value):
+        leaf = infinity(value)
+        return Access(leaf, (), str(leaf.name))
     if is_number(value):
         return exact(value, what)
     if not isinstance(value, NodeHandle):

@@ -63,6 +63,16 @@ class Initialiser:
         return self.text
 
 
+class _Given:
+    """The same parameters for every shape."""
+
+    def __init__(self, **parameters: Any) -> None:
+        self.parameters = parameters
+
+    def __call__(self, shape: tuple[int, ...]) -> dict[str, Any]:  # noqa: ARG002
+        return self.parameters
+
+
 def normal(sigma: float = 1.0) -> Initialiser:
     """Independent normal numbers N(0, sigma**2).
 
@@ -79,7 +89,7 @@ def normal(sigma: float = 1.0) -> Initialiser:
     sigma = _finite(sigma, "sigma of normal")
     if sigma < 0:
         fail(DomainError, f"normal: sigma is {sigma}", "a standard deviation is not negative.")
-    return Initialiser("normal", f"normal({sigma})", lambda shape: {"sigma": sigma})
+    return Initialiser("normal", f"normal({sigma})", _Given(sigma=sigma))
 
 
 def uniform(low: float = 0.0, high: float = 1.0) -> Initialiser:
@@ -98,7 +108,7 @@ def uniform(low: float = 0.0, high: float = 1.0) -> Initialiser:
     low, high = _finite(low, "low of uniform"), _finite(high, "high of uniform")
     if high < low:
         fail(DomainError, f"uniform: low is {low} and high is {high}", "give the smaller number first.")
-    return Initialiser("uniform", f"uniform({low}, {high})", lambda shape: {"low": low, "high": high})
+    return Initialiser("uniform", f"uniform({low}, {high})", _Given(low=low, high=high))
 
 
 def constant(value: float) -> Initialiser:
@@ -109,7 +119,7 @@ def constant(value: float) -> Initialiser:
     value : float
     """
     value = _finite(value, "value of constant")
-    return Initialiser("constant", f"constant({value})", lambda shape: {"value": value})
+    return Initialiser("constant", f"constant({value})", _Given(value=value))
 
 
 def zeros() -> Initialiser:
@@ -120,12 +130,12 @@ def zeros() -> Initialiser:
     >>> zeros().parameters((3,))
     {'value': 0.0}
     """
-    return Initialiser("constant", "zeros()", lambda shape: {"value": 0.0})
+    return Initialiser("constant", "zeros()", _Given(value=0.0))
 
 
 def ones() -> Initialiser:
     """1 everywhere."""
-    return Initialiser("constant", "ones()", lambda shape: {"value": 1.0})
+    return Initialiser("constant", "ones()", _Given(value=1.0))
 
 
 def glorot() -> Initialiser:
@@ -136,17 +146,22 @@ def glorot() -> Initialiser:
     >>> glorot().parameters((2, 4))
     {'low': -1.0, 'high': 1.0}
     """
+    return Initialiser("uniform", "glorot()", _glorot_limits)
 
-    def limits(shape: tuple[int, ...]) -> dict[str, Any]:
-        limit = math.sqrt(6 / sum(fans(shape)))
-        return {"low": -limit, "high": limit}
 
-    return Initialiser("uniform", "glorot()", limits)
+def _glorot_limits(shape: tuple[int, ...]) -> dict[str, Any]:
+    limit = math.sqrt(6 / sum(fans(shape)))
+    return {"low": -limit, "high": limit}
 
 
 def glorot_normal() -> Initialiser:
     """N(0, 2/(fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    return Initialiser("normal", "glorot_normal()", lambda shape: {"sigma": math.sqrt(2 / sum(fans(shape)))})
+    return Initialiser("normal", "glorot_normal()", _glorot_sigma)
+
+
+def _glorot_sigma(shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"sigma": math.sqrt(2 / sum(fans(shape)))}
+
 
 
 def he() -> Initialiser:
@@ -157,7 +172,12 @@ def he() -> Initialiser:
     >>> he().parameters((8, 4))
     {'sigma': 0.5}
     """
-    return Initialiser("normal", "he()", lambda shape: {"sigma": math.sqrt(2 / fans(shape)[0])})
+    return Initialiser("normal", "he()", _he_sigma)
+
+
+def _he_sigma(shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"sigma": math.sqrt(2 / fans(shape)[0])}
+
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -195,7 +215,7 @@ def _from_array(value: Any, name: str, shape: tuple[int, ...]) -> Initialiser:
         fail(DomainError, f"the initial value of {name} has NaN or infinity in it", "start from finite numbers.")
     own = array.astype(np.float64)
     own.flags.writeable = False
-    return Initialiser("constant", f"array of shape {shape_text(own.shape)}", lambda shape: {"value": own})
+    return Initialiser("constant", f"array of shape {shape_text(own.shape)}", _Given(value=own))
 
 
 def _finite(value: Any, what: str) -> float:

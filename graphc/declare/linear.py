@@ -34,7 +34,7 @@ def matmul(a: Node, b: Node) -> Node:
     i, j = tuple(index(n) for _ in rows), tuple(index(k - 1) for _ in columns)
     reads = [Read(a, _batch_maps(a, n) + i + (index(k),)), Read(b, _batch_maps(b, n) + (index(k),) + j)]
     extents = (*batch, *rows, *columns, a.shape[-1])
-    return stamp(equation(extents, k, "sum", placeholder(0) * placeholder(1), reads))
+    return stamp(equation(extents, k, "sum", placeholder(0) * placeholder(1), reads), [a, b])
 
 
 def _batch_shape(a: Node, b: Node, what: str) -> tuple:

@@ -64,7 +64,8 @@ class _Lowering:
             return stamp(constant_node(expr, shape))
         if isinstance(expr, Apply | Reduce) and self.free(expr) == left:
             return self.node(expr)
-        return stamp(equation(shape, len(left), "sum", placeholder(0), [self.operand(expr, left)]))
+        operands = [self.operand(expr, left)]
+        return stamp(equation(shape, len(left), "sum", placeholder(0), operands), _nodes(operands))
 
     def free(self, expr: Indexed | sympy.Expr) -> list[Index]:
         return sorted(free_indices(expr), key=self.rank.__getitem__)
@@ -82,7 +83,7 @@ class _Lowering:
             body = checked(expr.op, [self.place(a, scope, operands) for a in expr.args])
         extents = [self.ranges[i] for i in scope]
         reducer = expr.reducer if isinstance(expr, Reduce) else "sum"
-        return stamp(equation(extents, len(free), reducer, body, operands))
+        return stamp(equation(extents, len(free), reducer, body, operands), _nodes(operands))
 
     def body(self, expr: Indexed | sympy.Expr, scope: list[Index], operands: list[Operand]) -> sympy.Expr:
         """The scalar body under a reduction: a product as a whole; its other factors are nodes of their own."""
@@ -109,3 +110,7 @@ class _Lowering:
             return Position(to_affine(expr.map, place, extents))
         assert isinstance(expr, Apply | Reduce)
         return Read(self.node(expr), tuple(index(place[i]) for i in self.free(expr)))
+
+
+def _nodes(operands: Sequence[Operand]) -> list[Node]:
+    return [op.node for op in operands if isinstance(op, Read)]

@@ -6,10 +6,11 @@ import functools
 import inspect
 import linecache
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
+from graphc.declare.written import note_written
 from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError, TypeMismatchError
 from graphc.ir.letters import close_name
 from graphc.ir.node import Node, Origin
@@ -42,10 +43,11 @@ def source_text(origin: Origin | None) -> str:
     return "" if origin is None else linecache.getline(origin.file, origin.line).strip()
 
 
-def stamp(node: Node) -> Node:
-    """Remember the user's line on a node that has none yet."""
+def stamp(node: Node, of: Iterable[Node] = ()) -> Node:
+    """Remember the user's line on a node that has none yet, and what it was written with."""
     if node.origin is None:
         node.origin = caller()
+    note_written(node, of)
     return node
 
 

@@ -50,7 +50,7 @@ def reduce_axes(node: Node, reducer: Reducer, axes: Sequence[int], mean: bool = 
     body: sympy.Expr = placeholder(0)
     if mean:
         body = body / sympy.Mul(*[extent_symbol(node.shape[t]) for t in axes])
-    return stamp(equation(extents, len(kept), reducer, body, [Read(node, at)]))
+    return stamp(equation(extents, len(kept), reducer, body, [Read(node, at)]), [node])
 
 
 def keep_axes(node: Node, reduced: Node, axes: Sequence[int]) -> Node:
@@ -69,7 +69,7 @@ def argmax_axis(node: Node, axis: int) -> Node:
     operands: list[Operand] = [Read(node, at), Read(top, tuple(index(t) for t in range(len(kept)))), Position(k)]
     extent = extent_symbol(node.shape[axis])
     body = where(equal(placeholder(0), placeholder(1)), placeholder(2), extent)
-    return stamp(equation([node.shape[t] for t in order], len(kept), "min", body, operands))
+    return stamp(equation([node.shape[t] for t in order], len(kept), "min", body, operands), [node])
 
 
 def running_sum(node: Node, axis: int) -> Node:
@@ -78,4 +78,5 @@ def running_sum(node: Node, axis: int) -> Node:
     at: list[Affine] = [index(t) for t in range(n)]
     at[axis] = index(n)
     mask = [Mask("ge", index(axis) - index(n))]
-    return stamp(equation((*node.shape, node.shape[axis]), n, "sum", placeholder(0), [Read(node, tuple(at))], mask))
+    extents = (*node.shape, node.shape[axis])
+    return stamp(equation(extents, n, "sum", placeholder(0), [Read(node, tuple(at))], mask), [node])

@@ -105,4 +105,4 @@ def _sums(node: Node, ids: Node, count: Extent) -> Node:
         masks.append(Mask("ge", size(count) - 1 - label))
     at: list[Affine] = [index(n), *(index(t) for t in range(1, n))]
     extents = (count, *node.shape[1:], node.shape[0])
-    return stamp(equation(extents, n, "sum", placeholder(0), [Read(node, tuple(at))], masks))
+    return stamp(equation(extents, n, "sum", placeholder(0), [Read(node, tuple(at))], masks), [node, ids])

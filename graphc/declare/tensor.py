@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import sympy
 
-from graphc.declare.constants import constant_leaf, exact, is_number
+from graphc.declare.constants import constant_leaf, exact, infinity, is_infinite, is_number
 from graphc.declare.elementwise import apply
 from graphc.declare.expression import NodeHandle, Op
 from graphc.declare.index_ast import Access, IndexArithmetic, Indexed, IndexMap, apply_indexed, as_map
@@ -139,6 +139,8 @@ def as_node(value: Any, what: str) -> Node:
     if isinstance(value, Indexed | IndexArithmetic):
         hint = "make it a Tensor first: H = gc.define('H', [i, j], expression)."
         fail(TypeMismatchError, f"{what}: the indexed expression {value!r} is no Tensor yet", hint)
+    if is_infinite(value):
+        return infinity(value)
     return constant_node(exact(value, what)) if is_number(value) else constant_leaf(value, what)
 
 
@@ -148,7 +150,8 @@ def combine(op: Op, args: tuple[Any, ...]) -> Any:
         return apply_indexed(op, args)
     if any(isinstance(a, sympy.Expr) and not a.is_number for a in args):
         return _scalar_expression(op, args)
-    return Tensor(apply(op, [exact(a, op.title) if is_number(a) else as_node(a, op.title) for a in args]))
+    inside = [is_number(a) and not is_infinite(a) for a in args]  # of the body
+    return Tensor(apply(op, [exact(a, op.title) if b else as_node(a, op.title) for a, b in zip(args, inside)]))
 
 
 def _scalar_expression(op: Op, args: tuple[Any, ...]) -> sympy.Expr:

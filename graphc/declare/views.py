@@ -24,7 +24,7 @@ from graphc.ir.scalar import placeholder
 
 def view(node: Node, shape: Sequence[Extent], at: Sequence[Affine], masks: Sequence[Mask] = ()) -> Node:
     """out[i..] = node[at(i..)], 0 where a mask fails."""
-    return stamp(equation(tuple(shape), len(shape), "sum", placeholder(0), [Read(node, tuple(at))], masks))
+    return stamp(equation(tuple(shape), len(shape), "sum", placeholder(0), [Read(node, tuple(at))], masks), [node])
 
 
 # ---------------------------------------------------------------- slices and gathers
@@ -259,7 +259,7 @@ def concatenate(nodes: Sequence[Node], axis: int) -> Node:
         return parts[0]
     body = sympy.Add(*[placeholder(j) for j in range(len(parts))])
     at = tuple(index(t) for t in range(len(shape)))
-    return stamp(equation(shape, len(shape), "sum", body, [Read(p, at) for p in parts]))
+    return stamp(equation(shape, len(shape), "sum", body, [Read(p, at) for p in parts]), parts)
 
 
 def _moved(node: Node, shape: tuple[Extent, ...], axis: int, offset: int) -> Node:

@@ -23,7 +23,7 @@ from sympy import Expr, Mul, Pow, S, Symbol
 from graphc.derive.differentiability import OVERFLOW_ARGUMENT, interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
-from graphc.ir.scalar import OUT, equal, expm1, less, less_equal, sigmoid, sign, step, where
+from graphc.ir.scalar import OUT, equal, expm1, less, less_equal, log1p, sigmoid, sign, step, where
 from graphc.ir.scalar_table import Interval
 
 _CHOICES = (step, equal, less, less_equal, sign, where)
@@ -46,11 +46,17 @@ def times(slope: Expr, cotangent: Symbol, bar: Node, y: Equation) -> Expr:
     if not _is_delicate(y.body) or not isinstance(bar, Equation) or bar.body.is_number or not bar.operands:
         return slope * cotangent
     known = {**ranges_of_reads(y), OUT: range_of(y)}
-    chosen, fading = bar.body.has(*_CHOICES), bar.body.has(*_FADING)
+    chosen, fading = bar.body.has(*_CHOICES), bar.body.has(*_FADING) and _looks_at(bar, y)
     kinds = {_kind(f, y.body, known) for f in Mul.make_args(slope)}
     if "steep" in kinds or ("pole" in kinds and chosen) or ("growing" in kinds and (chosen or fading)):
         return where(cotangent, slope * cotangent, S.Zero)
     return slope * cotangent
+
+
+def _looks_at(bar: Equation, y: Equation) -> bool:
+    """Whether a cotangent reads y, or what is computed of it at once."""
+    read = {r.node for r in bar.reads}
+    return y in read or any(isinstance(n, Equation) and any(r.node is y for r in n.reads) for n in read)
 
 
 @lru_cache(maxsize=4096)
@@ -100,16 +106,28 @@ def _product(e: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
     zeros = [f for f in rest if _may_vanish(f, known)]
     if not steep:
         harmful = [f for f in e.args if kinds[f]]
-        whole = {f: f.xreplace({OUT: body}) for f in zeros}
-        zeros = [f for f in zeros if whole[f].has(*_CHOICES) or _fades(whole[f], harmful)] if harmful else []
+        zeros = [f for f in zeros if _vanishes_beside(f.xreplace({OUT: body}), harmful, body)]
     if not zeros:
         return e
     return where(Mul(*zeros), e, S.Zero)
 
 
-def _fades(f: Expr, others: Sequence[Expr]) -> bool:
-    """Whether a factor goes to 0 where another one goes to infinity."""
-    return f.has(*_FADING) and any(g.free_symbols & f.free_symbols for g in others)
+def _vanishes_beside(f: Expr, others: Sequence[Expr], body: Expr) -> bool:
+    """Whether a factor is 0 because of what makes another one infinite: [log(x) > -100] beside 1/x, 1 - tanh(exp(x))²
+    beside exp(x).  The density beside the 1/Φ(x) of log Φ(x) is not: there the function itself is infinite."""
+    if not f.has(*_CHOICES, *_FADING):
+        return False
+    return any(f.has(*_spellings(g.xreplace({OUT: body}), f)) for g in others)
+
+
+def _spellings(g: Expr, f: Expr) -> list[Expr]:
+    """The functions that are infinite where g is, as they may stand in f."""
+    if isinstance(g, Pow) and g.exp.could_extract_minus_sign():
+        u = g.base
+        inverses = [p for p in f.atoms(Pow) if p.base == u and p.exp.could_extract_minus_sign()]
+        return [sympy.log(u), log1p(u - 1), *inverses]
+    arguments = {e.args[0] for e in g.atoms(*_GROWING)}
+    return [g, *(h for h in f.atoms(*_GROWING) if h.args[0] in arguments)]
 
 
 def _may_vanish(f: Expr, known: Mapping[Symbol, Interval]) -> bool:

@@ -1,4 +1,4 @@
-"""Is a loss differentiable in its parameters as the user wrote it?  Jumps and zero gradients on the way are errors.
+"""Is a loss differentiable in its parameters as the user wrote it?  Zero gradients on every way from one are an error.
 
 Only what the user wrote is judged: steps that differentiation itself made (the second derivative of relu) have no line
 of the user's and differentiate to 0.
@@ -18,24 +18,34 @@ from graphc.ir.walk import sources, topological
 
 @dataclass(frozen=True)
 class Blocked:
-    """An operation through which no gradient flows: its name, the node, the parameters behind it."""
+    """An operation through which no gradient flows: its name, the node, the parameters behind it, and those of them
+    from which nothing else leads to the loss."""
 
     what: str
     node: Equation
     behind: tuple[Leaf, ...]
+    lost: tuple[Leaf, ...]
 
 
-def blocked(loss: Node, params: Iterable[Leaf]) -> Blocked | None:
-    """The first operation with zero gradient between parameters and the loss, or None."""
+def blocked(loss: Node, params: Iterable[Leaf]) -> list[Blocked]:
+    """The operations with zero gradient between parameters and the loss."""
     order = topological([loss])
     behind = _parameters_behind(order, set(params))
     needed = _on_a_path(order, loss, behind)
-    for node in order:
-        if node in needed and isinstance(node, Equation) and node.origin is not None:
-            what = _zero_gradient(node, behind)
-            if what:
-                return Blocked(what, node, behind[node])
-    return None
+    written = [n for n in order if n in needed and isinstance(n, Equation) and n.origin is not None]
+    flat = [(node, what) for node in written if (what := _zero_gradient(node, behind))]
+    reached = _reached(order, loss, behind) if flat else set()
+    return [Blocked(what, n, behind[n], tuple(p for p in behind[n] if p not in reached)) for n, what in flat]
+
+
+def _reached(order: Sequence[Node], loss: Node, behind: dict[Node, tuple[Leaf, ...]]) -> set[Node]:
+    """Nodes to which a gradient of the loss flows."""
+    reached = {loss}
+    for node in reversed(order):
+        if node in reached and isinstance(node, Equation) and not node.body.has(stop_gradient):
+            reached |= {op.node for j, op in enumerate(node.operands) if isinstance(op, Read) and behind[op.node]
+                        and derivative(node.body, j, use_output=False) != 0}  # fmt: skip
+    return reached
 
 
 def _parameters_behind(order: Sequence[Node], params: set[Leaf]) -> dict[Node, tuple[Leaf, ...]]:

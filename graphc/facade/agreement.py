@@ -131,13 +131,25 @@ def _not_near(
 
 
 def near(found: NDArray, exact: NDArray, tolerance: float) -> bool:
-    """Whether every element is within ``tolerance`` of the largest; NaN and infinities are near nothing."""
+    """Whether every element is within ``tolerance`` of the largest; NaN is near nothing, an infinity near itself."""
     flat, other = np.asarray(found).reshape(-1), np.asarray(exact).reshape(-1)
     parts = range(0, flat.size, PIECE)
     with np.errstate(invalid="ignore"):
         scale = np.max([_largest(other[t : t + PIECE]) for t in parts])
+        if np.isinf(scale):
+            return near(*_finite_part(flat, other), tolerance)
         gap = np.max([_largest(flat[t : t + PIECE] - other[t : t + PIECE]) for t in parts])
         return bool(gap <= tolerance * scale)
+
+
+def _finite_part(found: NDArray, exact: NDArray) -> tuple[NDArray, NDArray]:
+    """Both with 0 where the same infinity stands in both, as the logarithm of a masked probability has it."""
+    infinite = np.isinf(exact)
+    if not infinite.any():
+        return found, exact
+    same = infinite & (found == exact)
+    other = np.where(infinite & ~same, np.nan, exact)  # nothing else is near an infinity
+    return np.where(same, 0, found), np.where(same, 0, other)
 
 
 def _largest(x: NDArray) -> float:
@@ -147,6 +159,7 @@ def _largest(x: NDArray) -> float:
 
 def _verdict(found: NDArray, exact: NDArray, spread: NDArray, precision: Precision) -> str:
     """ "agrees", "differs", or "unclear" where rounding alone may change the result beyond recognition."""
+    found, exact = _finite_part(found, exact)
     with np.errstate(all="ignore"):
         scale = float(np.max(np.abs(exact)))
         allowed = SPREAD * float(np.max(spread)) + precision.eps * scale
@@ -160,7 +173,8 @@ def _verdict(found: NDArray, exact: NDArray, spread: NDArray, precision: Precisi
 
 
 def _difference(place: int, found: NDArray, exact: NDArray) -> Difference:
-    gap = np.abs(found - exact)
+    with np.errstate(all="ignore"):
+        gap = np.where(found == exact, 0, np.abs(found - exact))
     worst = np.unravel_index(int(np.argmax(np.where(np.isnan(gap), np.inf, gap))), exact.shape)
     at = tuple(int(i) for i in worst)
     return Difference(place, at, float(found[at]), float(exact[at]))
@@ -172,7 +186,8 @@ def spreads_of(nodes: Sequence[Node], feed: Feed, eps: float, samples: int) -> l
     spreads = [np.zeros_like(e) for e in exact]
     with np.errstate(all="ignore"):
         for noisy in _noisy_values(nodes, feed, eps, samples):
-            spreads = [np.maximum(s, np.abs(n - e)) for s, n, e in zip(spreads, noisy, exact, strict=True)]
+            gaps = [np.where(n == e, 0, np.abs(n - e)) for n, e in zip(noisy, exact, strict=True)]
+            spreads = [np.maximum(s, gap) for s, gap in zip(spreads, gaps, strict=True)]
     return spreads
 
 

@@ -12,8 +12,9 @@ from graphc.declare.names import node_text, shape_text
 from graphc.declare.operators import stop_gradient
 from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
+from graphc.declare.written import names_beside, note_leaves, written_leaves
 from graphc.derive import gradient as derivatives
-from graphc.errors import DataError, ShapeError, TypeMismatchError, UnknownNameError
+from graphc.errors import DataError, NameClashError, ShapeError, TypeMismatchError, UnknownNameError
 from graphc.facade.checking import verify_function
 from graphc.facade.functions import FunctionFacts, obtain_function
 from graphc.facade.pipeline import read_graph
@@ -53,7 +54,7 @@ def grad(loss: Tensor, wrt: Tensor | Sequence[Tensor]) -> Any:
     ShapeError
         When the loss is not a scalar.
     NonDifferentiableError
-        When an operation with zero gradient lies between the loss and a parameter.
+        When operations with zero gradient lie on every way from a parameter to the loss.
 
     Examples
     --------
@@ -79,6 +80,9 @@ def _note(found: Sequence[Node], y: Tensor, wrt: Sequence[Tensor], derive: Calla
         return derive(node, targets)
 
     note_derivatives(found, nodes, make)
+    leaves = written_leaves(nodes)
+    for node in found:
+        note_leaves(node, leaves)
 
 
 @located
@@ -202,7 +206,13 @@ def compile(
     -------
     Function
         ``f(x, t, W0=...)``: what is not in ``inputs`` is passed by name.  It returns one array for a single output
-        Tensor, else a list.
+        Tensor, else a list.  What the result turns out not to depend on may be passed or left out, and so may the
+        other parameters of a model: ``f(x, **model.params)``.
+
+    Raises
+    ------
+    NameClashError
+        When two arguments that are passed by name have one name.
     """
     if dtype not in ("float32", "float64"):
         fail(TypeMismatchError, f"compile: dtype is {dtype!r}", 'choose "float32" or "float64".')
@@ -213,7 +223,20 @@ def compile(
         if not isinstance(x.node, Leaf):
             fail(TypeMismatchError, f"compile: {node_text(x.node, x.name)} is no declared input or parameter",
                  "list what gc.input and gc.param gave.")  # fmt: skip
+        if sum(x.node is other.node for other in given) > 1:
+            fail(NameClashError, f"compile: {node_text(x.node)} is listed twice in inputs", "list it once.")
     return Function(roots, given, dtype, single, verify)
+
+
+def _by_name(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
+    """The arguments that are passed by name."""
+    found: dict[str, Leaf] = {}
+    for leaf in leaves:
+        if found.setdefault(str(leaf.name), leaf) is not leaf:
+            both = f"{node_text(found[str(leaf.name)])} and {node_text(leaf)}"
+            fail(NameClashError, f"compile: two arguments are named {leaf.name}: {both}",
+                 "list one of them in inputs: it is then passed by position.")  # fmt: skip
+    return found
 
 
 class Function:
@@ -225,10 +248,21 @@ class Function:
         self.dtype, self._single = dtype, single
         self._outputs, self._unverified = [y.node for y in outputs], verify
         self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
-        self._compiled = obtain_function([y.node for y in outputs], self._positional, dtype)
+        self._written = written_leaves([*self._outputs, *self._positional])
+        self._compiled = obtain_function(self._outputs, self._positional, dtype, self._written)
         self._arguments = self._compiled.facts.arguments
-        self._limits = label_limits([y.node for y in outputs])
-        self._named = {str(leaf.name): leaf for leaf in self._arguments[len(self._positional) :]}
+        self._limits = label_limits(self._outputs)
+        self._named = _by_name(self._arguments[len(self._positional) :])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        outputs, inputs = map(Tensor, self._outputs), map(Tensor, self._positional)
+        return Function, ([*outputs], [*inputs], self.dtype, self._single, self._unverified)
+
+    def __copy__(self) -> Function:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Function:
+        return self
 
     @property
     def source(self) -> str:
@@ -237,7 +271,7 @@ class Function:
 
     @located
     def __call__(self, *args: Any, **named: Any) -> Any:
-        """Evaluate for arrays.
+        """Evaluate for arrays, numbers for shape (); NaN and infinity pass, as in NumPy.
 
         Raises
         ------
@@ -247,15 +281,15 @@ class Function:
             In the first call, when the program computes something else than its formulas.
         """
         values = self._match(args, named)
-        arrays = [convert(leaf, values[leaf], self.dtype, []) for leaf in self._arguments]
-        sizes = self._sizes(arrays)
-        for leaf, array in zip(self._arguments, arrays, strict=True):
+        given = {leaf: convert(leaf, value, self.dtype) for leaf, value in values.items()}
+        sizes = self._sizes(given)
+        for leaf, array in given.items():
             if leaf in self._limits:
                 check_labels(leaf, array, self._limits[leaf], sizes)
         if self._unverified:
-            given = dict(zip(self._arguments, arrays, strict=True))
             verify_function(self._compiled, self._outputs, given, self.dtype, self._try)
             self._unverified = False
+        arrays = [given[leaf] for leaf in self._arguments]
         program, facts = self._compiled.program, self._compiled.facts
         shaped = self._run(program, facts, arrays, sizes, aligned(facts.arena.at(sizes), self.dtype))
         return shaped[0] if self._single else shaped
@@ -275,7 +309,7 @@ class Function:
     ) -> tuple[list[NDArray], NDArray]:
         """The outputs of a program for a few rows, and the working memory, which held NaN before."""
         arrays = [np.asarray(feed[leaf], order="C") for leaf in facts.arguments]
-        sizes = self._sizes(arrays)
+        sizes = self._sizes(feed)
         arena = aligned(facts.arena.at(sizes), self.dtype)
         arena[:] = np.nan
         return self._run(program, facts, arrays, sizes, arena), arena
@@ -291,19 +325,30 @@ class Function:
                 f"the function takes {len(self._positional)} arrays ({wanted}) but {len(args)} were given\n"
                 f"  hint: pass the others by name"
             )
-        for name in named:
-            if name not in self._named:
-                raise UnknownNameError(
-                    f"the function has no argument {name!r}\n  hint: {close_name(name, self._named)}"
-                )
+        others = {name: value for name, value in named.items() if name not in self._named}
+        unneeded = self._unneeded(others) if others else {}
         missing = [name for name in self._named if name not in named]
         if missing:
             raise DataError(f"the function needs {', '.join(missing)} too\n  hint: pass {missing[0]}=array")
-        return dict(zip(self._positional, args, strict=True)) | {self._named[n]: v for n, v in named.items()}
+        needed = {leaf: named[name] for name, leaf in self._named.items()}
+        return dict(zip(self._positional, args, strict=True)) | needed | unneeded
 
-    def _sizes(self, arrays: Sequence[NDArray]) -> dict[str, int]:
+    def _unneeded(self, named: dict[str, Any]) -> dict[Leaf, Any]:
+        """What was passed although the result does not depend on it: its own leaves; those of a model are left out."""
+        positional = {str(leaf.name) for leaf in self._positional}
+        own = {str(x.name): x for x in self._written if x not in self._arguments and str(x.name) not in positional}
+        beside = names_beside(self._written) - positional
+        for name in named:
+            if name in positional:
+                raise UnknownNameError(f"{name} is passed by position already\n  hint: leave out {name}=")
+            if name not in own and name not in beside:
+                known = close_name(name, {**self._named, **own})
+                raise UnknownNameError(f"the function has no argument {name!r}\n  hint: {known}")
+        return {own[name]: value for name, value in named.items() if name in own}
+
+    def _sizes(self, arrays: Mapping[Leaf, NDArray]) -> dict[str, int]:
         sizes: dict[str, int] = {}
-        for leaf, array in zip(self._arguments, arrays, strict=True):
+        for leaf, array in arrays.items():
             for extent, found in zip(leaf.shape, array.shape, strict=True):
                 if isinstance(extent, str) and sizes.setdefault(extent, found) != found:
                     raise DataError(

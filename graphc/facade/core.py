@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from graphc.declare.names import check_name
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
+from graphc.declare.written import note_model
 from graphc.errors import TypeMismatchError
-from graphc.facade import evaluating, inspecting, preparing, sweeping
+from graphc.facade import carrying, evaluating, inspecting, preparing, sweeping
 from graphc.facade.arguments import Outputs, check_names, named_tensors, scalar
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import Compiled, check_differentiable
@@ -46,9 +48,9 @@ class Core:
         check_names(self._metrics, self.raw_roots.values())
         used = leaves_of(self.raw_roots.values())
         self.param_leaves = [leaf for leaf in used if leaf.kind == "param"]
-        if self._loss is not None:
-            check_differentiable(self._loss.node, self.param_leaves)
-        self.params = Parameters(layout_parameters(self.param_leaves), dtype)
+        self.notes = check_differentiable(self._loss.node, self.param_leaves) if self._loss is not None else []
+        note_model(used)
+        self._params = Parameters(layout_parameters(self.param_leaves), dtype)
         self.state = State(self.params.flat.size, dtype)
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
         self.shuffled = True
@@ -61,6 +63,15 @@ class Core:
         self._cache: dict[Any, Any] = {}
 
     # ------------------------------------------------------------------ what it is made of
+    @property
+    def params(self) -> Parameters:
+        """The parameters by name, read-only; ``model.params["W"] = array`` sets one, ``model.params = {...}`` all."""
+        return self._params
+
+    @params.setter
+    def params(self, values: Mapping[str, Any]) -> None:
+        self._params.assign(values)
+
     @property
     def raw_roots(self) -> dict[str, Node]:
         """What was declared, one node an operation: outputs as ``output:name``, loss, metrics."""
@@ -179,3 +190,19 @@ class Core:
     def formula_of(self, node: Node, weighted: bool = False) -> str:
         """The formula line of an equation of the training graph."""
         return inspecting.formula_of(self, node)
+
+    # ------------------------------------------------------------------ copies
+    def __getstate__(self) -> dict[str, Any]:
+        return carrying.model_state(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        fresh: dict[str, Any] = {"_cache": {}, "last_compiled": None, "reads": ((), np.empty(0)), "noticed": ()}
+        carrying.restore_model(self, state, fresh | {"seen": Seen()})
+
+    def __copy__(self) -> Self:
+        return carrying.twin_of(self, type(self).__new__(type(self)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = memo[id(self)] = copy.copy(self)
+        twin.last_run, twin.last_sweep = copy.deepcopy((self.last_run, self.last_sweep), memo)
+        return twin

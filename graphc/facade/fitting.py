@@ -150,7 +150,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     trainer = trainer_for(model, options, options.rule, capacity, weights is not None)
     if held_out is not None:
         model.evaluator((), ("loss", *model.metric_names), held_out.rows)
-    run.notes = [*data.notes, *trainer.notes]
+    run.notes = [*model.notes, *data.notes, *trainer.notes]
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
     run.compile_seconds = time.perf_counter() - started

@@ -20,6 +20,7 @@ from graphc.facade.programs import (
 )
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import Count
 from graphc.run import cache
@@ -58,8 +59,11 @@ class CompiledFunction:
     key: str
 
 
-def obtain_function(outputs: Sequence[Node], positional: Sequence[Leaf], dtype: str) -> CompiledFunction:
-    """The program from ``positional`` arguments, and those left over, to ``outputs``."""
+def obtain_function(
+    outputs: Sequence[Node], positional: Sequence[Leaf], dtype: str, written: Sequence[Leaf] = ()
+) -> CompiledFunction:
+    """The program from ``positional`` arguments, and those left over, to ``outputs``; ``written`` are the leaves of the
+    outputs as they were written."""
 
     def rewritten() -> Sequence[Node]:
         return [*read_graph({f"y{t}": y for t, y in enumerate(outputs)}).roots.values()]
@@ -67,7 +71,8 @@ def obtain_function(outputs: Sequence[Node], positional: Sequence[Leaf], dtype: 
     def lower(apart: bool = False) -> FunctionText:
         roots = rewritten()
         others = [leaf for leaf in leaves_of(roots) if leaf.kind != "constant" and leaf not in positional]
-        return function_text(NAME, roots, [*positional, *others], dtype, apart)
+        taken = [*positional, *others]
+        return function_text(NAME, roots, [*taken, *_sizing(roots, taken, written)], dtype, apart)
 
     order = [f"argument {leaf.name}" for leaf in positional]
     found = declared({f"y{t}": y for t, y in enumerate(outputs)}, positional, "compile", order, dtype)
@@ -81,6 +86,17 @@ def obtain_function(outputs: Sequence[Node], positional: Sequence[Leaf], dtype: 
             remembered(found, lambda: _to_json(facts, found))
     key = verdict_key(found, facts.machine_code)
     return CompiledFunction(facts, program, pack_constants(facts.constants, dtype), lower, rewritten, key)
+
+
+def _sizing(roots: Sequence[Node], taken: Sequence[Leaf], written: Sequence[Leaf]) -> list[Leaf]:
+    """Leaves that only tell how large the free extents are of what nothing else tells, such as a gradient of zeros."""
+    unknown = free_extents(roots) - {e for leaf in taken for e in leaf.shape}
+    found: list[Leaf] = []
+    for leaf in written:
+        if unknown & set(leaf.shape) and leaf not in taken:
+            found.append(leaf)
+            unknown -= set(leaf.shape)
+    return found
 
 
 def facts_of_function(made: FunctionText) -> FunctionFacts:

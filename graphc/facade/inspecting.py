@@ -93,7 +93,7 @@ def explain(model: Core, stage: str, target: str = "cpu") -> pages.Page:
         return pages.source_page(source(model, "sgd", 32, target))
     makers: dict[str, Callable[[], pages.Page]] = {
         "formula": lambda: pages.formula_page(derivation(model, ())),
-        "gradient": lambda: pages.gradient_page(derivation(model, ())),
+        "gradient": lambda: pages.gradient_page(derivation(model, ()), model.notes),
         "rewritten": lambda: pages.rewritten_page(model.graph.applied),
         "kernels": lambda: pages.kernels_page(_compiled(model).step.plan, model.dtype, captions(model)),
         "plan": lambda: pages.plan_page(_compiled(model).step.plan, model.dtype, captions(model)),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.declare.origin import source_text
-from graphc.derive.losspath import blocked
+from graphc.derive.losspath import Blocked, blocked
 from graphc.emit.check import unassigned
 from graphc.emit.cpu import Program as Text
 from graphc.emit.cpu import evaluation_program, function_program
@@ -201,24 +201,31 @@ def pack_constants(constants: Sequence[tuple[Leaf, int]], dtype: str) -> NDArray
     return packed
 
 
-def check_differentiable(loss: Node, params: Sequence[Leaf]) -> None:
-    """Refuse a loss through which no gradient flows.
+def check_differentiable(loss: Node, params: Sequence[Leaf]) -> list[str]:
+    """Refuse a loss to which no gradient flows from a parameter; notes of where one goes another way only.
 
     Raises
     ------
     NonDifferentiableError
         Naming the operation, its line and the parameters behind it.
     """
-    found = blocked(loss, params)
+    every = blocked(loss, params)
+    found = next((b for b in every if b.lost), None)
     if found is None:
-        return
+        return [_note(b) for b in every]
     origin = found.node.origin
     where = f"\n  at {origin}:  {source_text(origin)}" if origin else ""
-    behind = ", ".join(node_name(p) for p in found.behind[:4])
+    behind = ", ".join(node_name(p) for p in found.lost[:4])
     raise NonDifferentiableError(
         f"{found.what} has zero gradient everywhere it has one, and it lies between the loss and {behind}{where}"
         f"\n  hint: {_suggestion(found.what)}"
     )
+
+
+def _note(found: Blocked) -> str:
+    origin, behind = found.node.origin, ", ".join(node_name(p) for p in found.behind[:4])
+    where = f" ({origin})" if origin else ""
+    return f"{found.what}{where} has zero gradient: the gradient of {behind} flows around it only"
 
 
 def _suggestion(what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 from graphc.declare.init import Initialiser
 from graphc.declare.origin import located
-from graphc.errors import DataError, UnknownNameError
+from graphc.errors import DataError, TypeMismatchError, UnknownNameError
+from graphc.facade.handed import hand_out
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
 from graphc.lower.training import Layout
 from graphc.run import random
-from graphc.run.memory import aligned
+from graphc.run.memory import aligned, realigned
 from graphc.run.sampler import Sampler
 from graphc.run.training import RuleState, Totals
 
@@ -24,7 +26,7 @@ SPLIT_STREAM = 2
 
 
 class Parameters(MutableMapping[str, NDArray]):
-    """The parameters of a model by name: reading gives a copy, assigning copies in."""
+    """The parameters of a model by name: reading gives a read-only copy, assigning copies in."""
 
     def __init__(self, layout: Layout, dtype: str) -> None:
         self._layout, self._dtype = layout, dtype
@@ -32,6 +34,12 @@ class Parameters(MutableMapping[str, NDArray]):
         self._unset = set(self._leaves)
         self.flat = aligned(layout.total, dtype)
         self.trainer: Any = None  # the last that trained them on a GPU
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "trainer": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "flat": realigned(state["flat"])}
 
     def start(self, name: str) -> int:
         """Where a parameter begins in the flat storage, in elements."""
@@ -49,19 +57,48 @@ class Parameters(MutableMapping[str, NDArray]):
     def __getitem__(self, name: str) -> NDArray:
         if name in self._unset:
             self.initialize(0)
-        return self._view(name).copy()
+        return hand_out(name, self._view(name))
 
     @located
     def __setitem__(self, name: str, value: Any) -> None:
+        self._set({name: self._checked(name, value)})
+
+    @located
+    def assign(self, values: Any) -> None:
+        """Set all parameters, or none when a name or a value does not fit.
+
+        Raises
+        ------
+        DataError, UnknownNameError, TypeMismatchError
+            For a parameter that is missing, of another shape or not finite, a name of no parameter, no mapping.
+        """
+        checked = {name: self._checked(name, value) for name, value in _mapping(values).items()}
+        missing = [name for name in self._leaves if name not in checked]
+        if missing:
+            hint = "model.params.update(...) sets some of the parameters"
+            raise DataError(f"model.params: values for {', '.join(missing)} are missing\n  hint: {hint}")
+        self._set(checked)
+
+    @located
+    def update(self, other: Any = MappingProxyType({}), /, **named: Any) -> None:
+        """Set some parameters, or none when a name or a value does not fit."""
+        self._set({name: self._checked(name, value) for name, value in {**_mapping(other), **named}.items()})
+
+    def _checked(self, name: str, value: Any) -> NDArray:
         view = self._view(name)
-        array = np.asarray(value)
+        array = _array(name, value)
         if array.shape != view.shape:
             raise DataError(f"{name} has shape {view.shape} but the array has {array.shape}\n  hint: reshape the array")
         if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
             raise DataError(f"{name}: the array holds NaN, infinity or no numbers\n  hint: assign finite numbers")
-        view[...] = array
-        self._unset.discard(name)
+        return array
 
+    def _set(self, arrays: Mapping[str, NDArray]) -> None:
+        for name, array in arrays.items():
+            self._view(name)[...] = array
+            self._unset.discard(name)
+
+    @located
     def __delitem__(self, name: str) -> None:
         raise DataError(f"{name} cannot be deleted: the model is made of it\n  hint: declare another model")
 
@@ -113,6 +150,21 @@ class Parameters(MutableMapping[str, NDArray]):
     def __repr__(self) -> str:
         shapes = ", ".join(f"{n}{tuple(leaf.shape)}" for n, leaf in self._leaves.items())
         return f"<parameters {shapes}>"
+
+
+def _mapping(values: Any) -> dict[str, Any]:
+    try:
+        return dict(values)
+    except (TypeError, ValueError):
+        found = f"model.params cannot be {type(values).__name__} {values!r:.60}"
+        raise TypeMismatchError(f"{found}\n  hint: assign a dict of arrays by name") from None
+
+
+def _array(name: str, value: Any) -> NDArray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{name}: a {type(value).__name__} is no array: {error}\n  hint: assign an array") from None
 
 
 class State:

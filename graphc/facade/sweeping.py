@@ -161,8 +161,7 @@ class Sweep:
         """Copy ``i`` as a model of its own, as ``initialize(seed).fit(...)`` alone would have left it."""
         c, start = self.copies, self.copies.starts[i]
         twin = copy.copy(self.declared)
-        twin._cache = {key: made for key, made in self.declared._cache.items() if key[0] != "trainer"}
-        twin.params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
+        twin._params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
         twin.params.restore(c.parameters[i, : twin.params.flat.size])
         twin.state = State(twin.params.flat.size, twin.dtype)
         rule = twin.state.rule(self.rules[i].text, len(self.rules[i].states))
@@ -249,7 +248,7 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
     check_schedules(options, 0, -(-data.rows // full))
     copies_wanted = len(settings) * len(seeds)
     trainer = trainer_for(model, options, settings[0], capacity, weights is not None, copies_wanted)
-    notes = [*data.notes, *trainer.notes]
+    notes = [*model.notes, *data.notes, *trainer.notes]
     if options.verify:
         first = Parameters(layout_parameters(model.param_leaves), model.dtype)
         first.initialize(seeds[0], everything=True)

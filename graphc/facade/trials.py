@@ -22,6 +22,7 @@ from graphc.facade.unrewritten import declared_gradients, unrewritten
 from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows, work_of_interpreter
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import leaves
 from graphc.lower.layout import Count
 from graphc.optim import Rule
 from graphc.optim.rules import reference_step
@@ -346,7 +347,18 @@ class FunctionTrial(Trial):
         self.compiled, self.plain, self.call = compiled, unrewritten(outputs), call
         self.outputs = outputs
         self.feed, self.precision = cut(arguments, label_limits(outputs)), PRECISIONS[dtype]
+        self.feed = {leaf: _without_infinities(x) for leaf, x in self.feed.items()} | self._left_out()
         self.results = [n.name or f"output {t}" for t, n in enumerate(outputs)]
+
+    def _left_out(self) -> dict[Leaf, NDArray]:
+        """1 for what the program does not depend on and was not given: the declared nodes read it all the same."""
+        sizes = _sizes(self.feed)
+        missing = [x for x in leaves(self.plain) if x.kind != "constant" and x not in self.feed]
+        shapes = {x: [e if isinstance(e, int) else sizes.get(e, 1) for e in x.shape] for x in missing}
+        return {
+            x: np.zeros(shape, np.int64) if x.dtype == "int" else np.ones(shape, self.precision.dtype)
+            for x, shape in shapes.items()
+        }
 
     def run(self, feed: Feed) -> list[NDArray]:
         return self.call(self.compiled.program, self.compiled.facts, feed)[0]
@@ -367,8 +379,12 @@ class FunctionTrial(Trial):
         return function_script(self.outputs, feed, self.precision.dtype)
 
 
-def cut(
-    arguments: Mapping[Leaf, NDArray], limits: Mapping[Leaf, Collection[Extent]], most: int = ROWS
+def _without_infinities(x: NDArray) -> NDArray:
+    """1 for NaN and infinity, of which nothing could be compared."""
+    return x if np.isfinite(x).all() else np.where(np.isfinite(x), x, x.dtype.type(1))
+
+
+def cut(    arguments: Mapping[Leaf, NDArray], limits: Mapping[Leaf, Collection[Extent]], most: int = ROWS
 ) -> dict[Leaf, NDArray]:
     """At most so many elements along every free extent."""
     parts = {leaf: tuple(slice(most) if isinstance(e, str) else slice(None) for e in leaf.shape) for leaf in arguments}

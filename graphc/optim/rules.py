@@ -76,6 +76,13 @@ class Rule:
     decay: float | None = None
     domains: Mapping[str, Domain] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "hyper": dict(self.hyper), "domains": dict(self.domains)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        maps = {n: MappingProxyType(state[n]) for n in ("hyper", "domains")}
+        self.__dict__.update({**state, **maps})
+
     @property
     def key(self) -> tuple:
         """What decides equality: text and values."""

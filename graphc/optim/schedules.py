@@ -41,6 +41,12 @@ class Schedule:
     expr: Expr
     values: Mapping[str, float]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "values": dict(self.values)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "values": MappingProxyType(state["values"])})
+
     @property
     def text(self) -> str:
         """The formula as text."""

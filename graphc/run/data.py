@@ -200,12 +200,9 @@ def describe(leaf: Leaf) -> str:
     return f"{leaf.name} {shape}" + (" of integers" if leaf.dtype == "int" else "")
 
 
-def convert(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> NDArray:
-    """The value as a contiguous array of the program's dtype; floats of another dtype are cast once, with a note."""
-    given, result = _converted(leaf, value, dtype, notes)
-    if leaf.dtype != "int":
-        _check_finite(leaf, given, result)
-    return result
+def convert(leaf: Leaf, value: Any, dtype: str) -> NDArray:
+    """The value as a contiguous array of the program's dtype; NaN and infinity pass, as in NumPy."""
+    return _converted(leaf, value, dtype, [])[1]
 
 
 def _converted(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> tuple[NDArray, NDArray]:

@@ -34,7 +34,7 @@ class Run:
     best : dict
         Epoch and value of the best epoch, when EarlyStopping watched.
     notes : list of str
-        What was done to the data, such as a cast to float32.
+        What was done to the data, such as a cast to float32; which operations let no gradient through.
     seed, epochs : int
         The seed of the order of the rows; epochs done, where one that the run ends within counts too.
     latest : dict of str to float

@@ -20,6 +20,13 @@ def aligned(count: int, dtype: DTypeLike) -> NDArray:
     return raw[start : start + size].view(kind)
 
 
+def realigned(values: NDArray) -> NDArray:
+    """A copy of a one-dimensional array that starts on a cache line."""
+    copy = aligned(values.size, values.dtype)
+    copy[: values.size] = values
+    return copy[: values.size]
+
+
 def address(array: NDArray) -> int:
     """Where the data of a contiguous array begin."""
     return array.__array_interface__["data"][0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from graphc.emit import control
 from graphc.run.build import Program
 from graphc.run.crew import Crew, call_together, one_thread_of_blas
-from graphc.run.memory import address, aligned
+from graphc.run.memory import address, aligned, realigned
 from graphc.run.sampler import Sampler
 from graphc.run.worker import carry_out
 
@@ -32,6 +33,9 @@ class RuleState:
 
     values: NDArray
     step: int = 0
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = {**state, "values": realigned(state["values"])}
 
 
 @dataclass

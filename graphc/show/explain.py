@@ -45,9 +45,9 @@ def formula_page(derivation: Derivation) -> Page:
     return Page("\n".join(derivation.rows(derivation.lines[:count])))
 
 
-def gradient_page(derivation: Derivation) -> Page:
-    """The derivation of all gradients."""
-    return Page(str(derivation))
+def gradient_page(derivation: Derivation, notes: Sequence[str] = ()) -> Page:
+    """The derivation of all gradients, and below what does not stand in it."""
+    return Page("\n".join([str(derivation), *(f"note: {note}" for note in notes)]))
 
 
 def rewritten_page(applied: Sequence[Applied]) -> Page:

@@ -76,7 +76,7 @@ def _with_sizes(shown: Shown, sizes: Mapping[str, int]) -> Shown:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return f"{value:.4g}".replace("-inf", "−∞").replace("inf", "∞")
 
 
 class _Filled(Printer):

@@ -9,6 +9,7 @@ from graphc.ir.scalar import Scalar
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _RELATIONS = {"≥": r"\ge", "≠": r"\ne"}
+_INFINITIES = {"∞": r"\infty", "−∞": r"-\infty"}
 _REDUCERS = {"sum": "Σ", "prod": "Π"}
 _LATEX_REDUCERS = {
     "sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min", "logsumexp": r"\operatorname{logsumexp}"
@@ -105,6 +106,8 @@ class Latex(Unicode):
     ones = r"\mathbf{1}"
 
     def name(self, name: str) -> str:
+        if name in _INFINITIES:
+            return _INFINITIES[name]
         head, sub = split_name(name)
         head = r"\delta" if head == "δ" else head if len(head) == 1 else rf"\mathrm{{{head}}}"
         return f"{head}_{{{sub}}}" if sub else head

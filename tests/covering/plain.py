@@ -152,7 +152,8 @@ class _Loaded:
                 assert len(places) == 1, "not all threads meet"
                 running = [] if True in places else running
         for x, values in zip(arguments, memory):
-            x.reshape(-1)[:] = values
+            if x.flags.writeable:  # data may be read-only, as the parameters are that a model hands out
+                x.reshape(-1)[:] = values
 
 
 def _run_copies(machine: Plain) -> Callable[..., None]:
