@@ -30,6 +30,7 @@ from graphc.rewrite.stable_rules import (
     SUMS,
     TABLES,
     log1p_of_exp,
+    log1p_of_tanh,
     log_of_expm1,
     log_of_one_plus,
     log_of_product,
@@ -90,7 +91,7 @@ def _rules_for(expr: Expr) -> Table | tuple[Rule, ...]:
 
 
 def _logarithm_rules(kind: type) -> tuple[Rule, ...]:
-    return (log1p_of_exp,) if kind is log1p else (
+    return (log1p_of_exp, log1p_of_tanh) if kind is log1p else (
         log_of_product, log_of_expm1, log_of_softplus, log_of_one_plus,
     )  # fmt: skip
 

@@ -434,18 +434,27 @@ def log_of_one_plus(e: log) -> Expr | None:
 
 @rule(LOGARITHMS)
 def log1p_of_exp(e: log1p) -> Expr | None:
-    """log1p(exp(u))  ->  softplus(u),   log1p(exp(u) - 1) -> u,   and of -sigmoid(u), tanh(u) likewise
+    """log1p(exp(u))  ->  softplus(u),   log1p(exp(u) - 1) -> u,   log1p(-sigmoid(u)) -> -softplus(u)
 
-    exp(u) overflows; sigmoid(u) and tanh(u) reach 1."""
+    exp(u) overflows; sigmoid(u) reaches 1."""
     f = e.args[0]
     if isinstance(f, exp):
         return softplus(f.args[0])
     if isinstance(f, expm1):
         return f.args[0]
-    if isinstance(-f, sigmoid):
-        return -softplus((-f).args[0])
-    k, g = f.as_coeff_Mul()
-    return log(2) - softplus(negated(2 * k * g.args[0])) if isinstance(g, tanh) and abs(k) == 1 else None
+    return -softplus((-f).args[0]) if isinstance(-f, sigmoid) else None
+
+
+@rule(LOGARITHMS)
+def log1p_of_tanh(e: log1p) -> Expr | None:
+    """log1p(tanh(u))  ->  log(2) - softplus(-2*u)   where u < -1,   and of -tanh(u) likewise
+
+    tanh(u) reaches -1."""
+    k, g = e.args[0].as_coeff_Mul()
+    if not isinstance(g, tanh) or abs(k) != 1 or isinstance(g.args[0], maximum):
+        return None
+    u = k * g.args[0]
+    return where(less(u, -1), log(2) - softplus(negated(2 * u)), log1p(tanh(maximum(u, -2))))
 
 
 @rule(LOGARITHMS)

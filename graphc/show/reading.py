@@ -237,9 +237,9 @@ def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Exp
     known = pieces or {}
 
     def branch(c: Expr, a: Expr, b: Expr) -> Expr:
-        root = next((p for p in b.atoms(softplus) if isinstance(p.args[0], maximum)), None)
-        if root is not None and isinstance(c, less) and c.args[0] in root.args[0].args:  # far below 0: an own form
-            return b.xreplace({root: softplus(c.args[0])})
+        cut = next((m for m in b.atoms(maximum) if isinstance(c, less) and c.args[0] in m.args), None)
+        if cut is not None:  # far below 0 a form of its own: see graphc.rewrite.stable_rules
+            return b.xreplace({cut: c.args[0]})
         if b == 0 and _holds(a, c):  # 0 where a factor is 0, also beside an infinite one
             return a
         if not _is_condition(c, known):
