@@ -22,6 +22,7 @@ from graphc.ir.scalar import (
     sigmoid,
     softplus,
 )
+from graphc.rewrite.range_rules import log1p_of_tanh, log_of_softplus
 from graphc.rewrite.rules import Rule, RuleFired, Table
 from graphc.rewrite.stable_rules import (
     EXTREMES,
@@ -30,11 +31,9 @@ from graphc.rewrite.stable_rules import (
     SUMS,
     TABLES,
     log1p_of_exp,
-    log1p_of_tanh,
     log_of_expm1,
     log_of_one_plus,
     log_of_product,
-    log_of_softplus,
 )
 
 __all__ = ["TABLES", "RuleFired", "stabilise", "tidy"]

@@ -238,7 +238,7 @@ def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Exp
 
     def branch(c: Expr, a: Expr, b: Expr) -> Expr:
         cut = next((m for m in b.atoms(maximum) if isinstance(c, less) and c.args[0] in m.args), None)
-        if cut is not None:  # far below 0 a form of its own: see graphc.rewrite.stable_rules
+        if cut is not None:  # far below 0 a form of its own: see graphc.rewrite.range_rules
             return b.xreplace({cut: c.args[0]})
         if b == 0 and _holds(a, c):  # 0 where a factor is 0, also beside an infinite one
             return a

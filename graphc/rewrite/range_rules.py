@@ -1,0 +1,77 @@
+"""The scalar rules for arguments far from 0, where a function leaves the range of numbers and its logarithm does not.
+
+A case distinction keeps the plain form where that is exact; formulas show the plain form.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+from sympy import Expr, Pow, exp, log, tanh
+
+from graphc.ir.scalar import expm1, less, log1p, maximum, sigmoid, softplus, where
+from graphc.rewrite.patterns import negated
+from graphc.rewrite.rules import rule
+from graphc.rewrite.stable_rules import LOGARITHMS, POWERS
+
+
+@rule(POWERS)
+def root_of_sigmoid(e: Pow) -> Expr | None:
+    """sigmoid(u)**p  ->  exp(-p*softplus(-u))   for a broken p > 0
+
+    sigmoid(u) underflows where its root does not."""
+    if not isinstance(e.base, sigmoid) or not _is_broken(e.exp):
+        return None
+    return exp(-e.exp * softplus(negated(e.base.args[0])))
+
+
+@rule(POWERS)
+def root_of_expm1(e: Pow) -> Expr | None:
+    """(exp(u) - 1)**p  ->  exp(p*u)*(1 - exp(-u))**p   for a broken p > 0
+
+    exp(u) overflows where the root does not."""
+    if not isinstance(e.base, expm1) or not _is_broken(e.exp) or e.base.args[0].could_extract_minus_sign():
+        return None
+    u = e.base.args[0]
+    return exp(e.exp * u) * (-expm1(negated(u))) ** e.exp
+
+
+@rule(POWERS)
+def root_of_softplus(e: Pow) -> Expr | None:
+    """softplus(u)**p  ->  exp(p*u)*(1 - p*exp(u)/2)   where u < -15, for a broken p > 0
+
+    softplus(u) underflows where its root does not."""
+    u = _far_below(e.base) if _is_broken(e.exp) else None
+    if u is None:
+        return None
+    return where(less(u, -15), exp(e.exp * u) * (1 - e.exp * exp(u) / 2), softplus(maximum(u, -16)) ** e.exp)
+
+
+def _is_broken(p: Expr) -> bool:
+    return bool(p.is_Rational and p > 0 and not p.is_Integer)
+
+
+def _far_below(f: Expr) -> Expr | None:
+    """u of softplus(u), where u may be far below 0."""
+    u = f.args[0] if isinstance(f, softplus) else None
+    return None if u is None or (isinstance(u, maximum) and sp.Integer(-16) in u.args) else u
+
+
+@rule(LOGARITHMS)
+def log1p_of_tanh(e: log1p) -> Expr | None:
+    """log1p(tanh(u))  ->  log(2) - softplus(-2*u)   where u < -1,   and of -tanh(u) likewise
+
+    tanh(u) reaches -1."""
+    k, g = e.args[0].as_coeff_Mul()
+    if not isinstance(g, tanh) or abs(k) != 1 or isinstance(g.args[0], maximum):
+        return None
+    u = k * g.args[0]
+    return where(less(u, -1), log(2) - softplus(negated(2 * u)), log1p(tanh(maximum(u, -2))))
+
+
+@rule(LOGARITHMS)
+def log_of_softplus(e: log) -> Expr | None:
+    """log(softplus(u))  ->  u - exp(u)/2   where u < -15
+
+    softplus(u) underflows where its logarithm is about u."""
+    u = _far_below(e.args[0])
+    return None if u is None else where(less(u, -15), u - exp(u) / 2, log(softplus(maximum(u, -16))))
