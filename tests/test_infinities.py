@@ -80,6 +80,8 @@ def test_an_infinity_prints_as_one_and_is_saved_with_a_model(tmp_path):
          "  hint: constants in formulas are real numbers."),
         (lambda: P * np.full((3, 4), np.nan), "operator *: the array has NaN in it\n"
          "  hint: constants are numbers, ∞ or −∞."),
+        (lambda: P * np.array("one"), "operator *: 'one' is no real number\n"
+         "  hint: constants in formulas are real numbers."),
         (lambda: gc.param("q", (), INF), "the initial value of q is inf\n  hint: give a finite number."),
     ],
 )  # fmt: skip

@@ -47,7 +47,8 @@ def is_infinite(value: Any) -> bool:
     """True for the numbers ∞ and −∞, which no body may hold: SymPy would compute with them."""
     if isinstance(value, sympy.Expr):
         return value in (sympy.oo, -sympy.oo)
-    return is_number(value) and np.isrealobj(value) and bool(np.isinf(float(value)))
+    floating = isinstance(value, float) or (isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f")
+    return floating and is_number(value) and bool(np.isinf(value))
 
 
 def infinity(value: Any) -> Leaf:
