@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -51,6 +52,15 @@ def _programs() -> int:
 
 
 _before = _programs()
+_counted = {"programs": _before}
+_by_file: Counter[str] = Counter()
+
+
+def pytest_runtest_logfinish(location: tuple[str, int | None, str]) -> None:
+    """Which files compile: a run that compiles too many says where."""
+    now = _programs()
+    _by_file[location[0]] += now - _counted["programs"]
+    _counted["programs"] = now
 
 
 checked = {"texts": 0, "seconds": 0.0}
@@ -85,6 +95,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     compiled = _programs() - _before
     if compiled > 0:
         terminalreporter.write_line(f"{compiled} programs were compiled into the code cache (at most {_most(config)})")
+        files = ", ".join(f"{Path(file).stem} {n}" for file, n in _by_file.most_common() if n)
+        terminalreporter.write_line(f"by file: {files}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
