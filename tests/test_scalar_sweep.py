@@ -2,7 +2,8 @@
 
 What may differ is what the formula itself forbids: rounding of a value on the way (its size times the derivative behind
 it) and of a slope (exact to a unit of 1, since slopes are computed from outputs).  Beyond that nothing is excused but
-the lines of ``REASONS``.  ``make fuzz`` goes through all pairs and many triples.
+the lines of ``REASONS``.  ``make fuzz`` goes through all pairs and many triples; of triples it excuses what is lost on
+the way, too: a value that underflows, or whose last digit decides.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ FUNCTIONS = {
     "1 + x": F(lambda x: 1 + x, lambda x: 1 + x, lambda x: mp.mpf(1)),
 }
 KINKS = ("relu", "abs")
+LONG = ("exp", "expm1", "sin", "sigmoid", "softplus", "tanh", "erf")  # mpmath takes for ever at huge arguments
 REASONS = {
     "the sine of what has no digits behind the point": lambda names, x, steps: any(
         n == "sin" and abs(steps[t - 1][0] if t else x) > 1e6 for t, n in enumerate(names)
@@ -73,7 +75,7 @@ def exact(names: Sequence[str], x: float) -> list[tuple[mp.mpf, mp.mpf]] | None:
     for name in names:
         f = FUNCTIONS[name]
         try:
-            if abs(v) > mp.mpf(10) ** 400 and name in ("exp", "expm1", "sin"):
+            if abs(v) > mp.mpf(10) ** 30 and name in LONG:
                 return None
             slope, v = f.slope(v), f.value(v)
         except (ZeroDivisionError, ValueError, OverflowError):
@@ -93,7 +95,13 @@ def allowed(steps: Sequence[tuple[mp.mpf, mp.mpf]], x: float) -> tuple[mp.mpf, m
     return value, sum(others) * 1e-6
 
 
-def off(names: Sequence[str]) -> list[str]:
+def is_lost(steps: Sequence[tuple[mp.mpf, mp.mpf]], wanted: Sequence[mp.mpf], rooms: Sequence[mp.mpf]) -> bool:
+    """Whether a value on the way underflows, or its rounding changes a result by more than a thousandth."""
+    tiny = any(0 < abs(v) < mp.mpf("1e-307") for v, _ in steps[:-1])
+    return tiny or any(room > 1e-3 * abs(w) for w, room in zip(wanted, rooms, strict=True))
+
+
+def off(names: Sequence[str], strict: bool = True) -> list[str]:
     """The points at which a composition is not right, in words."""
     x = gc.param("x", ())
     y = x
@@ -106,8 +114,11 @@ def off(names: Sequence[str]) -> list[str]:
             if steps is None or any(says(names, point, steps) for says in REASONS.values()):
                 continue
             wanted = steps[-1][0], mp.fprod(s for _, s in steps)
+            rooms = allowed(steps, point)
+            if not strict and is_lost(steps, wanted, rooms):
+                continue
             given = evaluate(nodes, {x.node: np.asarray(point)})
-            for what, ours, theirs, room in zip(("value", "slope"), given, wanted, allowed(steps, point), strict=True):
+            for what, ours, theirs, room in zip(("value", "slope"), given, wanted, rooms, strict=True):
                 if not near(float(ours), theirs, room):
                     place = f"{' of '.join(names[::-1])}: {what} at {point:g}"
                     found.append(f"{place} is {ours:g}, not {mp.nstr(theirs, 6)}")
@@ -137,4 +148,5 @@ def test_compositions_are_right_where_the_formula_lets_them(names: Sequence[str]
 def test_all_pairs_and_many_triples_are_right_where_the_formula_lets_them():
     rng = np.random.default_rng(1)
     triples = [tuple(rng.choice(list(FUNCTIONS), 3)) for _ in range(1000)]
-    assert [line for names in [*PAIRS, *triples] for line in off(names)] == []
+    assert [line for names in PAIRS for line in off(names)] == []
+    assert [line for names in triples for line in off(names, strict=False)] == []

@@ -87,7 +87,7 @@ class _Walk:
         if expr.is_Symbol:
             return _default(expr)
         if expr.is_number and not expr.has(sp.Function):
-            return float(expr), float(expr)
+            return (float(expr), float(expr)) if expr.is_comparable else REALS
         if expr.is_Add:
             return _sum([self.interval(t) for t in expr.args])
         if expr.is_Mul:
