@@ -49,7 +49,8 @@ def times(slope: Expr, cotangent: Symbol, bar: Node, y: Equation) -> Expr:
     chosen, fading = bar.body.has(*_CHOICES), bar.body.has(*_FADING) and _looks_at(bar, y)
     kinds = {_kind(f, y.body, known) for f in Mul.make_args(slope)}
     if "steep" in kinds or ("pole" in kinds and chosen) or ("growing" in kinds and (chosen or fading)):
-        return where(cotangent, slope * cotangent, S.Zero)
+        masks = Mul(*_masks(slope))
+        return where(cotangent, slope / masks * cotangent, S.Zero) * masks
     return slope * cotangent
 
 
@@ -100,7 +101,11 @@ def _under_the_root(u: Expr, body: Expr) -> Expr:
     return root.base if isinstance(root, Pow) and _is_root(root) else u
 
 
-def _product(e: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
+def _product(whole: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
+    masks = _masks(whole)
+    e = Mul(*(f for f in whole.args if f not in masks))
+    if not e.is_Mul:
+        return whole
     kinds = {f: _kind(f, body, known) for f in e.args}
     steep, rest = [f for f in e.args if kinds[f] == "steep"], [f for f in e.args if not kinds[f]]
     zeros = [f for f in rest if _may_vanish(f, known)]
@@ -108,8 +113,13 @@ def _product(e: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
         harmful = [f for f in e.args if kinds[f]]
         zeros = [f for f in zeros if _vanishes_beside(f.xreplace({OUT: body}), harmful, body)]
     if not zeros:
-        return e
-    return where(Mul(*zeros), e, S.Zero)
+        return whole
+    return where(Mul(*zeros), e, S.Zero) * Mul(*masks)
+
+
+def _masks(product: Expr) -> list[Expr]:
+    """The factors that the constructor of equations makes masks of; they have to stay factors."""
+    return [f for f in Mul.make_args(product) if isinstance(f, where) and f.args[1:] == (S.One, S.Zero)]
 
 
 def _vanishes_beside(f: Expr, others: Sequence[Expr], body: Expr) -> bool:
