@@ -88,6 +88,24 @@ def test_the_note_on_a_missing_library_of_products_says_how_to_get_it():
     )
 
 
+@pytest.mark.parametrize(("compiler", "numpy", "refused"), [
+    ("0.30.4", "2.5.0", True), ("0.30.4", "2.4.6", False), ("0.31.0", "2.5.1", False), ("0.30.4", "3.0.0", True),
+])  # fmt: skip
+def test_a_numpy_that_the_compiler_does_not_bear_is_refused_with_both_versions(monkeypatch, compiler, numpy, refused):
+    monkeypatch.setattr(libraries, "require", lambda packages, version=None: None)
+    monkeypatch.setattr("importlib.metadata.version", lambda package: compiler)
+    monkeypatch.setattr("numpy.__version__", numpy)
+    if not refused:
+        libraries.require_compiler()
+        return
+    with pytest.raises(MissingExtraError) as caught:
+        libraries.require_compiler()
+    assert str(caught.value) == (
+        f'target="cuda": numba-cuda {compiler} does not work with NumPy {numpy}, which has no numpy.row_stack\n'
+        '  hint: pip install "numpy<2.5"'
+    )
+
+
 ASKING = """
 import ctypes, sys
 from graphc.errors import GraphcError

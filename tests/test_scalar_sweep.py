@@ -64,7 +64,7 @@ REASONS = {
     "the sine of what has no digits behind the point": lambda names, x, steps: any(
         n == "sin" and abs(steps[t - 1][0] if t else x) > 1e6 for t, n in enumerate(names)
     ),
-    "the value overflows": lambda names, x, steps: any(abs(v) > LARGEST for v, _ in steps),
+    "the result overflows": lambda names, x, steps: abs(steps[-1][0]) > LARGEST,
     "a kink": lambda names, x, steps: x == 0 and any(n in KINKS for n in names),
 }
 

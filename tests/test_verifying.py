@@ -23,13 +23,14 @@ from graphc.emit import loops
 from graphc.emit.expressions import Printer
 from graphc.emit.reference import evaluate
 from graphc.errors import CompilerError
-from graphc.facade import checking
+from graphc.facade import checking, trials
 from graphc.facade.agreement import PRECISIONS, judge
 from graphc.facade.pipeline import read_graph
 from graphc.facade.verifying import verify_program
 from graphc.ir.node import Read
 from graphc.ir.scalar import equal
 from graphc.lower import plan
+from graphc.lower.device import Device
 from graphc.lower.parts import of_parts
 from graphc.lower.tiers import Tier
 from graphc.run.cuda import current
@@ -284,6 +285,32 @@ def fit_on_cuda(name: str, machine: CudaWatched, tier: Tier) -> gc.Model:
 @pytest.mark.usefixtures("unverified")
 def test_cuda_programs_without_a_fault_pass(name: str, tier: Tier):
     fit_on_cuda(name, CudaWatched(threads=6, blocks=1 if tier == "A" else 2), tier)
+
+
+@pytest.mark.usefixtures("unverified")
+@pytest.mark.parametrize(("whole", "rows"), [(trials.WHOLE, 8), (0, 4)])
+def test_on_a_gpu_a_whole_batch_is_checked_where_that_is_cheap(monkeypatch, whole: float, rows: int):
+    """Blocks that do not wait for one another show when each has rows of its own."""
+    seen: list[int] = []
+    run = trials.DeviceTrial.run
+    monkeypatch.setattr(trials, "WHOLE", whole)
+    noted = lambda self, feed: seen.append(trials.rows_of(feed)) or run(self, feed)
+    monkeypatch.setattr(trials.DeviceTrial, "run", noted)
+    model, data = classifier()
+    with current.use(CudaWatched(threads=6), "A"):
+        model.fit(data, optimizer=gc.Adam(0.01), steps=1, batch_size=8, target="cuda")
+    assert seen[0] == rows
+
+
+def test_a_verdict_of_one_gpu_is_none_of_another(monkeypatch):
+    keys: list[str] = []
+    monkeypatch.setattr(checking, "is_verified", lambda key: bool(keys.append(key)) or True)
+    for device in (Device(), Device(name="another"), Device(capability=(8, 9))):
+        model, data = classifier()
+        (machine := CudaWatched(threads=6)).device = device
+        with current.use(machine, "A"):
+            model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda")
+    assert len(set(keys)) == len(keys) == 3
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 5])

@@ -70,6 +70,10 @@ CASES = [
     Case("an inverse not taken", lambda x: gc.minimum(1 / x, 5.0), {"x": 0.0}, [0.0]),
     Case("exp(-1/x²)", lambda x: gc.exp(-1 / x**2), {"x": 0.0}, [0.0]),
     Case("only what overflows", lambda z: gc.sum(gc.exp(2 * z)), {"z": [0, 1, 710.0]}, [[2, 2 * np.exp(2), INF]]),
+    Case("a sum beside", lambda z: 3 * gc.sum(gc.exp(z)) + z[0], {"z": [0, 1, 710.0]}, [[4, 3 * np.e, INF]]),
+    Case("a stored root not taken", lambda x: gc.maximum(gc.sqrt(x).named("R"), 0.1), {"x": 0.0}, [0.0]),
+    Case("a stored inverse not taken", lambda x: gc.minimum((1 / x).named("V"), 5.0), {"x": 0.0}, [0.0]),
+    Case("a stored root times 0", lambda x, y: gc.sqrt(x).named("R") * y, {"x": 0.0, "y": 0.0}, [0.0, 0.0]),
     Case("honest infinity", gc.sqrt, {"x": 0.0}, [INF]),
     Case("honest infinity of x log x", lambda x: x * gc.log(x), {"x": 0.0}, [-INF]),
     Case("away from 0", lambda x, y: gc.sqrt(x) * y, {"x": 4.0, "y": 3.0}, [0.75, 2.0]),
@@ -90,7 +94,10 @@ def test_gradients_are_limits_or_the_subgradient_0(case: Case):
         np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("case", CASES[:12], ids=lambda case: case.name)
+FUSED = ("a root of a product",)  # the chain rule step by step has ∞ before it meets the 0
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.name not in FUSED], ids=lambda case: case.name)
 def test_the_chain_rule_on_what_was_declared_says_the_same(case: Case):
     """What programs are checked against, without any rewriting."""
     J, params = declared(case)
@@ -157,6 +164,6 @@ def test_where_a_node_lies_follows_from_its_formula():
     for tensor, expected in (
         (x, (-INF, INF)), (x**2, (0, INF)), (gc.sum(x**2), (0, INF)), (gc.mean(x**2) + 0.5, (0.5, INF)),
         (gc.tanh(x), (-1, 1)), (gc.max(gc.sigmoid(x)), (0, 1)), (gc.sum(-gc.exp(x)), (-INF, 0)),
-        (gc.prod(x), (-INF, INF)),
+        (gc.prod(x), (-INF, INF)), (gc.sum(gc.sigmoid(x)), (0, INF)),
     ):  # fmt: skip
         assert range_of(tensor.node) == expected

@@ -23,7 +23,7 @@ from sympy import Expr, Mul, Pow, S, Symbol
 from graphc.derive.differentiability import OVERFLOW_ARGUMENT, interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
-from graphc.ir.scalar import OUT, equal, expm1, less, less_equal, log1p, sigmoid, sign, step, where
+from graphc.ir.scalar import OUT, equal, expm1, less, less_equal, log1p, placeholder, sigmoid, sign, step, where
 from graphc.ir.scalar_table import Interval
 
 _CHOICES = (step, equal, less, less_equal, sign, where)
@@ -42,22 +42,27 @@ def careful(slope: Expr, y: Equation) -> Expr:
 
 
 def times(slope: Expr, cotangent: Symbol, bar: Node, y: Equation) -> Expr:
-    """slope*cotangent, 0 where the cotangent is 0 and the slope infinite; ``bar`` is the node of the cotangent."""
-    if not _is_delicate(y.body) or not isinstance(bar, Equation) or bar.body.is_number or not bar.operands:
+    """slope*cotangent, 0 where the cotangent is 0 and the slope infinite; ``bar`` is the node of the cotangent.
+
+    In the slope the operand behind those of y is y itself.
+    """
+    if y.reducer != "sum" or not _is_delicate(y.body) or (isinstance(bar, Equation) and not bar.operands):
         return slope * cotangent
     known = {**ranges_of_reads(y), OUT: range_of(y)}
-    chosen, fading = bar.body.has(*_CHOICES), bar.body.has(*_FADING) and _looks_at(bar, y)
-    kinds = {_kind(f, y.body, known) for f in Mul.make_args(slope)}
-    if "steep" in kinds or ("pole" in kinds and chosen) or ("growing" in kinds and (chosen or fading)):
+    factors = Mul.make_args(slope.xreplace({placeholder(len(y.operands)): OUT}))
+    kinds = {_kind(f, y.body, known) for f in factors}
+    if "steep" in kinds or (kinds & {"pole", "growing"} and _may_be_0_because_of(y, bar)):
         masks = Mul(*_masks(slope))
         return where(cotangent, slope / masks * cotangent, S.Zero) * masks
     return slope * cotangent
 
 
-def _looks_at(bar: Equation, y: Equation) -> bool:
-    """Whether a cotangent reads y, or what is computed of it at once."""
-    read = {r.node for r in bar.reads}
-    return y in read or any(isinstance(n, Equation) and any(r.node is y for r in n.reads) for n in read)
+def _may_be_0_because_of(y: Equation, bar: Node) -> bool:
+    """Whether a cotangent holds a choice, or fades with y or with what is computed of it at once."""
+    if not isinstance(bar, Equation):
+        return False
+    near = [bar, *(r.node for r in bar.reads if isinstance(r.node, Equation))]
+    return bar.body.has(*_CHOICES) or any(n.body.has(*_FADING) and any(r.node is y for r in n.reads) for n in near)
 
 
 @lru_cache(maxsize=4096)
@@ -156,15 +161,17 @@ def _kind(f: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> str:
         return "steep" if raised else "pole"
     if f.is_Add:
         return "growing" if any(_kind(g, body, known) == "growing" for t in f.args for g in Mul.make_args(t)) else ""
-    if isinstance(f, _GROWING) or (f is OUT and isinstance(body, sympy.exp)):
-        u = body.args[0] if f is OUT else f.args[0]
-        return "growing" if interval(u, known)[1] > OVERFLOW_ARGUMENT else ""
+    if f is OUT:
+        kinds = {_kind(g, body, known) for g in Mul.make_args(body)} if not body.has(OUT) else set()
+        return next((kind for kind in ("pole", "growing") if kind in kinds), "")
+    if isinstance(f, _GROWING):
+        return "growing" if interval(f.args[0], known)[1] > OVERFLOW_ARGUMENT else ""
     return ""
 
 
 def _kind_of_power(f: Pow, body: Expr, known: Mapping[Symbol, Interval]) -> str:
     u, q = f.base, f.exp
-    if isinstance(u, _GROWING) and q.is_positive:
+    if (u is OUT or isinstance(u, _GROWING)) and q.is_positive:
         return _kind(u, body, known)
     if q.is_nonnegative or (q.is_number and not q.is_negative):
         return ""

@@ -19,6 +19,7 @@ from graphc.facade.checking import verify_function
 from graphc.facade.functions import FunctionFacts, obtain_function
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import check_differentiable
+from graphc.facade.trials import FunctionTrial
 from graphc.facade.unrewritten import note_derivatives
 from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
@@ -287,7 +288,8 @@ class Function:
             if leaf in self._limits:
                 check_labels(leaf, array, self._limits[leaf], sizes)
         if self._unverified:
-            verify_function(self._compiled, self._outputs, given, self.dtype, self._try)
+            compiled, outputs = self._compiled, self._outputs
+            verify_function(compiled.key, lambda: FunctionTrial(compiled, outputs, given, self.dtype, self._try))
             self._unverified = False
         arrays = [given[leaf] for leaf in self._arguments]
         program, facts = self._compiled.program, self._compiled.facts

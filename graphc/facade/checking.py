@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
-from graphc.facade.agreement import Feed
-from graphc.facade.functions import CompiledFunction, FunctionFacts
 from graphc.facade.lookup import declared
 from graphc.facade.preparing import rule_key
 from graphc.facade.programs import Compiled
 from graphc.facade.state import Parameters
-from graphc.facade.trials import DeviceEvaluationTrial, DeviceTrial, EvaluationTrial, FunctionTrial, TrainingTrial
+from graphc.facade.trials import DeviceEvaluationTrial, DeviceTrial, EvaluationTrial, TrainingTrial
 from graphc.facade.verifying import Trial, is_verified, verify_program
-from graphc.ir.node import Leaf, Node
 from graphc.optim import Rule
-from graphc.run.build import Program
 from graphc.run.data import Bound
 from graphc.run.training import Trainer
 
@@ -90,13 +86,7 @@ def verify_device_evaluation(
     _verdict(model, key, lambda: DeviceEvaluationTrial(model, outputs, scalars, data, call))
 
 
-def verify_function(
-    compiled: CompiledFunction,
-    outputs: Sequence[Node],
-    arguments: Mapping[Leaf, NDArray],
-    dtype: str,
-    call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
-) -> None:
+def verify_function(key: str, trial: Callable[[], Trial]) -> None:
     """Check the program of a function that has not been checked before, on the first of its arguments.
 
     Raises
@@ -104,5 +94,5 @@ def verify_function(
     CompilerError
         When it computes something else than its formulas.
     """
-    if not is_verified(compiled.key):
-        verify_program(FunctionTrial(compiled, outputs, arguments, dtype, call), compiled.key)
+    if not is_verified(key):
+        verify_program(trial(), key)

@@ -6,11 +6,16 @@ An unfinished file is locked by its process; the lock ends with the process, how
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import time
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked, and what killed processes left stays
+    fcntl = None
 
 UNFINISHED = ".unfinished"
 SETTLED = 60.0  # seconds
@@ -24,9 +29,12 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with temporary.open("xb") as file:
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+                _lock(file)
             file.write(content)
             file.flush()
+            if fcntl is not None:  # under the lock, so that nobody takes the file for left behind
+                os.replace(temporary, path)
+        if fcntl is None:
             os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -35,9 +43,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what processes that have ended left behind; what cannot be locked or removed stays."""
-    for left in folder.glob(f".*{UNFINISHED}"):
+    for left in folder.glob(f".*{UNFINISHED}") if fcntl is not None else ():
         with contextlib.suppress(OSError), left.open("rb") as file:
             about = os.fstat(file.fileno())
             if about.st_size or time.time() - about.st_mtime > SETTLED:  # an empty one may not be locked yet
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file, wait=False)
                 left.unlink(missing_ok=True)
+
+
+def _lock(file: IO[bytes], wait: bool = True) -> None:
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -56,17 +56,12 @@ class Moving:
 
     def copy(self, into: Moving | None = None) -> Moving:
         """What :meth:`restore` puts back; ``into`` is an older copy of the same sizes, whose memory is used again."""
-        if into is not None and into.sizes == self.sizes:
+        if into is not None and len(into.totals.values) == len(self.totals.values):
             into.restore(self)
             into.sampler = replace(self.sampler)
             return into
         rule, totals = RuleState(self.rule.values.copy(), self.rule.step), Totals(self.totals.values.copy())
         return Moving(self.parameters.copy(), rule, replace(self.sampler), totals)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Elements of all that is copied."""
-        return tuple(x.size for x in (self.parameters, self.rule.values, self.totals.values))
 
     def restore(self, kept: Moving) -> None:
         """Put back, in place, what :meth:`copy` kept."""
