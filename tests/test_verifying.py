@@ -305,8 +305,8 @@ def test_on_a_gpu_a_whole_batch_is_checked_where_that_is_cheap(monkeypatch, whol
 def test_a_verdict_of_one_gpu_is_none_of_another(monkeypatch):
     keys: list[str] = []
     monkeypatch.setattr(checking, "is_verified", lambda key: bool(keys.append(key)) or True)
+    model, data = classifier()
     for device in (Device(), Device(name="another"), Device(capability=(8, 9))):
-        model, data = classifier()
         (machine := CudaWatched(threads=6)).device = device
         with current.use(machine, "A"):
             model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda")
