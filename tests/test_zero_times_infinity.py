@@ -159,6 +159,17 @@ def test_the_formulas_stay_those_of_the_book():
     assert "∂J/∂z[i] = 2·exp(2·z[i])" in str(gc.Model(loss=gc.sum(gc.exp(2 * z))).derive())
 
 
+def test_a_choice_that_the_user_wrote_stays_in_the_formulas():
+    """Only those of the compiler's own are left out."""
+    x, s = gc.param("x", (3,)), gc.param("s", (3,))
+    page = str(gc.Model(loss=gc.sum(gc.where(s, x / s, 0.0))).derive())
+    assert "J = Σ_i where(s[i], x[i]/s[i], 0)" in page and "∂J/∂x[i] = where(s[i], 1/s[i], 0)" in page
+    page = str(gc.Model(loss=gc.sum(gc.where(x < 0, x, gc.log(gc.maximum(x, 1e-3))))).derive())
+    assert "J = Σ_i where([x[i] < 0], x[i], log(max(x[i], 0.001)))" in page
+    page = str(gc.Model(loss=gc.sum(gc.log(gc.softplus(x)))).derive())
+    assert "J = Σ_i log(softplus(x[i]))" in page and "∂J/∂x[i] = σ(x[i]) / softplus(x[i])" in page
+
+
 def test_where_a_node_lies_follows_from_its_formula():
     x = gc.param("x", (3,))
     for tensor, expected in (

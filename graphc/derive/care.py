@@ -4,8 +4,8 @@
 
 - u cannot be negative whatever the inputs are (a sum of squares, |x|, relu): u = 0 is its minimum, where its own
   derivative is 0.  The slope is taken as 0 there, the subgradient of norms and distances:
-  ``u**(p - 1)  ->  where(u, u**(p - 1), 0)``.
-- a factor r of the derivative may be 0 where another factor s is infinite: ``r*s  ->  where(r, r*s, 0)``.  The factor s
+  ``u**(p - 1)  ->  u**(p - 1), 0 at u = 0``.
+- a factor r of the derivative may be 0 where another factor s is infinite: ``r*s  ->  r*s, 0 at r = 0``.  The factor s
   is the infinite slope of a root, or what lies behind a branch that is not taken: ``maximum(log(x), -100)``.
 - r vanishes where s overflows: ``tanh(exp(x))``.
 
@@ -23,7 +23,20 @@ from sympy import Expr, Mul, Pow, S, Symbol
 from graphc.derive.differentiability import OVERFLOW_ARGUMENT, interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
-from graphc.ir.scalar import OUT, equal, expm1, less, less_equal, log1p, placeholder, sigmoid, sign, step, where
+from graphc.ir.scalar import (
+    OUT,
+    equal,
+    expm1,
+    guarded,
+    less,
+    less_equal,
+    log1p,
+    placeholder,
+    sigmoid,
+    sign,
+    step,
+    where,
+)
 from graphc.ir.scalar_table import Interval
 
 _CHOICES = (step, equal, less, less_equal, sign, where)
@@ -53,7 +66,7 @@ def times(slope: Expr, cotangent: Symbol, bar: Node, y: Equation) -> Expr:
     kinds = {_kind(f, y.body, known) for f in factors}
     if "steep" in kinds or (kinds & {"pole", "growing"} and _may_be_0_because_of(y, bar)):
         masks = Mul(*_masks(slope))
-        return where(cotangent, slope / masks * cotangent, S.Zero) * masks
+        return guarded(cotangent, slope / masks * cotangent, S.Zero) * masks
     return slope * cotangent
 
 
@@ -94,10 +107,10 @@ def _walk(e: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
 
 
 def _at_its_minimum(p: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
-    """u**q  ->  where(u, u**q, 0)   for q < 0 where the body holds a root of u, and u is nowhere negative."""
+    """u**q  ->  u**q, 0 at u = 0   for q < 0 where the body holds a root of u, and u is nowhere negative."""
     if _kind(p, body, known) != "steep" or interval(_under_the_root(p.base, body), known)[0] < 0:
         return p
-    return where(p.base, p, S.Zero)
+    return guarded(p.base, p, S.Zero)
 
 
 def _under_the_root(u: Expr, body: Expr) -> Expr:
@@ -119,7 +132,7 @@ def _product(whole: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
         zeros = [f for f in zeros if _vanishes_beside(f.xreplace({OUT: body}), harmful, body)]
     if not zeros:
         return whole
-    return where(Mul(*zeros), e, S.Zero) * Mul(*masks)
+    return guarded(Mul(*zeros), e, S.Zero) * Mul(*masks)
 
 
 def _masks(product: Expr) -> list[Expr]:

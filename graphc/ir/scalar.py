@@ -26,6 +26,7 @@ from graphc.ir.scalar_functions import (
     equal,
     expm1,
     floor_,
+    guarded,
     leaky_relu,
     less,
     less_equal,
@@ -48,7 +49,7 @@ from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, Break, Interval, Scalar
 
 __all__ = [
     "FUNCTIONS", "OUT", "Break", "Interval", "Scalar", "absolute", "bce", "canonical", "cost", "derivative",
-    "elu", "equal", "expm1", "floor_", "leaky_relu", "less", "less_equal", "log1p", "logcosh", "maximum",
+    "elu", "equal", "expm1", "floor_", "guarded", "leaky_relu", "less", "less_equal", "log1p", "logcosh", "maximum",
     "minimum", "number", "numpy_function", "placeholder", "placeholder_index", "placeholders", "relu", "round_",
     "scalar_of", "sigmoid", "sigmoid_minus", "sign", "softplus", "step", "stop_gradient", "where", "xlogx",
 ]  # fmt: skip

@@ -184,11 +184,19 @@ class where(Function):
 
     def _eval_derivative(self, s: sp.Symbol) -> Expr:
         c, a, b = self.args
-        return where(c, a.diff(s), b.diff(s))
+        return self.func(c, a.diff(s), b.diff(s))
 
     def fdiff(self, argindex: int = 1) -> Expr:
         c = self.args[0]
         return (ZERO, where(c, ONE, ZERO), where(c, ZERO, ONE))[argindex - 1]
+
+
+class guarded(where):
+    """A ``where`` of the compiler's own, of which formulas show one branch alone.
+
+    ``guarded(r, r*s, 0)`` is shown as r*s (:mod:`graphc.derive.care`), and ``guarded(u < t, far, plain)`` as ``plain``,
+    which leaves the range of numbers where u < t (:mod:`graphc.rewrite.range_rules`).
+    """
 
 
 class equal(Function):

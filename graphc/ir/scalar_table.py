@@ -191,4 +191,4 @@ _TABLE = (
 )  # fmt: skip
 
 FUNCTIONS: dict[str, Scalar] = {f.name: f for f in _TABLE}
-BY_CLASS: dict[Any, Scalar] = {f.cls: f for f in _TABLE if f.name != "sqrt"}
+BY_CLASS: dict[Any, Scalar] = {f.cls: f for f in _TABLE if f.name != "sqrt"} | {own.guarded: FUNCTIONS["where"]}

@@ -5,10 +5,9 @@ A case distinction keeps the plain form where that is exact; formulas show the p
 
 from __future__ import annotations
 
-import sympy as sp
 from sympy import Expr, Pow, exp, log, tanh
 
-from graphc.ir.scalar import expm1, less, log1p, maximum, sigmoid, softplus, where
+from graphc.ir.scalar import expm1, guarded, less, log1p, sigmoid, softplus
 from graphc.rewrite.patterns import negated
 from graphc.rewrite.rules import rule
 from graphc.rewrite.stable_rules import LOGARITHMS, POWERS
@@ -40,20 +39,14 @@ def root_of_softplus(e: Pow) -> Expr | None:
     """softplus(u)**p  ->  exp(p*u)*(1 - p*exp(u)/2)   where u < -15, for a broken p > 0
 
     softplus(u) underflows where its root does not."""
-    u = _far_below(e.base) if _is_broken(e.exp) else None
-    if u is None:
+    if not isinstance(e.base, softplus) or not _is_broken(e.exp):
         return None
-    return where(less(u, -15), exp(e.exp * u) * (1 - e.exp * exp(u) / 2), softplus(maximum(u, -16)) ** e.exp)
+    u = e.base.args[0]
+    return guarded(less(u, -15), exp(e.exp * u) * (1 - e.exp * exp(u) / 2), e)
 
 
 def _is_broken(p: Expr) -> bool:
     return bool(p.is_Rational and p > 0 and not p.is_Integer)
-
-
-def _far_below(f: Expr) -> Expr | None:
-    """u of softplus(u), where u may be far below 0."""
-    u = f.args[0] if isinstance(f, softplus) else None
-    return None if u is None or (isinstance(u, maximum) and sp.Integer(-16) in u.args) else u
 
 
 @rule(LOGARITHMS)
@@ -62,10 +55,10 @@ def log1p_of_tanh(e: log1p) -> Expr | None:
 
     tanh(u) reaches -1."""
     k, g = e.args[0].as_coeff_Mul()
-    if not isinstance(g, tanh) or abs(k) != 1 or isinstance(g.args[0], maximum):
+    if not isinstance(g, tanh) or abs(k) != 1:
         return None
     u = k * g.args[0]
-    return where(less(u, -1), log(2) - softplus(negated(2 * u)), log1p(tanh(maximum(u, -2))))
+    return guarded(less(u, -1), log(2) - softplus(negated(2 * u)), e)
 
 
 @rule(LOGARITHMS)
@@ -73,5 +66,7 @@ def log_of_softplus(e: log) -> Expr | None:
     """log(softplus(u))  ->  u - exp(u)/2   where u < -15
 
     softplus(u) underflows where its logarithm is about u."""
-    u = _far_below(e.args[0])
-    return None if u is None else where(less(u, -15), u - exp(u) / 2, log(softplus(maximum(u, -16))))
+    if not isinstance(e.args[0], softplus):
+        return None
+    u = e.args[0].args[0]
+    return guarded(less(u, -15), u - exp(u) / 2, e)

@@ -15,6 +15,7 @@ from graphc.ir.scalar import (
     canonical,
     cost,
     expm1,
+    guarded,
     log1p,
     maximum,
     minimum,
@@ -63,7 +64,7 @@ def stabilise(expr: Expr) -> tuple[Expr, tuple[RuleFired, ...]]:
 
 def _rewrite(expr: Expr, fired: list[RuleFired]) -> Expr:
     """Arguments first, then the rules for the outermost operation until none fires."""
-    if expr.is_Atom or not expr.has(*_TRIGGERS):
+    if expr.is_Atom or isinstance(expr, guarded) or not expr.has(*_TRIGGERS):
         return expr
     args = [_rewrite(a, fired) for a in expr.args]
     if any(a is not b for a, b in zip(args, expr.args)):

@@ -20,11 +20,10 @@ from graphc.ir.scalar import (
     bce,
     canonical,
     expm1,
-    less,
+    guarded,
     less_equal,
     log1p,
     logcosh,
-    maximum,
     placeholder,
     placeholder_index,
     sigmoid,
@@ -226,22 +225,11 @@ def _is_condition(c: Expr, pieces: Mapping[Symbol, Piece]) -> bool:
     return isinstance(c, step) or isinstance(pieces.get(c), Iverson)
 
 
-def _holds(product: Expr, factor: Expr) -> bool:
-    """Whether all factors of ``factor`` are among those of a product, or what it divides by."""
-    held = {g for f in sympy.Mul.make_args(product) for g in (f, *f.as_base_exp()[:1])}
-    return set(sympy.Mul.make_args(factor)) <= held
-
-
 def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Expr:
     """The fused scalar functions in their paper form: bce(z, t) is softplus(z) - t*z."""
     known = pieces or {}
 
     def branch(c: Expr, a: Expr, b: Expr) -> Expr:
-        cut = next((m for m in b.atoms(maximum) if isinstance(c, less) and c.args[0] in m.args), None)
-        if cut is not None:  # far below 0 a form of its own: see graphc.rewrite.range_rules
-            return b.xreplace({cut: c.args[0]})
-        if b == 0 and _holds(a, c):  # 0 where a factor is 0, also beside an infinite one
-            return a
         if not _is_condition(c, known):
             return where(c, a, b)
         if b == 0:
@@ -251,6 +239,7 @@ def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Exp
         return c * a + _not(c) * b if a.is_number and b.is_number and isinstance(c, step) else where(c, a, b)
 
     forms: dict[type, Callable[..., Expr]] = {
+        guarded: lambda c, a, b: a if b == 0 else b,
         bce: lambda z, t: softplus(z) - t * z,
         sigmoid_minus: lambda z, t: sigmoid(z) - t,
         log1p: lambda x: sympy.log(1 + x),
