@@ -19,13 +19,17 @@ demo: $(VENV)/.demo ## train a digits classifier and show its formulas (examples
 
 test: $(VENV)/.test lint types cuda-test ## lint, types, structure, tests
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) $(ARGS)
+
+# The files of tests are shared among processes. One process: make test JOBS=0
+JOBS ?= 2
+SHARED = -n $(JOBS) --dist loadfile -o console_output_style=classic
 
 # The other tests of the backend need JAX and run in the main environment.
 CUDA_TESTS = $(shell grep -l 'pytest.mark.cuda' tests/test_cuda_*.py)
 
 cuda-test: $(VENV)/.cuda-check ## compile CUDA programs and drive a stub of the driver; needs no GPU
-	$(VENV)/cuda-check/bin/python -m pytest -m cuda $(CUDA_TESTS)
+	$(VENV)/cuda-check/bin/python -m pytest -m cuda $(SHARED) $(CUDA_TESTS)
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.by_file import COUNTS, Counts, FileLines
 from tests.text_check import Case, findings_of, recording
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
@@ -52,24 +52,31 @@ def _programs() -> int:
 
 
 _before = _programs()
-_counted = {"programs": _before}
-_by_file: Counter[str] = Counter()
+counts = Counts()
 
 
-def pytest_runtest_logfinish(location: tuple[str, int | None, str]) -> None:
+def _of_a_worker(config: pytest.Config) -> dict[str, Any] | None:
+    """What a process that shares the run sends to the one that began it; None in the latter."""
+    return getattr(config, "workeroutput", None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if _of_a_worker(config) is None and getattr(config.option, "numprocesses", None):
+        terminal = config.pluginmanager.getplugin("terminalreporter")
+        config.pluginmanager.register(FileLines(terminal, counts), "file lines")
+
+
+def pytest_runtest_logstart(location: tuple[str, int | None, str]) -> None:
     """Which files compile: a run that compiles too many says where."""
-    now = _programs()
-    _by_file[location[0]] += now - _counted["programs"]
-    _counted["programs"] = now
-
-
-checked = {"texts": 0, "seconds": 0.0}
+    counts.begin(location[0])
 
 
 @pytest.fixture(scope="session")
 def printed_programs() -> Iterator[list[Case]]:
     """The programs for the CPU that were printed and not yet checked."""
-    with recording() as cases:
+    with pytest.MonkeyPatch.context() as patch, recording() as cases:
+        counts.follow(patch)
         yield cases
 
 
@@ -80,8 +87,8 @@ def texts_are_right(printed_programs: list[Case]) -> Iterator[None]:
     started = time.perf_counter()
     cases, printed_programs[:] = [*printed_programs], []
     found = [finding for case in cases for finding in findings_of(case.quick)]
-    checked["texts"] += len(cases)
-    checked["seconds"] += time.perf_counter() - started
+    counts.texts += len(cases)
+    counts.seconds += time.perf_counter() - started
     assert found == []
 
 
@@ -91,15 +98,18 @@ def _most(config: pytest.Config) -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    terminalreporter.write_line(f"{checked['texts']} texts were checked in {checked['seconds']:.1f} s")
+    terminalreporter.write_line(f"{counts.texts} texts were checked in {counts.seconds:.1f} s")
     compiled = _programs() - _before
     if compiled > 0:
         terminalreporter.write_line(f"{compiled} programs were compiled into the code cache (at most {_most(config)})")
-        files = ", ".join(f"{Path(file).stem} {n}" for file, n in _by_file.most_common() if n)
-        terminalreporter.write_line(f"by file: {files}")
+        files = ", ".join(f"{Path(file).stem} {n}" for file, n in counts.programs.most_common() if n)
+        terminalreporter.write_line(f"by the tests' own processes, into any cache: {files}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Under GRAPHC_STRICT=1 a run that compiles too many programs has failed."""
-    if os.environ.get("GRAPHC_STRICT") == "1" and _programs() - _before > _most(session.config):
+    output = _of_a_worker(session.config)
+    if output is not None:
+        output[COUNTS] = counts.as_dict()
+    elif os.environ.get("GRAPHC_STRICT") == "1" and _programs() - _before > _most(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
