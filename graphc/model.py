@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
 from graphc.declare.names import node_text
 from graphc.declare.origin import advised, located
 from graphc.declare.tensor import Tensor
-from graphc.facade import attach, checkpoint, devices, evaluating, fitting, inspecting, summary, sweeping  # noqa: F401
+from graphc.facade import attach, checkpoint, deriving, devices, evaluating, fitting, inspecting, summary, sweeping  # noqa: F401
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Stage, Target, data_by_name, not_swept
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
-from graphc.facade.state import State
+from graphc.facade.options import check_options
+from graphc.facade.state import Parameters, State
+from graphc.ir.node import Leaf
 from graphc.optim import Rule
 from graphc.run.data import bind
 from graphc.run.history import Run
@@ -23,7 +26,7 @@ from graphc.show.explain import Page
 __all__ = ["Model", "compile", "derive", "grad", "hessian", "hvp", "jacobian"]
 
 
-class Model(Core):
+class Model:
     """A network with its loss: what ``fit``, ``predict`` and ``derive`` work on.
 
     Parameters
@@ -64,7 +67,64 @@ class Model(Core):
         dtype: DType = "float32",
         name: str = "model",
     ) -> None:
-        super().__init__(output, loss, metrics, dtype, name)
+        self._core = Core(output, loss, metrics, dtype, name)
+
+    @classmethod
+    def _of(cls, core: Core) -> Self:
+        """The model that holds what was declared before."""
+        model = cls.__new__(cls)
+        model._core = core
+        return model
+
+    # ------------------------------------------------------------------ what it is
+    @property
+    def name(self) -> str:
+        """What generated programs and errors call it."""
+        return self._core.name
+
+    @property
+    def dtype(self) -> str:
+        """The precision of its parameters and programs: "float32" or "float64"."""
+        return self._core.dtype
+
+    @property
+    def notes(self) -> list[str]:
+        """What was noticed in the declaration, such as operations with zero gradient on some way to the loss."""
+        return self._core.notes
+
+    @property
+    def inputs(self) -> list[Leaf]:
+        """The inputs that the outputs read, in order of declaration."""
+        return self._core.inputs
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """What ``predict`` gives, by name; one alone is named output."""
+        return dict(self._core._outputs)
+
+    @property
+    def params(self) -> Parameters:
+        """The parameters by name, read-only; ``model.params["W"] = array`` sets one, ``model.params = {...}`` all."""
+        return self._core.params
+
+    @params.setter
+    def params(self, values: Mapping[str, Any]) -> None:
+        self._core.params.assign(values)
+
+    @property
+    def state(self) -> State:
+        """What training carries along: the states of the optimizers, the position in the data, running totals."""
+        return self._core.state
+
+    @property
+    def last_run(self) -> Run | None:
+        """What the last fit gave, also when it was interrupted."""
+        return self._core.last_run
+
+    @property
+    def last_sweep(self) -> sweeping.Sweep | None:
+        """What the last sweep gave, also when it was interrupted."""
+        return self._core.last_sweep
 
     # ------------------------------------------------------------------ training
     @advised(data_by_name)
@@ -143,16 +203,17 @@ class Model(Core):
         KeyboardInterrupt
             Passed on after Ctrl-C; the parameters of the last whole step are kept.
         """
-        self.needs_loss()
-        checked = fitting.check_options(
+        core = self._core
+        core.needs_loss()
+        checked = check_options(
             "fit", optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, seed=seed,
             validation=validation, callbacks=callbacks, shuffle=shuffle, sample_weight=sample_weight, record=record,
             progress=progress, target=target, precision=precision, threads=threads, verify=verify,
         )  # fmt: skip
         if dtype is not None and dtype != self.dtype:
-            self.cast(dtype)
-        self.shuffled = checked.shuffle
-        return fitting.fit(self, data, checked)
+            core.cast(dtype)
+        core.shuffled = checked.shuffle
+        return fitting.fit(core, data, checked, self)
 
     @advised(not_swept)
     def sweep(
@@ -193,13 +254,13 @@ class Model(Core):
             Print it; ``sweep.best`` is a model. Copies that diverge keep their last good parameters. Errors are as for
             :meth:`fit`, without DivergenceError; after Ctrl-C, ``last_sweep`` holds what was reached.
         """
-        self.needs_loss()
-        checked = fitting.check_options(
+        self._core.needs_loss()
+        checked = check_options(
             "sweep", optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, shuffle=shuffle,
             sample_weight=sample_weight, record=record, progress=progress, target=target, precision=precision,
             threads=threads, verify=verify,
         )  # fmt: skip
-        return sweeping.sweep(self, data, sweeping.read_seeds(seeds), checked)
+        return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of)
 
     @located
     def initialize(self, seed: int = 0) -> Self:
@@ -211,7 +272,7 @@ class Model(Core):
             Of the random numbers.
         """
         self.params.initialize(seed, everything=True)
-        self.state = State(self.params.flat.size, self.dtype)
+        self._core.state = State(self.params.flat.size, self.dtype)
         self.state.sampler.restart(seed)
         return self
 
@@ -229,11 +290,11 @@ class Model(Core):
         verify : bool
             Check a program that is new first, as :meth:`fit` does.
         """
-        place = devices.place_of(target)
-        bound = bind(self.inputs, data, self.dtype, self.label_limits, "predict", place and place.machine)
-        names = list(self._outputs)
-        found = evaluating.evaluate(self, tuple(f"output:{n}" for n in names), (), bound, place, verify)[0]
-        return found[0] if self._single else dict(zip(names, found, strict=True))
+        core, place = self._core, devices.place_of(target)
+        bound = bind(core.inputs, data, core.dtype, core.label_limits, "predict", place and place.machine)
+        names = list(core._outputs)
+        found = evaluating.evaluate(core, tuple(f"output:{n}" for n in names), (), bound, place, verify)[0]
+        return found[0] if core._single else dict(zip(names, found, strict=True))
 
     @advised(data_by_name)
     def evaluate(self, *data: Any, target: Target = "cpu", verify: bool = True) -> dict[str, float]:
@@ -244,10 +305,10 @@ class Model(Core):
         *data, target, verify
             As for :meth:`predict`; the inputs are those of loss and metrics.
         """
-        inputs, place = self.training_inputs, devices.place_of(target)
-        given, machine = fitting.filled(inputs, data), place and place.machine
-        bound = bind(inputs, given, self.dtype, self.label_limits, "evaluate", machine)
-        return self.evaluate_bound(bound, place, verify)
+        core, place = self._core, devices.place_of(target)
+        inputs, machine = core.training_inputs, place and place.machine
+        bound = bind(inputs, fitting.filled(inputs, data), core.dtype, core.label_limits, "evaluate", machine)
+        return evaluating.loss_and_metrics(core, bound, place, verify)
 
     # ------------------------------------------------------------------ inspecting
     @located
@@ -259,8 +320,8 @@ class Model(Core):
         *wrt : Tensor or str
             Parameters or their names; all of them by default.
         """
-        self.needs_loss()
-        return inspecting.derivation(self, wrt)
+        self._core.needs_loss()
+        return deriving.derivation(self._core, wrt)
 
     @located
     def explain(self, stage: Stage = "formula", target: Target = "cpu") -> Page:
@@ -271,7 +332,7 @@ class Model(Core):
         stage : "formula", "gradient", "rewritten", "kernels", "plan" or "source"
         target : "cpu" or "cuda"
         """
-        return inspecting.explain(self, stage, target)
+        return inspecting.explain(self._core, stage, target)
 
     @located
     def source(self, optimizer: str | Rule = "sgd", batch_size: int = 32, target: Target = "cpu") -> str:
@@ -283,7 +344,7 @@ class Model(Core):
         batch_size : int
         target : "cpu" or "cuda"
         """
-        return inspecting.source(self, optimizer, batch_size, target)
+        return inspecting.source(self._core, optimizer, batch_size, target)
 
     @advised(data_by_name)
     def check(self, *data: Any, rows: int = 8) -> inspecting.GradientCheck:
@@ -295,7 +356,7 @@ class Model(Core):
         rows : int
             How many rows of them are looked at.
         """
-        return inspecting.check(self, data, rows)
+        return inspecting.check(self._core, data, rows)
 
     # ------------------------------------------------------------------ storing
     @located
@@ -306,11 +367,11 @@ class Model(Core):
         ----------
         path : str or Path
         """
-        checkpoint.save(self, Path(path))
+        checkpoint.save(self._core, Path(path))
 
     @classmethod
     @located
-    def load(cls, path: str | Path) -> Model:
+    def load(cls, path: str | Path) -> Self:
         """The model of a file that :meth:`save` wrote; a fit continues bit for bit.
 
         Parameters
@@ -322,17 +383,20 @@ class Model(Core):
         CheckpointError
             When the file is missing, damaged or no model of graphc.
         """
-        return checkpoint.load(cls, Path(path))
+        return cls._of(checkpoint.load(Path(path)))
+
+    def __copy__(self) -> Self:
+        return self._of(copy(self._core))
 
     def __repr__(self) -> str:
-        params = ", ".join(node_text(leaf) for leaf in self.param_leaves)
+        params = ", ".join(node_text(leaf) for leaf in self._core.param_leaves)
         return f"<Model {self.name}: {params or 'no parameters'}, {self.dtype}>"
 
     def __str__(self) -> str:
-        return str(summary.model_page(self))
+        return str(summary.model_page(self._core))
 
     def _repr_html_(self) -> str:
-        return summary.model_page(self)._repr_html_()
+        return summary.model_page(self._core)._repr_html_()
 
 
 @located

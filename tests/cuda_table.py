@@ -49,7 +49,7 @@ def program(name: str, tier: Tier | None) -> CudaProgram:
     """The training program of a workload, in the tier that is chosen for it on a GPU like an H100, or in another."""
     w = WORKLOADS[name]
     with current.use(Emulator(), tier or ("A" if w.copies > 1 else None)):
-        return cuda_plan(declared(w), gc.Adam() if w.opt == "adam" else peer.optimizer(w), w.batch).program
+        return cuda_plan(declared(w)._core, gc.Adam() if w.opt == "adam" else peer.optimizer(w), w.batch).program
 
 
 def lines(name: str, tier: Tier | None) -> list[Line]:

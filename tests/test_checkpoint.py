@@ -71,7 +71,7 @@ def test_a_loaded_model_predicts_evaluates_and_names_as_the_saved_one(saved):
     assert repr(loaded) == repr(model) == "<Model model: W0[3, 4], B0[4], W1[4, 2], B1[2], float32>"
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.evaluate({"X": X, "T": T}) == model.evaluate({"X": X, "T": T})
-    assert loaded.metric_names == ["mae"] and dict(loaded.params).keys() == dict(model.params).keys()
+    assert loaded._core.metric_names == ["mae"] and dict(loaded.params).keys() == dict(model.params).keys()
 
 
 def composite() -> gc.Model:

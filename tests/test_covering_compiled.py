@@ -83,7 +83,7 @@ def test_a_model_of_several_graphs_takes_the_step_that_jax_does(part: int):
     fitted = [model_of(several) for _ in range(2)]
     for threads, model in enumerate(fitted, 1):
         run = model.fit(data_of(several, inputs), optimizer=gc.SGD(ETA), threads=threads, **OPTIONS)
-        assert_right(several, {name: run.history[name][0] for name in model.metric_names}, dict(model.params))
+        assert_right(several, {name: run.history[name][0] for name in model._core.metric_names}, dict(model.params))
     assert fitted[0].params.flat.tobytes() == fitted[1].params.flat.tobytes()
     sweep = model_of(several).sweep(
         data_of(several, inputs), optimizer=gc.SGD(np.array([ETA, ETA / 4])), threads=2, **OPTIONS
@@ -102,7 +102,7 @@ def assert_right(several: list[Graph], losses: dict[str, float], after: dict[str
 def test_a_model_of_several_graphs_is_evaluated_as_jax_does(part: int):
     several = graphs(part)
     model = model_of(several)
-    found = model.evaluate(data_of(several, model.training_inputs))
+    found = model.evaluate(data_of(several, model._core.training_inputs))
     for t, graph in enumerate(several):
         assert difference({"loss": np.asarray(found[f"loss{t}"])}, wanted(graph), 1e-9) is None, graph.description
 

@@ -47,7 +47,7 @@ def trained(description: Description, tier: Tier, other: Watched | None = None) 
     graph = build(description)
     wanted = theirs(graph)(graph.leaves.values).everything()
     model = gc.Model(loss=graph.loss, dtype="float64")
-    data = {str(leaf.name): graph.leaves.values[str(leaf.name)] for leaf in model.training_inputs}
+    data = {str(leaf.name): graph.leaves.values[str(leaf.name)] for leaf in model._core.training_inputs}
     for name in model.params:
         model.params[name] = graph.leaves.values[name]
     options = {"steps": 1, "batch_size": 16, "shuffle": False, "verify": False}

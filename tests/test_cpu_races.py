@@ -62,7 +62,7 @@ def model_of(graph: Graph) -> gc.Model:
 
 
 def data_for(model: gc.Model, arrays: object) -> dict[str, np.ndarray]:
-    return {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model.training_inputs}
+    return {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model._core.training_inputs}
 
 
 def assert_as_interpreted(graph: Graph, arrays: object, batches: Iterable[np.ndarray], **options: object) -> None:
@@ -158,7 +158,7 @@ MODELS = (sums_only, nothing_computed, embedded, equal_gradients, wide_and_deep,
 
 
 def data_of(model: gc.Model) -> dict[str, np.ndarray]:
-    return {str(leaf.name): DATA[str(leaf.name)] for leaf in model.training_inputs}
+    return {str(leaf.name): DATA[str(leaf.name)] for leaf in model._core.training_inputs}
 
 
 @pytest.mark.parametrize("declare", MODELS)

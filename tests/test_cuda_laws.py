@@ -33,7 +33,7 @@ def train(plan: Plan, tier: Tier, watched: Watched | None = None, optimizer: Rul
     model = gc.Model(output=graph.head, loss=graph.loss, dtype="float64")
     for p, value in zip(graph.params, graph.values):
         model.params[p.name] = value
-    data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model.training_inputs}
+    data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model._core.training_inputs}
     machine = watched or Watched(threads=6, blocks=1 if tier == "A" else 2)
     given = {"steps": 1, "batch_size": 16, "shuffle": False, "verify": False} | options  # races are looked for here
     with current.use(machine, tier):

@@ -37,7 +37,7 @@ def test_digits_are_recognised_with_97_percent_accuracy(capsys, tmp_path, monkey
     text = output_of("digits", capsys)
     assert accuracies(text)[0] >= 97.0
     assert "∂J/∂W0[k,j] = Σ_i X[i,k]·δ0[i,j] = Xᵀ δ0" in text and "█" in text
-    assert re.search(r"1150 steps in [\d.]+ s \([\d.]+ us a step\)", text)
+    assert re.search(r"1150 steps in [\d.]+ s \([\d.e+]+ us a step\)", text)
     assert re.search(r"trained in [\d.]+ s, [\d.]+ s of it compiling", text)
     assert (tmp_path / "build" / "loss.png").read_bytes().startswith(b"\x89PNG")
 

@@ -17,7 +17,7 @@ def one_step(graph: Graph, arrays: object, threads: int) -> tuple[gc.Model, Run]
     model = gc.Model(output=graph.head, loss=graph.loss, dtype="float64")
     for p, value in zip(graph.params, graph.values):
         model.params[p.name] = value
-    data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model.training_inputs}
+    data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model._core.training_inputs}
     run = model.fit(data, optimizer=gc.SGD(ETA), steps=1, batch_size=16, shuffle=False, threads=threads)
     return model, run
 

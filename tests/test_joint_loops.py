@@ -37,8 +37,8 @@ def network(act=ours) -> gc.Model:
 
 
 def kernels(model: gc.Model) -> list:
-    graph = model.differentiated()
-    params = model.param_leaves
+    graph = model._core.differentiated()
+    params = model._core.param_leaves
     return training_text("m", graph, params, [], SGD(0.1), "float32", 64).step.plan
 
 

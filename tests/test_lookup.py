@@ -26,7 +26,7 @@ def key(scale: float | Fraction = 0.5, name: str = "W", power: int = 2, constant
     X, W = gc.input("X", ("n", extent)), gc.param(name, (extent, 1), 0.0)
     J = gc.mean((scale * (X + np.array([constant, 1.0, 1.0])[:extent]) @ W) ** power)
     model = gc.Model(loss=J)
-    return lookup.declared(model.raw_roots, model.param_leaves, "f").key
+    return lookup.declared(model._core.raw_roots, model._core.param_leaves, "f").key
 
 
 OTHERS = {
@@ -56,8 +56,8 @@ def test_other_constants_of_the_same_shapes_take_the_same_program():
     found = []
     for first, second in (([1.0, 2.0, 3.0], [0.5, 1.5, 2.5]), ([7.0, 8.0, 9.0], [4.0, 5.0, 6.0])):
         model = gc.Model(loss=gc.sum(theta**2 * np.array(first)) + gc.sum(theta * np.array(second)))
-        graph = model.differentiated()
-        lowered = programs.training_text("m", graph, model.param_leaves, [], gc.SGD(0.1), "float32", 8)
+        graph = model._core.differentiated()
+        lowered = programs.training_text("m", graph, model._core.param_leaves, [], gc.SGD(0.1), "float32", 8)
         found.append(code(lowered.text.text))
     assert found[0] == found[1] and "K_1" in "".join(found[0])
 
@@ -149,7 +149,7 @@ def test_a_program_found_by_its_declaration_still_shows_its_text(filled, tmp_pat
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
     before = statistics["compiled"]
     first, second = trained(), trained()
-    assert "lowered" in vars(first.last_compiled) and "lowered" not in vars(second.last_compiled)
+    assert "lowered" in vars(first._core.last_compiled) and "lowered" not in vars(second._core.last_compiled)
     assert statistics["compiled"] == before, "the first one's text is what the other process compiled"
     assert code(first.source()) == code(second.source()) and second.source() == str(second.explain("source"))
 

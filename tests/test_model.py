@@ -53,7 +53,7 @@ def test_networks_under_names_that_a_program_uses_itself_end_where_plain_ones_do
     Mutation-checked: names that are not reserved do not compile, or give other parameters.
     """
     copies = [network(names, "f") for names in AWKWARD]
-    total = sum((copy._loss for copy in copies[1:]), copies[0]._loss)
+    total = sum((copy._core._loss for copy in copies[1:]), copies[0]._core._loss)
     model = gc.Model(loss=total)
     data = {name: array for names in AWKWARD for name, array in zip(names, (X, T))}
     found = model.fit(data, optimizer=gc.Adam(0.01), epochs=3, batch_size=8, seed=1).history["loss"]
@@ -73,7 +73,7 @@ def test_every_local_of_a_program_is_reserved(trained):
 
 def test_the_source_shown_is_the_source_compiled_with_every_formula_number(trained):
     source = trained.source()
-    assert source == trained.last_compiled.text.text == str(trained.explain("source"))
+    assert source == trained._core.last_compiled.text.text == str(trained.explain("source"))
     numbers = {line.number for line in trained.derive().lines if line.number}
     assert numbers and all(re.search(rf"# .*\({n}\)\n", source) for n in numbers)
     for line in trained.derive().lines:
@@ -114,11 +114,11 @@ def test_the_gradient_check_passes_and_notices_a_wrong_gradient():
     data, model = (x, x[:, :1] ^ x[:, 1:]), nets.xor()
     check = model.check(*data)
     assert check.passed and "gradients agree" in str(check)
-    leaf = model.param_leaves[0]
-    other = gc.Model(loss=model._loss + 0.01 * gc.sum(gc.Tensor(leaf) ** 2))
-    graph = other.differentiated()
-    assert graph.gradients[leaf] is not model.differentiated().gradients[leaf]
-    graph.gradients.update(model.differentiated().gradients)
+    leaf = model._core.param_leaves[0]
+    other = gc.Model(loss=model._core._loss + 0.01 * gc.sum(gc.Tensor(leaf) ** 2))
+    graph = other._core.differentiated()
+    assert graph.gradients[leaf] is not model._core.differentiated().gradients[leaf]
+    graph.gradients.update(model._core.differentiated().gradients)
     wrong = other.check(*data)
     assert not wrong.passed and "GRADIENTS DIFFER" in str(wrong)
 

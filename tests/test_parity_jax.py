@@ -57,7 +57,7 @@ def test_the_gradient_of_an_embedding_that_is_read_backwards_too_is_that_of_jax(
     model = gc.Model(graph.head, graph.loss, dtype="float64")
     for leaf, value in zip(graph.params, graph.values):
         model.params[leaf.name] = value
-    data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model.training_inputs}
+    data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model._core.training_inputs}
     model.fit(data, optimizer=gc.SGD(1.0), steps=1, batch_size=32, shuffle=False)
     read = SimpleNamespace(**vars(arrays))
     theirs = graphs.in_jax(jax.grad(graph.jax_loss(read)))([np.asarray(v) for v in graph.values])

@@ -39,10 +39,11 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_structure_contracts_hold(package_copy):
     result = lint(package_copy)
     assert result.returncode == 0, result.stdout
-    assert "2 kept, 0 broken" in result.stdout
+    assert "3 kept, 0 broken" in result.stdout
 
 
 STAGES = "A stage imports only from the stages before it BROKEN"
+CIRCLES = "No circle of files, nor of folders within a folder BROKEN"
 MACHINE = "Only graphc.run and graphc.interop import numba or llvmlite BROKEN"
 
 
@@ -53,6 +54,8 @@ MACHINE = "Only graphc.run and graphc.interop import numba or llvmlite BROKEN"
         ("derive/__init__.py", "import graphc.rewrite", STAGES),
         ("lower/__init__.py", "def f():\n    import graphc.emit", STAGES),
         ("stray.py", "", STAGES),
+        ("ir/affine.py", "if False:\n    from graphc.ir.build import equation", CIRCLES),
+        ("facade/core.py", "def f():\n    from graphc.facade.fitting import fit", CIRCLES),
         ("emit/__init__.py", "def f():\n    import numba.core", MACHINE),
         ("show/__init__.py", "from llvmlite import ir", MACHINE),
     ],
@@ -63,19 +66,27 @@ def test_a_planted_import_breaks_a_structure_contract(package_copy, module, stat
     result = lint(package_copy)
     assert result.returncode == 1, result.stdout
     assert broken in result.stdout
-    assert "1 kept, 1 broken" in result.stdout
+    assert (MACHINE in result.stdout) == (broken == MACHINE)
 
 
-def test_importing_graphc_is_quick_and_loads_neither_sympy_nor_numba():
+def test_a_model_offers_what_a_person_asks_of_it_and_no_more():
+    public = [name for name in dir(gc.Model) if not name.startswith("_")]
+    assert len(public) <= 24 and {"fit", "sweep", "predict", "evaluate", "derive", "save", "params"} <= set(public)
+    X, W = gc.input("X", ("n", 2)), gc.param("W", (2, 1))
+    assert [name for name in dir(gc.Model(output=X @ W)) if not name.startswith("_")] == public
+
+
+def test_importing_graphc_loads_little_and_neither_sympy_nor_numba():
+    """What is loaded, not how long it takes: a busy machine must not fail it."""
     code = """
-import sys, time
-start = time.perf_counter()
+import sys
+before = set(sys.modules)
 import graphc
-print(time.perf_counter() - start, sorted({"numba", "llvmlite", "numpy", "scipy", "sympy"} & set(sys.modules)))
+loaded = set(sys.modules) - before
+print(len(loaded), sorted({"numba", "llvmlite", "numpy", "scipy", "sympy"} & set(sys.modules)))
 """
-    runs = [python("-c", code).stdout.split(maxsplit=1) for _ in range(3)]
-    assert {heavy.strip() for _, heavy in runs} == {"[]"}
-    assert min(float(seconds) for seconds, _ in runs) < 0.05
+    count, heavy = python("-c", code).stdout.split(maxsplit=1)
+    assert heavy.strip() == "[]" and int(count) < 60
 
 
 def test_every_public_name_loads():

@@ -125,7 +125,11 @@ def test_an_array_that_is_gone_is_not_taken_for_another_at_its_place():
     assert not known.knows(leaf, twin, twin)
 
 
-@pytest.mark.parametrize("options", [{"validation": (X[:9], T[:9])}, {"callbacks": [lambda run: None]}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"validation": (X[:9], T[:9])}, {"callbacks": [lambda run: None]}],
+    ids=["validation", "callbacks"],
+)
 def test_a_run_that_returns_after_every_epoch_looks_first(model, seen, options):
     model.fit(X, T, **OPTIONS | options)
     assert seen[:2] == ["X", "T"]

@@ -292,7 +292,7 @@ def _value(text: str, known: dict[str, Any]) -> float:
 def test_training_goes_on_when_a_formula_cannot_be_printed(monkeypatch: pytest.MonkeyPatch):
     b = built("turned_twice")
     model = model_of(b)
-    monkeypatch.setattr("graphc.facade.inspecting.show_derivation", lambda *_: [][0])
+    monkeypatch.setattr("graphc.facade.deriving.show_derivation", lambda *_: [][0])
     with watching(Machine()), pytest.warns(gc.errors.DefectWarning, match="the derivation of model cannot be printed"):
         run = model.fit({}, optimizer=gc.SGD(0.1), steps=1, threads=1)
     assert_one_step(model, run, b, 0.1)

@@ -180,9 +180,9 @@ def evaluation() -> Case:
     """The loss and the output, five rows at a time."""
     model = network()
     with recording() as cases:
-        (output,) = (r for name, r in model.graph.roots.items() if name.startswith("output:"))
-        roots = {"y": output, "loss": model.graph.roots["loss"]}
-        evaluation_text("model", roots, model.param_leaves, ["y"], ["loss"], "float64", 5)
+        (output,) = (r for name, r in model._core.graph.roots.items() if name.startswith("output:"))
+        roots = {"y": output, "loss": model._core.graph.roots["loss"]}
+        evaluation_text("model", roots, model._core.param_leaves, ["y"], ["loss"], "float64", 5)
     return cases[0]
 
 

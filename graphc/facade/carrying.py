@@ -10,27 +10,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any, TypeVar
+from copy import copy, deepcopy
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+
+import numpy as np
 
 from graphc.declare.constants import constant_leaf
 from graphc.declare.expression import NodeHandle
 from graphc.declare.tensor import index_letters
 from graphc.declare.written import forgotten_leaves, note_leaves, note_model
+from graphc.facade.core import Core
 from graphc.facade.declaration import make_node, node_data
 from graphc.ir.node import Leaf, Node, Origin
 from graphc.ir.walk import topological
 from graphc.run.data import Seen
 from graphc.show.derivation import Derivation
 
-if TYPE_CHECKING:
-    from graphc.facade.core import Core
-
 WITH_BUFFERS = ("trainer", "cuda", "key of")  # of what a model made, and what is known of it by its identity
 MADE_ANEW = ("_cache", "last_compiled", "reads", "noticed", "seen")  # of a model, where it arrives
-
-M = TypeVar("M", bound="Core")
 
 _bundle: WeakKeyDictionary[Node, ref[Bundle]] = WeakKeyDictionary()
 _signs: WeakKeyDictionary[Leaf, str] = WeakKeyDictionary()
@@ -143,18 +141,26 @@ def model_state(model: Core) -> dict[str, Any]:
     return {"nodes": nodes, **{name: x for name, x in model.__dict__.items() if name not in MADE_ANEW}}
 
 
-def restore_model(model: Core, state: dict[str, Any], fresh: dict[str, Any]) -> None:
-    """Put back what :func:`model_state` gave; ``fresh`` is what is made anew."""
-    found = state["nodes"]
+def restore_model(model: Core, state: dict[str, Any]) -> None:
+    """Put back what :func:`model_state` gave."""
+    fresh = {"_cache": {}, "last_compiled": None, "reads": ((), np.empty(0)), "noticed": (), "seen": Seen()}
     model.__dict__.update({name: x for name, x in state.items() if name != "nodes"} | fresh)
-    note_model(leaf for leaf in found.nodes if isinstance(leaf, Leaf))
+    note_model(leaf for leaf in state["nodes"].nodes if isinstance(leaf, Leaf))
 
 
-def twin_of(model: M, twin: M) -> M:
-    """Make ``twin`` a copy with parameters and state of its own, which shares programs but not their buffers."""
+def twin_of(model: Core) -> Core:
+    """A copy with parameters and state of its own, which shares programs but not their buffers."""
+    twin = Core.__new__(Core)
     twin.__dict__.update(model.__dict__)
     twin._cache = {key: made for key, made in model._cache.items() if key[0] not in WITH_BUFFERS}
     twin._params, twin.state, twin.seen = deepcopy(model.params), deepcopy(model.state), Seen()
+    return twin
+
+
+def deep_twin_of(model: Core, memo: dict[int, Any]) -> Core:
+    """A copy whose last runs are copies too."""
+    twin = memo[id(model)] = copy(model)
+    twin.last_run, twin.last_sweep = deepcopy((model.last_run, model.last_sweep), memo)
     return twin
 
 
@@ -164,6 +170,10 @@ METHODS = (
     (Node, "__deepcopy__", itself),
     (NodeHandle, "__copy__", itself),
     (NodeHandle, "__deepcopy__", itself),
+    (Core, "__getstate__", model_state),
+    (Core, "__setstate__", restore_model),
+    (Core, "__copy__", twin_of),
+    (Core, "__deepcopy__", deep_twin_of),
     (Derivation, "__getstate__", derivation_state),
     (Derivation, "__setstate__", restore_derivation),
 )

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
+from graphc.facade.core import Core
 from graphc.facade.lookup import declared
 from graphc.facade.preparing import rule_key
 from graphc.facade.programs import Compiled
 from graphc.facade.state import Parameters
+from graphc.facade.trial import Trial
 from graphc.facade.trials import DeviceEvaluationTrial, DeviceTrial, EvaluationTrial, TrainingTrial
-from graphc.facade.verifying import Trial, is_verified, verify_program
+from graphc.facade.verifying import is_verified, verify_program
 from graphc.optim import Rule
 from graphc.run.data import Bound
 from graphc.run.training import Trainer
 
 if TYPE_CHECKING:
-    from graphc.facade.core import Core
     from graphc.run.cuda.training import CudaTrainer
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,13 @@ from safetensors.numpy import save as serialized
 
 from graphc.declare.tensor import Tensor
 from graphc.errors import CheckpointError, FormulaError
+from graphc.facade.core import Core
 from graphc.facade.declaration import make_node, node_data
 from graphc.facade.whole_file import write_whole
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
 from graphc.run.memory import aligned
 from graphc.run.training import RuleState
-
-if TYPE_CHECKING:
-    from graphc.facade.core import Core
-    from graphc.model import Model
 
 FORMAT = "graphc-model-1"
 _WRITTEN_BY = "\n  hint: models are written by model.save(path)"
@@ -71,7 +68,7 @@ def _digest(text: str, tensors: Mapping[str, NDArray]) -> str:
     return digest.hexdigest()
 
 
-def load(cls: type[Model], path: Path) -> Model:
+def load(path: Path) -> Core:
     """Read a model back.
 
     Raises
@@ -81,7 +78,7 @@ def load(cls: type[Model], path: Path) -> Model:
     """
     metadata, tensors = _read(path)
     try:
-        return _rebuild(cls, metadata, tensors)
+        return _rebuild(metadata, tensors)
     except (KeyError, IndexError, TypeError, ValueError, FormulaError) as error:
         message = f"{path}: the declaration in the file is damaged ({error})\n  hint: save it again"
         raise CheckpointError(message) from None
@@ -107,7 +104,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:
     return metadata, tensors
 
 
-def _rebuild(cls: type[Model], metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Model:
+def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     nodes: list[Node] = []
     for t, data in enumerate(metadata["nodes"]):
         nodes.append(make_node(data, nodes, tensors.get(f"constant/{t}"), tensors))
@@ -115,7 +112,7 @@ def _rebuild(cls: type[Model], metadata: dict[str, Any], tensors: dict[str, NDAr
     outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:")}
     metrics = {n: t for n, t in roots.items() if n != "loss" and not n.startswith("output:")}
     output = next(iter(outputs.values()), None) if metadata["single"] else outputs
-    model = cls(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"])
+    model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"])
     for name in model.params:
         model.params[name] = tensors[f"param/{name}"]
     model.state.totals.values = tensors["totals"].copy()

@@ -1,10 +1,12 @@
-"""What a model is made of: its declaration, the graphs and programs made of it, and its state."""
+"""What a model is made of: its declaration, the graphs made of it, its parameters and its state.
+
+The files of this folder work on it; :class:`graphc.Model`, which has the public methods, holds one.
+"""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,6 @@ from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.declare.written import note_model
 from graphc.errors import TypeMismatchError
-from graphc.facade import carrying, evaluating, inspecting, preparing, sweeping
 from graphc.facade.arguments import Outputs, check_names, named_tensors, scalar
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import Compiled, check_differentiable
@@ -23,15 +24,13 @@ from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
-from graphc.optim import Rule
 from graphc.rewrite.weights import weight_rows
 from graphc.run.data import Bound, Seen, label_limits
 from graphc.run.history import Run
-from graphc.run.training import Evaluator, Trainer
 
 
 class Core:
-    """The part of :class:`graphc.Model` that its methods work with."""
+    """A network with its loss, as declared, compiled and trained; the arguments are those of :class:`graphc.Model`."""
 
     def __init__(
         self, output: Outputs, loss: Tensor | None, metrics: Mapping[str, Tensor] | None, dtype: str, name: str
@@ -55,7 +54,7 @@ class Core:
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
         self.shuffled = True
         self.last_run: Run | None = None
-        self.last_sweep: sweeping.Sweep | None = None
+        self.last_sweep: Any = None
         self.last_compiled: Compiled | None = None
         self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
         self.noticed: Sequence[Leaf] = ()  # inputs whose values that are not finite end a run of the training program
@@ -127,7 +126,7 @@ class Core:
             self._cache[key] = make()
         return self._cache[key]
 
-    # ------------------------------------------------------------------ graphs and programs
+    # ------------------------------------------------------------------ graphs
     @property
     def graph(self) -> Graph:
         """Outputs, loss and metrics in normal form."""
@@ -146,33 +145,6 @@ class Core:
 
         return self.once(("gradient", weighted), make)
 
-    def compiled_training(self, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
-        """The training program for an update rule and a batch size."""
-        key = ("train", preparing.rule_key(rule), capacity, weighted, self.dtype)
-        return self.once(key, lambda: preparing.training(self, rule, capacity, weighted))
-
-    def trainer(self, rule: Rule, capacity: int, weighted: bool) -> Trainer:
-        """The training program with its buffers."""
-        compiled = self.last_compiled = self.compiled_training(rule, capacity, weighted)
-        self.reads, self.noticed = (compiled.facts.inputs, compiled.constants), compiled.facts.noticed
-        return self.once(("trainer", id(compiled)), lambda: preparing.trainer(self, compiled, capacity))
-
-    def captions(self) -> dict[Node, str]:
-        """The formulas beside the loops of generated programs."""
-        return self.once("captions", lambda: inspecting.captions(self))
-
-    def evaluate_bound(self, data: Bound, place: Any = None, verify: bool = True) -> dict[str, float]:
-        """Loss and metrics over data that are already bound, on the CPU or at a place of their own."""
-        names = ("loss", *self._metrics)
-        values = evaluating.evaluate(self, (), names, data, place, verify)[1]
-        return {n: float(v) for n, v in zip(names, values, strict=True)}
-
-    def evaluator(self, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int) -> tuple[Compiled, Evaluator]:
-        """The program that evaluates some roots for a number of rows."""
-        capacity = preparing.chunk(self, (*outputs, *scalars), rows)
-        key = ("evaluate", outputs, scalars, capacity, self.dtype)
-        return self.once(key, lambda: preparing.evaluation(self, outputs, scalars, capacity))
-
     def program_data(self, data: Bound, weights: NDArray | None) -> list[Any]:
         """Constants, then arrays in the order of the training program's inputs."""
         order, constants = self.reads
@@ -186,23 +158,3 @@ class Core:
         self.dtype = dtype
         self.params.cast(dtype)
         self.state.cast(dtype)
-
-    def formula_of(self, node: Node, weighted: bool = False) -> str:
-        """The formula line of an equation of the training graph."""
-        return inspecting.formula_of(self, node)
-
-    # ------------------------------------------------------------------ copies
-    def __getstate__(self) -> dict[str, Any]:
-        return carrying.model_state(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        fresh: dict[str, Any] = {"_cache": {}, "last_compiled": None, "reads": ((), np.empty(0)), "noticed": ()}
-        carrying.restore_model(self, state, fresh | {"seen": Seen()})
-
-    def __copy__(self) -> Self:
-        return carrying.twin_of(self, type(self).__new__(type(self)))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = memo[id(self)] = copy.copy(self)
-        twin.last_run, twin.last_sweep = copy.deepcopy((self.last_run, self.last_sweep), memo)
-        return twin

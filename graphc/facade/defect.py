@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from graphc.emit.reference import evaluate, evaluate_all
 from graphc.facade.agreement import Difference, Feed, near
 from graphc.facade.checkpoint import save
+from graphc.facade.core import Core
 from graphc.facade.state import Parameters, State
-from graphc.ir.node import Equation, Leaf, Node, Origin
+from graphc.facade.trial import Report, Trial
+from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.text import equation_text
 from graphc.lower.kernels import Nest, Product, caption_of
 from graphc.lower.layout import Buffer
@@ -23,22 +25,7 @@ from graphc.lower.plan import Plan
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 
-if TYPE_CHECKING:
-    from graphc.facade.core import Core
-    from graphc.facade.verifying import Trial
-
 APART = {"float32": 1e-3, "float64": 1e-8}  # relative to the largest element: such a stored value is called wrong
-
-
-@dataclass(frozen=True)
-class Report:
-    """The first wrong value: its equation in one line, place, what the program has there and what it should have."""
-
-    formula: str
-    at: tuple[int, ...]
-    found: float
-    exact: float
-    origin: Origin | None = None
 
 
 def report_on(trial: Trial, feed: Feed, difference: Difference) -> Report:
@@ -142,7 +129,7 @@ for name in model.params:
 TRAINING = """rule = gc.rule({name!r}, {text!r}, {hyper})
 model.fit(data, optimizer=rule{extras}, steps=1, batch_size={batch}, shuffle=False{options})
 """
-FUNCTION = """f = gc.compile(list(model._outputs.values()), dtype={dtype!r})
+FUNCTION = """f = gc.compile(list(model.outputs.values()), dtype={dtype!r})
 f(**{{name[2:]: arrays[name] for name in arrays.files}})
 """
 

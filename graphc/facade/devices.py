@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.errors import DomainError
 from graphc.facade.checking import verify_device_evaluation
+from graphc.facade.core import Core
+from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared
-from graphc.facade.preparing import chunk, rule_key
+from graphc.facade.options import Options
+from graphc.facade.preparing import chunk, rule_key, trainer
 from graphc.facade.programs import constant_places, pack_constants, training_step
 from graphc.lower.device import Device
 from graphc.lower.tiers import MANY
@@ -22,35 +24,12 @@ from graphc.run.many import Copies, Together
 from graphc.run.training import Trainer
 
 if TYPE_CHECKING:
-    from graphc.facade.core import Core
-    from graphc.facade.fitting import Options
     from graphc.facade.state import Parameters
     from graphc.run.cuda.arrays import DeviceArray
     from graphc.run.cuda.current import Place
     from graphc.run.cuda.evaluation import CudaEvaluator
     from graphc.run.cuda.plan import CudaPlan
     from graphc.run.cuda.training import CudaTrainer
-
-TARGETS = ("cpu", "cuda", "auto")
-PRECISIONS = ("float32", "tf32", "bf16")
-
-
-def check_target(who: str, target: Any, precision: Any) -> None:
-    """Refuse a target or precision that there is not.
-
-    Raises
-    ------
-    DomainError
-        Naming what there is.
-    """
-    if target not in TARGETS:
-        raise DomainError(f"{who}: target is {target!r}\n  hint: choose 'cpu', 'cuda' or 'auto'")
-    if precision not in PRECISIONS:
-        raise DomainError(
-            f"{who}: precision is {precision!r}\n  hint: choose 'float32', 'tf32' or 'bf16' (of the products on a GPU)"
-        )
-    if precision != "float32" and target == "cpu":
-        raise DomainError(f"{who}: precision {precision!r} is for target='cuda'\n  hint: leave it out on the CPU")
 
 
 def place_of(target: str) -> Place | None:
@@ -76,7 +55,7 @@ def trainer_for(
     """The training program of a target with its buffers, for so many copies of the network."""
     place = place_of(options.target)
     if place is None:
-        return model.trainer(rule, capacity, weighted)
+        return trainer(model, rule, capacity, weighted)
     return _cuda_trainer(model, options, rule, capacity, weighted, place, copies)
 
 
@@ -93,16 +72,16 @@ def _cuda_trainer(
         step = _step(model, capacity, weighted)
         tolerance = options.tolerance > 0
         plan = plan_cuda(
-            model.name, step, rule, model.dtype, model.metric_names, place.machine.device, model.captions(), tolerance,
+            model.name, step, rule, model.dtype, model.metric_names, place.machine.device, captions(model), tolerance,
             place.tier, copies,
         )  # fmt: skip
-        trainer = CudaTrainer(place.machine, plan, options.precision)
-        return trainer, step, pack_constants(constant_places(step.constants), model.dtype)
+        made = CudaTrainer(place.machine, plan, options.precision)
+        return made, step, pack_constants(constant_places(step.constants), model.dtype)
 
-    trainer, step, constants = model.once(key, make)
+    found, step, constants = model.once(key, make)
     model.reads = [i.leaf for i in step.inputs], constants
-    model.params.trainer = trainer
-    return trainer
+    model.params.trainer = found
+    return found
 
 
 def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
@@ -115,15 +94,15 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     device = place.machine.device if place else Device()
     step = _step(model, batch_size, weighted=False)
     return plan_cuda(
-        model.name, step, rule, model.dtype, model.metric_names, device, model.captions(), False,
+        model.name, step, rule, model.dtype, model.metric_names, device, captions(model), False,
         place.tier if place else None,
     )  # fmt: skip
 
 
 def _step(model: Core, capacity: int, weighted: bool) -> StepPlan:
     weights = model.weight_leaf if weighted else None
-    graph, captions = model.differentiated(weighted), model.captions()
-    return training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, captions, weights)
+    graph, shown = model.differentiated(weighted), captions(model)
+    return training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, shown, weights)
 
 
 def on_device(params: Parameters, name: str) -> DeviceArray:

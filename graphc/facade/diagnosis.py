@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from graphc.emit.reference import evaluate_all
 from graphc.errors import DivergenceError
 from graphc.facade.causes import SMALLER, advice
+from graphc.facade.core import Core
+from graphc.facade.deriving import formula_of
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
 from graphc.optim import Rule
 from graphc.run import random
 from graphc.run.data import Bound
 from graphc.run.training import RuleState
-
-if TYPE_CHECKING:
-    from graphc.facade.core import Core
 
 HINT = f"  hint: {SMALLER}"
 
@@ -41,7 +40,7 @@ def explain_divergence(model: Core, data: Bound, weights: NDArray | None, rule: 
         raise DivergenceError(f"{head}\n{HINT}")
     bad = values[found]
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(bad))[0]) if bad.ndim else ()
-    line = model.formula_of(found, weights is not None)
+    line = formula_of(model, found)
     where = f"\n  at {found.origin}" if found.origin else ""
     hint = advice(found, values, model.dtype, model.state.rules[rule.text].step)
     raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n  hint: {hint}")

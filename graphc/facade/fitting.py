@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.emit.update import hyper_values
-from graphc.errors import DataError, DivergenceError, DomainError, TypeMismatchError
+from graphc.errors import DataError, DivergenceError, DomainError
 from graphc.facade.checking import verify_training
-from graphc.facade.devices import check_target, place_of, trainer_for
+from graphc.facade.core import Core
+from graphc.facade.devices import place_of, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
+from graphc.facade.evaluating import loss_and_metrics
+from graphc.facade.options import Options
+from graphc.facade.preparing import evaluator
 from graphc.facade.state import SPLIT_STREAM
-from graphc.optim import Rule, optimizer_named
 from graphc.run import random
-from graphc.run.callbacks import Callback, EarlyStopping, as_callback
+from graphc.run.callbacks import EarlyStopping
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
@@ -28,108 +31,13 @@ from graphc.run.progress import NoProgress, ProgressLine
 from graphc.run.training import Call, Moving, Settings, Trainer
 
 if TYPE_CHECKING:
-    from graphc.model import Model
     from graphc.run.cuda.training import CudaTrainer
 
 MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 
 
-@dataclass
-class Options:
-    """The arguments of ``fit``, checked."""
-
-    rule: Rule
-    steps: int | None
-    epochs: int | None
-    batch_size: int | None
-    tolerance: float
-    seed: int | None
-    validation: Any
-    callbacks: list[Callback]
-    shuffle: bool
-    sample_weight: Any
-    record: str
-    progress: bool
-    target: str = "cpu"
-    precision: str = "float32"
-    threads: int | None = None
-    verify: bool = True
-
-    @property
-    def by_epoch(self) -> bool:
-        """Whether the run returns to Python after every epoch."""
-        return bool(self.callbacks) or self.validation is not None
-
-
-def check_options(
-    who: str,
-    optimizer: Any,
-    *,
-    epochs: int | None,
-    steps: int | None,
-    tol: float | None,
-    batch_size: int | None,
-    shuffle: bool,
-    sample_weight: Any,
-    record: str,
-    progress: bool,
-    target: str,
-    precision: str,
-    threads: int | None,
-    verify: bool,
-    seed: int | None = None,
-    validation: Any = None,
-    callbacks: Sequence[Any] = (),
-) -> Options:
-    """The arguments of ``fit``, each checked on its own; errors begin with ``who``."""
-    check_target(who, target, precision)
-    if record not in ("epoch", "step"):
-        raise DomainError(f"{who}: record is {record!r}\n  hint: choose 'epoch' or 'step'")
-    if epochs is not None and steps is not None:
-        raise DomainError(f"{who}: both epochs and steps are given\n  hint: give one of them")
-    for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size), ("threads", threads)):
-        _check_count(who, name, value)
-    if tol is not None and not (isinstance(tol, int | float) and tol > 0):
-        raise DomainError(f"{who}: tol is {tol!r}\n  hint: give a positive number, such as 1e-6")
-    if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
-        raise DomainError(f"{who}: seed is {seed!r}\n  hint: give a whole number of at least 0")
-    return Options(
-        rule=optimizer_named(optimizer),
-        steps=steps,
-        epochs=epochs if epochs or steps or tol else 1,
-        batch_size=batch_size,
-        tolerance=float(tol or 0.0),
-        seed=seed,
-        validation=validation,
-        callbacks=_callbacks(who, callbacks),
-        shuffle=bool(shuffle),
-        sample_weight=sample_weight,
-        record=record,
-        progress=bool(progress),
-        target=target,
-        precision=precision,
-        threads=threads,
-        verify=bool(verify),
-    )
-
-
-def _callbacks(who: str, values: Any) -> list[Callback]:
-    if not isinstance(values, list | tuple):
-        raise TypeMismatchError(f"{who}: callbacks is {values!r:.60}\n  hint: give a list, [callback]")
-    return [as_callback(c) for c in values]
-
-
-def _check_count(who: str, name: str, value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeMismatchError(f"{who}: {name} is {value!r}\n  hint: give a whole number")
-    if value < 1:
-        raise DomainError(f"{who}: {name} is {value}\n  hint: give at least 1")
-
-
-def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
-    """Train ``model`` and return what happened."""
+def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
+    """Train ``model`` and return what happened; callbacks get ``public``."""
     run = model.last_run = Run(record=options.record)
     hyper = np.array([*hyper_values(options.rule).values, 0.0])
     inputs = model.training_inputs
@@ -149,7 +57,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     started = time.perf_counter()
     trainer = trainer_for(model, options, options.rule, capacity, weights is not None)
     if held_out is not None:
-        model.evaluator((), ("loss", *model.metric_names), held_out.rows)
+        evaluator(model, (), ("loss", *model.metric_names), held_out.rows)
     run.notes = [*model.notes, *data.notes, *trainer.notes]
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
@@ -162,7 +70,7 @@ def fit(model: Model, args: Sequence[Any], options: Options) -> Run:
     if sampler.position == 0:  # a new epoch: nothing of one that was left unfinished belongs to it
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
-    loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full)
+    loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full, public)
     loop.before = before
     loop.run_all()
     return run
@@ -205,7 +113,7 @@ def row_weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
 Split = tuple[Bound, NDArray | None, Bound | None]
 
 
-def _split(model: Model, data: Bound, weights: NDArray | None, wanted: Any, seed: int) -> Split:
+def _split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: int) -> Split:
     """Validation data as given, or a fraction of the rows chosen by the seed and left out of training."""
     if wanted is None:
         return data, weights, None
@@ -235,10 +143,10 @@ def _rows(data: Bound, rows: NDArray) -> Bound:
 class _Before:
     """What a fit changes before its first step: the place in the data, running totals."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Core) -> None:
         self.sampler, self.totals = replace(model.state.sampler), model.state.totals.values.copy()
 
-    def restore(self, model: Model) -> None:
+    def restore(self, model: Core) -> None:
         """Put it back, as if the data had been refused before the fit began."""
         model.state.sampler.__dict__.update(asdict(self.sampler))
         model.state.totals.values = self.totals
@@ -250,7 +158,7 @@ class _Loop:
 
     def __init__(
         self,
-        model: Model,
+        model: Core,
         trainer: Trainer | CudaTrainer,
         data: Bound,
         weights: NDArray | None,
@@ -259,7 +167,9 @@ class _Loop:
         hyper: NDArray,
         run: Run,
         batch: int,
+        public: Any,
     ) -> None:
+        self.public = public
         self.model, self.trainer, self.data, self.held_out = model, trainer, data, held_out
         self.options, self.run, self.batch = options, run, batch
         self.weights, self.hyper = weights, hyper
@@ -276,7 +186,7 @@ class _Loop:
         o = self.options
         total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
         for c in o.callbacks:
-            c.begin(self.run, self.model)
+            c.begin(self.run, self.public)
         line = ProgressLine(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
@@ -290,7 +200,7 @@ class _Loop:
             self._record_unfinished()
             self.run.seconds = time.perf_counter() - started
             for c in o.callbacks:
-                c.end(self.run, self.model)
+                c.end(self.run, self.public)
 
     def _calls(self, total: int, line: NoProgress) -> None:
         left = total
@@ -368,12 +278,12 @@ class _Loop:
 
     def _epoch_end(self) -> bool:
         if self.held_out is not None:
-            for name, value in self.model.evaluate_bound(self.held_out).items():
+            for name, value in loss_and_metrics(self.model, self.held_out).items():
                 self.run.latest[f"val_{name}"] = value
                 self.run.history[f"val_{name}"].append(value)
         stop = False
         for c in self.options.callbacks:
-            if c.epoch_end(self.run, self.model):
+            if c.epoch_end(self.run, self.public):
                 stop = True
                 self.run.stopped = "early stopping" if isinstance(c, EarlyStopping) else "callback"
         return stop

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,80 +12,30 @@ from numpy.typing import NDArray
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
-from graphc.errors import REPORT, DefectWarning, DomainError, UnknownNameError
+from graphc.errors import DomainError
 from graphc.facade import devices
 from graphc.facade.calculus import Function
-from graphc.facade.pipeline import Differentiated, Graph, differentiate
+from graphc.facade.core import Core
+from graphc.facade.deriving import captions, derivation
+from graphc.facade.options import check_target
+from graphc.facade.preparing import training_program
+from graphc.facade.programs import Compiled
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
-from graphc.ir.text import equation_text
 from graphc.optim import optimizer_named
 from graphc.run import random
 from graphc.run.data import bind
 from graphc.show import explain as pages
-from graphc.show.derivation import Derivation
-from graphc.show.derivation import derivation as show_derivation
-
-if TYPE_CHECKING:
-    from graphc.facade.core import Core
-    from graphc.facade.programs import Compiled
 
 STAGES = ("formula", "gradient", "rewritten", "kernels", "plan", "source")
 CHECK_STREAM = 3  # random directions of the check
-
-
-def derivation(model: Core, wrt: Sequence[Tensor | str]) -> Derivation:
-    """The chain rule for some parameters, given as tensors or by name, or for all of them."""
-    leaves = [_leaf(model, w) for w in wrt] or None
-    shown_derivation = show_derivation(*_derived(model), leaves, model.loss_name)
-    shown_derivation.parameters = model.params
-    return shown_derivation
-
-
-def _derived(model: Core) -> tuple[Graph, Differentiated]:
-    """The graph that a derivation shows, and its derivatives."""
-    graph = model.graph
-    shown = Graph({n: r for n, r in graph.roots.items() if n not in model.metric_names}, graph.new, graph.applied)
-    make = lambda: differentiate(shown, "loss", model.param_leaves, deltas=True)
-    return shown, model.once("derivation", make)
-
-
-def _leaf(model: Core, wanted: Tensor | str) -> Leaf:
-    by_name = {str(leaf.name): leaf for leaf in model.param_leaves}
-    if isinstance(wanted, Tensor) and wanted.node in model.param_leaves:
-        assert isinstance(wanted.node, Leaf)
-        return wanted.node
-    name = wanted if isinstance(wanted, str) else str(getattr(wanted, "name", wanted))
-    if not isinstance(wanted, str) or name not in by_name:
-        fail(UnknownNameError, f"derive: {name!r} is no parameter of {model.name}", close_name(name, by_name))
-    return by_name[name]
-
-
-def captions(model: Core) -> dict[Node, str]:
-    """The formula line of every equation of the gradient, with its number.
-
-    A derivation that cannot be printed costs a warning and the captions, never the training run: kernels without one
-    carry their plain equation.
-    """
-    _derived(model)
-    try:
-        return derivation(model, ()).captions()
-    except Exception as error:  # noqa: BLE001  whatever fails in printing
-        message = f"internal defect: the derivation of {model.name} cannot be printed ({error!r:.200}); {REPORT}"
-        warnings.warn(message, DefectWarning, stacklevel=2)
-        return {}
-
-
-def formula_of(model: Core, node: Node) -> str:
-    """The formula line of an equation."""
-    return captions(model).get(node) or equation_text(node)  # type: ignore[arg-type]
 
 
 def explain(model: Core, stage: str, target: str = "cpu") -> pages.Page:
     """What a stage made of the model, as a page that prints."""
     if stage not in STAGES:
         fail(DomainError, f"explain: there is no stage {stage!r}", close_name(stage, STAGES))
-    devices.check_target("explain", target, "float32")
+    check_target("explain", target, "float32")
     if target == "cuda" and stage in ("kernels", "plan"):
         return _device_page(model)
     if target == "cuda" and stage == "source":
@@ -104,7 +53,7 @@ def explain(model: Core, stage: str, target: str = "cpu") -> pages.Page:
 
 def _compiled(model: Core, optimizer: Any = "sgd", batch_size: int = 32) -> Compiled:
     """The training program of the last fit, or one for these arguments."""
-    return model.last_compiled or model.compiled_training(optimizer_named(optimizer), batch_size)
+    return model.last_compiled or training_program(model, optimizer_named(optimizer), batch_size)
 
 
 def _device_page(model: Core) -> pages.Page:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from graphc.facade.core import Core
+from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared, remembered
 from graphc.facade.programs import Compiled, Lowered, evaluation_text, obtain, training_text
 from graphc.ir.node import Node
@@ -12,9 +13,6 @@ from graphc.optim import Rule
 from graphc.optim.schedules import Schedule
 from graphc.rewrite.weights import depends_across_rows, depends_on, is_row_mean
 from graphc.run.training import Evaluator, Trainer
-
-if TYPE_CHECKING:
-    from graphc.facade.core import Core
 
 CHUNK = 256  # rows at a time in predict and evaluate
 
@@ -26,14 +24,19 @@ def rule_key(rule: Rule) -> tuple:
     return rule.name, rule.text, rule.statements, tuple(rule.hyper), schedules, given
 
 
-def training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compiled:
+def training_program(model: Core, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
     """The training program for an update rule and a batch size."""
+    key = ("train", rule_key(rule), capacity, weighted, model.dtype)
+    return model.once(key, lambda: _training(model, rule, capacity, weighted))
+
+
+def _training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compiled:
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
 
     def lower(apart: bool = False) -> Lowered:
-        graph, captions = model.differentiated(weighted), model.captions()
+        graph, shown = model.differentiated(weighted), captions(model)
         return training_text(
-            model.name, graph, model.param_leaves, model.metric_names, rule, dtype, capacity, captions, weights, apart
+            model.name, graph, model.param_leaves, model.metric_names, rule, dtype, capacity, shown, weights, apart
         )
 
     others = [*model.param_leaves, *([weights] if weights else [])]
@@ -42,17 +45,31 @@ def training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compiled
     return obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower)
 
 
-def trainer(model: Core, compiled: Compiled, capacity: int) -> Trainer:
+def trainer(model: Core, rule: Rule, capacity: int, weighted: bool) -> Trainer:
     """The training program with its buffers."""
+    compiled = model.last_compiled = training_program(model, rule, capacity, weighted)
+    model.reads, model.noticed = (compiled.facts.inputs, compiled.constants), compiled.facts.noticed
+    return model.once(("trainer", id(compiled)), lambda: _trainer(model, compiled, capacity))
+
+
+def _trainer(model: Core, compiled: Compiled, capacity: int) -> Trainer:
     facts = compiled.facts
     metrics = len(model.metric_names)
     return Trainer(compiled.program, facts.sizes, model.dtype, capacity, metrics, facts.seconds_per_step)
 
 
-def evaluation(
+def evaluator(
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int
+) -> tuple[Compiled, Evaluator]:
+    """The program that evaluates some roots for a number of rows."""
+    capacity = chunk(model, (*outputs, *scalars), rows)
+    key = ("evaluate", outputs, scalars, capacity, model.dtype)
+    return model.once(key, lambda: _evaluation(model, outputs, scalars, capacity))
+
+
+def _evaluation(
     model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], capacity: int
 ) -> tuple[Compiled, Evaluator]:
-    """The program that evaluates some roots, so many rows at a time."""
     wanted = (*outputs, *scalars)
     names = [n.replace("output:", "y_") for n in outputs]
     dtype = model.dtype

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.tensor import Tensor
+from graphc.facade.core import Core
 from graphc.facade.pipeline import Differentiated, pre_activations, read_graph
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.walk import sources, topological
@@ -15,9 +15,6 @@ from graphc.run.data import describe
 from graphc.show.derivation import Derivation
 from graphc.show.explain import Page, shortened, table
 from graphc.show.outline import Line
-
-if TYPE_CHECKING:
-    from graphc.model import Model
 
 MOST, LAST = 14, 8  # lines of a Tensor that are shown whole; of a longer one, those at the end
 KINDS = {"input": "an input", "param": "a parameter", "constant": "a constant"}
@@ -46,7 +43,7 @@ def tensor_text(x: Tensor) -> str:
     return "\n".join([head, *rows])
 
 
-def model_page(model: Model) -> Page:
+def model_page(model: Core) -> Page:
     """Size, inputs, equations with their shapes and parameters, loss, metrics, and whether it is trained."""
     sizes = {leaf: math.prod(int(extent) for extent in leaf.shape) for leaf in model.param_leaves}
     loss = [] if model._loss is None else formula(model._loss, model.loss_name).lines
@@ -68,7 +65,7 @@ def _output(key: str, name: str, x: Tensor) -> str:
     return f"{name if key in ('output', name) else f'{key} = {name}'} {shape_text(x.shape)}"
 
 
-def _trained(model: Model) -> str:
+def _trained(model: Core) -> str:
     steps = max((state.step for state in model.state.rules.values()), default=0)
     return f"trained for {_many(steps, 'step')}" if steps else "not trained yet"
 

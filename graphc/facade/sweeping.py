@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,11 @@ from graphc.emit import control
 from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.checking import verify_training
+from graphc.facade.core import Core
 from graphc.facade.devices import place_of, together, trainer_for
-from graphc.facade.fitting import MOST_STEPS, Options, batch_of, check_schedules, filled, row_weights
+from graphc.facade.evaluating import loss_and_metrics
+from graphc.facade.fitting import MOST_STEPS, batch_of, check_schedules, filled, row_weights
+from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
@@ -34,9 +37,6 @@ from graphc.run.training import Settings
 from graphc.show.plots import plot_sweep
 from graphc.show.sweep_table import sweep_text
 from graphc.show.verdicts import Ended, verdicts
-
-if TYPE_CHECKING:
-    from graphc.model import Model
 
 PROBED = 64  # rows on which the loss before training is measured, at least
 _ENDS = {control.STOPPED: "interrupted", control.NONFINITE: "diverged", control.CONVERGED: "converged",
@@ -70,7 +70,8 @@ class Sweep:
         As for ``fit``.
     """
 
-    declared: Model
+    declared: Core
+    public: Callable[[Core], Any]
     rules: list[Rule]
     seeds: list[int]
     swept: list[str]
@@ -153,12 +154,15 @@ class Sweep:
         return int(np.nanargmin(self.losses))
 
     @cached_property
-    def best(self) -> Model:
-        """The best copy as a model of its own, which goes on training where the copy ended."""
+    def best(self) -> Any:
+        """The best copy as a :class:`graphc.Model` of its own, which goes on training where the copy ended."""
         return self.model(self.best_index)
 
-    def model(self, i: int) -> Model:
-        """Copy ``i`` as a model of its own, as ``initialize(seed).fit(...)`` alone would have left it."""
+    def model(self, i: int) -> Any:
+        """Copy ``i`` as a :class:`graphc.Model`, as ``initialize(seed).fit(...)`` alone would have left it."""
+        return self.public(self._copy(i))
+
+    def _copy(self, i: int) -> Core:
         c, start = self.copies, self.copies.starts[i]
         twin = copy.copy(self.declared)
         twin._params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
@@ -179,12 +183,12 @@ class Sweep:
     @located
     def evaluate(self, *data: Any) -> dict[str, NDArray]:
         """Loss and metrics of every copy over a whole set, exactly: arrays of shape (copies,)."""
-        inputs, twin = self.declared.training_inputs, self.model(0)
+        inputs, twin = self.declared.training_inputs, self._copy(0)
         bound = bind(inputs, filled(inputs, data), twin.dtype, twin.label_limits, "evaluate")
         found = []
         for row in self.copies.parameters[: len(self)]:
             twin.params.restore(row[: twin.params.flat.size])
-            found.append(twin.evaluate_bound(bound))
+            found.append(loss_and_metrics(twin, bound))
         return {name: np.array([values[name] for values in found]) for name in found[0]}
 
     def plot(self, path: str | Path) -> None:
@@ -236,7 +240,9 @@ def grid(rule: Rule) -> tuple[list[str], list[Rule]]:
 # ---------------------------------------------------------------- the run
 
 
-def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options) -> Sweep:
+def sweep(
+    model: Core, args: Sequence[Any], seeds: list[int], options: Options, public: Callable[[Core], Any]
+) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
     inputs = model.training_inputs
     place = place_of(options.target)
@@ -255,7 +261,7 @@ def sweep(model: Model, args: Sequence[Any], seeds: list[int], options: Options)
         weighted = weights is not None
         notes += verify_training(model, trainer, settings[0], data, weighted, options.precision, first)
     compile_seconds = time.perf_counter() - started
-    made = _Made(model, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
+    made = _Made(model, public, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
     copies = Copies(made.starts(), trainer, len(settings[0].states))
     shared = model.program_data(data, weights)
     group = together(trainer, copies, shared, options.threads or cores())
@@ -278,8 +284,16 @@ class _Made:
     first batches; they tell the loss before training.
     """
 
-    def __init__(self, model: Model, options: Options, data: Bound, batch: int, pairs: list[tuple[Rule, int]]) -> None:
-        self.model, self.options, self.pairs = model, options, pairs
+    def __init__(
+        self,
+        model: Core,
+        public: Callable[[Core], Any],
+        options: Options,
+        data: Bound,
+        batch: int,
+        pairs: list[tuple[Rule, int]],
+    ) -> None:
+        self.model, self.public, self.options, self.pairs = model, public, options, pairs
         self.rows, self.batch = data.rows, batch
         per_epoch = -(-data.rows // batch)
         self.steps = options.steps or (options.epochs * per_epoch if options.epochs else MOST_STEPS)
@@ -321,7 +335,8 @@ class _Made:
         if self.options.record == "step":
             history["loss"] = _step_losses(copies, count)
         return Sweep(
-            self.model, [r for r, _ in self.pairs], [s for _, s in self.pairs], swept, copies, history, means[:, :, 0],
+            self.model, self.public, [r for r, _ in self.pairs], [s for _, s in self.pairs], swept, copies, history,
+            means[:, :, 0],
             np.array([initial[s] for _, s in self.pairs]), np.array(list(map(len, curves))), self.options.shuffle,
         )  # fmt: skip
 

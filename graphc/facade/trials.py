@@ -14,12 +14,15 @@ from graphc.emit.reference import evaluate
 from graphc.emit.update import hyper_values
 from graphc.facade import programs
 from graphc.facade.agreement import PRECISIONS, QUICK, Difference, Feed, spreads_of
-from graphc.facade.defect import Report, evaluation_script, first_wrong_value, function_script, training_script
+from graphc.facade.core import Core
+from graphc.facade.defect import evaluation_script, first_wrong_value, function_script, training_script
+from graphc.facade.deriving import captions
 from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_function
 from graphc.facade.lookup import Facts
 from graphc.facade.state import Parameters, named_arrays
+from graphc.facade.trial import Report, Trial
 from graphc.facade.unrewritten import declared_gradients, unrewritten
-from graphc.facade.verifying import ROWS, Trial, few_rows, has_rows, work_of_interpreter
+from graphc.facade.verifying import ROWS, few_rows, has_rows, work_of_interpreter
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves
@@ -33,7 +36,6 @@ from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
 
 if TYPE_CHECKING:
-    from graphc.facade.core import Core
     from graphc.run.cuda.training import CudaTrainer
 
 SAMPLE = 4096  # elements of a parameter whose update is looked at
@@ -211,7 +213,7 @@ class TrainingTrial(Trial):
         return first_wrong_value(plan, trainer.arena, sizes, self.rewritten(), feed, self.captions())
 
     def captions(self) -> Mapping[Node, str]:
-        return self.model.captions()
+        return captions(self.model)
 
     def script(self, feed: Feed) -> Path | None:
         return training_script(self.model, self.rule, feed, self.trainer.capacity)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import CompilerError
-from graphc.facade.agreement import Difference, Feed, Judgement, Precision, judge
-from graphc.facade.defect import Report, report_on
+from graphc.facade.agreement import Difference, Feed, Judgement, judge
+from graphc.facade.defect import report_on
+from graphc.facade.trial import Trial
 from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.walk import topological
@@ -26,54 +27,6 @@ ROWS = 4  # of every free extent at most
 TRIES = 3  # sets of parameters, when the first say nothing
 CHEAP = 100_000  # numbers that go into a program which is run for two numbers of rows
 LARGEST = 20_000_000  # elements of an equation that the interpreter may have to hold
-
-
-class Trial:
-    """What it takes to check a program; the kinds of programs fill it in.
-
-    Attributes
-    ----------
-    results : list of str
-        What each result is called in an error.
-    feed : dict of Leaf to array
-        Few rows of data and the parameters at hand, in the types of the program.
-    """
-
-    results: Sequence[str]
-    feed: Feed
-    precision: Precision
-
-    def run(self, feed: Feed) -> Sequence[NDArray | None]:
-        """The results of the program; None for one that it does not tell, as the loss of a step that overflowed."""
-        raise NotImplementedError
-
-    def declared(self) -> Sequence[Node]:
-        """The nodes of the results before any rewriting."""
-        raise NotImplementedError
-
-    def rewritten(self) -> Sequence[Node]:
-        """The nodes of the results as the program was made of them."""
-        raise NotImplementedError
-
-    def given(self, feed: Feed) -> Feed:
-        """What the interpreter is fed for the declared nodes: rows that count twice stand there twice."""
-        return feed
-
-    def afterwards(self, feed: Feed) -> tuple[str, Difference] | None:
-        """What else the program did wrong, and how it is called."""
-        return None
-
-    def first_wrong(self, feed: Feed) -> Report | None:
-        """The first stored value that is not that of its equation, by a program that shares no memory."""
-        return None
-
-    def captions(self) -> Mapping[Node, str]:
-        """The formulas of a derivation, with their numbers."""
-        return {}
-
-    def script(self, feed: Feed) -> Any:
-        """The path of a script that repeats the difference, if one can be written."""
-        return None
 
 
 def is_verified(key: str) -> bool:

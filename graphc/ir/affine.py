@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from graphc.ir.node import Node
+from typing import Any
 
 Extent = int | str
+Labels = Any
+"""The node of whole numbers that a gather reads; nodes are made of these maps, so that it cannot be named here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Modulo:
 class Gather:
     """node[at..], a whole number read from integer data, at least 0 and below ``bound``."""
 
-    node: Node
+    node: Labels
     at: tuple[Affine, ...]
 
 
@@ -222,7 +221,7 @@ def _substitute_atom(atom: Atom, move: Callable[[int], Affine], extents: Sequenc
     return Affine(0, ((atom, 1),))
 
 
-def replace_nodes(x: Affine, new: Callable[[Node], Node]) -> Affine:
+def replace_nodes(x: Affine, new: Callable[[Labels], Labels]) -> Affine:
     """Replace the nodes that gathers read."""
     if all(isinstance(atom, int | Size) for atom, _ in x.terms):
         return x

@@ -34,7 +34,7 @@ TIMED = [
     ("look up", "graphc.facade.programs", "recall"),
     ("derive, rewrite", "graphc.facade.core", "read_graph"),
     ("derive, rewrite", "graphc.facade.core", "differentiate"),
-    ("derive, rewrite", "graphc.facade.inspecting", "captions"),
+    ("derive, rewrite", "graphc.facade.deriving", "captions"),
     ("plan", "graphc.facade.programs", "plan_step"),
     ("print", "graphc.facade.programs", "training_program"),
     ("import numba", "graphc.run.build", "compile_object"),

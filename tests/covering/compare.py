@@ -138,14 +138,14 @@ def _training(graph: Graph, dtype: str) -> Ran:
     model = _model(graph, dtype)
     options = {"steps": 1, "batch_size": 16, "shuffle": False, "threads": graph.description["threads"]}
     options["verify"] = _verified(graph)
-    run = model.fit(_data(graph, model.training_inputs), optimizer=gc.SGD(ETA), **options)
+    run = model.fit(_data(graph, model._core.training_inputs), optimizer=gc.SGD(ETA), **options)
     assert str(model.derive())
     return {"loss": np.asarray(run.history["loss"][0])} | _steps(graph, dict(model.params), ETA), _derived(model)
 
 
 def _derived(model: gc.Model) -> dict[str, Node]:
     """The gradients that a training program computes."""
-    return {str(leaf.name): node for leaf, node in model.differentiated().gradients.items()}
+    return {str(leaf.name): node for leaf, node in model._core.differentiated().gradients.items()}
 
 
 def _steps(graph: Graph, after: Mapping[str, np.ndarray], eta: float) -> Values:
@@ -159,7 +159,7 @@ def _sweep(graph: Graph, dtype: str) -> Ran:
     rates = np.array([ETA / 4, ETA])
     options = {"steps": 1, "batch_size": 16, "shuffle": False, "threads": graph.description["threads"]}
     options["verify"] = _verified(graph)
-    sweep = model.sweep(_data(graph, model.training_inputs), optimizer=gc.SGD(rates), **options)
+    sweep = model.sweep(_data(graph, model._core.training_inputs), optimizer=gc.SGD(rates), **options)
     return {"loss": np.asarray(sweep.losses[1])} | _steps(graph, sweep.parameters(1), ETA), _derived(model)
 
 
@@ -168,7 +168,7 @@ def _evaluation(graph: Graph, dtype: str) -> Ran:
     outputs = {name: y for name, y in graph.roots.items() if name != "loss"}
     model = _model(graph, dtype, output=outputs, metrics={"base": graph.base})
     verify = _verified(graph)
-    found = model.evaluate(_data(graph, model.training_inputs), verify=verify)
+    found = model.evaluate(_data(graph, model._core.training_inputs), verify=verify)
     return {"loss": np.asarray(found["loss"])} | model.predict(_data(graph, model.inputs), verify=verify), {}
 
 

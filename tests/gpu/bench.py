@@ -79,7 +79,7 @@ class Bench:
     def chosen(self, case: Case) -> tuple[Tier, bool]:
         """The tier that graphc chooses, and whether the network fits into one block."""
         with current.use(self.machine()):
-            plan = cuda_plan(self.fresh(case), _alone(case.optimizer), case.batch)
+            plan = cuda_plan(self.fresh(case)._core, _alone(case.optimizer), case.batch)
         shared = self.machine().device.shared
         return plan.choice.tier, plan.memory.size * BYTES[plan.program.dtype] + RESERVED <= shared
 
@@ -94,7 +94,7 @@ class Bench:
 
 def run(model: gc.Model, case: Case, data: Mapping[str, Any], options: Mapping[str, Any]) -> Outcome:
     """Carry a training out, as a fit or as a sweep, with those data that its loss reads."""
-    data = {str(leaf.name): data[str(leaf.name)] for leaf in model.training_inputs}
+    data = {str(leaf.name): data[str(leaf.name)] for leaf in model._core.training_inputs}
     if not case.copies:
         r = model.fit(data, **options)
         return Outcome(np.array(r.history["loss"]), model.params.snapshot(), r.steps, r.stopped)

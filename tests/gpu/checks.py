@@ -101,7 +101,7 @@ def chosen_tier(case: Case, bench: Bench) -> Figures:
         return figures
     model, _ = bench.start(case)
     inputs = [case.data[str(leaf.name)] for leaf in model.inputs]
-    read = {str(leaf.name): case.data[str(leaf.name)] for leaf in model.training_inputs}
+    read = {str(leaf.name): case.data[str(leaf.name)] for leaf in model._core.training_inputs}
     with current.use(bench.machine()):
         outputs, means = model.predict(*inputs, target="cuda"), model.evaluate(read, target="cuda")
     wanted = model.evaluate(read)
@@ -222,7 +222,7 @@ def any_blocks(case: Case, bench: Bench) -> Figures:
     for blocks in BLOCKS:
         require_same(f"{blocks} blocks", bench.train(case, "cuda", "B", blocks), wanted)
     with current.use(bench.machine(), "B"):
-        most = cuda_plan(bench.fresh(case), case.optimizer, case.batch).choice.blocks
+        most = cuda_plan(bench.fresh(case)._core, case.optimizer, case.batch).choice.blocks
     return {"blocks": sorted({min(most, n) for n in (*BLOCKS, most)})}
 
 

@@ -25,4 +25,4 @@ class Peer(graphc_peer.Peer):
 
     def tier(self, w: wl.Workload) -> str:
         """The tier that was chosen."""
-        return cuda_plan(self.model, graphc_peer.optimizer(w), w.batch).choice.tier
+        return cuda_plan(self.model._core, graphc_peer.optimizer(w), w.batch).choice.tier

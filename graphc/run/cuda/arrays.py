@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from graphc.errors import DataError
 from graphc.run.cuda import dlpack
 
-if TYPE_CHECKING:
-    from graphc.run.cuda.machine import Machine
-
 GPU_KINDS = (dlpack.CUDA, dlpack.CUDA_HOST, dlpack.CUDA_MANAGED)
+
+
+class Machine(Protocol):
+    """What an array asks of the machine that it lies on (:mod:`graphc.run.cuda.machine`)."""
+
+    device: Any
+    place: tuple[int, int]
+    stream: int
+
+    def download(self, source: DeviceArray) -> NDArray:
+        """A copy on the host."""
+        ...
+
+    def hold_stream(self, stream: int) -> None:
+        """A stream of another library waits for ours."""
+        ...
+
+    def wait_for_stream(self, stream: int) -> None:
+        """Our stream waits for one of another library."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

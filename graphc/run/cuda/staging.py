@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from graphc.run.cuda.driver import Gpu
-
 CHUNK = 4 * 2**20
+
+
+class Gpu(Protocol):
+    """What is asked of a GPU (:mod:`graphc.run.cuda.driver`)."""
+
+    driver: Any
+
+    def call(self, function: Callable[..., tuple], *arguments: Any) -> Any:
+        """Call the driver."""
+        ...
+
+    def mark_of(self, queue: Any) -> Any:
+        """What tells when all that a queue was given is done."""
+        ...
 
 
 class Staging:

@@ -1,0 +1,68 @@
+"""The derivation that a model shows, and the formulas beside the loops of its programs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from graphc.declare.origin import fail
+from graphc.declare.tensor import Tensor
+from graphc.errors import REPORT, DefectWarning, UnknownNameError
+from graphc.facade.core import Core
+from graphc.facade.pipeline import Differentiated, Graph, differentiate
+from graphc.ir.letters import close_name
+from graphc.ir.node import Leaf, Node
+from graphc.ir.text import equation_text
+from graphc.show.derivation import Derivation
+from graphc.show.derivation import derivation as show_derivation
+
+
+def derivation(model: Core, wrt: Sequence[Tensor | str]) -> Derivation:
+    """The chain rule for some parameters, given as tensors or by name, or for all of them."""
+    leaves = [_leaf(model, w) for w in wrt] or None
+    shown_derivation = show_derivation(*_derived(model), leaves, model.loss_name)
+    shown_derivation.parameters = model.params
+    return shown_derivation
+
+
+def _derived(model: Core) -> tuple[Graph, Differentiated]:
+    """The graph that a derivation shows, and its derivatives."""
+    graph = model.graph
+    shown = Graph({n: r for n, r in graph.roots.items() if n not in model.metric_names}, graph.new, graph.applied)
+    make = lambda: differentiate(shown, "loss", model.param_leaves, deltas=True)
+    return shown, model.once("derivation", make)
+
+
+def _leaf(model: Core, wanted: Tensor | str) -> Leaf:
+    by_name = {str(leaf.name): leaf for leaf in model.param_leaves}
+    if isinstance(wanted, Tensor) and wanted.node in model.param_leaves:
+        assert isinstance(wanted.node, Leaf)
+        return wanted.node
+    name = wanted if isinstance(wanted, str) else str(getattr(wanted, "name", wanted))
+    if not isinstance(wanted, str) or name not in by_name:
+        fail(UnknownNameError, f"derive: {name!r} is no parameter of {model.name}", close_name(name, by_name))
+    return by_name[name]
+
+
+def captions(model: Core) -> dict[Node, str]:
+    """The formula line of every equation of the gradient, with its number.
+
+    A derivation that cannot be printed costs a warning and the captions, never the training run: kernels without one
+    carry their plain equation.
+    """
+    return model.once("captions", lambda: _captions(model))
+
+
+def _captions(model: Core) -> dict[Node, str]:
+    _derived(model)
+    try:
+        return derivation(model, ()).captions()
+    except Exception as error:  # noqa: BLE001  whatever fails in printing
+        message = f"internal defect: the derivation of {model.name} cannot be printed ({error!r:.200}); {REPORT}"
+        warnings.warn(message, DefectWarning, stacklevel=2)
+        return {}
+
+
+def formula_of(model: Core, node: Node) -> str:
+    """The formula line of an equation."""
+    return captions(model).get(node) or equation_text(node)  # type: ignore[arg-type]
