@@ -18,7 +18,6 @@ from graphc.facade.options import check_options
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
 from graphc.optim import Rule
-from graphc.run.data import bind
 from graphc.run.history import Run
 from graphc.show.derivation import Derivation
 from graphc.show.explain import Page
@@ -290,11 +289,9 @@ class Model:
         verify : bool
             Check a program that is new first, as :meth:`fit` does.
         """
-        core, place = self._core, devices.place_of(target)
-        bound = bind(core.inputs, data, core.dtype, core.label_limits, "predict", place and place.machine)
-        names = list(core._outputs)
-        found = evaluating.evaluate(core, tuple(f"output:{n}" for n in names), (), bound, place, verify)[0]
-        return found[0] if core._single else dict(zip(names, found, strict=True))
+        core = self._core
+        found = evaluating.outputs_of(core, data, devices.place_of(target), verify)
+        return found[0] if core._single else dict(zip(core._outputs, found, strict=True))
 
     @advised(data_by_name)
     def evaluate(self, *data: Any, target: Target = "cpu", verify: bool = True) -> dict[str, float]:
@@ -305,10 +302,8 @@ class Model:
         *data, target, verify
             As for :meth:`predict`; the inputs are those of loss and metrics.
         """
-        core, place = self._core, devices.place_of(target)
-        inputs, machine = core.training_inputs, place and place.machine
-        bound = bind(inputs, fitting.filled(inputs, data), core.dtype, core.label_limits, "evaluate", machine)
-        return evaluating.loss_and_metrics(core, bound, place, verify)
+        core = self._core
+        return evaluating.losses_of(core, fitting.filled(core.training_inputs, data), devices.place_of(target), verify)
 
     # ------------------------------------------------------------------ inspecting
     @located

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from graphc.rewrite.normal import tidy_graph
 from graphc.run.build import Program
 from graphc.run.data import check_labels, convert, label_limits
 from graphc.run.memory import address, aligned
+from graphc.run.prepared import MOST, Ready, usable
 
 __all__ = ["compile", "grad", "hessian", "hvp", "jacobian", "stop_gradient"]
 
@@ -240,6 +243,29 @@ def _by_name(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
     return found
 
 
+class _Ready:
+    """A prepared call with the arguments matched as they were in the call before."""
+
+    def __init__(
+        self,
+        ready: Ready,
+        positional: Sequence[Leaf],
+        leaves: Sequence[Leaf],
+        names: frozenset[str],
+        order: Sequence[int],
+    ) -> None:
+        self._ready, self._count, self._names, self._order = ready, len(positional), names, order
+        self._by_name = [str(leaf.name) for leaf in leaves[len(positional) :]]
+
+    def __call__(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[NDArray] | None:
+        """The results, or None when the arguments look otherwise."""
+        if len(args) != self._count or named.keys() != self._names:
+            return None
+        given = [*args, *[named[name] for name in self._by_name]]
+        found = self._ready([given[t] for t in self._order]) if self._ready.takes(given) else None
+        return found and found[0]
+
+
 class Function:
     """A compiled function of arrays; made by :func:`compile`."""
 
@@ -254,6 +280,7 @@ class Function:
         self._arguments = self._compiled.facts.arguments
         self._limits = label_limits(self._outputs)
         self._named = _by_name(self._arguments[len(self._positional) :])
+        self._ready: _Ready | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         outputs, inputs = map(Tensor, self._outputs), map(Tensor, self._positional)
@@ -281,6 +308,9 @@ class Function:
         CompilerError
             In the first call, when the program computes something else than its formulas.
         """
+        found = self._ready and self._ready(args, named)
+        if found is not None:
+            return found[0] if self._single else found
         values = self._match(args, named)
         given = {leaf: convert(leaf, value, self.dtype) for leaf, value in values.items()}
         sizes = self._sizes(given)
@@ -294,7 +324,30 @@ class Function:
         arrays = [given[leaf] for leaf in self._arguments]
         program, facts = self._compiled.program, self._compiled.facts
         shaped = self._run(program, facts, arrays, sizes, aligned(facts.arena.at(sizes), self.dtype))
+        self._ready = self._prepared(named, values, given, sizes)
         return shaped[0] if self._single else shaped
+
+    def _prepared(
+        self, named: Mapping[str, Any], values: Mapping[Leaf, Any], given: Mapping[Leaf, NDArray], sizes: dict[str, int]
+    ) -> _Ready | None:
+        """The next call with arguments that look like these, where that saves something."""
+        facts, program = self._compiled.facts, self._compiled.program
+        arena, results = facts.arena.at(sizes), [Count.of(extents).at(sizes) for extents in facts.outputs]
+        arrays = list(given.values())
+        small = (arena + sum(results)) * np.dtype(self.dtype).itemsize <= MOST
+        if not small or not usable(list(values.values()), arrays):
+            return None
+        checks = {
+            t: partial(check_labels, leaf, extents=self._limits[leaf], sizes=sizes)
+            for t, leaf in enumerate(given)
+            if leaf in self._limits
+        }
+        shapes = [self._shape(extents, sizes) for extents in facts.outputs]
+        control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
+        head = [aligned(arena, self.dtype), self._compiled.constants, control]
+        ready = Ready(program, "call", head, [], arrays, checks, shapes, self.dtype)
+        leaves = list(given)
+        return _Ready(ready, self._positional, leaves, frozenset(named), [leaves.index(x) for x in self._arguments])
 
     def _run(
         self, program: Program, facts: FunctionFacts, arrays: Sequence[NDArray], sizes: dict[str, int], arena: NDArray
@@ -304,7 +357,8 @@ class Function:
         control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
         everything = [arena, self._compiled.constants, control, *arrays, *outputs]
         program.call("call", *(address(a) for a in everything))
-        return [self._shape(e, a, sizes) for e, a in zip(facts.outputs, outputs, strict=True)]
+        shapes = [self._shape(extents, sizes) for extents in facts.outputs]
+        return [a[: math.prod(shape)].reshape(shape) for shape, a in zip(shapes, outputs, strict=True)]
 
     def _try(
         self, program: Program, facts: FunctionFacts, feed: Mapping[Leaf, NDArray]
@@ -316,9 +370,8 @@ class Function:
         arena[:] = np.nan
         return self._run(program, facts, arrays, sizes, arena), arena
 
-    def _shape(self, extents: Sequence[Extent], array: NDArray, sizes: dict[str, int]) -> NDArray:
-        shape = tuple(e if isinstance(e, int) else sizes[e] for e in extents)
-        return array[: int(np.prod(shape, dtype=np.int64))].reshape(shape)
+    def _shape(self, extents: Sequence[Extent], sizes: dict[str, int]) -> tuple[int, ...]:
+        return tuple(e if isinstance(e, int) else sizes[e] for e in extents)
 
     def _match(self, args: Sequence[Any], named: dict[str, Any]) -> dict[Leaf, Any]:
         if len(args) != len(self._positional):

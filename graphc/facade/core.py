@@ -59,6 +59,7 @@ class Core:
         self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
         self.noticed: Sequence[Leaf] = ()  # inputs whose values that are not finite end a run of the training program
         self.seen = Seen()
+        self.ready: dict[str, Any] = {}  # calls made ready for arrays that look like the last
         self._cache: dict[Any, Any] = {}
 
     # ------------------------------------------------------------------ what it is made of

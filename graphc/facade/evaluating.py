@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,94 @@ from graphc.facade import devices
 from graphc.facade.checking import verify_evaluation
 from graphc.facade.core import Core
 from graphc.facade.preparing import evaluator
-from graphc.ir.node import Node
-from graphc.run.data import Bound
+from graphc.facade.programs import Compiled
+from graphc.ir.node import Leaf, Node
+from graphc.run.data import Bound, bind, check_labels, is_finite
 from graphc.run.memory import aligned
+from graphc.run.prepared import MOST, Ready, usable
+from graphc.run.training import Evaluator
+
+
+def outputs_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> list[Any]:
+    """What ``predict`` gives, for arrays as they were passed."""
+    names = tuple(f"output:{n}" for n in model._outputs)
+    return _values(model, model.inputs, names, (), args, "predict", place, verify)[0]
+
+
+def losses_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> dict[str, float]:
+    """What ``evaluate`` gives, for arrays as they were passed."""
+    names = ("loss", *model.metric_names)
+    values = _values(model, model.training_inputs, (), names, args, "evaluate", place, verify)[1]
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _values(
+    model: Core,
+    inputs: Sequence[Leaf],
+    outputs: tuple[str, ...],
+    scalars: tuple[str, ...],
+    args: Sequence[Any],
+    what: str,
+    place: Any,
+    verify: bool,
+) -> tuple[list[Any], NDArray]:
+    ready = model.ready.get(what) if place is None else None
+    found = ready and ready(model, args)
+    if found is not None:
+        return found
+    data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine)
+    values = evaluate(model, outputs, scalars, data, place, verify)
+    if place is None:
+        model.ready[what] = _prepared(model, inputs, outputs, scalars, args, data)
+    return values
+
+
+def _prepared(
+    model: Core,
+    inputs: Sequence[Leaf],
+    outputs: tuple[str, ...],
+    scalars: tuple[str, ...],
+    args: Sequence[Any],
+    data: Bound,
+) -> _Ready | None:
+    """The next call with arrays that look like these, where that saves something."""
+    compiled, program = evaluator(model, outputs, scalars, data.rows)
+    shapes = [_shape(model.raw_roots[n], data.rows) for n in outputs]
+    arrays = [data.arrays[leaf] for leaf in inputs]
+    size = program.arena_size + sum(map(math.prod, shapes))
+    small = size * np.dtype(model.dtype).itemsize <= MOST and not program.program.uses_blas
+    return _Ready(model, compiled, program, shapes, inputs, data) if small and usable(args, arrays) else None
+
+
+class _Ready:
+    """A prepared call of an evaluation program."""
+
+    def __init__(
+        self,
+        model: Core,
+        compiled: Compiled,
+        program: Evaluator,
+        shapes: Sequence[tuple[int, ...]],
+        inputs: Sequence[Leaf],
+        data: Bound,
+    ) -> None:
+        self.parameters, limits = model.params.flat, model.label_limits
+        head, self._means = program.head(self.parameters, compiled.constants, data.rows)
+        checks = {
+            t: partial(check_labels, leaf, extents=limits.get(leaf, ()), sizes={}) if leaf.dtype == "int" else is_finite
+            for t, leaf in enumerate(inputs)
+            if leaf.dtype != "int" or leaf in limits
+        }
+        arrays = [data.arrays[leaf] for leaf in inputs]
+        self._ready = Ready(program.program, "evaluate", head, head[-2:], arrays, checks, shapes, model.dtype)
+        self._order = [inputs.index(leaf) for leaf in compiled.facts.inputs]
+        self._count = len(inputs)
+
+    def __call__(self, model: Core, args: Sequence[Any]) -> tuple[list[NDArray], NDArray] | None:
+        """Outputs and means of scalars, or None when the arrays look otherwise."""
+        if len(args) != self._count or model.params.flat is not self.parameters or not self._ready.takes(args):
+            return None
+        return self._ready([args[t] for t in self._order], self._means)
 
 
 def evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +33,8 @@ class Parameters(MutableMapping[str, NDArray]):
         self._layout, self._dtype = layout, dtype
         self._leaves = {str(leaf.name): leaf for leaf in layout.offsets}
         self._unset = set(self._leaves)
+        shapes = {name: tuple(int(e) for e in leaf.shape) for name, leaf in self._leaves.items()}
+        self._places = {name: (shapes[name], layout.offsets[leaf]) for name, leaf in self._leaves.items()}
         self.flat = aligned(layout.total, dtype)
         self.trainer: Any = None  # the last that trained them on a GPU
 
@@ -48,10 +51,8 @@ class Parameters(MutableMapping[str, NDArray]):
     def _view(self, name: str) -> NDArray:
         if name not in self._leaves:
             raise UnknownNameError(f"no parameter is named {name!r}\n  hint: {close_name(str(name), self._leaves)}")
-        leaf = self._leaves[name]
-        shape = tuple(int(e) for e in leaf.shape)
-        start = self._layout.offsets[leaf]
-        return self.flat[start : start + int(np.prod(shape, dtype=np.int64))].reshape(shape)
+        shape, start = self._places[name]
+        return self.flat[start : start + math.prod(shape)].reshape(shape)
 
     @located
     def __getitem__(self, name: str) -> NDArray:

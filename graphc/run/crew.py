@@ -22,7 +22,7 @@ LONGER = 3  # the second trial has so many times the steps of the first
 GAIN = 0.9  # several threads must need at most this share of the time of one
 DOUBT, AGAIN = 0.25, 2.0  # seconds of work before the other choice is tried again: at first, and at last
 LOSS = 0.02  # of the time at most is lost by trying with steps that take longer than a trial should
-FEW, WINDOW = 3, 0.5  # calls, and seconds of calls, whose fastest says what a step takes: what disturbs makes it slower
+FEW, MANY, WINDOW = 3, 32, 0.5  # calls (at least, at most) and their seconds, whose fastest says what a step takes
 
 
 def cores() -> int:
@@ -54,7 +54,7 @@ class Pace:
         """Take a call into account; what is faster than expected makes the beginning shorter first."""
         self.start = max(0.0, min(self.start, seconds - steps * self.step))
         self.recent.append((seconds, (seconds - self.start) / steps))
-        while len(self.recent) > FEW and sum(length for length, _ in self.recent[1:]) > WINDOW:
+        while len(self.recent) > FEW and (len(self.recent) > MANY or sum(s for s, _ in self.recent[1:]) > WINDOW):
             self.recent.pop(0)
 
 

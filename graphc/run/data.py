@@ -207,6 +207,8 @@ def convert(leaf: Leaf, value: Any, dtype: str) -> NDArray:
 
 def _converted(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> tuple[NDArray, NDArray]:
     """The value as an array, and as one that the program reads, not yet looked through for NaN."""
+    if _is_ready(leaf, value, dtype):
+        return value, value
     array = _as_array(leaf, value)
     _check_shape(leaf, array)
     wanted = np.dtype(np.int64 if leaf.dtype == "int" else dtype)
@@ -220,6 +222,14 @@ def _converted(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> tuple[ND
         notes.append(f"{leaf.name}: {array.dtype} cast to {wanted}")
     with np.errstate(over="ignore"):
         return array, _contiguous(array, wanted)
+
+
+def _is_ready(leaf: Leaf, value: Any, dtype: str) -> bool:
+    """Whether a value is just what the program reads, as it is in most calls."""
+    wanted = np.int64 if leaf.dtype == "int" else dtype
+    if type(value) is not np.ndarray or value.dtype != wanted:
+        return False
+    return bool(value.flags.c_contiguous and value.size) and _fits(leaf, value.shape)
 
 
 def _contiguous(array: NDArray, dtype: np.dtype) -> NDArray:
@@ -264,7 +274,7 @@ def _whole(leaf: Leaf, array: NDArray) -> NDArray:
 
 
 def _check_finite(leaf: Leaf, given: NDArray, array: NDArray) -> None:
-    if _is_finite(array):
+    if is_finite(array):
         return
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     hint = "remove or fill such values, for example with np.nan_to_num"
@@ -273,8 +283,11 @@ def _check_finite(leaf: Leaf, given: NDArray, array: NDArray) -> None:
     raise DataError(f"{leaf.name} holds {given[at]} at {list(at)}\n  hint: {hint}")
 
 
-def _is_finite(array: NDArray) -> bool:
-    """Whether no value is NaN or infinite; a sum of squares that is finite says so in a third of the time."""
+def is_finite(array: NDArray) -> bool:
+    """Whether no value is NaN or infinite; in a large array a sum of squares that is finite says so in a third of the
+    time."""
+    if array.size < 4096:
+        return bool(np.isfinite(array).all())
     flat = array.ravel()
     with np.errstate(all="ignore"):
         return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())

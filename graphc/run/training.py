@@ -310,12 +310,22 @@ class Evaluator:
         arena: NDArray | None = None,
     ) -> NDArray:
         """Fill ``outputs``; returns the mean of every scalar over the rows. ``arena`` is memory to work in."""
+        head, means = self.head(parameters, constants, rows, arena)
+        with one_thread_of_blas(self.program):
+            self.program.call("evaluate", *(address(a) for a in (*head, *data, *outputs)))
+        return means()
+
+    def head(
+        self, parameters: NDArray, constants: NDArray, rows: int, arena: NDArray | None = None
+    ) -> tuple[list[NDArray], Callable[[], NDArray]]:
+        """The arguments before the data, the last two of which are new in every call, and what reads the means."""
         c = np.zeros(control.C_SIZE, np.int64)
         c[control.ROWS] = rows
         f = np.zeros(control.F_SIZE + self.n_scalars)
         integers = aligned(self.integer_size, np.int64)
         arena = aligned(self.arena_size, self.dtype) if arena is None else arena
-        arrays = [parameters, arena, integers, constants, c, f, *data, *outputs]
-        with one_thread_of_blas(self.program):
-            self.program.call("evaluate", *(address(a) for a in arrays))
-        return f[control.TOTALS : control.TOTALS + self.n_scalars] / max(f[control.WEIGHT], 1.0)
+
+        def means() -> NDArray:
+            return f[control.TOTALS : control.TOTALS + self.n_scalars] / max(f[control.WEIGHT], 1.0)
+
+        return [parameters, arena, integers, constants, c, f], means
