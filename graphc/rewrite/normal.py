@@ -17,7 +17,7 @@ import sympy
 from graphc.ir.affine import identity, indices
 from graphc.ir.build import constant_node, equation, inline
 from graphc.ir.node import Equation, Node, Origin, Read
-from graphc.ir.scalar import cost, log1p, placeholder, placeholder_index
+from graphc.ir.scalar import cost, log1p, maximum, minimum, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
 from graphc.rewrite.fuse import compares, fuse, is_layer
 from graphc.rewrite.stable import stabilise, tidy
@@ -119,21 +119,32 @@ _LSE_WHY = "sum_k exp(u_k) overflows for u_k > 88 (float32); its logarithm does 
 
 
 def _in_logarithms(y: Equation) -> Equation:
-    """y with exp(logsumexp) in the place of the sums of exponentials whose logarithm, inverse or root it takes."""
+    """y with exp(logsumexp) in the place of the sums of exponentials whose logarithm, inverse or root it takes.
+
+    A term that takes none keeps the sum: there an element that overflows is no matter of the others.
+    """
     body, operands = y.body, list(y.operands)
     for j, op in enumerate(y.operands):
-        if isinstance(op, Read) and body.has(placeholder(j)) and _gains(body, j):
+        within = _where_it_gains(body, placeholder(j), placeholder(len(operands))) if isinstance(op, Read) else body
+        if isinstance(op, Read) and within != body:
             grown = _sum_of_exponentials(op.node)
             if grown is not None:
-                operands[j] = Read(grown, op.at)
-                body = inline(body, operands, j, y.extents)
+                operands.append(Read(grown, op.at))
+                body = inline(within, operands, len(operands) - 1, y.extents)
     made = y if body is y.body else rebuild(y, operands, body)
     return made if isinstance(made, Equation) else y
 
 
-def _gains(body: sympy.Expr, j: int) -> bool:
-    """Whether a body takes the logarithm, the inverse or a root of a_j, or multiplies it with an exponential."""
-    a = placeholder(j)
+def _where_it_gains(e: sympy.Expr, a: sympy.Symbol, b: sympy.Symbol) -> sympy.Expr:
+    """e with b for a in the terms and choices that take the logarithm, the inverse or a root of a, or multiply it with
+    an exponential."""
+    with_a = [x for x in e.args if x.has(a)]
+    if isinstance(e, (sympy.Add, maximum, minimum)) or (e.is_Mul and len(with_a) == 1):
+        return e.func(*(_where_it_gains(x, a, b) for x in e.args))
+    return e.xreplace({a: b}) if e.has(a) and _gains(e, a) else e
+
+
+def _gains(body: sympy.Expr, a: sympy.Symbol) -> bool:
     inside = [*body.atoms(sympy.log, log1p), *(p.base for p in body.atoms(sympy.Pow) if not p.exp.is_nonnegative
                                                or not p.exp.is_Integer)]  # fmt: skip
     scaled = any(a in m.args and m.atoms(sympy.exp) for m in body.atoms(sympy.Mul))

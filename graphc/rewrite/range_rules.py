@@ -12,26 +12,31 @@ from graphc.rewrite.patterns import negated
 from graphc.rewrite.rules import rule
 from graphc.rewrite.stable_rules import LOGARITHMS, POWERS
 
+FAR = 40  # 1 + exp(-40) is 1 in float64
+
+FAR = 40  # 1 + exp(-40) is 1 in float64
+
 
 @rule(POWERS)
 def root_of_sigmoid(e: Pow) -> Expr | None:
-    """sigmoid(u)**p  ->  exp(-p*softplus(-u))   for a broken p > 0
+    """sigmoid(u)**p  ->  exp(p*u)   where u < -40, for a broken p > 0
 
     sigmoid(u) underflows where its root does not."""
     if not isinstance(e.base, sigmoid) or not _is_broken(e.exp):
         return None
-    return exp(-e.exp * softplus(negated(e.base.args[0])))
+    u = e.base.args[0]
+    return guarded(less(u, -FAR), exp(e.exp * u), e)
 
 
 @rule(POWERS)
 def root_of_expm1(e: Pow) -> Expr | None:
-    """(exp(u) - 1)**p  ->  exp(p*u)*(1 - exp(-u))**p   for a broken p > 0
+    """(exp(u) - 1)**p  ->  exp(p*u)   where u > 40, for a broken p > 0
 
     exp(u) overflows where the root does not."""
-    if not isinstance(e.base, expm1) or not _is_broken(e.exp) or e.base.args[0].could_extract_minus_sign():
+    if not isinstance(e.base, expm1) or not _is_broken(e.exp):
         return None
     u = e.base.args[0]
-    return exp(e.exp * u) * (-expm1(negated(u))) ** e.exp
+    return guarded(less(FAR, u), exp(e.exp * u), e)
 
 
 @rule(POWERS)
