@@ -16,6 +16,7 @@ from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
 from graphc.lower.joint import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of, safest_first
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.norms import rare_part
 from graphc.lower.phases import ROWS_AT_ONCE
 from graphc.lower.plan import scatter_target
 
@@ -225,16 +226,18 @@ class _NestPrinter:
             self._guarded(lines, f"{self._out()} = {value}", f"{self._out()} = {START[self.y.reducer]}")
 
     def _register(self) -> None:
-        y = self.y
-        free = [i for i in self.nest.order if i < y.n_free]
-        bound = [i for i in self.nest.order if i >= y.n_free]
+        rare = rare_part(self.y)
+        tested = self._operand(self.y.operands[rare[0]], flat=False) if rare else ""
+        y = self.y = rare[1] if rare else self.y
+        free, bound = ([i for i in self.nest.order if (i < y.n_free) is here] for here in (True, False))
         value, lines = self._body()
         with self._loops(free):
             if y.reducer == "logsumexp":
                 self._logsumexp(bound, value, lines)
                 return
             self.text.add(f"s = {START[y.reducer]}")
-            with self._loops(bound, self.invariant):
+            once = self.text.block(f"if {tested} != f(0.0):") if rare else nullcontext()
+            with once, self._loops(bound, self.invariant):
                 self._guarded(lines, f"s = {JOIN[y.reducer].format('s', value)}")
             self.text.add(f"{self._out()} = s")
 

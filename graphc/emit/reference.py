@@ -15,6 +15,8 @@ from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo
 from graphc.ir.node import REDUCERS, Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import numpy_function, placeholder_index
 from graphc.ir.walk import topological
+from graphc.lower.norms import SCALES, reading_rescues, rescue_of
+from graphc.rewrite.norms import norms_in
 
 
 def evaluate(
@@ -72,6 +74,7 @@ class _Interpreter:
         return tuple(e if isinstance(e, int) else self.sizes[e] for e in extents)
 
     def equation(self, y: Equation) -> np.ndarray:
+        y = self._rescued(y)
         contracted = self._einsum(y)
         if contracted is not None:
             return contracted
@@ -87,6 +90,20 @@ class _Interpreter:
         for mask in y.masks:
             value = np.where(self._mask(mask, space), value, self.dtype.type(identity))
         return self._reduce(y, value)
+
+    def _rescued(self, y: Equation) -> Equation:
+        """y with norms that neither overflow nor underflow; see :mod:`graphc.lower.norms`."""
+        if self.dtype.name not in SCALES:
+            return y
+        rescues = {}
+        for total in norms_in(y):
+            rescue = rescue_of(total, self.dtype)
+            factor = self.values[rescue.factor] = self.equation(rescue.factor)
+            if factor.any():
+                rescues[total] = rescue
+                self.values[rescue.total] = self.equation(rescue.total)
+                self.values[rescue.root] = self.equation(rescue.root)
+        return reading_rescues(y, rescues, self.dtype)
 
     def _reduce(self, y: Equation, value: np.ndarray) -> np.ndarray:
         axes = tuple(range(y.n_free, len(y.extents)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.emit.reference import evaluate
+from graphc.emit.reference import evaluate, evaluate_all
 from graphc.ir.node import Leaf, Node
 
 PIECE = 1 << 15  # elements that are compared at a time: what is computed on the way stays in the cache
@@ -22,6 +22,7 @@ SPREAD = 64.0  # a difference of so many times the spread is none of rounding
 LOST = 64.0  # units of rounding: what is smaller than so many may have been lost beside a 1
 VAGUE = 0.2  # a spread above this part of the result leaves nothing to be concluded
 QUICK, THOROUGH = 3, 24  # evaluations with noise: to see whether rounding explains it; before a fault is claimed
+SQUARES = (1e-150, 1e150)  # between these the squares of numbers are numbers, and so are sums of many
 UNITS = (4.0, 32.0)  # amplitudes of the noise, in units of the last place, in turn
 
 Feed = Mapping[Leaf, NDArray]
@@ -118,8 +119,16 @@ def _compare(
         verdicts |= {t: "unclear" for t in apart if max(_largest(found[t]), _largest(exact[t])) < lost}
         if "differs" not in verdicts.values():
             return None, apart
+    if lost and _has_squares_out_of_range([nodes[t] for t in apart], feed):
+        return None, apart
     worst = next(t for t in apart if verdicts[t] == "differs")
     return _difference(worst, found[worst], exact[worst]), apart
+
+
+def _has_squares_out_of_range(nodes: Sequence[Node], feed: Feed) -> bool:
+    """Whether a value on the way is so large or so small that its square is no number: norms as declared are wrong."""
+    values = [np.abs(np.asarray(v, np.float64)) for v in (*feed.values(), *evaluate_all(nodes, feed).values())]
+    return any(bool(((v > SQUARES[1]) | ((v > 0) & (v < SQUARES[0]))).any()) for v in values)
 
 
 def _not_near(

@@ -15,6 +15,7 @@ from graphc.ir.scalar import cost, placeholder, placeholder_index
 from graphc.ir.text import equation_text
 from graphc.ir.walk import sources
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.norms import rare_part
 
 How = Literal["map", "register", "memory", "scatter"]
 Share = Literal["rows", "split", "one"]  # how threads divide a kernel, see graphc.lower.phases
@@ -151,7 +152,8 @@ def loop_order(y: Equation, strides) -> tuple[How, tuple[int, ...]]:
     bound = tuple(i for i in range(y.n_free, len(y.extents)) if y.extents[i] != 1)
     if not bound:
         return "map", free
-    if free and y.reducer != "logsumexp" and _contiguous(y, free[-1], strides) > _contiguous(y, bound[-1], strides):
+    rare = y.reducer == "logsumexp" or rare_part(y) is not None
+    if free and not rare and _contiguous(y, free[-1], strides) > _contiguous(y, bound[-1], strides):
         return "memory", (*free[:-1], *bound, free[-1])
     return "register", free + bound
 

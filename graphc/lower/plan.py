@@ -26,8 +26,10 @@ from graphc.lower.kernels import (
     sources_of,
 )
 from graphc.lower.layout import Buffer, Count, Live, apart, plan_memory
+from graphc.lower.norms import Rescue, reading_rescues, rescue_of
 from graphc.lower.parts import Parts, has_parts, parts_of, reading_parts
 from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
+from graphc.rewrite.norms import norms_in
 
 
 @dataclass
@@ -102,6 +104,7 @@ class _Planner:
         self.dtype = "float32"
         self.by_rows = self.apart = False
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
+        self.rescues: dict[Node, Rescue] = {}
         self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
         for name, buffer in destinations.items():
             self._pin(name, buffer)
@@ -118,6 +121,7 @@ class _Planner:
         absorbed = self._absorbed()
         whole = self._wanted_whole(absorbed)
         for node in self.order:
+            self._lower_rescues(node)
             if node in self.parts:
                 self._lower_parts(node, node in whole)
             elif node not in absorbed:
@@ -164,6 +168,18 @@ class _Planner:
         self.kernels.append(nest)
         if whole:
             self.kernels.append(self._nest(copy_of(node), self._buffer(node)))
+
+    def _lower_rescues(self, node: Equation) -> None:
+        """What a norm needs where its sum of squares leaves the range of numbers, once for all that read the sum."""
+        for total in norms_in(node):
+            if total not in self.rescues:
+                rescue = self.rescues[total] = rescue_of(total, self.dtype)
+                name = self._name(total)
+                for y, end in rescue.steps:
+                    out = self.buffers[y] = Buffer(f"{name}_{end}", "A", y.shape, node=y)
+                    nest = self._nest(y, out)
+                    nest.part_of = node
+                    self.kernels.append(nest)
 
     def _buffer(self, node: Equation) -> Buffer:
         found = self.pinned.get(node) or Buffer(self._name(node), "A", node.shape, node=node)
@@ -216,7 +232,7 @@ class _Planner:
         return [rows, Nest(node, out, "register", (0,), form=total)]
 
     def _nest(self, node: Equation, out: Buffer) -> Nest:
-        y = reading_parts(node, self.parts)
+        y = reading_parts(reading_rescues(node, self.rescues, self.dtype), self.parts)
         form = y if y is not node else None
         target = scatter_target(node)
         if target is not None:

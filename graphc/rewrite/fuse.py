@@ -17,6 +17,7 @@ from graphc.ir.build import inline
 from graphc.ir.node import Equation, Leaf, Node, Operand, Read
 from graphc.ir.scalar import cost, equal, less, less_equal, placeholder, placeholders
 from graphc.ir.walk import annotate, consumers, rebuild, topological, with_sources
+from graphc.rewrite.norms import divides_by_norm
 
 CHEAP = 2  # an addition or a product: cheaper to compute again than to store
 
@@ -66,14 +67,14 @@ def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bo
     if not isinstance(op, Read) or not isinstance(op.node, Equation) or not op.node.elementwise:
         return False
     producer = op.node
-    if _repeats(y, op) and not _trivial(producer):
+    if _repeats(y, op) and not _trivial(producer) and not divides_by_norm(producer):
         return False
     if is_contraction(y) and y.n_free and not _is_multiple(producer):
         return False
     if is_layer(producer) and not _is_multiple(producer):
         grows = y.elementwise and is_linear_in(body, j) and _only_adds_parameters(y, j) and not _is_multiple(y)
         return single and grows
-    return single or _trivial(producer)
+    return single or _trivial(producer) or divides_by_norm(producer)
 
 
 def compares(y: Equation, body: sympy.Expr, operands: Sequence[Operand], j: int) -> bool:

@@ -24,6 +24,7 @@ from graphc.run.many import Together
 
 IMPORTS = re.compile(r"from graphc\.run\.primitives\.names import \([^)]*\)|from numpy import .*")
 Memory = list[float]
+DIVIDING = {name: lambda *args, f=function.numpy: np.float64(f(*args)) for name, function in FUNCTIONS.items()}
 
 
 LIMITS: dict[str, dict[str, int]] = {"usual": {}}
@@ -126,7 +127,7 @@ class _Loaded:
 
     def __init__(self, program: Program, text: str, machine: Plain) -> None:
         self.program, self.machine = program, machine
-        names = dict(NAMES)
+        names = NAMES | (DIVIDING if machine.divides else {})
         body = IMPORTS.sub(lambda m: "\n" * m[0].count("\n"), text).replace("meet(", "yield (")
         with np.errstate(all="ignore"):
             exec(compile(body, f"<{program.name}>", "exec"), names)  # noqa: S102  text of our own emitter
@@ -153,7 +154,8 @@ class _Loaded:
                 running = [] if True in places else running
         for x, values in zip(arguments, memory):
             if x.flags.writeable:  # data may be read-only, as the parameters are that a model hands out
-                x.reshape(-1)[:] = values
+                with np.errstate(over="ignore"):
+                    x.reshape(-1)[:] = values
 
 
 def _run_copies(machine: Plain) -> Callable[..., None]:

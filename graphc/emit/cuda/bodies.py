@@ -17,6 +17,7 @@ from graphc.ir.node import Indicator, Node, Operand, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.joint import joint_bodies
 from graphc.lower.kernels import Kernel, Nest, Product, View, safest_first
+from graphc.lower.norms import rare_part
 from graphc.lower.plan import scatter_target
 
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
@@ -65,8 +66,19 @@ class Element:
         elif self.y.reducer == "logsumexp":
             self._logsumexp()
         else:
-            self.reduce(self.bound)
+            self._reduced()
             self.text.add(f"{self.out()} = s")
+
+    def _reduced(self) -> None:
+        """``s`` = the reduction; without a loop where all its terms are 0 (:func:`graphc.lower.norms.rare_part`)."""
+        rare = rare_part(self.y)
+        if rare is None:
+            self.reduce(self.bound)
+            return
+        tested, self.y = self.operand(self.y.operands[rare[0]]), rare[1]
+        self.text.add(f"s = {START[self.y.reducer]}")
+        with self.text.block(f"if {tested} != f(0.0):"):
+            self.reduce(self.bound)
 
     def _map(self) -> None:
         value, lines = self.body()

@@ -1,0 +1,170 @@
+"""Norms whose squares leave the range of numbers: ``‖u‖ = sqrt(sum_k u²)`` where u is 1e200 or 1e-200.
+
+The sum of squares S is computed as it reads.  Where it is too large or too small, and only there, it is computed again
+of numbers that are scaled by a power of 2, which is exact (Blue 1978, as LAPACK's dnrm2):
+
+    c[i] = down where S[i] > huge, up where S[i] < tiny, else 0
+    B[i] = sum_k (c[i]*u[i, k])²                                   no loop where c[i] is 0
+    r[i] = sqrt(B[i])/c[i] where c[i] is not 0, else sqrt(S[i])
+    S**q -> r**(2*q)                                               for a broken power q, such as 1/2 or -1/2
+
+A root of a few squares, ``sqrt(x² + y²)``, is computed of scaled numbers too, in its own body.  Formulas show S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import sympy
+from numpy.typing import DTypeLike
+from sympy import Add, Expr, Mul, S, Symbol
+
+from graphc.ir.affine import identity
+from graphc.ir.node import Equation, Node, Read
+from graphc.ir.scalar import absolute, guarded, less, placeholder, placeholder_index, stop_gradient, where
+from graphc.rewrite.norms import (
+    asking,
+    broken_powers,
+    is_hypotenuse,
+    is_norm,
+    is_positive,
+    root_of,
+    sum_of_squares,
+    with_stored_squares,
+)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The sums of squares that are exact as they are, from tiny to huge, and the factors for the others."""
+
+    tiny: Expr
+    huge: Expr
+    up: Expr
+    down: Expr
+
+    def of(self, total: Expr, otherwise: Expr) -> Expr:
+        """The factor for a sum of squares."""
+        return where(less(self.huge, total), self.down, where(less(total, self.tiny), self.up, otherwise))
+
+    def back(self, total: Expr) -> Expr:
+        """One over that factor, or 1."""
+        return where(less(self.huge, total), 1 / self.down, where(less(total, self.tiny), 1 / self.up, S.One))
+
+
+def _scales(tiny: int, huge: int, up: int, down: int) -> Scales:
+    return Scales(*(sympy.Integer(2) ** n for n in (tiny, huge, up, down)))
+
+
+SCALES = {"float32": _scales(-80, 100, 100, -80), "float64": _scales(-900, 900, 600, -600)}
+FACTORS = [scales.of(placeholder(0), S.Zero) for scales in SCALES.values()]
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """The factor c of a sum of squares, its scaled sum B and its root r."""
+
+    factor: Equation
+    total: Equation
+    root: Equation
+
+    @property
+    def steps(self) -> tuple[tuple[Equation, str], ...]:
+        """The equations in order, each with the end of its name."""
+        return (self.factor, "scale"), (self.total, "scaled"), (self.root, "root")
+
+
+def rescue_of(total: Equation, dtype: DTypeLike) -> Rescue:
+    """The equations of the root of a sum of squares that may leave the range of numbers."""
+    rank, shape, scales = total.n_free, total.shape, SCALES[np.dtype(dtype).name]
+    own = Read(total, identity(rank))
+    factor = Equation(shape, rank, "sum", scales.of(placeholder(0), S.Zero), (own,), ())
+    squares = sum_of_squares(total) or total
+    c = placeholder(len(squares.operands))
+    operands = (*squares.operands, Read(factor, identity(rank)))
+    body = where(c, _scaled(squares.body, c), S.Zero)
+    scaled = Equation(squares.extents, rank, "sum", body, operands, squares.masks)
+    s, c, b = (placeholder(j) for j in range(3))
+    root = sympy.sqrt(where(c, b, s)) * scales.back(s)
+    reads = (own, *(Read(node, identity(rank)) for node in (factor, scaled)))
+    return Rescue(factor, scaled, Equation(shape, rank, "sum", root, reads, ()))
+
+
+def reading_rescues(y: Equation, rescues: Mapping[Node, Rescue], dtype: DTypeLike) -> Equation:
+    """The equation with roots of scaled sums in place of those that left the range of numbers, and with quotients by
+    norms taken one by one; y itself without norms."""
+    body, operands = with_stored_squares(y)
+    body, roots = _with_hypotenuses(body, np.dtype(dtype).name)
+    for j, op in enumerate(y.operands):
+        if isinstance(op, Read) and op.node in rescues:
+            operands.append(Read(rescues[op.node].root, op.at))
+            roots.append(placeholder(len(operands) - 1))
+            body = _with_root(body, placeholder(j), roots[-1])
+        elif isinstance(op, Read) and is_norm(op.node):
+            roots.append(placeholder(j))
+    for root in roots:
+        body = _beside(body, root)
+    return y if body == y.body else Equation(y.extents, y.n_free, y.reducer, body, tuple(operands), y.masks)
+
+
+def rare_part(y: Equation) -> tuple[int, Equation] | None:
+    """(j, z) of a scaled sum: operand j is its factor c, and z the sum without the test that c is not 0."""
+    j = placeholder_index(y.body.args[0]) if isinstance(y.body, where) and not y.elementwise else None
+    op = y.operands[j] if j is not None else None
+    if j is None or not isinstance(op, Read) or not isinstance(op.node, Equation) or op.node.body not in FACTORS:
+        return None
+    return j, Equation(y.extents, y.n_free, y.reducer, y.body.args[1], y.operands, y.masks)
+
+
+def _scaled(squares: Expr, c: Expr) -> Expr:
+    """sum k*f**2  ->  sum k*|c*f|**2; the magnitude keeps SymPy from taking c**2 out, which underflows."""
+    found = [root_of(term) for term in Add.make_args(squares)]
+    return Add(*(k * absolute(c * f) ** 2 for k, f in (pair for pair in found if pair is not None)))
+
+
+def _with_root(e: Expr, total: Symbol, r: Symbol) -> Expr:
+    """(k*S)**q  ->  k**q * r**(2*q); a condition that S is not 0 asks for r."""
+    bases = {p: p.base / total for p in broken_powers(e) if p.base.has(total) and is_positive(p.base / total)}
+    powers = {p: k**p.exp * r ** (2 * p.exp) for p, k in bases.items()}
+    conditions = {g.args[0]: g.args[0].xreplace(powers).xreplace({total: r}) for g in e.atoms(guarded)}
+    return asking(e, conditions).xreplace(powers) if powers else e
+
+
+def _with_hypotenuses(e: Expr, dtype: str) -> tuple[Expr, list[Expr]]:
+    """(x² + y²)**q  ->  r**(2*q), r = sqrt((c*x)² + (c*y)²)/c with c of the sum as it reads; and the roots r."""
+    roots = {}
+    for total in dict.fromkeys(p.base for p in broken_powers(e) if is_hypotenuse(p.base)):
+        c = SCALES[dtype].of(total, S.One)
+        roots[total] = stop_gradient(sympy.sqrt(_scaled(total, c)) * SCALES[dtype].back(total))
+    powers = {p: roots[p.base] ** (2 * p.exp) for p in broken_powers(e) if p.base in roots}
+    return e.xreplace(powers), list(roots.values())
+
+
+def _beside(e: Expr, root: Expr) -> Expr:
+    """Products with 1/r**n, r a root, from the inside out: ``f*g/r**3  ->  (f/r)*(g/r)/r``, since neither r**3 nor 1/r
+    need be a number where the whole is one."""
+    if e.is_Atom or e == root or (e.is_Pow and e.base == root) or not e.has(root):
+        return e
+    args = [_beside(a, root) for a in e.args]
+    e = e.func(*args) if any(a is not b for a, b in zip(args, e.args, strict=True)) else e
+    return _quotient(e, root) if e.is_Mul else e
+
+
+def _quotient(e: Expr, root: Expr) -> Expr:
+    factors = list(Mul.make_args(e))
+    guards = [f for f in factors if isinstance(f, guarded) and f.args[2] == 0 and f.args[1].has(root)]
+    if len(guards) == 1 and len(factors) > 1:
+        condition, value, _ = guards[0].args
+        return guarded(condition, _quotient(Mul(value, *(f for f in factors if f is not guards[0])), root), S.Zero)
+    below = [f for f in factors if f.is_Pow and f.base == root and f.exp.is_Integer and f.exp < -1]
+    if not below:
+        return e
+    n = -int(below[0].exp)
+    rest = [f for f in factors if f is not below[0]]
+    above = [f for f in rest if f.free_symbols and not (f.is_Pow and f.exp.could_extract_minus_sign())][:n]
+    whole = Mul(*(stop_gradient(f / root) for f in above), *(f for f in rest if f not in above))
+    for _ in range(n - len(above)):
+        whole = stop_gradient(whole / root)
+    return whole
