@@ -32,6 +32,7 @@ EXAMPLES = {
     "sinh_over_cosh": sinh(Z) / cosh(Z),
     "expm1_over_one_plus_exp": (exp(Z) - 1) / (exp(Z) + 1),
     "exp_over_expm1": exp(Z) / (exp(Z) - 1),
+    "expm1_over_exp": (exp(Z) - 1) * exp(-Z),
     "x_log_x": Z * log(Z),
     "x_times_sum_with_log_x": Z * (log(Z) + T),
     "product_of_exponentials": exp(Z) * exp(T),

@@ -64,8 +64,11 @@ def stabilise(expr: Expr) -> tuple[Expr, tuple[RuleFired, ...]]:
 
 def _rewrite(expr: Expr, fired: list[RuleFired]) -> Expr:
     """Arguments first, then the rules for the outermost operation until none fires."""
-    if expr.is_Atom or isinstance(expr, guarded) or not expr.has(*_TRIGGERS):
+    if expr.is_Atom or not expr.has(*_TRIGGERS):
         return expr
+    if isinstance(expr, guarded):  # a product beside its 0 is a product like others; the ends of a range stay
+        c, a, b = expr.args
+        return guarded(c, _rewrite(a, fired), b) if b == 0 else expr
     args = [_rewrite(a, fired) for a in expr.args]
     if any(a is not b for a, b in zip(args, expr.args)):
         expr = expr.func(*args)

@@ -127,13 +127,28 @@ def expm1_over_one_plus_exp(e: Mul) -> Expr | None:
 
 @rule(PRODUCTS)
 def exp_over_expm1(e: Mul) -> Expr | None:
-    """exp(u)/(exp(u) - 1)  ->  -1/expm1(-u)
+    """exp(k*u)/(exp(u) - 1)**n  ->  (-expm1(-u))**-k * expm1(u)**(k - n)   for integers 1 <= k <= n
 
     inf/inf for large u."""
+    for f, n in factor_powers(e, expm1):
+        u = f.args[0]
+        for grown, _ in factor_powers(e, exp) if n < 0 else ():
+            k = grown.args[0] / u
+            if k.is_Integer and 1 <= k <= -n:
+                return swap(e, {grown: S.One, f: -k}, (-expm1(negated(u))) ** -k)
+    return None
+
+
+@rule(PRODUCTS)
+def expm1_over_exp(e: Mul) -> Expr | None:
+    """(exp(u) - 1)*exp(-u)  ->  -expm1(-u)
+
+    inf*0 for large u."""
     grown = {f.args[0]: f for f, _ in factor_powers(e, exp)}
     for f, n in factor_powers(e, expm1):
-        if n < 0 and f.args[0] in grown and f.args[0].could_extract_minus_sign() is False:
-            return swap(e, {grown[f.args[0]]: S.One, f: -S.One}, -1 / expm1(negated(f.args[0])))
+        beside = grown.get(negated(f.args[0]))
+        if n > 0 and beside is not None:
+            return swap(e, {beside: S.One, f: S.One}, -expm1(negated(f.args[0])))
     return None
 
 
