@@ -5,7 +5,8 @@ It is the oracle the compiled backends are held against, and what names the firs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import sympy
@@ -14,9 +15,53 @@ from numpy.typing import DTypeLike
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo
 from graphc.ir.node import REDUCERS, Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import numpy_function, placeholder_index
-from graphc.ir.walk import topological
+from graphc.ir.walk import sources, topological
 from graphc.lower.norms import SCALES, reading_rescues, rescue_of
 from graphc.rewrite.norms import norms_in
+
+SERIAL = 1 << 18  # multiplications for which OpenBLAS begins no threads; on a busy machine these wait for a core
+NARROW = 16  # a product of so few rows, terms or columns is not worth threads
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A matrix product that is computed when its rows are asked for: all of it may not fit the cache."""
+
+    left: np.ndarray
+    right: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the matrix."""
+        return len(self.left), self.right.shape[1]
+
+    def rows(self, low: int = 0, high: int | None = None) -> np.ndarray:
+        """So many rows of it, or all."""
+        left, right = self.left[low:high], self.right
+        (rows, inner), columns = left.shape, right.shape[1]
+        if min(rows, inner, columns) > NARROW or rows * inner * columns <= SERIAL:
+            return left @ right
+        result = np.zeros((rows, columns), np.result_type(left, right))
+        for i, k, j in _blocks(left, right):
+            result[i, j] += left[i, k] @ right[k, j]
+        return result
+
+
+def _blocks(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[slice, slice, slice]]:
+    """Rows, terms and columns of small parts of a product, divided along an axis whose parts lie together in memory."""
+    (rows, inner), columns = left.shape, right.shape[1]
+    if inner <= NARROW:
+        axis = 0
+    elif rows <= NARROW:
+        axis = 1 if right.flags.c_contiguous else 2
+    else:
+        axis = 0 if left.flags.c_contiguous else 1
+    whole = [slice(0, n) for n in (rows, inner, columns)]
+    length = whole[axis].stop
+    step = max(1, SERIAL * length // (rows * inner * columns))
+    for at in range(0, length, step):
+        i, k, j = (slice(at, at + step) if t == axis else part for t, part in enumerate(whole))
+        yield i, k, j
 
 
 def evaluate(
@@ -34,6 +79,23 @@ def evaluate(
     return [values[r] for r in roots]
 
 
+def evaluate_in_parts(
+    roots: Sequence[Node], feed: Mapping[Leaf, np.ndarray], dtype: DTypeLike = np.float64
+) -> list[np.ndarray | Product]:
+    """The values of ``roots``, where matrix products that nothing else reads, as the gradients of weights, wait."""
+    order, run = topological(roots), _Interpreter(feed, {}, np.dtype(dtype))
+    read = {source for node in order for source in sources(node)}
+    last = set(roots) - read
+    found: dict[Node, np.ndarray | Product] = {}
+    with np.errstate(all="ignore"):
+        for node in order:
+            if isinstance(node, Equation) and node in last:
+                found[node] = run.product(node) or run.equation(node)
+            else:
+                found[node] = run.values[node] = run.value(node)
+    return [found[root] for root in roots]
+
+
 def evaluate_all(
     roots: Iterable[Node],
     feed: Mapping[Leaf, np.ndarray],
@@ -45,7 +107,7 @@ def evaluate_all(
     run = _Interpreter(feed, dict(sizes or {}), np.dtype(dtype))
     with np.errstate(all="ignore"):
         for node in topological(roots):
-            value = run.values[node] = run.equation(node) if isinstance(node, Equation) else run.leaf(node)
+            value = run.values[node] = run.value(node)
             if blur is not None and isinstance(node, Equation) and not _chooses(node):
                 run.values[node] = blur(value)
     return run.values
@@ -64,6 +126,9 @@ class _Interpreter:
             for extent, found in zip(leaf.shape, np.shape(value), strict=True):
                 if isinstance(extent, str):
                     self.sizes.setdefault(extent, found)
+
+    def value(self, node: Node) -> np.ndarray:
+        return self.equation(node) if isinstance(node, Equation) else self.leaf(node)
 
     def leaf(self, node: Node) -> np.ndarray:
         assert isinstance(node, Leaf)
@@ -119,6 +184,21 @@ class _Interpreter:
 
     def _einsum(self, y: Equation) -> np.ndarray | None:
         """A plain contraction as one einsum: the whole iteration space of a matrix product would not fit memory."""
+        parts = self._factors(y)
+        if parts is None:
+            return None
+        product = _matrix_product(parts, y.n_free)
+        if product is not None:
+            return product.rows()
+        return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
+
+    def product(self, y: Equation) -> Product | None:
+        """The equation as a product of two matrices, if it is one."""
+        parts = self._factors(y)
+        return None if parts is None else _matrix_product(parts, y.n_free)
+
+    def _factors(self, y: Equation) -> list | None:
+        """What a sum of products multiplies, as einsum expects it: arrays, each with the indices of its axes."""
         factors = sympy.Mul.make_args(y.body)
         plain = [placeholder_index(f) for f in factors]
         if y.reducer != "sum" or y.masks or y.elementwise or None in plain or len(set(plain)) != len(y.operands):
@@ -131,10 +211,7 @@ class _Interpreter:
             parts += [self.values[op.node].astype(self.dtype, copy=False), letters]
         if not set(range(y.n_free)) <= {i for letters in parts[1::2] for i in letters}:
             return None
-        product = _matrix_product(parts, y.n_free)
-        if product is not None:
-            return product
-        return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
+        return parts
 
     def _operand(self, op: Operand, space: tuple[int, ...]) -> np.ndarray:
         if isinstance(op, Indicator):
@@ -172,7 +249,7 @@ class _Interpreter:
         return {"ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}[mask.kind](x, 0)
 
 
-def _matrix_product(parts: Sequence, n_free: int) -> np.ndarray | None:
+def _matrix_product(parts: Sequence, n_free: int) -> Product | None:
     """sum_k a[i, k]*b[k, j] of matrices, transposed or not, row after row in memory as einsum would not leave it."""
     if len(parts) != 4 or n_free != 2:
         return None
@@ -180,4 +257,4 @@ def _matrix_product(parts: Sequence, n_free: int) -> np.ndarray | None:
     (a, at), (b, of) = parts[row : row + 2], parts[2 - row : 4 - row]
     if sorted(at) != [0, 2] or sorted(of) != [1, 2]:
         return None
-    return (a if at == [0, 2] else a.T) @ (b if of == [2, 1] else b.T)
+    return Product(a if at == [0, 2] else a.T, b if of == [2, 1] else b.T)

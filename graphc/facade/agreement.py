@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.emit.reference import evaluate, evaluate_all
+from graphc.emit.reference import Product, evaluate, evaluate_all, evaluate_in_parts
 from graphc.ir.node import Leaf, Node
 
-PIECE = 1 << 15  # elements that are compared at a time: what is computed on the way stays in the cache
+PIECE = 1 << 16  # elements that are compared at a time: what is computed on the way stays in the cache
 SPREAD = 64.0  # a difference of so many times the spread is none of rounding
 LOST = 64.0  # units of rounding: what is smaller than so many may have been lost beside a 1
 VAGUE = 0.2  # a spread above this part of the result leaves nothing to be concluded
@@ -135,20 +135,31 @@ def _not_near(
     found: Mapping[int, NDArray], nodes: Sequence[Node], asked: Sequence[int], feed: Feed, precision: Precision
 ) -> list[int]:
     """What a quick evaluation in the precision of the program does not confirm."""
-    quick = evaluate([nodes[t] for t in asked], feed, dtype=precision.dtype)
+    quick = evaluate_in_parts([nodes[t] for t in asked], feed, dtype=precision.dtype)
     return [t for t, value in zip(asked, quick, strict=True) if not near(found[t], value, precision.close)]
 
 
-def near(found: NDArray, exact: NDArray, tolerance: float) -> bool:
+def near(found: NDArray, exact: NDArray | Product, tolerance: float) -> bool:
     """Whether every element is within ``tolerance`` of the largest; NaN is near nothing, an infinity near itself."""
-    flat, other = np.asarray(found).reshape(-1), np.asarray(exact).reshape(-1)
-    parts = range(0, flat.size, PIECE)
     with np.errstate(invalid="ignore"):
-        scale = np.max([_largest(other[t : t + PIECE]) for t in parts])
+        sizes = [(_largest(other), _largest(part - other)) for part, other in _pieces(np.asarray(found), exact)]
+        scale, gap = np.max(sizes, axis=0)  # NaN where there is one
         if np.isinf(scale):
-            return near(*_finite_part(flat, other), tolerance)
-        gap = np.max([_largest(flat[t : t + PIECE] - other[t : t + PIECE]) for t in parts])
+            whole = exact.rows() if isinstance(exact, Product) else exact
+            return near(*_finite_part(found, whole), tolerance)
         return bool(gap <= tolerance * scale)
+
+
+def _pieces(found: NDArray, exact: NDArray | Product) -> Iterator[tuple[NDArray, NDArray]]:
+    """Both in parts that lie in the cache."""
+    if isinstance(exact, Product):
+        many = max(PIECE // max(exact.shape[1], 1), 1)
+        for row in range(0, len(found), many):
+            yield found[row : row + many], exact.rows(row, row + many)
+        return
+    flat, other = found.reshape(-1), np.asarray(exact).reshape(-1)
+    for at in range(0, flat.size, PIECE):
+        yield flat[at : at + PIECE], other[at : at + PIECE]
 
 
 def _finite_part(found: NDArray, exact: NDArray) -> tuple[NDArray, NDArray]:

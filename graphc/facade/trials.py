@@ -38,7 +38,7 @@ from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trai
 if TYPE_CHECKING:
     from graphc.run.cuda.training import CudaTrainer
 
-SAMPLE = 4096  # elements of a parameter whose update is looked at
+SAMPLE, RUN = 4096, 16  # elements of a parameter whose update is looked at, so many that lie together
 WHOLE = 2e7  # elements of a step that the interpreter computes for a whole batch: a few tenths of a second
 COUNTED = (1.0, 2.0, 1.0, 3.0)  # weights of the rows of a trial: a weight of 2 is that row twice
 
@@ -60,12 +60,18 @@ def _sizes(feed: Feed) -> dict[str, int]:
 
 
 def sample_of(size: int) -> NDArray:
-    """Places of some elements: all of a small array, else its ends and what lies evenly between."""
+    """Places of some elements: all of a small array, else its ends and short runs that lie evenly between."""
     if size <= SAMPLE:
         return np.arange(size)
     ends = SAMPLE // 8
-    between = np.linspace(0, size - 1, SAMPLE).astype(np.int64).tolist()
-    return np.array(sorted({*range(ends), *range(size - ends, size), *between}))
+    starts = np.linspace(ends, size - ends - RUN, (SAMPLE - 2 * ends) // RUN).astype(np.int64)
+    between = (starts[:, None] + np.arange(RUN)).ravel()
+    return np.concatenate([np.arange(ends), between, np.arange(size - ends, size)])
+
+
+def _elements(arrays: Sequence[NDArray], samples: Sequence[NDArray]) -> NDArray:
+    """Some elements of each, one array after another."""
+    return np.concatenate([x.ravel()[some] for x, some in zip(arrays, samples, strict=True)], dtype=np.float64)
 
 
 def _norm(arrays: Sequence[NDArray]) -> float:
@@ -153,29 +159,34 @@ class TrainingTrial(Trial):
         """The first parameter or state that is not what the rule makes of the program's own gradient."""
         gradients, rule, total = self.exact_gradients(feed), self.rule, self.after.parameters.size
         norm, rounding = _norm(gradients) if rule.needs_norm else 0.0, self.rounding(feed)
-        for (leaf, place), gradient, blur in zip(self.places.items(), gradients, rounding, strict=True):
-            some = sample_of(gradient.size)
-            theta, g = (x.ravel()[some].astype(np.float64) for x in (feed[leaf], gradient))
-            exact, states = reference_step(rule, theta, g, norm=norm)
-            if self.bad and not self._is_finite(theta, g, norm):
+        samples = [sample_of(g.size) for g in gradients]
+        theta = _elements([feed[leaf] for leaf in self.places], samples)
+        slopes = _elements(gradients, samples)
+        exact, states = reference_step(rule, theta, slopes, norm=norm)
+        finite, first = self._finite(theta, slopes, norm), 0
+        for (leaf, place), some, blur in zip(self.places.items(), samples, rounding, strict=True):
+            part, first = slice(first, first + some.size), first + some.size
+            if self.bad and not finite[part].all():
                 return None
             changes = [("theta", self.after.parameters, theta, exact)]
             changes += [(n, self.after.rule.values[t * total :], 0 * theta, states[n])
                         for t, n in enumerate(rule.states)]  # fmt: skip
             for name, flat, before, wanted in changes:
-                found = self._apart(flat[place][some], before, wanted, g, blur)
+                found = self._apart(flat[place][some], before[part], wanted[part], slopes[part], blur)
                 if found is not None:
                     at = np.unravel_index(int(some[found.at]), feed[leaf].shape)
                     whose = f"{name} of the rule {rule.name}, for {leaf.name},"
                     return whose, replace(found, at=tuple(int(i) for i in at))
         return None
 
-    def _is_finite(self, theta: NDArray, g: NDArray, norm: float) -> bool:
-        """Whether the update is finite in the precision of the program, where the step was not."""
+    def _finite(self, theta: NDArray, slopes: NDArray, norm: float) -> NDArray:
+        """Which updates are finite in the precision of the program: asked where the step was not."""
+        if not self.bad:
+            return np.ones(theta.shape, bool)
         with np.errstate(all="ignore"):
-            rounded = [x.astype(self.precision.dtype) for x in (theta, g)]
+            rounded = [x.astype(self.precision.dtype) for x in (theta, slopes)]
             new, states = reference_step(self.rule, rounded[0], rounded[1], norm=norm)
-        return all(np.isfinite(x).all() for x in (g, new, *states.values()))
+        return np.logical_and.reduce([np.isfinite(x) for x in (slopes, new, *states.values())])
 
     def exact_gradients(self, feed: Feed) -> list[NDArray]:  # noqa: ARG002  others have to evaluate them
         """The gradients that the update began with."""

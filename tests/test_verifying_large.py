@@ -1,0 +1,71 @@
+"""What the check of large networks leaves out: whole products, threads, most of an update; and what it still sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.emit.reference import NARROW, SERIAL, Product, _blocks, evaluate, evaluate_in_parts
+from graphc.facade.agreement import PIECE, PRECISIONS, judge, near
+from graphc.facade.trials import SAMPLE, sample_of
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("sides", ["CC", "CF", "FC", "FF"])
+@pytest.mark.parametrize("shape", [(4, 600, 700), (700, 4, 600), (600, 700, 4), (40, 50, 60)])
+def test_a_product_in_parts_is_the_product(shape: tuple[int, int, int], sides: str):
+    """Parts so small that BLAS begins no threads cover every term once; rows alone are those of the whole."""
+    n, k, m = shape
+    left, right = (np.array(RNG.normal(size=s), order=order) for s, order in zip(((n, k), (k, m)), sides, strict=True))
+    product = Product(left, right)
+    np.testing.assert_allclose(product.rows(), left @ right, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(product.rows(1, 3), (left @ right)[1:3], rtol=0, atol=1e-11)
+    if min(shape) <= NARROW:
+        sizes = [np.prod([len(range(n)[i]), len(range(k)[t]), len(range(m)[j])]) for i, t, j in _blocks(left, right)]
+        assert sum(sizes) == n * k * m and max(sizes) <= SERIAL
+
+
+@pytest.mark.parametrize("at", [(0, 0), (150, 299), (299, 17)])
+def test_one_wrong_element_of_a_large_gradient_is_found(at: tuple[int, int]):
+    """The gradient is compared part by part, and is never there as a whole."""
+    X, D, W = gc.input("X", ("n", 300)), gc.input("D", ("n", 300)), gc.param("W", (300, 300), gc.normal(1.0))
+    slope = gc.grad(gc.sum((X @ W) * D), W).node
+    feed = {X.node: RNG.normal(size=(4, 300)), D.node: RNG.normal(size=(4, 300))}
+    [waiting], [exact] = evaluate_in_parts([slope], feed), evaluate([slope], feed)
+    assert isinstance(waiting, Product) and exact.size > PIECE
+    assert near(exact, waiting, 1e-9)
+    wrong = exact.copy()
+    wrong[at] += 1e-4 * np.abs(exact).max()
+    assert not near(wrong, waiting, 1e-9)
+    wrong[at] = np.nan
+    assert not near(wrong, waiting, 1e-9)
+    graphs = [(lambda: [slope], feed)] * 2
+    found = judge([wrong], graphs, PRECISIONS["float64"]).difference
+    assert found is not None and found.at == at
+
+
+def test_a_product_that_something_reads_is_there_as_a_whole():
+    X, W = gc.input("X", ("n", 3)), gc.param("W", (3, 3), gc.normal(1.0))
+    Z = (X @ W).node
+    feed = {X.node: np.ones((2, 3)), W.node: np.eye(3)}
+    both = evaluate_in_parts([Z, gc.sum(X @ W).node], feed)
+    assert [type(value) for value in both] == [np.ndarray, np.ndarray]
+    assert isinstance(evaluate_in_parts([Z], feed)[0], Product)
+
+
+def test_an_infinity_of_a_product_is_near_itself_alone():
+    left, right = np.array([[1e200], [1.0]]), np.array([[1e200, 1.0]])
+    with np.errstate(over="ignore"):
+        product, exact = Product(left, right), left @ right
+        assert near(exact, product, 1e-9)
+        exact[0, 0] = 1.0
+        assert not near(exact, product, 1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 100, SAMPLE, SAMPLE + 1, SAMPLE + 77, 1_000_003])
+def test_the_update_is_looked_at_in_places_that_include_both_ends(size: int):
+    some = sample_of(size)
+    assert some[0] == 0 and some[-1] == size - 1 and np.all(np.diff(some) > 0) and some.size == min(size, SAMPLE)
+    assert np.max(np.diff(some), initial=1) <= max(1, size // 150)
