@@ -142,13 +142,13 @@ def evaluate(
     """Outputs, and means of scalars; the outputs stay on the machine when data came from it."""
     evaluator, step, constants = _evaluator(model, outputs, scalars, data.rows, place)
 
-    def call(parameters: NDArray, bound: Bound) -> tuple[dict[str, DeviceArray], NDArray]:
+    def call(parameters: NDArray, bound: Bound, fresh: bool = False) -> tuple[dict[str, DeviceArray], NDArray]:
         shapes = {n.replace("output:", "y_"): _shape(model.graph.roots[n].shape, bound.rows) for n in outputs}
         ordered = [bound.arrays[i.leaf] for i in step.inputs]
-        return evaluator.run(parameters, ordered, constants, bound.rows, shapes)
+        return evaluator.run(parameters, ordered, constants, bound.rows, shapes, fresh)
 
     def on_host(parameters: NDArray, bound: Bound) -> list[NDArray]:
-        found, means = call(parameters, bound)
+        found, means = call(parameters, bound, fresh=True)
         return [*(x.numpy() for x in found.values()), *map(np.asarray, means)]
 
     if verify:

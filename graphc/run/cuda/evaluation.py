@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graphc.emit.cuda import control
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.holding import on_machine
-from graphc.run.cuda.launching import GraphLauncher
+from graphc.run.cuda.launching import GraphLauncher, unwritten
 from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
 from graphc.run.cuda.table import order_words
@@ -31,14 +31,20 @@ class CudaEvaluator:
         constants: NDArray,
         rows: int,
         outputs: Mapping[str, tuple[int, ...]],
+        fresh: bool = False,
     ) -> tuple[dict[str, DeviceArray], NDArray]:
-        """Outputs on the machine, by name with their shapes, and the mean of every scalar over the rows."""
+        """Outputs on the machine, by name with their shapes, and the mean of every scalar over the rows; with
+        ``fresh`` everything that the kernels have to write holds NaN before."""
         state = np.zeros(self.plan.memory.kept, self.dtype)
         state[: min(parameters.size, self.plan.memory.total)] = parameters[: self.plan.memory.total]
         self.launcher.upload(state[None])
         kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
         held = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
         results = {n: self.machine.array(max(int(np.prod(shape)), 1), self.dtype) for n, shape in outputs.items()}
+        if fresh:
+            self.launcher.unwrite([])
+            for result in results.values():
+                unwritten(self.machine, result)
         words = np.zeros((1, control.SIZE), np.int32)
         steps = -(-rows // self.plan.step.capacity)
         for word, value in (order_words(rows) | {control.ROWS: rows, control.STEPS: steps}).items():

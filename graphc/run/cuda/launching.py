@@ -30,6 +30,11 @@ class Pending:
     log: DeviceArray
 
 
+def unwritten(machine: Machine, target: DeviceArray) -> None:
+    """Fill memory with NaN, to see what is read there before it was written."""
+    machine.upload(target, np.full(target.size, np.nan, target.dtype))
+
+
 class _Launcher:
     """Buffers that grow with the number of steps and copies of a launch."""
 
@@ -54,6 +59,9 @@ class _Launcher:
     def download(self) -> NDArray:
         """The same back."""
         raise NotImplementedError
+
+    def unwrite(self, gradients: Sequence[slice]) -> None:  # noqa: B027  memory that is shared holds anything anyhow
+        """Let what a step has to write hold NaN: its values, and the gradients at these places."""
 
     def begin(
         self,
@@ -124,6 +132,13 @@ class _OneNetwork(_Launcher):
         self.buffer("L", max(memory.integers, 1), np.int32)
         self.machine.clear(m)
         self.machine.upload(m.part(0, memory.kept), states[0])
+
+    def unwrite(self, gradients: Sequence[slice]) -> None:
+        memory, m = self.plan.memory, self.buffers["M"]
+        starts = [memory.gradients + place.start for place in gradients]
+        parts = [slice(start, start + place.stop - place.start) for start, place in zip(starts, gradients, strict=True)]
+        for part in [slice(memory.arena_start, memory.size), *parts]:
+            unwritten(self.machine, m.part(part.start, part.stop - part.start))
 
     def download(self) -> NDArray:
         return self.machine.download(self.buffers["M"].part(0, self.plan.memory.kept))[None]

@@ -106,20 +106,31 @@ class CudaTrainer:
         if verdict == host_control.NONFINITE:
             call.status = verdict
 
-    def probe(self, moving: Moving, inputs: Sequence[Any], call: Call, places: Sequence[slice]) -> None:  # noqa: ARG002
-        """One step in order of the rows, as :meth:`graphc.run.training.Trainer.probe`; memory is not filled before."""
+    def probe(self, moving: Moving, inputs: Sequence[Any], call: Call, places: Sequence[slice]) -> None:
+        """One step in order of the rows, as :meth:`graphc.run.training.Trainer.probe`; what tier A has in shared memory
+        holds what was there."""
         moving.totals.values = np.zeros(host_control.F_SIZE + self.n_metrics)
         seconds = self.seconds_per_step
         self.hold(inputs)
-        self._run(moving, inputs, call, Settings(shuffle=False), None)
+        self._run(moving, inputs, call, Settings(shuffle=False), None, places)
         self.seconds_per_step, self.left = seconds, None
 
-    def _run(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None) -> None:
+    def _run(
+        self,
+        moving: Moving,
+        inputs: Sequence[Any],
+        call: Call,
+        settings: Settings,
+        watch: Watch | None,
+        unwritten: Sequence[slice] | None = None,
+    ) -> None:
         call.done, call.status = 0, host_control.FINISHED
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
         largest = moving.totals.values[host_control.GRADIENT]
         state = self.state_of(moving.parameters, moving.rule.values, settings.tolerance, largest)
         self.launcher.upload(state[None])
+        if unwritten is not None:
+            self.launcher.unwrite(unwritten)
         try:
             while call.done < call.steps and call.status == host_control.FINISHED:
                 self._part(moving, inputs, call, settings)
