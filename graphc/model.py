@@ -39,6 +39,9 @@ class Model:
     dtype : "float32" or "float64"
     name : str
         Shown in generated programs and errors.
+    subnormals : bool
+        Whether programs on the CPU keep numbers below 1.2e-38 (float32) or 2.2e-308 (float64), which make many
+        processors slow; else they count as 0.
 
     Raises
     ------
@@ -65,8 +68,9 @@ class Model:
         metrics: Mapping[str, Tensor] | None = None,
         dtype: DType = "float32",
         name: str = "model",
+        subnormals: bool = False,
     ) -> None:
-        self._core = Core(output, loss, metrics, dtype, name)
+        self._core = Core(output, loss, metrics, dtype, name, subnormals)
 
     @classmethod
     def _of(cls, core: Core) -> Self:

@@ -84,7 +84,7 @@ def test_the_namespaces_show_only_what_is_public():
         (lambda m: gc.SGD(1, 2), "SGD: too many positional arguments\n"
          "  hint: its parameters are eta, clip_value, clip_norm, decay."),
         (lambda m: gc.compile(), "compile: missing a required argument: 'outputs'\n"
-         "  hint: its parameters are outputs, inputs, dtype, verify."),
+         "  hint: its parameters are outputs, inputs, dtype, verify, subnormals."),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_refused_by_name_with_one_suggestion(call, message):

@@ -37,6 +37,11 @@ class Precision:
     eps: float
     close: float
 
+    @property
+    def least(self) -> float:
+        """The smallest number that is not subnormal: programs may take for 0 what is below."""
+        return float(np.finfo(self.dtype).tiny)
+
 
 PRECISIONS = {
     "float32": Precision("float32", 2.0**-23, 2e-4),
@@ -113,7 +118,7 @@ def _compare(
     for samples in (QUICK, THOROUGH):
         if not apart:
             return None, []
-        spreads = spreads_of([nodes[t] for t in apart], feed, precision.eps, samples)
+        spreads = spreads_of([nodes[t] for t in apart], feed, precision, samples)
         verdicts = {t: _verdict(found[t], exact[t], s, precision) for t, s in zip(apart, spreads, strict=True)}
         apart = [t for t, verdict in verdicts.items() if verdict != "agrees"]
         verdicts |= {t: "unclear" for t in apart if max(_largest(found[t]), _largest(exact[t])) < lost}
@@ -182,7 +187,7 @@ def _verdict(found: NDArray, exact: NDArray, spread: NDArray, precision: Precisi
     found, exact = _finite_part(found, exact)
     with np.errstate(all="ignore"):
         scale = float(np.max(np.abs(exact)))
-        allowed = SPREAD * float(np.max(spread)) + precision.eps * scale
+        allowed = SPREAD * float(np.max(spread)) + precision.eps * scale + precision.least
         gap = float(np.max(np.abs(found - exact)))
     if not np.isfinite(scale) or not np.isfinite(allowed) or scale > float(np.finfo(precision.dtype).max) / 2:
         return "unclear"
@@ -200,15 +205,23 @@ def _difference(place: int, found: NDArray, exact: NDArray) -> Difference:
     return Difference(place, at, float(found[at]), float(exact[at]))
 
 
-def spreads_of(nodes: Sequence[Node], feed: Feed, eps: float, samples: int) -> list[NDArray]:
-    """The largest change that noise makes to every element."""
+def spreads_of(nodes: Sequence[Node], feed: Feed, precision: Precision, samples: int) -> list[NDArray]:
+    """The largest change that noise makes to every element, or that subnormal numbers make when they become 0."""
+    eps, least = precision.eps, precision.least
     exact = evaluate(nodes, feed)
     spreads = [np.zeros_like(e) for e in exact]
     with np.errstate(all="ignore"):
-        for noisy in _noisy_values(nodes, feed, eps, samples):
+        for noisy in [_flushed_values(nodes, feed, least), *_noisy_values(nodes, feed, eps, samples)]:
             gaps = [np.where(n == e, 0, np.abs(n - e)) for n, e in zip(noisy, exact, strict=True)]
             spreads = [np.maximum(s, gap) for s, gap in zip(spreads, gaps, strict=True)]
     return spreads
+
+
+def _flushed_values(nodes: Sequence[Node], feed: Feed, least: float) -> list[NDArray]:
+    def flush(value: NDArray) -> NDArray:
+        return np.where(np.abs(value) < least, 0, value) if value.dtype.kind == "f" else value
+
+    return evaluate(nodes, {leaf: flush(np.asarray(x)) for leaf, x in feed.items()}, blur=flush)
 
 
 def _noisy_values(nodes: Sequence[Node], feed: Feed, eps: float, samples: int) -> Iterator[list[NDArray]]:

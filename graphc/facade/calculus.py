@@ -194,6 +194,7 @@ def compile(
     inputs: Tensor | Sequence[Tensor] = (),
     dtype: str = "float64",
     verify: bool = True,
+    subnormals: bool = False,
 ) -> Function:
     """A compiled function of arrays.
 
@@ -205,6 +206,8 @@ def compile(
     dtype : "float64" or "float32"
     verify : bool
         Whether the first call of a program that is new is checked, on a few rows, against the formulas.
+    subnormals : bool
+        Whether numbers below 2.2e-308 (float64) or 1.2e-38 (float32) are kept; else they count as 0.
 
     Returns
     -------
@@ -229,7 +232,7 @@ def compile(
                  "list what gc.input and gc.param gave.")  # fmt: skip
         if sum(x.node is other.node for other in given) > 1:
             fail(NameClashError, f"compile: {node_text(x.node)} is listed twice in inputs", "list it once.")
-    return Function(roots, given, dtype, single, verify)
+    return Function(roots, given, dtype, single, verify, subnormals)
 
 
 def _by_name(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
@@ -270,13 +273,20 @@ class Function:
     """A compiled function of arrays; made by :func:`compile`."""
 
     def __init__(
-        self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], dtype: str, single: bool, verify: bool = True
+        self,
+        outputs: Sequence[Tensor],
+        inputs: Sequence[Tensor],
+        dtype: str,
+        single: bool,
+        verify: bool = True,
+        subnormals: bool = False,
     ) -> None:
         self.dtype, self._single = dtype, single
         self._outputs, self._unverified = [y.node for y in outputs], verify
         self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
         self._written = written_leaves([*self._outputs, *self._positional])
         self._compiled = obtain_function(self._outputs, self._positional, dtype, self._written)
+        self._compiled.program.subnormals = bool(subnormals)
         self._arguments = self._compiled.facts.arguments
         self._limits = label_limits(self._outputs)
         self._named = _by_name(self._arguments[len(self._positional) :])
@@ -284,7 +294,8 @@ class Function:
 
     def __reduce__(self) -> tuple[Any, ...]:
         outputs, inputs = map(Tensor, self._outputs), map(Tensor, self._positional)
-        return Function, ([*outputs], [*inputs], self.dtype, self._single, self._unverified)
+        options = self.dtype, self._single, self._unverified, self._compiled.program.subnormals
+        return Function, ([*outputs], [*inputs], *options)
 
     def __copy__(self) -> Function:
         return self

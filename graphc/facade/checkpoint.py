@@ -50,6 +50,7 @@ def save(model: Core, path: Path) -> None:
         "format": FORMAT,
         "name": model.name,
         "dtype": model.dtype,
+        "subnormals": model.subnormals,
         "single": model._single,
         "roots": {name: number[node] for name, node in roots.items()},
         "nodes": [node_data(node, number) for node in nodes],
@@ -112,7 +113,8 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:")}
     metrics = {n: t for n, t in roots.items() if n != "loss" and not n.startswith("output:")}
     output = next(iter(outputs.values()), None) if metadata["single"] else outputs
-    model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"])
+    tiny = metadata.get("subnormals", False)
+    model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)
     for name in model.params:
         model.params[name] = tensors[f"param/{name}"]
     model.state.totals.values = tensors["totals"].copy()

@@ -33,13 +33,20 @@ class Core:
     """A network with its loss, as declared, compiled and trained; the arguments are those of :class:`graphc.Model`."""
 
     def __init__(
-        self, output: Outputs, loss: Tensor | None, metrics: Mapping[str, Tensor] | None, dtype: str, name: str
+        self,
+        output: Outputs,
+        loss: Tensor | None,
+        metrics: Mapping[str, Tensor] | None,
+        dtype: str,
+        name: str,
+        subnormals: bool = False,
     ) -> None:
         if output is None and loss is None:
             fail(TypeMismatchError, "Model: neither output nor loss is given", "pass output=Y, loss=J or both.")
         if dtype not in ("float32", "float64"):
             fail(TypeMismatchError, f"Model: dtype is {dtype!r}", 'choose "float32" or "float64".')
         self.name, self.dtype = check_name(name, "a model"), dtype
+        self.subnormals = bool(subnormals)
         self._single = not isinstance(output, Mapping)
         self._outputs = named_tensors(output)
         self._loss = None if loss is None else scalar("the loss", loss)

@@ -142,6 +142,7 @@ class Stored:
     params: Parameters
     state: State
     dtype: str
+    subnormals: bool = False
     name: str = "function"
     _single: bool = False
 

@@ -42,7 +42,12 @@ def _training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compile
     others = [*model.param_leaves, *([weights] if weights else [])]
     schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
     options = "train", rule_key(rule), schedules, capacity, weighted, dtype, model.name, model.metric_names
-    return obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower)
+    return _of_model(model, obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower))
+
+
+def _of_model(model: Core, compiled: Compiled) -> Compiled:
+    compiled.program.subnormals = model.subnormals
+    return compiled
 
 
 def trainer(model: Core, rule: Rule, capacity: int, weighted: bool) -> Trainer:
@@ -79,7 +84,7 @@ def _evaluation(
         return evaluation_text(model.name, roots, model.param_leaves, names, scalars, dtype, capacity, apart)
 
     found = declared(model.raw_roots, model.param_leaves, "evaluate", wanted, capacity, dtype, model.name)
-    compiled = obtain(found, model.name, dtype, lower)
+    compiled = _of_model(model, obtain(found, model.name, dtype, lower))
     return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars))
 
 

@@ -203,6 +203,7 @@ class TrainingTrial(Trial):
         more than rounding, rules that divide by its size say nothing."""
         change, slope = np.abs(exact - before), np.abs(gradient)
         allowed = 8 * self.precision.eps * np.abs(exact) + 10 * self.precision.close * np.max(change, initial=0.0)
+        allowed += self.precision.least
         told = np.isfinite(exact) & (slope >= max(self.precision.close * np.max(slope, initial=0.0), 1e3 * blur))
         gap = np.where(told, np.abs(found - exact), 0.0)
         if not np.any(~(gap <= allowed)):
@@ -269,7 +270,7 @@ class DeviceTrial(TrainingTrial):
         return evaluate(super().rewritten()[len(self.results) :], feed)
 
     def rounding(self, feed: Feed) -> list[float]:
-        spreads = spreads_of(super().rewritten()[len(self.results) :], feed, self.precision.eps, QUICK)
+        spreads = spreads_of(super().rewritten()[len(self.results) :], feed, self.precision, QUICK)
         return [float(np.max(s, initial=0.0)) for s in spreads]
 
     def first_wrong(self, feed: Feed) -> Report | None:

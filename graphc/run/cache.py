@@ -81,6 +81,7 @@ def _primitives() -> str:
     digest = hashlib.sha256()
     for file in [
         here / "frontend.py",
+        here / "subnormals.py",
         here / "build.py",
         here / "random.py",
         *sorted((here / "primitives").glob("*.py")),

@@ -10,7 +10,7 @@ This file imports Numba when it is imported: load it only when something must be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -25,10 +25,11 @@ from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
 from graphc.run.collector import at_rest
+from graphc.run.native import FLUSHING, SYMBOL_PREFIX
 from graphc.run.primitives import late
 from graphc.run.primitives.vmath import LATE
+from graphc.run.subnormals import flushing
 
-SYMBOL_PREFIX = "graphc_"
 _NUMBERS: dict[object, object] = {
     np.float32: types.float32,
     np.float64: types.float64,
@@ -245,10 +246,16 @@ def lower(entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]]) -> llv
     with _compiling():
         modules = [_to_ir(function, words) for function, words in entries.values()]
     whole = modules[0]
-    for module in modules[1:]:
+    for module in [*modules[1:], *_in_their_mode(entries)]:
         whole.link_in(module)
     whole.verify()
     return whole
+
+
+def _in_their_mode(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> list[llvm.ModuleRef]:
+    """Beside every entry one that flushes subnormal numbers while it runs."""
+    names = {entry: (FLUSHING + entry, SYMBOL_PREFIX + entry) for entry in entries}
+    return [llvm.parse_assembly(flushing(*names[entry], words)) for entry, (_, words) in entries.items()]
 
 
 def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import llvmlite.binding as llvm
 
-SYMBOL_PREFIX = "graphc_"
+SYMBOL_PREFIX, FLUSHING = "graphc_", "graphc_flushing_"
 _SCALARS = {
     "int32": ctypes.c_int32,
     "int64": ctypes.c_int64,
@@ -60,23 +60,29 @@ class Program:
     """Compiled entries of one module.
 
     Calls release the GIL. Pointer arguments are integer addresses; the caller keeps their memory alive.
+
+    Attributes
+    ----------
+    subnormals : bool
+        Whether numbers too small for the full precision stay what they are; else calls flush them to zero.
     """
 
     def __init__(self, name: str, image: bytes, entries: Mapping[str, tuple[str, ...]]) -> None:
-        self.name = name
+        self.name, self.subnormals = name, False
         self.uses_blas = b"graphc_blas_" in image
         self._engine = load(image)
-        self._address = {entry: self._engine.get_function_address(SYMBOL_PREFIX + entry) for entry in entries}
-        self._call = {entry: self._bind(entry, words) for entry, words in entries.items()}
+        places = {(entry, kept): SYMBOL_PREFIX if kept else FLUSHING for entry in entries for kept in (False, True)}
+        self._address = {key: self._engine.get_function_address(prefix + key[0]) for key, prefix in places.items()}
+        self._call = {key: self._bind(key, entries[key[0]]) for key in places}
 
-    def _bind(self, entry: str, words: tuple[str, ...]) -> ctypes._CFuncPtr:
+    def _bind(self, key: tuple[str, bool], words: tuple[str, ...]) -> ctypes._CFuncPtr:
         # Numba's calling convention for numbers and pointers is C: status f(result*, exception**, arguments...).
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, _RESULT, ctypes.c_void_p, *map(argument_ctype, words))
-        return prototype(self._address[entry])
+        return prototype(self._address[key])
 
     def address(self, entry: str) -> int:
         """Where the machine code of an entry starts."""
-        return self._address[entry]
+        return self._address[entry, self.subnormals]
 
     def call(self, entry: str, *arguments: float) -> int:
         """Run an entry and return its int64 result."""
@@ -84,7 +90,7 @@ class Program:
 
     def bound(self, entry: str) -> Callable[..., int]:
         """One entry as a function: it runs it and returns its int64 result."""
-        native, name = self._call[entry], self.name
+        native, name = self._call[entry, self.subnormals], self.name
 
         def call(*arguments: float) -> int:
             statistics["native_calls"] += 1
