@@ -286,7 +286,9 @@ class Function:
         self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
         self._written = written_leaves([*self._outputs, *self._positional])
         self._compiled = obtain_function(self._outputs, self._positional, dtype, self._written)
-        self._compiled.program.subnormals = bool(subnormals)
+        self._subnormals = bool(subnormals)
+        if subnormals:
+            self._compiled.program.subnormals = True
         self._arguments = self._compiled.facts.arguments
         self._limits = label_limits(self._outputs)
         self._named = _by_name(self._arguments[len(self._positional) :])
@@ -294,7 +296,7 @@ class Function:
 
     def __reduce__(self) -> tuple[Any, ...]:
         outputs, inputs = map(Tensor, self._outputs), map(Tensor, self._positional)
-        options = self.dtype, self._single, self._unverified, self._compiled.program.subnormals
+        options = self.dtype, self._single, self._unverified, self._subnormals
         return Function, ([*outputs], [*inputs], *options)
 
     def __copy__(self) -> Function:

@@ -46,7 +46,8 @@ def _training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compile
 
 
 def _of_model(model: Core, compiled: Compiled) -> Compiled:
-    compiled.program.subnormals = model.subnormals
+    if model.subnormals:
+        compiled.program.subnormals = True
     return compiled
 
 
