@@ -14,13 +14,15 @@ from tests import cuda_table as table
 
 pytestmark = pytest.mark.cuda
 BUDGET = {"A": 80, "B": 96, "C": 96, "D": 96}  # registers a thread
+BOOKS = {"train": 4, "update": 4}  # double-precision instructions of one thread: it adds up weight and loss of an epoch
 
 
 @pytest.mark.parametrize(("name", "tier"), table.CASES, ids=str)
 def test_kernels_stay_within_their_budgets(name, tier):
     for line in table.lines(name, tier):
         assert (line.spilled, line.divisions) == (0, 0), line
-        assert line.doubles == 0 or reduces_angles(name, tier, line.kernel), line
+        most = BOOKS.get(line.kernel, 0)
+        assert line.doubles <= most or reduces_angles(name, tier, line.kernel), line
         assert line.registers <= BUDGET[line.tier], line
         assert line.shared <= (227 if line.tier == "A" else 48) * 1024, line
 

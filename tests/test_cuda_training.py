@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.emit import control
 from graphc.emit.cuda.steps import step_scalars
 from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DeviceError, DivergenceError, DomainError, UnknownNameError
 from graphc.lower import seen, tiers
 from graphc.lower.device import Device
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import accounts, current, holding, libraries, training
+from graphc.run.cuda import current, holding, launching, libraries, training
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.emulator import Emulator
 from graphc.run.cuda.table import StepTable
@@ -325,7 +324,7 @@ def test_auto_takes_the_cpu_where_no_gpu_is_and_the_machine_that_is_chosen(monke
 def test_the_plan_of_a_gpu_prints_without_one():
     page = str(nets.network().explain("plan", target="cuda"))
     assert page.startswith("tier A (") and "an element a thread" in page and "∂J/∂W1" in page
-    assert "def train(P, K, C, R, H, Q" in nets.network().source(target="cuda")
+    assert "def train(P, K, C, R, H, E, T, B, Q" in nets.network().source(target="cuda")
 
 
 def test_a_sweep_learns_from_its_first_launch_how_many_steps_the_next_may_have(monkeypatch):
@@ -339,34 +338,40 @@ def test_a_sweep_learns_from_its_first_launch_how_many_steps_the_next_may_have(m
 
 
 def test_what_a_launch_needs_of_all_copies_is_what_each_needs_alone():
+    """One table for the copies whose steps need the same numbers; what no step changes is no part of it."""
     rule = gc.Adam(gc.schedules.exponential(0.1, 0.9))
-    columns = step_scalars(rule).columns
-    table = StepTable(rule, columns)
+    table = StepTable(rule, step_scalars(rule))
     hyper = np.array([[*hyper_values(gc.Adam(gc.schedules.exponential(rate, 0.9))).values, 0.0]
-                      for rate in (0.1, 0.2, 0.1)])  # fmt: skip
-    together = table.rows([1, 1, 4], 7, hyper, np.dtype(np.float64))
-    assert together.shape == (3, 7, len(columns))
-    for copy, first in enumerate((1, 1, 4)):
-        alone = table.rows([first], 7, hyper[copy : copy + 1], np.dtype(np.float64))
-        np.testing.assert_array_equal(together[copy], alone[0])
+                      for rate in (0.1, 0.2, 0.1, 0.1)])  # fmt: skip
+    kind = np.dtype(np.float64)
+    alike, which = table.alike(np.array([0, 0, 3, 0]), hyper)
+    together = table.rows(alike, 7, kind)[which]
+    assert len(alike) == 3 and together.shape == (4, 7, 3)  # eta, 1 - b1**k, 1 - b2**k
+    for copy, first in enumerate((0, 0, 3, 0)):
+        own, _ = table.alike(np.array([first]), hyper[copy : copy + 1])
+        np.testing.assert_array_equal(together[copy], table.rows(own, 7, kind)[0])
     np.testing.assert_array_equal(together[0, 3:], together[2, :4])
     assert not np.array_equal(together[0], together[1])
+    constant = gc.Adam(0.1)
+    table = StepTable(constant, step_scalars(constant))
+    rates = np.array([[*hyper_values(gc.Adam(rate)).values, 0.0] for rate in (0.1, 0.2)])
+    assert len(table.alike(np.zeros(2), rates)[0]) == 1  # the rates are sent once, before the first step
+    first, second = table.fixed(rates, kind)
+    assert first.tolist() != second.tolist() and first.tolist() == table.fixed(rates[:1], kind)[0].tolist()
 
 
-def test_sums_of_epochs_are_the_same_however_the_steps_are_cut():
-    rng = np.random.default_rng(3)
-    log = rng.normal(size=(3, 23, 3)).astype(np.float32)
-    log[..., -1] = rng.integers(1, 9, size=(3, 23))
-    slots = control.TOTALS + 2
-    whole, cut = np.zeros((3, slots)), np.zeros((3, slots))
-    means = accounts.close_epochs(log, whole, 2, 5)
-    cuts = ((0, 1), (1, 1), (1, 3), (3, 14), (14, 23))
-    parts = [accounts.close_epochs(log[:, a:b], cut, (2 + a) % 5, 5) for a, b in cuts]
-    np.testing.assert_array_equal(means, np.concatenate(parts, axis=1))
-    np.testing.assert_array_equal(whole, cut)
-    weights = log[:, 3:8, 2].astype(np.float64)
-    expected = (log[:, 3:8, 0] * weights).sum(axis=1) / weights.sum(axis=1)
-    np.testing.assert_allclose(means[:, 1, 0], expected, rtol=1e-14)
+def test_recordings_cover_all_steps_with_the_rows_of_each():
+    """Of any length where batches divide the rows; else within the full batches of an epoch."""
+    assert list(launching.lengths(28, 28 * 64, 0, 64, 16)) == [(64, 16), (64, 8), (64, 4)]
+    assert list(launching.lengths(21, 4 * 8, 24, 8, 16)) == [(8, 16), (8, 4), (8, 1)]
+    assert list(launching.lengths(3, 40, 0, 64, 16)) == [(40, 1)] * 3
+    for rows, position, steps in ((23, 0, 17), (23, 16, 9), (24, 8, 5), (100, 96, 40)):
+        found = [(count, place) for count, n in launching.lengths(steps, rows, position, 8, 4) for place in range(n)]
+        at, wanted = position, []
+        for _ in range(steps):
+            wanted.append(min(8, rows - at))
+            at = (at + wanted[-1]) % rows
+        assert [count for count, _ in found] == wanted
 
 
 class Full(Watched):

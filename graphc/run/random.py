@@ -105,10 +105,14 @@ def _finalised(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def round_keys(key0: int, key1: int, epochs: ArrayLike) -> NDArray[np.uint64]:
     """One 64-bit key a round for each epoch, shape (epochs, SMALL_ROUNDS)."""
-    start = np.atleast_1d(np.asarray(epochs, dtype=np.uint64)) + np.uint64(1)
-    state = _finalised(np.uint64(key1 << 32 | key0) + start * np.uint64(GOLDEN))
+    return round_keys_of(np.uint64(key1 << 32 | key0), np.atleast_1d(np.asarray(epochs, dtype=np.uint64)))
+
+
+def round_keys_of(keys: NDArray[np.uint64] | np.uint64, epochs: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The same for many pairs of keys, key1*2**32 + key0, broadcast against the epochs; rounds are the last axis."""
+    state = _finalised(keys + (epochs + np.uint64(1)) * np.uint64(GOLDEN))
     steps = np.arange(1, SMALL_ROUNDS + 1, dtype=np.uint64) * np.uint64(GOLDEN)
-    return _finalised(state[:, None] + steps)
+    return _finalised(state[..., None] + steps)
 
 
 def _network(x: NDArray[np.uint64], n: int, keys: list[int]) -> NDArray[np.uint64]:

@@ -1,7 +1,8 @@
 """A kernel for every stage of a step, products left to a library: what tiers C and D record and replay.
 
 Evaluation runs the same way.  Step number, place in the data and flags live in the words C on the device, so that a
-recording serves every step with the same number of rows.
+recording serves every step with the same number of rows, which is an argument.  Kernels of a step read where it stands;
+its last kernel writes where the next one will stand, and the first kernel of that makes it so.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
 from graphc.optim.rules import Rule
 
-ROW = "done"
+GUARDED = ("largest", "norm", "update", "results")  # kernels that change what a run keeps; batch looks by itself
 
 
 def training_launches(
@@ -46,9 +47,8 @@ def training_launches(
         launches.kernel("largest", launches.parts.largest, "the largest gradient", grid="one")
     if rule.needs_norm:
         launches.kernel("norm", launches.parts.norm, "the norm of the gradient", grid="one")
-    launches.kernel("update", launches.update, f"the update: {rule.name}")
-    books = lambda: launches.books(["loss", *metrics], tolerance)
-    launches.kernel("books", books, "the log of the step, and the place of the next", grid="one")
+    title = f"the update: {rule.name}; the books, and the place of the next step"
+    launches.kernel("update", lambda: launches.update(["loss", *metrics], tolerance), title)
     return launches.program(name, "training")
 
 
@@ -65,9 +65,8 @@ def evaluation_launches(
     """The kernels that evaluate a batch of rows: ``outputs`` go to their pointers, scalar roots to the log."""
     launches = _Launches(step, dtype, choice, captions or {}, blas, None, tuple(outputs.values()))
     launches.steps()
-    launches.kernel("results", lambda: launches.results(outputs), "rows of the results")
-    books = lambda: launches.books(list(scalars), tolerance=False)
-    launches.kernel("books", books, "the log of the batch, and the place of the next", grid="one")
+    title = "rows of the results; the books, and the place of the next batch"
+    launches.kernel("results", lambda: launches.results(outputs, scalars), title)
     return launches.program(name, "evaluation")
 
 
@@ -103,9 +102,8 @@ class _Launches:
         return CudaProgram(name, text, self.dtype, self.choice.tier, tuple(self.kernels), tuple(self.order))
 
     def steps(self) -> None:
-        """The batch, then every stage of the plan."""
-        if self.parts.batched:
-            self.kernel("batch", lambda: self.parts.gather(known=False), "the rows of the batch")
+        """Where the step stands and its rows, then every stage of the plan."""
+        self.kernel("batch", self._batch, "the rows of the batch")
         for number, groups in enumerate(self.stages):
             self._stage(number, groups)
 
@@ -125,10 +123,11 @@ class _Launches:
     @property
     def _arguments(self) -> tuple[tuple[str, str], ...]:
         number = f"{self.dtype}*"
-        own = [("M", number), ("L", "int32*"), ("K", number), ("C", "int32*"), ("R", "uint64*"), ("H", number)]
+        own = [("M", number), ("L", "int32*"), ("K", number), ("C", "int32*"), ("R", "uint64*"), ("H", number),
+               ("E", number), ("T", "float64*"), ("B", "float64*")]  # fmt: skip
         data = [(i.pointer, "int32*" if i.integer else number) for i in self.step.inputs]
         results = [(pointer, number) for pointer in self.pointers]
-        return (*own, ("Q", number), *data, *results)
+        return (*own, ("Q", number), ("count", "uint32"), *data, *results)
 
     def kernel(
         self, name: str, body: Callable[[], None], title: str, groups: Sequence[Group] = (), grid: str = "many"
@@ -142,11 +141,12 @@ class _Launches:
             add("thread = U(cuda.threadIdx.x)", "threads = U(cuda.blockDim.x)")
             add("block = U(cuda.blockIdx.x)", "blocks = U(cuda.gridDim.x)")
             add("me = U(U(block*threads) + thread)", "team = U(blocks*threads)")
-            with self.text.block(f"if C[{control.STATUS}] == int32(0):"):
-                self._words(name == "batch")
+            if name in GUARDED:
+                with self.text.block(f"if C[{control.STATUS}] == int32(0):"):
+                    body()
+            else:
                 body()
-        threads = 1 if name == "books" else self.choice.threads
-        self.kernels.append(CudaKernel(name, arguments, threads, grid))
+        self.kernels.append(CudaKernel(name, arguments, self.choice.threads, grid))
         self.order.append(name)
 
     def _shared_arrays(self, name: str, groups: Sequence[Group]) -> None:
@@ -159,24 +159,42 @@ class _Launches:
             self.text.add(f"TA = cuda.shared.array({part}, f)", f"TB = cuda.shared.array({part}, f)")
             self.text.add(f"TC = cuda.shared.array({TILE * TILE}, f)")
 
-    def _words(self, order: bool) -> None:
-        add, word = self.text.add, lambda w: f"U(C[{w}])"
-        add(f"rows = {word(control.ROWS)}", f"at = {word(control.POSITION)}", f"done = {word(control.DONE)}")
-        if self.step.batch:
-            self.parts.count()
-        else:
-            add("count = U(1)")
-        if order:
-            add("words = U(0)", "epochs_ahead = U(0)", f"shuffle = {word(control.SHUFFLE)}")
+    def _batch(self) -> None:
+        """Go on to where the last step left off, unless it was the last of all; gather the rows."""
+        add, word = self.text.add, lambda w: f"C[{w}]"
+        ended = " + ".join(word(w) for w in (control.NEXT_STATUS, control.BAD_GRADIENT, control.BAD_UPDATE))
+        at, epochs = word(control.NEXT_POSITION), word(control.NEXT_EPOCHS)
+        add(f"ended = int32({ended})", f"at = U({at})", f"epochs = U({epochs})")
+        with self.text.block("if me == U(0):"):
+            done = f"C[{control.NEXT_DONE}]"
+            values = {"STATUS": "ended", "DONE": done, "POSITION": "int32(at)", "EPOCHS": "int32(epochs)"}
+            add(*(f"C[{getattr(control, w)}] = {value}" for w, value in values.items()))
+        if not self.parts.batched:
+            return
+        with self.text.block("if ended == int32(0):"):
+            add(f"rows = U({word(control.ROWS)})", f"shuffle = U({word(control.SHUFFLE)})", "words = U(0)")
             self.parts.shuffle_constants()
-            self.parts.epoch_keys(word(control.EPOCHS), "U(0)")
+            self.parts.epoch_keys("epochs")
+            self.parts.gather(known=False)
 
-    def update(self) -> None:
-        self.parts.load_scalars(ROW)
+    def _place(self) -> None:
+        """Where the step stands."""
+        word = lambda w: f"U(C[{w}])"
+        self.text.add(
+            f"rows = {word(control.ROWS)}", f"at = {word(control.POSITION)}", f"done = {word(control.DONE)}"
+        )
+
+    def update(self, values: Sequence[str], tolerance: bool) -> None:
+        self._place()
+        self.parts.load_fixed(0)
+        self.parts.load_scalars("done")
         self.parts.update()
+        with self.text.block("if me == U(0):"):
+            self._books(values, tolerance)
 
-    def results(self, outputs: Mapping[str, str]) -> None:
-        """Rows of the outputs, where those of the batch belong."""
+    def results(self, outputs: Mapping[str, str], scalars: Sequence[str]) -> None:
+        """Rows of the outputs, where those of the batch belong; then the books."""
+        self._place()
         for root, pointer in outputs.items():
             buffer = self.places.buffers[self.step.plan.roots[root]]
             names = free_names(buffer.extents)
@@ -193,29 +211,28 @@ class _Launches:
                 self.text.add(*lines)
 
             self.groups.every(size_of(buffer.extents), inside)
-
-    def books(self, values: Sequence[str], tolerance: bool) -> None:
-        """The log of the step; a step with a bad number is the last, and everything after it does nothing."""
         with self.text.block("if me == U(0):"):
-            self.parts.log(ROW, values)
-            for word, verdict in ((control.BAD_UPDATE, status.OVERFLOW), (control.BAD_GRADIENT, status.NONFINITE)):
-                with self.text.block(f"if C[{word}] != int32(0):"):
-                    self.text.add(f"C[{control.STATUS}] = int32({verdict})")
-            with self.text.block(f"if C[{control.STATUS}] == int32(0):"):
-                self._advance(tolerance)
+            self._books(scalars, tolerance=False)
 
-    def _advance(self, tolerance: bool) -> None:
-        add = self.text.add
-        add(f"C[{control.DONE}] = int32(done + U(1))", "at = U(at + count)")
+    def _books(self, values: Sequence[str], tolerance: bool) -> None:
+        """The totals of the epoch, and where the next step will stand."""
+        add, total = self.text.add, lambda t: f"T[{t}]"
+        if hasattr(self.parts, "rule"):
+            add(f"record = U(C[{control.RECORD}])")
+        self.parts.books(values, total, f"U(U(C[{control.LOG}]) + done)")
+        add(f"C[{control.NEXT_DONE}] = int32(done + U(1))", "at = U(at + count)")
         with self.text.block("if at >= rows:"):
-            add("at = U(0)", f"C[{control.EPOCHS}] = int32(C[{control.EPOCHS}] + C[{control.ENDS}])")
-            if tolerance:
-                with self.text.block(f"if C[{control.ENDS}] != int32(0):"):
+            add("at = U(0)")
+            with self.text.block(f"if C[{control.ENDS}] != int32(0):"):
+                add(f"epochs = U(C[{control.EPOCHS}])")
+                self.parts.close_epoch(1 + len(values), total, "epochs")
+                add(f"C[{control.NEXT_EPOCHS}] = int32(epochs + U(1))")
+                if tolerance:
                     self._tolerance_test()
-        add(f"C[{control.POSITION}] = int32(at)")
+        add(f"C[{control.NEXT_POSITION}] = int32(at)")
 
     def _tolerance_test(self) -> None:
         add, extras = self.text.add, self.memory.extras
         with self.text.block(f"if M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]:"):
-            add(f"C[{control.STATUS}] = int32({status.CONVERGED})")
+            add(f"C[{control.NEXT_STATUS}] = int32({status.CONVERGED})")
         add(f"M[{extras + LARGEST}] = f(0.0)")

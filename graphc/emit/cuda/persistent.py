@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.emit import control as status
 from graphc.emit.cuda import control
-from graphc.emit.cuda.arithmetic import plus, u
+from graphc.emit.cuda.arithmetic import plus, times, u
 from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, widest_lanes
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.places import LARGEST, TOLERANCE, Places, capacity_of, memory_of
@@ -94,7 +94,8 @@ class _Persistent:
     def _arguments(self) -> tuple[tuple[str, str], ...]:
         number = f"{self.dtype}*"
         own = [("P", number)] if self.alone else [("M", number), ("L", "int32*"), ("S", "int32[]")]
-        shared = [("K", number), ("C", "int32*"), ("R", "uint64*"), ("H", number), ("Q", number)]
+        shared = [("K", number), ("C", "int32*"), ("R", "uint64*"), ("H", number), ("E", number), ("T", "float64*"),
+                  ("B", "float64*"), ("Q", number)]  # fmt: skip
         counts = [(n, "uint32") for n in ("first_copy", "epochs_ahead", "steps_ahead")]
         data = [(i.pointer, "int32*" if i.integer else number) for i in self.step.inputs]
         return (*own, *shared, *counts, *data)
@@ -138,11 +139,23 @@ class _Persistent:
             f"at = {word(control.POSITION)}",
             f"shuffle = {word(control.SHUFFLE)}",
             f"ends = {word(control.ENDS)}",
+            f"record = {word(control.RECORD)}",
+            f"log = {word(control.LOG)}",
+            f"order = U({word(control.ORDER)}*epochs_ahead)",
+            f"table = U({word(control.TABLE)}*steps_ahead)",
             "done = U(0)",
             "epochs = U(0)",
             "status = int32(0)",
         )
         self.parts.shuffle_constants()
+        self.parts.load_fixed("copy")
+        for t in range(self._width):
+            self.text.add(f"{_total(t)} = T[{u(plus(times('copy', self._width), t))}]")
+
+    @property
+    def _width(self) -> int:
+        """Totals of an epoch: weight, loss, metrics."""
+        return 2 + len(self.metrics)
 
     def _load(self) -> None:
         """Parameters and states into shared memory, zeros into the rest."""
@@ -160,6 +173,8 @@ class _Persistent:
             add("cuda.syncthreads()")
             self.groups.lanes(m.kept, lambda: add(f"P[U(U(copy*U({m.kept})) + e)] = M[e]"))
         with self.text.block(f"if {self.groups.team.me} == U(0):"):
+            for t in range(self._width):
+                add(f"T[{u(plus(times('copy', self._width), t))}] = {_total(t)}")
             values = {"STATUS": "status", "DONE": "int32(done)", "POSITION": "int32(at)", "EPOCHS": "int32(epochs)"}
             for word, value in values.items():
                 add(f"C[{u(plus('words', getattr(control, word)))}] = {value}")
@@ -171,7 +186,7 @@ class _Persistent:
         else:
             self.text.add("count = U(1)")
         if self.parts.batched:
-            self.parts.epoch_keys("epochs", "copy")
+            self.parts.epoch_keys("U(order + epochs)")
             if self.alone:
                 self.parts.order()
                 barrier()
@@ -182,11 +197,10 @@ class _Persistent:
                 self.groups.print(group)
             barrier()
         self._before_update(barrier)
-        row = "U(U(copy*steps_ahead) + done)"
-        self.parts.load_scalars(row)
+        self.parts.load_scalars("U(table + done)")
         self.parts.update()
         with self.text.block(f"if {self.groups.team.me} == U(0):"):
-            self.parts.log(row, ["loss", *self.metrics])
+            self.parts.books(["loss", *self.metrics], _total, "U(log + done)")
         barrier()
         self._ended()
 
@@ -208,7 +222,10 @@ class _Persistent:
             add("break")
         add("done = U(done + U(1))", "at = U(at + count)")
         with self.text.block("if at >= rows:"):
-            add("at = U(0)", "epochs = U(epochs + ends)")
+            add("at = U(0)")
+            with self.text.block(f"if ends != U(0) and {self.groups.team.me} == U(0):"):
+                self.parts.close_epoch(self._width, _total, "U(U(copy*epochs_ahead) + epochs)")
+            add("epochs = U(epochs + ends)")
             if self.tolerance:
                 with self.text.block("if ends != U(0):"):
                     self._tolerance_test()
@@ -222,6 +239,11 @@ class _Persistent:
             add(f"M[{extras + LARGEST}] = f(0.0)")
         with self.text.block("if status != int32(0):"):
             add("break")
+
+
+def _total(t: int) -> str:
+    """What the first thread keeps of an epoch."""
+    return f"total_{t}"
 
 
 def _one_block() -> Team:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -11,23 +11,25 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
-from graphc.emit.cuda.places import LARGEST, NORM, TOLERANCE, Places
+from graphc.emit.cuda.places import LARGEST, NORM, Places
 from graphc.emit.loops import Text
 from graphc.lower.tiers import LANES
 from graphc.lower.training import Input, StepPlan
 from graphc.optim.rules import NORM as NORM_SYMBOL
 from graphc.optim.rules import Rule, Statement
-from graphc.optim.schedules import K
+from graphc.optim.schedules import K, Schedule
 
 
 @dataclass(frozen=True)
 class StepScalars:
     """The numbers that an update needs once a step, which the host computes for many steps ahead.
 
-    ``columns`` are expressions of k and the hyper-parameters; ``names`` the texts of their symbols in the update.
+    ``columns`` are expressions of k and the hyper-parameters, ``fixed`` those that are the same for all steps of a run;
+    ``names`` are the texts of their symbols in the update: the columns come first.
     """
 
     columns: tuple[sympy.Expr, ...]
+    fixed: tuple[sympy.Expr, ...]
     names: dict[sympy.Symbol, str]
     statements: tuple[Statement, ...]
 
@@ -37,14 +39,13 @@ def step_scalars(rule: Rule) -> StepScalars:
     statements, constants = rule.hoisted()
     bodies = dict(constants)
     used = sorted({s for _, body in statements for s in body.free_symbols}, key=str)
-    columns: list[sympy.Expr] = []
-    names: dict[sympy.Symbol, str] = {}
     given = {sympy.Symbol(n, real=True) for n in rule.values_at(1)} | {K}
-    for s in used:
-        if s in bodies or s in given:
-            names[s] = f"h_{len(columns)}"
-            columns.append(bodies.get(s, s))
-    return StepScalars(tuple(columns), names, statements)
+    wanted = {s: bodies.get(s, s) for s in used if s in bodies or s in given}
+    moves = {sympy.Symbol(n, real=True) for n, v in rule.hyper.items() if isinstance(v, Schedule)} | {K}
+    columns = {s: body for s, body in wanted.items() if body.free_symbols & moves}
+    fixed = {s: body for s, body in wanted.items() if s not in columns}
+    names = {s: f"h_{t}" for t, s in enumerate([*columns, *fixed])}
+    return StepScalars(tuple(columns.values()), tuple(fixed.values()), names, statements)
 
 
 class StepPrinter:
@@ -104,10 +105,9 @@ class StepPrinter:
             f"key_words = U(U(2)*U(C[{u(plus('words', control.ROUNDS))}]))",
         )
 
-    def epoch_keys(self, epoch: str, copy: str) -> None:
-        """Where the keys of an epoch begin and end: R holds those of every epoch of this launch, a set a copy."""
-        width = 2 * control.KEYS
-        self.text.add(f"keys = U(U(U({copy}*epochs_ahead) + {epoch})*U({width}))", "last_key = U(keys + key_words)")
+    def epoch_keys(self, epoch: Term) -> None:
+        """Where the keys of an epoch begin and end, counted from the set of keys that the copy reads."""
+        self.text.add(f"keys = {u(times(epoch, 2 * control.KEYS))}", "last_key = U(keys + key_words)")
 
     def gather(self, known: bool) -> None:
         """The rows of the batch; ``known`` when L holds their numbers already."""
@@ -151,8 +151,14 @@ class StepPrinter:
                 add(result)
             add("cuda.syncthreads()")
 
+    def load_fixed(self, copy: Term) -> None:
+        """The numbers that are the same for all steps, from E: a row a copy."""
+        first, width = len(self.scalars.columns), len(self.scalars.fixed)
+        for t in range(width):
+            self.text.add(f"h_{first + t} = E[{u(plus(times(copy, width), t))}]")
+
     def load_scalars(self, row: str) -> None:
-        """The numbers of this step from the table H."""
+        """The numbers of this step from the table H: a row a step."""
         width = len(self.scalars.columns)
         for t in range(width):
             self.text.add(f"h_{t} = H[{u(plus(times(row, width), t))}]")
@@ -194,24 +200,29 @@ class StepPrinter:
             value = printer.print(expression)
             self.text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
 
-    # ------------------------------------------------------------------ log
-    def log(self, row: Term, roots: Sequence[str]) -> None:
-        """Scalar roots and the weight of the step, as a row of Q; a loss that is not finite raises the flag."""
-        width = 1 + len(roots)
-        values = [self._scalar(root) for root in roots]
+    # ------------------------------------------------------------------ books
+    def books(self, roots: Sequence[str], total: Callable[[int], str], row: str) -> None:
+        """Weight of the step and weighted scalar roots, added in float64 to the totals of the epoch, as the loop on the
+        CPU adds them; the first root into Q where it is written down; one that is not finite raises the flag."""
+        add = self.text.add
         weight = self._scalar("weight") if "weight" in self.step.plan.roots else "f(count)"
-        for t, value in enumerate([*values, weight]):
-            self.text.add(f"Q[{u(plus(times(row, width), t))}] = {value}")
-        if hasattr(self, "rule"):
-            with self.text.block(f"if not abs({values[0]}) < INF:"):
-                self.text.add(self.raised(control.BAD_GRADIENT))
+        add(f"weight = float64({weight})", f"{total(0)} = {total(0)} + weight")
+        for t, root in enumerate(roots):
+            add(f"{total(1 + t)} = {total(1 + t)} + float64({self._scalar(root)})*weight")
+        if not hasattr(self, "rule"):
+            return
+        loss = self._scalar(roots[0])
+        with self.text.block("if record != U(0):"):
+            add(f"Q[{row}] = {loss}")
+        with self.text.block(f"if not abs({loss}) < INF:"):
+            add(self.raised(control.BAD_GRADIENT))
+
+    def close_epoch(self, width: int, total: Callable[[int], str], epoch: Term) -> None:
+        """The totals of an epoch into its row of B; the next one begins at 0."""
+        for t in range(width):
+            self.text.add(f"B[{u(plus(times(epoch, width), t))}] = {total(t)}", f"{total(t)} = float64(0)")
 
     def _scalar(self, root: str) -> str:
         node = self.step.plan.roots[root]
         buffer = self.places.buffers[node]
         return self.places.at(buffer, 0)
-
-    def converged(self) -> str:
-        """Whether the largest gradient of the epoch is within the tolerance."""
-        extras = self.memory.extras
-        return f"M[{extras + LARGEST}] <= M[{extras + TOLERANCE}]"

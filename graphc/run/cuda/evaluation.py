@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graphc.emit.cuda import control
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.holding import on_machine
-from graphc.run.cuda.launching import GraphLauncher, unwritten
+from graphc.run.cuda.launching import GraphLauncher, Task, unwritten
 from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
 from graphc.run.cuda.table import order_words
@@ -37,7 +37,7 @@ class CudaEvaluator:
         ``fresh`` everything that the kernels have to write holds NaN before."""
         state = np.zeros(self.plan.memory.kept, self.dtype)
         state[: min(parameters.size, self.plan.memory.total)] = parameters[: self.plan.memory.total]
-        self.launcher.upload(state[None])
+        self.launcher.upload(state[None], np.zeros((1, 1)), np.zeros((1, self.plan.width)))
         kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
         held = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
         results = {n: self.machine.array(max(int(np.prod(shape)), 1), self.dtype) for n, shape in outputs.items()}
@@ -49,13 +49,9 @@ class CudaEvaluator:
         steps = -(-rows // self.plan.step.capacity)
         for word, value in (order_words(rows) | {control.ROWS: rows, control.STEPS: steps}).items():
             words[0, word] = value
-        keys, table = np.zeros((1, 1, 2 * control.KEYS), np.uint64), np.zeros((1, steps, 1), self.dtype)
+        keys, table = np.zeros((1, 1, 2 * control.KEYS), np.uint64), np.zeros((1, 1, 1), self.dtype)
         pointers = {f"{n}_out": r for n, r in results.items()}
-        _, log = self.launcher.finish(self.launcher.begin(words, keys, table, held, pointers))
-        return {n: r.part(0, int(np.prod(outputs[n]))).reshape(*outputs[n]) for n, r in results.items()}, _means(log[0])
-
-
-def _means(log: NDArray) -> NDArray:
-    """Means of the scalars of all batches, weighted by their rows."""
-    log = log.astype(np.float64)
-    return (log[:, :-1] * log[:, -1:]).sum(axis=0) / max(log[:, -1].sum(), 1.0)
+        self.launcher.begin(Task(words, keys, table, 1), held, pointers)
+        [totals] = self.launcher.totals()
+        shaped = {n: r.part(0, int(np.prod(outputs[n]))).reshape(*outputs[n]) for n, r in results.items()}
+        return shaped, totals[1:] / max(totals[0], 1.0)

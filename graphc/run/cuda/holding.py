@@ -23,11 +23,17 @@ LONGEST = 2**32 - 1  # elements that 32-bit index arithmetic reaches
 PART = 64 * 2**20  # bytes of a part
 
 
-def on_machine(machine: Machine, x: Any, kind: np.dtype, note: str = "") -> DeviceArray:
-    """An array of the host as one of the machine; one that lies there already as it is. ``note`` is for errors."""
+def on_machine(
+    machine: Machine, x: Any, kind: np.dtype, note: str = "", into: DeviceArray | None = None
+) -> DeviceArray:
+    """An array of the host as one of the machine, in the memory of ``into`` where that has its size and kind; one that
+    lies there already as it is. ``note`` is for errors."""
     if isinstance(x, DeviceArray):
         return x
-    array = machine.array(max(x.size, 1), kind, note=note)
+    size = max(x.size, 1)
+    array = into
+    if array is None or (array.size, array.dtype) != (size, kind):
+        array = machine.array(size, kind, note=note)
     machine.upload(array.part(0, x.size), np.ascontiguousarray(x, kind))
     return array
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.emit import control as host_control
 from graphc.emit.cuda import control
 from graphc.emit.cuda.places import capacity_of
 from graphc.lower.kernels import Product, View
@@ -17,17 +18,61 @@ from graphc.run.cuda.machine import Graph, Loaded, Machine
 from graphc.run.cuda.plan import CudaPlan
 from graphc.run.cuda.products import MatrixProduct
 
-RECORDED = 16  # steps in one recording, where launches cost something
+RECORDED = 16  # steps in one recording at most, where launches cost something
 KEPT = 16  # recordings, for different rows and buffers
 CONTROL = np.dtype(np.int32)
 
 
 @dataclass(frozen=True)
+class Task:
+    """What the host has to say for a launch.
+
+    Attributes
+    ----------
+    words : array of shape (copies, control.SIZE)
+    keys : array of shape (orders, ahead, 2*control.KEYS)
+    table : array of shape (tables, steps ahead, columns)
+    ahead : int
+        At least as many as the epochs that can end.
+    logged : int
+        Losses that are written down, of all copies together.
+    """
+
+    words: NDArray
+    keys: NDArray
+    table: NDArray
+    ahead: int
+    logged: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch tells.
+
+    Attributes
+    ----------
+    done, epochs, status : arrays of shape (copies,)
+        Steps done, epochs ended, verdict.
+    totals : array of shape (copies, at least epochs, 2 + metrics)
+        Weight, and weighted sums of loss and metrics, of each epoch that ended.
+    losses : array of shape (logged,)
+        The loss of every step of the copies that write them down, one after the other.
+    """
+
+    done: NDArray
+    epochs: NDArray
+    status: NDArray
+    totals: NDArray
+    losses: NDArray
+
+
+@dataclass(frozen=True)
 class Pending:
-    """Where a launch leaves its control words and its log."""
+    """Where a launch leaves its control words, the totals of the epochs that ended, and the losses of steps."""
 
     words: DeviceArray
-    log: DeviceArray
+    epochs: DeviceArray
+    losses: DeviceArray
 
 
 def unwritten(machine: Machine, target: DeviceArray) -> None:
@@ -45,54 +90,73 @@ class _Launcher:
         self.buffers: dict[str, DeviceArray] = {}
         self.copies = 1
 
-    def buffer(self, name: str, size: int, dtype: Any) -> DeviceArray:
-        """Memory that is kept between launches; a larger one replaces it."""
+    def buffer(self, name: str, size: int, dtype: Any, spare: bool = False) -> DeviceArray:
+        """Memory that is kept between launches; a larger one replaces it, of twice the size where ``spare``."""
         found = self.buffers.get(name)
         if found is None or found.size < size:
+            size = 1 << (size - 1).bit_length() if spare else size
             found = self.buffers[name] = self.machine.array(size, dtype, note=self.plan.note)
         return found
 
-    def upload(self, states: NDArray) -> None:
-        """Parameters, states and extras, shape (copies, kept)."""
+    def upload(self, states: NDArray, fixed: NDArray, totals: NDArray) -> None:
+        """What a run begins with, a row a copy: parameters, states and extras; the numbers of its updates that stay the
+        same; totals of an epoch that was begun."""
+        self._upload(states)
+        self._filled("E", fixed, self.dtype)
+        self._filled("T", totals, np.float64)
+
+    def download(self) -> tuple[NDArray, NDArray]:
+        """Parameters, states and extras, and the totals of the epoch, a row a copy."""
+        return self._download(), self.totals()
+
+    def totals(self) -> NDArray:
+        """Weight and weighted sums of the rows since the last epoch ended, a row a copy."""
+        size = self.copies * self.plan.width
+        return self.machine.download(self.buffers["T"].part(0, size)).reshape(self.copies, self.plan.width)
+
+    def _upload(self, states: NDArray) -> None:
         raise NotImplementedError
 
-    def download(self) -> NDArray:
-        """The same back."""
+    def _download(self) -> NDArray:
         raise NotImplementedError
 
     def unwrite(self, gradients: Sequence[slice]) -> None:  # noqa: B027  memory that is shared holds anything anyhow
         """Let what a step has to write hold NaN: its values, and the gradients at these places."""
 
     def begin(
-        self,
-        words: NDArray,
-        keys: NDArray,
-        table: NDArray,
-        data: Sequence[DeviceArray],
-        results: Mapping[str, DeviceArray] | None = None,
+        self, task: Task, data: Sequence[DeviceArray], results: Mapping[str, DeviceArray] | None = None
     ) -> Pending:
         """Ask for a launch, without waiting for it; ``results`` are where outputs go."""
-        copies, steps = len(words), int(words[:, control.STEPS].max())
-        width = self.plan.log_width
+        copies, ahead, width = len(task.words), task.ahead, self.plan.width
         arguments: dict[str, Any] = {
-            "C": self._filled("C", words, CONTROL),
-            "R": self._filled("R", keys, np.uint64),
-            "H": self._filled("H", table, self.dtype),
-            "Q": self.buffer("Q", copies * steps * width, self.dtype),
+            "C": self._filled("C", task.words, CONTROL),
+            "R": self._filled("R", task.keys, np.uint64),
+            "H": self._filled("H", task.table, self.dtype),
+            "E": self.buffers["E"],
+            "T": self.buffers["T"],
+            "B": self.buffer("B", copies * ahead * width, np.float64, spare=True),
+            "Q": self.buffer("Q", max(task.logged, 1), self.dtype, spare=True),
             "K": data[0],
             "first_copy": 0,
-            "epochs_ahead": keys.shape[1],
-            "steps_ahead": steps,
+            "epochs_ahead": ahead,
+            "steps_ahead": task.table.shape[1],
         }
         arguments |= {i.pointer: x for i, x in zip(self.plan.step.inputs, data[1:], strict=True)}
         arguments |= results or {}
-        self._go(arguments, words)
-        log = arguments["Q"].part(0, copies * steps * width).reshape(copies, steps, width)
-        return Pending(arguments["C"].part(0, words.size).reshape(*words.shape), log)
+        self._go(arguments, task.words)
+        epochs = arguments["B"].part(0, copies * ahead * width).reshape(copies, ahead, width)
+        words = arguments["C"].part(0, task.words.size).reshape(*task.words.shape)
+        return Pending(words, epochs, arguments["Q"].part(0, task.logged))
 
-    def finish(self, pending: Pending) -> tuple[NDArray, NDArray]:
-        """Wait, and read control words and logs, a row a copy."""
-        return self.machine.download(pending.words), self.machine.download(pending.log)
+    def finish(self, pending: Pending) -> Outcome:
+        """Wait, and read what the launch tells."""
+        words, epochs = self.machine.download(pending.words), self.machine.download(pending.epochs)
+        losses = self.machine.download(pending.losses) if pending.losses.size else np.empty(0, self.dtype)
+        return Outcome(*self._told(words), epochs, losses)
+
+    def _told(self, words: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Steps done, epochs ended and verdict of every copy."""
+        return words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS]
 
     @property
     def own(self) -> DeviceArray:
@@ -100,7 +164,7 @@ class _Launcher:
         return self.buffers["P" if self.plan.alone else "M"]
 
     def _filled(self, name: str, values: NDArray, dtype: Any) -> DeviceArray:
-        buffer = self.buffer(name, values.size, dtype)
+        buffer = self.buffer(name, values.size, dtype, spare=True)
         self.machine.upload(buffer.part(0, values.size), values)
         return buffer
 
@@ -111,11 +175,11 @@ class _Launcher:
 class BlockLauncher(_Launcher):
     """Tier A: a block a copy."""
 
-    def upload(self, states: NDArray) -> None:
+    def _upload(self, states: NDArray) -> None:
         self.copies = len(states)
         self._filled("P", states, self.dtype)
 
-    def download(self) -> NDArray:
+    def _download(self) -> NDArray:
         kept = self.plan.memory.kept
         return self.machine.download(self.buffers["P"].part(0, self.copies * kept)).reshape(self.copies, kept)
 
@@ -126,7 +190,7 @@ class BlockLauncher(_Launcher):
 class _OneNetwork(_Launcher):
     """One copy, its whole memory on the device."""
 
-    def upload(self, states: NDArray) -> None:
+    def _upload(self, states: NDArray) -> None:
         memory = self.plan.memory
         m = self.buffer("M", memory.size, self.dtype)
         self.buffer("L", max(memory.integers, 1), np.int32)
@@ -140,7 +204,7 @@ class _OneNetwork(_Launcher):
         for part in [slice(memory.arena_start, memory.size), *parts]:
             unwritten(self.machine, m.part(part.start, part.stop - part.start))
 
-    def download(self) -> NDArray:
+    def _download(self) -> NDArray:
         return self.machine.download(self.buffers["M"].part(0, self.plan.memory.kept))[None]
 
     @property
@@ -160,7 +224,7 @@ class GridLauncher(_OneNetwork):
 
 
 class GraphLauncher(_OneNetwork):
-    """Tiers C and D: recordings of one and of several steps, replayed as often as a launch has steps."""
+    """Tiers C and D: recordings of so many steps, replayed as often as a launch has steps."""
 
     def __init__(self, machine: Machine, plan: CudaPlan, precision: str) -> None:
         super().__init__(machine, plan, precision)
@@ -169,45 +233,50 @@ class GraphLauncher(_OneNetwork):
     def _go(self, arguments: dict[str, Any], words: NDArray) -> None:
         rows, steps, position = (int(words[0, w]) for w in (control.ROWS, control.STEPS, control.POSITION))
         arguments |= self.memory
-        while steps:
-            count = min(self.plan.step.capacity, rows - position) if self.plan.step.batch else 1
-            same = 1 if count < self.plan.step.capacity else max(1, (rows - position) // count)
-            repeat = RECORDED if min(same, steps) >= RECORDED and self.plan.choice.tier == "C" else 1
-            self._graph(arguments, count, repeat, words).replay()
-            steps -= repeat
-            position = (position + repeat * count) % rows if position + repeat * count < rows else 0
-
-    def _graph(self, arguments: dict[str, Any], count: int, repeat: int, words: NDArray) -> Graph:
-        """The recording for so many rows; another one when a buffer has moved."""
         places = tuple((n, x.address) for n, x in sorted(arguments.items()) if isinstance(x, DeviceArray))
-        key = (count, repeat, places)
+        capacity = self.plan.step.capacity if self.plan.step.batch else 1
+        most = RECORDED if self.plan.choice.tier == "C" else 1
+        for count, repeat in lengths(steps, rows, position, capacity, most):
+            self._graph(arguments | {"count": count}, places, repeat, words).replay()
+
+    def _told(self, words: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """A step with a bad number was the last, and does not count."""
+        bad_gradient, bad_update = words[:, control.BAD_GRADIENT] != 0, words[:, control.BAD_UPDATE] != 0
+        status = np.where(bad_update, host_control.OVERFLOW, words[:, control.NEXT_STATUS])
+        status = np.where(bad_gradient, host_control.NONFINITE, status)
+        return words[:, control.NEXT_DONE] - (bad_gradient | bad_update), words[:, control.NEXT_EPOCHS], status
+
+    def _graph(self, arguments: dict[str, Any], places: tuple, repeat: int, words: NDArray) -> Graph:
+        """The recording of so many steps of so many rows; another one when a buffer has moved."""
+        key = (arguments["count"], repeat, places)
         if key not in self.graphs:
-            self._warm(arguments, count, words)
+            self._warm(arguments, words)
             with self.machine.capture() as graph:
                 for _ in range(repeat):
-                    self._step(arguments, count)
+                    self._step(arguments)
             if len(self.graphs) >= KEPT:
                 self.graphs.clear()
             self.graphs[key] = graph
         return self.graphs[key]
 
-    def _warm(self, arguments: dict[str, Any], count: int, words: NDArray) -> None:
+    def _warm(self, arguments: dict[str, Any], words: NDArray) -> None:
         """One step before a recording, so that nothing is loaded or planned while it is made.
 
-        Its kernels see a run that has ended and do nothing; its products write to memory that every step fills anew.
+        The kernels that change what a run keeps see one that has ended, and do nothing; the others write to memory that
+        every step fills anew.
         """
         ended = words.copy()
-        ended[:, control.STATUS] = 1
+        ended[:, control.NEXT_STATUS] = 1
         here, kept = arguments["C"].part(0, words.size), self.buffer("kept C", words.size, CONTROL)
         self.machine.copy(kept, here)
         self.machine.upload(here, ended)
-        self._step(arguments, count)
+        self._step(arguments)
         self.machine.copy(here, kept)
 
-    def _step(self, arguments: dict[str, Any], count: int) -> None:
+    def _step(self, arguments: dict[str, Any]) -> None:
         for item in self.plan.program.order:
             if isinstance(item, Product):
-                self._multiply(item, count)
+                self._multiply(item, arguments["count"])
             else:
                 self.machine.launch(self.loaded[item], self._blocks(self.loaded[item]), arguments)
 
@@ -232,6 +301,20 @@ class GraphLauncher(_OneNetwork):
         capacity, m = capacity_of(self.plan.step), self.buffers["M"]
         start = self.plan.memory.base(view.buffer.region) + view.buffer.offset.at(capacity)
         return m.part(start, max(view.buffer.size.at(capacity), 1))
+
+
+def lengths(steps: int, rows: int, position: int, capacity: int, most: int) -> Iterator[tuple[int, int]]:
+    """Rows of a step and steps of a recording, one recording after the other; a recording has a power of two of steps.
+
+    All steps of a recording have as many rows. Where batches divide the rows, that holds for any number of them.
+    """
+    while steps:
+        count = min(capacity, rows - position)
+        alike = steps if rows % capacity == 0 else max(1, (rows - position) // capacity)
+        repeat = 1 << (min(steps, alike, most).bit_length() - 1)
+        yield count, repeat
+        steps -= repeat
+        position = (position + repeat * count) % rows
 
 
 def launcher_for(machine: Machine, plan: CudaPlan, precision: str) -> _Launcher:

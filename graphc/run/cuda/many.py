@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
-from graphc.run.cuda.accounts import close_epochs
-from graphc.run.cuda.training import Copy, CudaTrainer, Outcome
+from graphc.run.cuda.launching import Outcome
+from graphc.run.cuda.training import CudaTrainer, Stand, means_of, order_key
 from graphc.run.many import Copies
-
-MEMORY = 1 << 24  # numbers known ahead of a launch, of all copies together
 
 
 class CudaTogether:
@@ -41,71 +38,60 @@ class CudaTogether:
 
     def _run(self, places: NDArray, steps: list[int], watch: Callable[[int], bool]) -> None:
         """Copies side by side in tier A, else each alone."""
-        sets = [places] if self.trainer.plan.alone else [places[t : t + 1] for t in range(len(places))]
-        left = dict(zip(places.tolist(), steps, strict=True))
-        for chosen in sets:
-            if self._to_the_end(chosen.tolist(), left, watch):
+        alone = self.trainer.plan.alone
+        sets = [slice(None)] if alone else [slice(t, t + 1) for t in range(len(places))]
+        for some in sets:
+            if self._to_the_end(places[some], np.array(steps)[some], watch):
                 return
 
-    def _to_the_end(self, chosen: list[int], left: dict[int, int], watch: Callable[[int], bool]) -> bool:
+    def _to_the_end(self, ids: NDArray, left: NDArray, watch: Callable[[int], bool]) -> bool:
         """Launch after launch until every chosen copy has ended; True when ``watch`` wants no more."""
         c, trainer = self.copies, self.trainer
-        states = [trainer.state_of(c.parameters[i], c.states[i], c.starts[i].settings.tolerance) for i in chosen]
-        trainer.launcher.upload(np.stack(states))
-        samplers = {i: replace(c.starts[i].sampler) for i in chosen}
-        stopped = False
-        while any(left[i] for i in chosen) and not stopped:
-            width = max(len(trainer.plan.columns), trainer.plan.log_width)
-            most = min(trainer.chunk(max(left[i] for i in chosen)), max(1, MEMORY // (width * len(chosen))))
-            outcome = trainer.launch([self._copy(i, samplers[i], min(left[i], most)) for i in chosen])
-            running = [row for row, i in enumerate(chosen) if left[i]]
-            self._account(chosen, running, samplers, outcome)
-            for row in running:
-                ended = outcome.status[row] != control.FINISHED
-                left[chosen[row]] = 0 if ended else left[chosen[row]] - int(outcome.done[row])
+        states = [trainer.state_of(c.parameters[i], c.states[i], c.starts[i].settings.tolerance) for i in ids]
+        hyper, totals = c.hyper[ids], c.totals[ids, control.WEIGHT : control.TOTALS + 1 + trainer.n_metrics]
+        trainer.start(np.stack(states), hyper, totals)
+        stand, stopped = self._begin(ids, left), False
+        while stand.steps.any() and not stopped:
+            outcome, asked = trainer.launch(stand, hyper)
+            self._account(ids, asked, outcome)
+            left = np.where(outcome.status == control.FINISHED, stand.steps - outcome.done, 0)
+            stand = stand.after(outcome.done, left, trainer.capacity)
+            c.control[ids, control.EPOCH], c.control[ids, control.POSITION] = stand.epochs, stand.positions
             stopped = watch(int(c.word(control.PROGRESS).sum()))
-        self._take_back(chosen)
+        self._take_back(ids)
         return stopped
 
-    def _copy(self, i: int, sampler: Any, steps: int) -> Copy:
-        number = int(self.copies.control[i, control.DONE])
-        return Copy(sampler, number, self.copies.hyper[i], steps, self.copies.starts[i].settings.shuffle)
+    def _begin(self, ids: NDArray, steps: NDArray) -> Stand:
+        """Where copies stand at first."""
+        starts = [self.copies.starts[i] for i in ids]
+        samplers, settings = [s.sampler for s in starts], [s.settings for s in starts]
+        return Stand(
+            samplers[0].rows, np.array([order_key(s) for s in samplers]), self.copies.control[ids, control.DONE],
+            np.array([s.epoch for s in samplers]), np.array([s.position for s in samplers]), steps,
+            np.array([s.shuffle for s in settings]), np.array([s.record_steps for s in settings]),
+        )  # fmt: skip
 
-    def _account(self, chosen: list[int], rows: list[int], samplers: dict[int, Any], outcome: Outcome) -> None:
-        """What a launch did: sums and means for all copies at a time that are as far and made as many steps."""
-        c, cap = self.copies, self.trainer.capacity
-        alike: dict[tuple[int, int], list[int]] = {}
-        for row in rows:
-            alike.setdefault((int(outcome.done[row]), samplers[chosen[row]].position), []).append(row)
-        for (done, position), some in alike.items():
-            log, ids = outcome.log[some, :done], [chosen[row] for row in some]
-            totals, per_epoch = c.totals[ids], -(-samplers[ids[0]].rows // cap)
-            means = close_epochs(log, totals, position // cap, per_epoch)
-            c.totals[ids] = totals
-            for t, (row, i) in enumerate(zip(some, ids, strict=True)):
-                self._note(i, samplers[i], outcome, row, means[t])
-
-    def _note(self, i: int, sampler: Any, outcome: Outcome, row: int, means: NDArray) -> None:
-        """The means of a copy's epochs, its losses, and how far it is."""
-        c, cap = self.copies, self.trainer.capacity
-        words, done = c.control[i], int(outcome.done[row])
-        per_epoch, first = -(-sampler.rows // cap), sampler.position // cap
-        ended = int(words[control.EPOCHS])
-        c.history[i, ended : ended + len(means)] = means
-        before = int(words[control.DONE])
-        if c.starts[i].settings.record_steps:
-            c.losses[i, before : before + done] = outcome.log[row, :done, 0]
-        words[control.EPOCHS] = ended + len(means)
+    def _account(self, ids: NDArray, asked: Stand, outcome: Outcome) -> None:
+        """The means of the epochs that ended, the losses that were written down, and how far the copies are."""
+        c, words = self.copies, self.copies.control
+        ended = words[ids, control.EPOCHS]
+        for first, count in set(zip(ended.tolist(), outcome.epochs.tolist(), strict=True)):
+            alike = (ended == first) & (outcome.epochs == count)
+            c.history[ids[alike], first : first + count] = means_of(outcome.totals[alike, :count])
+        begins = np.cumsum(asked.steps * asked.record)
+        for t in np.flatnonzero(asked.record):
+            done, first = int(outcome.done[t]), int(begins[t] - asked.steps[t])
+            c.losses[ids[t], asked.numbers[t] : asked.numbers[t] + done] = outcome.losses[first : first + done]
+        went = asked.steps > 0
+        words[ids, control.EPOCHS] = ended + outcome.epochs
         for word in (control.DONE, control.PROGRESS, control.STEP):
-            words[word] = before + done
-        words[control.STATUS] = outcome.status[row]
-        sampler.epoch += int(outcome.epochs[row])
-        sampler.position = (first + done) % per_epoch * cap
-        words[control.EPOCH], words[control.POSITION] = sampler.epoch, sampler.position
+            words[ids, word] = asked.numbers + outcome.done
+        words[ids[went], control.STATUS] = outcome.status[went]
 
-    def _take_back(self, chosen: list[int]) -> None:
-        m = self.trainer.plan.memory
-        for i, state in zip(chosen, self.trainer.launcher.download(), strict=True):
-            own, states = self.copies.parameters[i], self.copies.states[i]
-            own[: m.total] = state[: own.size][: m.total]
-            states[: m.extras - m.states] = state[m.states : m.extras]
+    def _take_back(self, ids: NDArray) -> None:
+        m, c = self.trainer.plan.memory, self.copies
+        states, totals = self.trainer.launcher.download()
+        total = min(m.total, c.parameters.shape[1])
+        c.parameters[ids, :total] = states[:, :total]
+        c.states[ids, : m.extras - m.states] = states[:, m.states : m.extras]
+        c.totals[ids, control.WEIGHT : control.WEIGHT + totals.shape[1]] = totals

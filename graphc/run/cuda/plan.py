@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import sympy
-
 from graphc.emit.cuda.launches import evaluation_launches, training_launches
 from graphc.emit.cuda.persistent import training_kernel
 from graphc.emit.cuda.places import Memory, memory_of
 from graphc.emit.cuda.program import CudaProgram
-from graphc.emit.cuda.steps import step_scalars
+from graphc.emit.cuda.steps import StepScalars, step_scalars
 from graphc.ir.node import Node
 from graphc.lower.device import Device
 from graphc.lower.tiers import Choice, Tier, choose_tier
@@ -23,18 +21,16 @@ BYTES = {"float32": 4, "float64": 8}
 
 @dataclass(frozen=True)
 class CudaPlan:
-    """A program, the plan behind it, and where everything lies.
-
-    A step logs ``log_width`` numbers, the last of them the weight of its rows.
-    """
+    """A program, the plan behind it, and where everything lies; the totals of an epoch have ``width`` numbers: weight
+    of the rows, loss, metrics."""
 
     program: CudaProgram
     step: StepPlan
     memory: Memory
     choice: Choice
-    log_width: int
+    width: int
     rule: Rule | None = None
-    columns: tuple[sympy.Expr, ...] = ()
+    scalars: StepScalars | None = None
     tolerance: bool = False
     blas: bool = True
 
@@ -72,7 +68,7 @@ def plan_cuda(
     common = (name, step, rule, dtype, list(metrics), choice, captions, tolerance)
     program = training_kernel(*common) if choice.tier in ("A", "B") else training_launches(*common, device.blas)
     width = 2 + len(metrics)
-    return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule).columns, tolerance, device.blas)
+    return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule), tolerance, device.blas)
 
 
 def plan_cuda_evaluation(

@@ -19,42 +19,64 @@ from graphc.emit import control as host_control
 from graphc.emit.cuda import control
 from graphc.emit.cuda.places import LARGEST, TOLERANCE
 from graphc.errors import DeviceError
-from graphc.run.cuda.accounts import close_epochs
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.holding import Parts, fits, on_machine
-from graphc.run.cuda.launching import Pending, launcher_for
+from graphc.run.cuda.launching import Outcome, Pending, Task, launcher_for
 from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
-from graphc.run.cuda.table import StepTable, epoch_keys, order_words
+from graphc.run.cuda.table import StepTable, distinct, epoch_keys, order_words
 from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Moving, Settings, Watch, epochs_within, first_bad
 
 SECONDS = 0.25  # a launch takes about as long: Ctrl-C and progress wait for its end
 FIRST = 64  # steps of the first launch, which tells how long a step takes
 MOST = 1 << 17  # steps of a launch: what is known ahead of them takes memory
+MEMORY = 1 << 24  # numbers known ahead of a launch, of all networks together
 
 
 @dataclass(frozen=True)
-class Copy:
-    """One network of a launch: its place in the data, steps before and now, hyper-parameters in the order of slots;
-    whether an epoch ends with the last row."""
+class Stand:
+    """Where the networks of a launch stand in the data and their runs, and for how many steps they go: arrays with an
+    element a network. ``keys`` are the orders of their data, ``numbers`` the steps done; ``ends`` says whether an epoch
+    ends with the last of the ``rows``."""
 
-    sampler: Sampler
-    number: int
-    hyper: NDArray
-    steps: int
-    shuffle: bool = True
-    last: bool = True
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a launch tells of every copy: steps done, epochs ended, verdict, and the log of its steps."""
-
-    done: NDArray
+    rows: int
+    keys: NDArray[np.uint64]
+    numbers: NDArray
     epochs: NDArray
-    status: NDArray
-    log: NDArray
+    positions: NDArray
+    steps: NDArray
+    shuffle: NDArray
+    record: NDArray
+    ends: bool = True
+
+    @staticmethod
+    def of(sampler: Sampler, number: int, steps: int, settings: Settings) -> Stand:
+        """That of one network."""
+        one = lambda x: np.array([x])
+        return Stand(
+            sampler.rows, one(order_key(sampler)), one(number), one(sampler.epoch), one(sampler.position), one(steps),
+            one(settings.shuffle), one(settings.record_steps),
+        )  # fmt: skip
+
+    def after(self, steps: NDArray, wanted: NDArray, capacity: int) -> Stand:
+        """Where they stand after so many steps, to go on for ``wanted`` steps."""
+        per_epoch = -(-self.rows // capacity)
+        ended, first = np.divmod(self.positions // capacity + steps, per_epoch)
+        return replace(
+            self, numbers=self.numbers + steps, epochs=self.epochs + ended, positions=first * capacity, steps=wanted
+        )
+
+    def is_at(self, other: Stand) -> bool:
+        """Whether the networks of another stand are where those of this one are, and the same of them go on."""
+        ours, theirs = ((s.numbers, s.epochs, s.positions, s.steps > 0) for s in (self, other))
+        return all(map(np.array_equal, ours, theirs))
+
+
+def order_key(sampler: Sampler) -> np.uint64:
+    """The key of the order of the rows, as :func:`graphc.run.random.round_keys_of` takes it."""
+    key0, key1 = sampler.keys
+    return np.uint64(key1 << 32 | key0)
 
 
 class CudaTrainer:
@@ -62,11 +84,13 @@ class CudaTrainer:
 
     def __init__(self, machine: Machine, plan: CudaPlan, precision: str = "float32") -> None:
         self.machine, self.plan, self.dtype = machine, plan, np.dtype(plan.program.dtype)
-        self.total, self.n_metrics, self.capacity = plan.memory.total, plan.log_width - 2, plan.step.capacity
+        self.total, self.n_metrics, self.capacity = plan.memory.total, plan.width - 2, plan.step.capacity
         self.launcher = launcher_for(machine, plan, precision)
-        assert plan.rule is not None
-        self.table = StepTable(plan.rule, plan.columns)
+        assert plan.rule is not None and plan.scalars is not None
+        self.table = StepTable(plan.rule, plan.scalars)
+        self.ahead: tuple[Stand, Task] | None = None
         self.data: list[DeviceArray] = []
+        self.own: list[DeviceArray | None] = []  # those of the data whose memory is the trainer's
         self.parts: Parts | None = None
         self.left: NDArray | None = None
         self.seconds_per_step, self.begun = 0.0, 0.0
@@ -78,6 +102,7 @@ class CudaTrainer:
         inputs_of = self.plan.step.inputs
         kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in inputs_of)]
         everything, self.parts, self.data = [constants, *data], None, []
+        before, self.own = [*self.own, *([None] * len(everything))], []
         hosted = not any(isinstance(x, DeviceArray) for x in data)
         if hosted and not fits(self.machine, everything, kinds):
             batched = [False, *(i.batched for i in inputs_of)]
@@ -85,7 +110,9 @@ class CudaTrainer:
             return
         size = sum(x.size * kind.itemsize for x, kind in zip(everything, kinds, strict=True))
         note = f"data: {size:,} bytes\n{self.plan.note}"
-        self.data = [on_machine(self.machine, x, kind, note) for x, kind in zip(everything, kinds, strict=True)]
+        for x, kind, old in zip(everything, kinds, before, strict=False):
+            self.data.append(on_machine(self.machine, x, kind, note, old))
+            self.own.append(None if isinstance(x, DeviceArray) else self.data[-1])
 
     def run(
         self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings, watch: Watch | None = None
@@ -128,7 +155,7 @@ class CudaTrainer:
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
         largest = moving.totals.values[host_control.GRADIENT]
         state = self.state_of(moving.parameters, moving.rule.values, settings.tolerance, largest)
-        self.launcher.upload(state[None])
+        self.start(state[None], inputs[1][None], moving.totals.values[None, host_control.WEIGHT :])
         if unwritten is not None:
             self.launcher.unwrite(unwritten)
         try:
@@ -138,6 +165,11 @@ class CudaTrainer:
                     call.status = host_control.STOPPED
         finally:
             self._take_back(moving)
+
+    def start(self, states: NDArray, hyper: NDArray, totals: NDArray) -> None:
+        """What a run begins with, a row a network: its state, hyper-parameters, totals of an epoch that was begun."""
+        self.ahead = None
+        self.launcher.upload(states, self.table.fixed(hyper, self.dtype), totals)
 
     def copy_of(self, start: int, values: NDArray) -> DeviceArray | None:
         """Parameters from ``start`` on as the last run left them, copied there; None unless they are ``values``."""
@@ -157,43 +189,45 @@ class CudaTrainer:
         return state
 
     def _take_back(self, moving: Moving) -> None:
-        state, m = self.launcher.download()[0], self.plan.memory
+        [state], [totals] = self.launcher.download()
+        m = self.plan.memory
         moving.parameters[:] = state[: moving.parameters.size]
         self.left = state[: moving.parameters.size]
         states = state[m.states : m.extras]
         moving.rule.values[: states.size] = states[: moving.rule.values.size]
         moving.totals.values[host_control.GRADIENT] = state[m.extras + LARGEST]
+        moving.totals.values[host_control.WEIGHT :] = totals
 
     def _part(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings) -> None:
-        sampler = moving.sampler
+        sampler, left = moving.sampler, call.steps - call.done
         if self.parts is None:
-            steps = self.chunk(call.steps - call.done)
-            outcome = self.launch([Copy(sampler, moving.rule.step, inputs[1], steps, settings.shuffle)])
+            stand = Stand.of(sampler, moving.rule.step, left, settings)
+            outcome, stand = self.launch(stand, inputs[1][None])
         else:
-            outcome = self._streamed(self.parts, moving, inputs[1], call.steps - call.done, settings.shuffle)
-        done, log = int(outcome.done[0]), outcome.log[0]
-        per_epoch = -(-sampler.rows // self.capacity)
-        first = sampler.position // self.capacity
-        [means] = close_epochs(log[None, :done], moving.totals.values[None], first, per_epoch)
-        call.epochs = np.concatenate([call.epochs, means])
+            outcome = self._streamed(self.parts, moving, inputs[1], left, settings)
+        done, ended = int(outcome.done[0]), int(outcome.epochs[0])
+        call.epochs = np.concatenate([call.epochs, means_of(outcome.totals[0, :ended])])
         if settings.record_steps:
-            call.step_losses = np.concatenate([call.step_losses, log[:done, 0].astype(np.float64)])
+            call.step_losses = np.concatenate([call.step_losses, outcome.losses[:done].astype(np.float64)])
         call.done, call.status = call.done + done, int(outcome.status[0])
         moving.rule.step += done
-        sampler.epoch += int(outcome.epochs[0])
+        first, per_epoch = sampler.position // self.capacity, -(-sampler.rows // self.capacity)
+        sampler.epoch += ended
         sampler.position = (first + done) % per_epoch * self.capacity
 
-    def _streamed(self, parts: Parts, moving: Moving, hyper: NDArray, left: int, shuffle: bool) -> Outcome:
+    def _streamed(self, parts: Parts, moving: Moving, hyper: NDArray, left: int, settings: Settings) -> Outcome:
         """The steps of one part of the data, while the next is on its way."""
         sampler = moving.sampler
-        part = parts.take(sampler, shuffle)
+        part = parts.take(sampler, settings.shuffle)
         steps = min(left, -(-part.rows // self.capacity))
-        own = replace(sampler, rows=part.rows, position=0)
+        own = Stand.of(replace(sampler, rows=part.rows, position=0), moving.rule.step, steps,
+                       replace(settings, shuffle=False))  # fmt: skip
         last = part.position + part.rows >= sampler.rows
-        pending = self.begin([Copy(own, moving.rule.step, hyper, steps, False, last)], part.arrays)
+        self.begun = time.perf_counter()
+        pending = self.launcher.begin(self.task(replace(own, ends=last), hyper[None]), part.arrays)
         if left > steps:
-            parts.send_after(part, sampler, shuffle)
-        return self.finish(pending)
+            parts.send_after(part, sampler, settings.shuffle)
+        return self.finish(pending, steps)
 
     def chunk(self, left: int) -> int:
         """Steps of the next launch."""
@@ -205,32 +239,68 @@ class CudaTrainer:
         """At least as many as the epochs that so many steps can end or begin."""
         return epochs_within(sampler, steps, self.capacity)
 
-    def launch(self, copies: Sequence[Copy]) -> Outcome:
-        """Each copy for its steps; one with no steps is left as it is."""
-        return self.finish(self.begin(copies, self.data))
+    def launch(self, stand: Stand, hyper: NDArray) -> tuple[Outcome, Stand]:
+        """A launch of at most ``stand.steps`` steps of every network: what it tells, and the stand with the steps that
+        were asked for. While the machine works, the next launch is prepared.
 
-    def finish(self, pending: Pending) -> Outcome:
+        ``hyper`` has a row a network, in the order of slots; a network with no steps is left as it is.
+        """
+        ready, self.ahead = self.ahead, None
+        if ready is None or not ready[0].is_at(stand):
+            ready = self._prepared(stand, hyper)
+        asked, task = ready
+        self.begun = time.perf_counter()
+        pending = self.launcher.begin(task, self.data)
+        left = stand.steps - asked.steps
+        if left.any() and self.seconds_per_step:
+            self.ahead = self._prepared(asked.after(asked.steps, left, self.capacity), hyper)
+        return self.finish(pending, int(asked.steps.max())), asked
+
+    def finish(self, pending: Pending, steps: int) -> Outcome:
         """Wait for a launch and read what it tells."""
-        words, log = self.launcher.finish(pending)
-        self.seconds_per_step = (time.perf_counter() - self.begun) / max(1, log.shape[1])
-        outcome = Outcome(words[:, control.DONE], words[:, control.EPOCHS], words[:, control.STATUS], log)
+        outcome = self.launcher.finish(pending)
+        self.seconds_per_step = (time.perf_counter() - self.begun) / max(1, steps)
         if not outcome.done.any() and not outcome.status.any():
             raise DeviceError("the GPU made no step and tells of no error\n  hint: see whether nvidia-smi shows errors")
         return outcome
 
-    def begin(self, copies: Sequence[Copy], data: Sequence[DeviceArray]) -> Pending:
-        """Ask for a launch, without waiting for it."""
-        self.begun = time.perf_counter()
-        steps = max(c.steps for c in copies)
-        ahead = self.epochs_ahead(copies[0].sampler, steps)
-        words = np.zeros((len(copies), control.SIZE), np.int32)
-        for row, c in zip(words, copies, strict=True):
-            values = order_words(c.sampler.rows) | {
-                control.ROWS: c.sampler.rows, control.STEPS: c.steps, control.POSITION: c.sampler.position,
-                control.SHUFFLE: int(c.shuffle), control.ENDS: int(c.last),
-            }  # fmt: skip
-            row[list(values)] = list(values.values())
-        keys = np.stack([epoch_keys(c.sampler.keys, c.sampler.epoch, ahead) for c in copies])
-        hyper = np.array([c.hyper for c in copies])
-        table = self.table.rows([c.number + 1 for c in copies], steps, hyper, self.dtype)
-        return self.launcher.begin(words, keys, table, data)
+    def _prepared(self, stand: Stand, hyper: NDArray) -> tuple[Stand, Task]:
+        """The next launch from a stand on, with the steps that it has."""
+        orders, _ = distinct(stand.keys[:, None])
+        tables, _ = self.table.alike(stand.numbers, hyper)
+        per_epoch = -(-stand.rows // self.capacity)
+        numbers = len(tables) * self.table.width + int(stand.record.sum())
+        numbers += len(stand.steps) * (len(orders) * 4 * control.KEYS + self.plan.width) // per_epoch
+        most = max(1, min(self.chunk(int(stand.steps.max())), MEMORY // max(numbers, 1)))
+        chosen = replace(stand, steps=np.minimum(stand.steps, most))
+        return chosen, self.task(chosen, hyper)
+
+    def task(self, stand: Stand, hyper: NDArray) -> Task:
+        """What the host says for a launch."""
+        steps = int(stand.steps.max())
+        ahead = steps // -(-stand.rows // self.capacity) + 2
+        orders, which_order = self._orders(stand)
+        tables, which_table = self.table.alike(stand.numbers, hyper)
+        logged = stand.steps * stand.record
+        columns = order_words(stand.rows) | {
+            control.ROWS: stand.rows, control.STEPS: stand.steps, control.POSITION: stand.positions,
+            control.NEXT_POSITION: stand.positions, control.SHUFFLE: stand.shuffle, control.ENDS: int(stand.ends),
+            control.ORDER: which_order, control.TABLE: which_table, control.RECORD: stand.record,
+            control.LOG: np.cumsum(logged) - logged,
+        }  # fmt: skip
+        words = np.zeros((len(stand.steps), control.SIZE), np.int32)
+        for word, values in columns.items():
+            words[:, word] = values
+        keys = epoch_keys(orders, ahead) if stand.shuffle.any() else np.zeros((1, 1, 2 * control.KEYS), np.uint64)
+        return Task(words, keys, self.table.rows(tables, steps, self.dtype), ahead, int(logged.sum()))
+
+    def _orders(self, stand: Stand) -> tuple[NDArray, NDArray]:
+        """The distinct orders of the rows, key and first epoch, and which of them every network has."""
+        if not stand.shuffle.any():
+            return np.zeros((1, 2), np.uint64), np.zeros(len(stand.steps), np.int64)
+        return distinct(np.column_stack([stand.keys, stand.epochs.astype(np.uint64)]))
+
+
+def means_of(totals: NDArray) -> NDArray:
+    """Weighted sums over epochs, the weight first -> means over epochs."""
+    return totals[..., 1:] / totals[..., :1]

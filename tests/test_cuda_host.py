@@ -1,0 +1,86 @@
+"""What the host asks of a GPU, counted on a machine that does nothing; ``python -m tests.cuda_host`` times it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+import graphc as gc
+from graphc.run.cuda import current, training
+from graphc.run.cuda.arrays import DeviceArray
+from graphc.run.cuda.launching import Task
+from graphc.run.cuda.machine import Arguments, Loaded
+from graphc.run.cuda.training import CudaTrainer, Stand
+from tests.benchmarks import graphc_peer as peer
+from tests.benchmarks.workloads import WORKLOADS
+from tests.cuda_host import Idle
+
+
+def asked_for(name: str, steps: int) -> dict[str, int]:
+    """What a fit of so many steps asks for, the second of its kind."""
+    w = WORKLOADS[name]
+    contestant, machine = peer.Peer(w, "auto", 1), Idle(w.batch)
+    contestant.options |= {"target": "cuda", "verify": False}
+    with current.use(machine):
+        contestant.run(512)
+        contestant.run(steps)
+        machine.counts = dict.fromkeys(machine.counts, 0)
+        contestant.run(steps)
+    return machine.counts
+
+
+@pytest.mark.parametrize(("name", "launches", "replays", "bytes_a_step"), [
+    ("W1", 1, 0, 12), ("W9", 1, 0, 1), ("W2", 0, 625, 12), ("W10", 1, 0, 90),
+])  # fmt: skip
+def test_ten_thousand_steps_are_few_launches_and_few_bytes(
+    name: str, launches: int, replays: int, bytes_a_step: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Numbers that no step changes are sent once, those of copies that are alike once for all; losses of steps that
+    nobody records stay where they are. It was 3.5 kB a step of W10, and 4,645 replays of W2."""
+    monkeypatch.setattr(training, "SECONDS", 1e9)
+    counts = asked_for(name, 10_000)
+    assert (counts["launches"], counts["replays"]) == (launches, replays)
+    assert counts["uploads"] <= 9 and counts["downloads"] <= 5
+    few = asked_for(name, 1_000)
+    assert counts["bytes"] - few["bytes"] <= bytes_a_step * 9_000
+
+
+class Diary(Idle):
+    """Writes down launches, and when they are waited for."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__(batch)
+        self.lines: list[str] = []
+
+    def launch(self, loaded: Loaded, blocks: int, arguments: Arguments) -> None:
+        self.lines.append("launch")
+        super().launch(loaded, blocks, arguments)
+
+    def download(self, source: DeviceArray) -> ArrayLike:
+        if self.lines and self.lines[-1] != "wait":
+            self.lines.append("wait")
+        return super().download(source)
+
+
+@pytest.mark.parametrize("copies", [1, 8])
+def test_the_next_launch_is_prepared_while_one_runs(copies: int, monkeypatch: pytest.MonkeyPatch):
+    machine, x = Diary(8), np.ones((24, 3))
+    monkeypatch.setattr(training, "FIRST", 4)
+    monkeypatch.setattr(CudaTrainer, "chunk", lambda self, left: min(left, 4 if not self.seconds_per_step else 5))
+    prepare = CudaTrainer.task
+
+    def noted(self: CudaTrainer, stand: Stand, hyper: np.ndarray) -> Task:
+        machine.lines.append(f"prepare {int(stand.steps.max())}")
+        return prepare(self, stand, hyper)
+
+    monkeypatch.setattr(CudaTrainer, "task", noted)
+    model = gc.Model(loss=gc.mean((gc.input("X", ("n", 3)) @ gc.param("W", (3,)) - 1) ** 2))
+    options = {"steps": 14, "batch_size": 8, "target": "cuda", "verify": False}
+    with current.use(machine, "A"):
+        if copies == 1:
+            model.fit(x, optimizer=gc.SGD(0.1), **options)
+        else:
+            model.sweep(x, optimizer=gc.SGD(np.linspace(0.1, 0.2, copies)), **options)
+    first, then = ["prepare 4", "launch", "wait"], ["prepare 5", "launch", "prepare 5", "wait"]
+    assert machine.lines[:9] == [*first, *then, "launch", "wait"]
