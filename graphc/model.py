@@ -181,7 +181,7 @@ class Model:
         progress : bool
             Draw a progress line.
         target : "cpu", "cuda" or "auto"
-            Where it runs; "auto" takes a GPU when one is there.
+            Where it runs; "auto" takes a GPU that is there when a step is expected to be faster on it.
         precision : "float32", "tf32" or "bf16"
             How a GPU rounds the factors of large matrix products.
         threads : int, optional

@@ -15,7 +15,7 @@ import graphc as gc
 from graphc.emit.cuda.steps import step_scalars
 from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DeviceError, DivergenceError, DomainError, UnknownNameError
-from graphc.lower import seen, tiers
+from graphc.lower import choice, seen
 from graphc.lower.device import Device
 from graphc.lower.tiers import Tier
 from graphc.run.cuda import current, holding, launching, libraries, training
@@ -24,6 +24,7 @@ from graphc.run.cuda.emulator import Emulator
 from graphc.run.cuda.table import StepTable
 from graphc.run.history import Run
 from tests import nets
+from tests.cuda_host import Idle
 from tests.cuda_races import Watched
 
 TIERS: tuple[Tier, ...] = ("A", "B", "C")
@@ -276,7 +277,7 @@ def test_what_was_never_seen_right_on_a_gpu_is_no_default_and_noted(monkeypatch,
     line = seen.Seen((9, 0), "B", "a GPU", "CUDA 13.0", "numba-cuda 0.30.4", "2027-01-01", "right")
     seen.write([line], {((9, 0), "D")}, table)
     assert [x.tier for x in seen.seen(table)] == ["A", "B", "C"]
-    monkeypatch.setattr(tiers, "tiers_seen", lambda capability: {x.tier for x in seen.seen(table)})
+    monkeypatch.setattr(choice, "tiers_seen", lambda capability: {x.tier for x in seen.seen(table)})
     wide = gc.Model(loss=gc.mean(gc.tanh(gc.input("X", ("n", 256)) @ gc.param("W", (256, 256)))))
     assert str(wide.explain("plan", target="cuda")).startswith("tier B (")
 
@@ -317,13 +318,33 @@ def test_auto_takes_the_cpu_where_no_gpu_is_and_the_machine_that_is_chosen(monke
     cpu, _ = trained("auto")
     assert cpu.params.flat.tobytes() == trained("cpu", threads=1)[0].params.flat.tobytes()
     with current.use(machine := watched("A")):
-        trained("auto", epochs=None, steps=1, verify=False)
-    assert machine.launches == 1
+        _, run = trained("auto", epochs=None, steps=1, verify=False)
+    assert machine.launches == 0 and run.target == "cpu" and run.choice == ""
+    assert re.fullmatch(r"target='auto' took the CPU: \S+ µs a step expected on the GPU \(tier A\), \S+ on the CPU",
+                        run.notes[-1])  # fmt: skip
+    wide, rows = gc.input("X", ("n", 256)), np.ones((512, 256))
+    model = gc.Model(loss=gc.mean(gc.tanh(wide @ gc.param("W", (256, 256), gc.normal(0.1)))), dtype="float32")
+    options = {"batch_size": 512, "verify": False}
+    with current.use(Idle(512)):
+        run = model.fit(rows, steps=2, target="auto", **options)
+        sweep = model.sweep(rows, optimizer=gc.SGD(np.array([0.1, 0.2])), steps=2, target="auto", **options)
+        there = current.here().machine.array(rows.size, np.float32).reshape(*rows.shape)
+        assert model.fit(there, steps=1, target="auto", **options).target == "cuda"
+    assert run.target == "cuda" and run.choice.startswith("tier C: ")
+    assert run.notes[-1].startswith("target='auto' took the GPU: ") and sweep.notes[-1].startswith("target='auto'")
 
 
 def test_the_plan_of_a_gpu_prints_without_one():
+    """Stages with what they cost, by arithmetic alone; registers need a compiler, a measured time a run."""
     page = str(nets.network().explain("plan", target="cuda"))
     assert page.startswith("tier A (") and "an element a thread" in page and "∂J/∂W1" in page
+    assert re.search(r"^a step +0 +[\d,]+ +\d+\.\d\d$", page, re.M) and "measured on" not in page
+    with current.use(Idle(8), "C"):
+        model, run = trained("cuda", verify=False)
+        page = str(model.explain("plan", target="cuda"))
+    assert re.search(r"^stage 0 +1 +[\d,]+ +\d+\.\d\d$", page, re.M)
+    assert re.search(r"^measured on sm_90, the last launch: \d+\.\d\d µs a step$", page, re.M)
+    assert re.fullmatch(r"tier C: as asked; \S+ µs a step expected", run.choice)
     assert "def train(P, K, C, R, H, E, T, B, Q" in nets.network().source(target="cuda")
 
 

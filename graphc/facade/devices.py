@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.errors import MissingExtraError
 from graphc.facade.checking import verify_device_evaluation
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared
 from graphc.facade.options import Options
 from graphc.facade.preparing import chunk, rule_key, trainer
-from graphc.facade.programs import constant_places, pack_constants, training_step
+from graphc.facade.programs import constant_places, expected_seconds, pack_constants, training_step
+from graphc.lower.choice import MANY
 from graphc.lower.device import Device
-from graphc.lower.tiers import MANY
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, optimizer_named
-from graphc.run.data import Bound
+from graphc.run.crew import cores
+from graphc.run.data import Bound, lies_on
 from graphc.run.many import Copies, Together
 from graphc.run.training import Trainer
 
@@ -49,11 +51,42 @@ def place_of(target: str) -> Place | None:
     return current.here()
 
 
+def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 1) -> tuple[Place | None, list[str]]:
+    """The machine of a training run, None for the CPU, and notes for the run.
+
+    ``"auto"`` takes whichever is expected to make a step (of all copies) sooner; a GPU where that cannot be told, where
+    data lie on it, and where a precision is asked for that only a GPU has.
+    """
+    place, values = place_of(options.target), _values(args)
+    rows = options.batch_size or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
+    if place is None or options.target != "auto" or options.precision != "float32" or not rows:
+        return place, []
+    if any(lies_on(v, place.machine) for v in values):
+        return place, []
+
+    def compare() -> tuple[str, float, float]:
+        plan = _plan(model, options, options.rule, rows, options.sample_weight is not None, place, copies)
+        side_by_side = -(-copies // place.machine.device.blocks) if plan.alone else copies
+        cpu = expected_seconds(plan.step) * 1e6 * -(-copies // cores())
+        return plan.choice.tier, plan.choice.microseconds * side_by_side, cpu
+
+    weighted = options.sample_weight is not None
+    key = "auto", id(place.machine), place.tier, rule_key(options.rule), rows, weighted, options.tolerance > 0, copies
+    tier, gpu, cpu = model.once(key, compare)
+    chosen, name = (place, "the GPU") if gpu <= cpu else (None, "the CPU")
+    numbers = f"{gpu:.3g} µs a step expected on the GPU (tier {tier}), {cpu:.3g} on the CPU"
+    return chosen, [f"target='auto' took {name}: {numbers}"]
+
+
+def _values(args: Sequence[Any]) -> list[Any]:
+    """The data, given one by one or in a mapping."""
+    return [v for a in args for v in (a.values() if isinstance(a, Mapping) else [a])]
+
+
 def trainer_for(
-    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, copies: int = 1
+    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place | None, copies: int = 1
 ) -> Trainer | CudaTrainer:
-    """The training program of a target with its buffers, for so many copies of the network."""
-    place = place_of(options.target)
+    """The training program of a machine (None: the CPU) with its buffers, for so many copies of the network."""
     if place is None:
         return trainer(model, rule, capacity, weighted)
     return _cuda_trainer(model, options, rule, capacity, weighted, place, copies)
@@ -62,26 +95,33 @@ def trainer_for(
 def _cuda_trainer(
     model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
 ) -> CudaTrainer:
-    from graphc.run.cuda.plan import plan_cuda
     from graphc.run.cuda.training import CudaTrainer
 
     key = ("cuda", id(place.machine), place.tier, rule_key(rule), capacity, weighted, model.dtype,
            options.tolerance > 0, options.precision, copies >= MANY)  # fmt: skip
 
     def make() -> tuple[CudaTrainer, StepPlan, NDArray]:
-        step = _step(model, capacity, weighted)
-        tolerance = options.tolerance > 0
-        plan = plan_cuda(
-            model.name, step, rule, model.dtype, model.metric_names, place.machine.device, captions(model), tolerance,
-            place.tier, copies,
-        )  # fmt: skip
-        made = CudaTrainer(place.machine, plan, options.precision)
+        plan = _plan(model, options, rule, capacity, weighted, place, copies)
+        made, step = CudaTrainer(place.machine, plan, options.precision), plan.step
         return made, step, pack_constants(constant_places(step.constants), model.dtype)
 
     found, step, constants = model.once(key, make)
     model.reads = [i.leaf for i in step.inputs], constants
     model.params.trainer = found
     return found
+
+
+def _plan(
+    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
+) -> CudaPlan:
+    """Tier and kernels of a training run on a machine."""
+    from graphc.run.cuda.plan import plan_cuda
+
+    step = _step(model, capacity, weighted)
+    return plan_cuda(
+        model.name, step, rule, model.dtype, model.metric_names, place.machine.device, captions(model),
+        options.tolerance > 0, place.tier, copies,
+    )  # fmt: skip
 
 
 def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
@@ -97,6 +137,24 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
         model.name, step, rule, model.dtype, model.metric_names, device, captions(model), False,
         place.tier if place else None,
     )  # fmt: skip
+
+
+def kernels_take(plan: CudaPlan) -> dict[str, tuple[int, int, float]]:
+    """Registers, bytes of shared memory and occupancy of every kernel, by name; nothing where no compiler is there."""
+    from graphc.run.cuda import current, libraries
+    from graphc.run.cuda.compiler import compile_program
+
+    try:
+        libraries.require_compiler()
+    except MissingExtraError:
+        return {}
+    device = current.here().machine.device if current.is_there() else Device()
+    image = compile_program(plan.program, "sm_{}{}".format(*device.capability))
+    found = {}
+    for kernel in plan.program.kernels:
+        r = image[kernel.name].report
+        found[kernel.name] = r.registers, r.shared, device.occupancy(kernel.threads, r.registers, r.shared)
+    return found
 
 
 def _step(model: Core, capacity: int, weighted: bool) -> StepPlan:

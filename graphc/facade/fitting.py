@@ -16,7 +16,7 @@ from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DivergenceError, DomainError
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
-from graphc.facade.devices import place_of, trainer_for
+from graphc.facade.devices import place_for, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.evaluating import loss_and_metrics
 from graphc.facade.options import Options
@@ -41,7 +41,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     run = model.last_run = Run(record=options.record)
     hyper = np.array([*hyper_values(options.rule).values, 0.0])
     inputs = model.training_inputs
-    place = place_of(options.target)
+    place, choice = place_for(model, options, args)
     run.target = "cuda" if place else "cpu"
     seen = None if place or options.by_epoch else model.seen
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", place and place.machine, seen)
@@ -55,10 +55,11 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     check_schedules(options, before.step if before else 0, -(-data.rows // full))
     model.params.initialize(seed)
     started = time.perf_counter()
-    trainer = trainer_for(model, options, options.rule, capacity, weights is not None)
+    trainer = trainer_for(model, options, options.rule, capacity, weights is not None, place)
+    run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     if held_out is not None:
         evaluator(model, (), ("loss", *model.metric_names), held_out.rows)
-    run.notes = [*model.notes, *data.notes, *trainer.notes]
+    run.notes = [*model.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
     run.compile_seconds = time.perf_counter() - started

@@ -57,9 +57,17 @@ def _compiled(model: Core, optimizer: Any = "sgd", batch_size: int = 32) -> Comp
 
 
 def _device_page(model: Core) -> pages.Page:
-    found = devices.cuda_plan(model, "sgd", 32)
+    trainer = model.params.trainer
+    found = trainer.plan if trainer else devices.cuda_plan(model, "sgd", 32)
+    measured = ""
+    if trainer and trainer.seconds_per_step:
+        where = trainer.machine.device.name
+        measured = f"measured on {where}, the last launch: {1e6 * trainer.seconds_per_step:.2f} µs a step"
     size = found.memory.size * np.dtype(model.dtype).itemsize
-    return pages.device_page(found.choice, found.step.plan, found.blas, size, captions(model))
+    taken = {name: pages.Taken(*numbers) for name, numbers in devices.kernels_take(found).items()}
+    return pages.device_page(
+        found.choice, found.step.plan, found.blas, size, found.expected, taken, measured, captions(model)
+    )
 
 
 def source(model: Core, optimizer: Any, batch_size: int, target: str = "cpu") -> str:

@@ -93,6 +93,12 @@ def verdict_key(found: Declared, machine_code: str) -> str:
     return f"{found.key[:32]}{machine_code[:32]}"
 
 
+def expected_seconds(step: StepPlan) -> float:
+    """What a step of one thread is expected to take before any was made."""
+    capacity = {step.batch: step.capacity} if step.batch else {}
+    return 1e-6 + sum(work_of(k, capacity) for k in step.plan.kernels) / OPERATIONS
+
+
 def facts_of(lowered: Lowered) -> Facts:
     """What of a text and a plan is needed to run the program."""
     text, step = lowered.text, lowered.step
@@ -108,7 +114,7 @@ def facts_of(lowered: Lowered) -> Facts:
             "arena": step.plan.arena.at(capacity),
             "integers": step.integer_arena.at(capacity),
         },
-        seconds_per_step=1e-6 + sum(work_of(k, capacity) for k in step.plan.kernels) / OPERATIONS,
+        seconds_per_step=expected_seconds(step),
         noticed=tuple(noticed(step)),
     )
 

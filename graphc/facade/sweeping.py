@@ -6,7 +6,7 @@ import copy
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
-from graphc.facade.devices import place_of, together, trainer_for
+from graphc.facade.devices import place_for, together, trainer_for
 from graphc.facade.evaluating import loss_and_metrics
 from graphc.facade.fitting import MOST_STEPS, batch_of, check_schedules, filled, row_weights
 from graphc.facade.options import Options
@@ -245,16 +245,16 @@ def sweep(
 ) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
     inputs = model.training_inputs
-    place = place_of(options.target)
+    swept, settings = grid(options.rule)
+    place, choice = place_for(model, replace(options, rule=settings[0]), args, len(settings) * len(seeds))
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "sweep", place and place.machine)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
-    swept, settings = grid(options.rule)
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)
     check_schedules(options, 0, -(-data.rows // full))
     copies_wanted = len(settings) * len(seeds)
-    trainer = trainer_for(model, options, settings[0], capacity, weights is not None, copies_wanted)
-    notes = [*model.notes, *data.notes, *trainer.notes]
+    trainer = trainer_for(model, options, settings[0], capacity, weights is not None, place, copies_wanted)
+    notes = [*model.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         first = Parameters(layout_parameters(model.param_leaves), model.dtype)
         first.initialize(seeds[0], everything=True)

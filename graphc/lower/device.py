@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REGISTERS = 65_536  # of a multiprocessor; a warp takes them in eights a thread
+RESIDENT = 2048  # threads that a multiprocessor holds, from capability 8.0 on (1536 in 8.6 and 8.9)
+
 
 @dataclass(frozen=True)
 class Device:
@@ -33,3 +36,9 @@ class Device:
     vector: int = 16
     blas: bool = True
     capability: tuple[int, int] = (9, 0)
+
+    def occupancy(self, threads: int, registers: int, shared: int) -> float:
+        """The share of RESIDENT threads that a multiprocessor can hold of blocks that take so much."""
+        each = -(-registers // 8) * 8 * threads
+        blocks = min(REGISTERS // max(each, 1), RESIDENT // threads, self.shared // max(shared, 1))
+        return blocks * threads / RESIDENT

@@ -96,7 +96,7 @@ def bind(
     """
     named = _by_name(inputs, args, what)
     notes: list[str] = []
-    there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if _lies_on(named[leaf], machine)}
+    there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if lies_on(named[leaf], machine)}
     bound = Bound({}, 1, notes)
     for leaf in inputs:
         bound.arrays[leaf] = there[leaf] if leaf in there else _seen(bound, leaf, named[leaf], dtype, seen)
@@ -120,7 +120,7 @@ def _seen(bound: Bound, leaf: Leaf, value: Any, dtype: str, seen: Seen | None) -
     return result
 
 
-def _lies_on(value: Any, machine: Any) -> bool:
+def lies_on(value: Any, machine: Any) -> bool:
     """Whether a value lies in the memory of a GPU or other machine, not of the host."""
     if machine is None or isinstance(value, np.ndarray):
         return False

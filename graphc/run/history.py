@@ -43,6 +43,8 @@ class Run:
         What an entry of ``history["loss"]`` stands for.
     target : "cpu" or "cuda"
         Where it ran.
+    choice : str
+        On a GPU: the tier, and the µs a step that it and the others were expected to take.
     """
 
     history: History = field(default_factory=History)
@@ -58,6 +60,7 @@ class Run:
     latest: dict[str, float] = field(default_factory=dict)
     record: str = "epoch"
     target: str = "cpu"
+    choice: str = ""
 
     @property
     def microseconds_per_step(self) -> float:

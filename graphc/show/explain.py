@@ -13,6 +13,7 @@ from graphc.ir.affine import Extent
 from graphc.ir.node import Node
 from graphc.ir.scalar import cost
 from graphc.lower.cost import PACKED, product_method
+from graphc.lower.expected import Expected
 from graphc.lower.joint import joined
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Count
@@ -84,10 +85,34 @@ def plan_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None
     return Page(table(header, rows) + f"\n\narena: {_bytes(plan.arena, size, plan.capacity)} bytes")
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a kernel takes of a multiprocessor: registers a thread, bytes of shared memory a block, and the share of the
+    threads that a multiprocessor holds which it can have there."""
+
+    registers: int
+    shared: int
+    occupancy: float
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        return str(self.registers), f"{self.shared:,}", f"{self.occupancy:.0%}"
+
+
 def device_page(
-    choice: Choice, plan: Plan, blas: bool, memory: int, captions: Mapping[Node, str] | None = None
+    choice: Choice,
+    plan: Plan,
+    blas: bool,
+    memory: int,
+    expected: Sequence[Expected],
+    taken: Mapping[str, Taken],
+    measured: str = "",
+    captions: Mapping[Node, str] | None = None,
 ) -> Page:
-    """The tier of a plan on a GPU, and what its threads compute side by side, stage by stage."""
+    """The tier of a plan on a GPU; what its threads compute side by side, stage by stage; what each stage costs.
+
+    ``taken`` says what kernels take, by name, where a compiler is there; ``measured`` the time of a step, if known.
+    """
     rows = []
     for number, groups in enumerate(stages_for(plan, choice.tier, blas)):
         for group in groups:
@@ -97,8 +122,30 @@ def device_page(
                 rows.append((str(number), shortened(formula), _shape(kernel.out.extents), how, flops(kernel)))
     head = [f"tier {choice.tier} ({choice.reason})", f"{choice.blocks} x {choice.threads} threads, {memory:,} bytes"]
     notes = [*([choice.note] if choice.note else []), *slow_sums(plan, choice, blas)]
+    if not taken:
+        notes.append("registers, shared memory and occupancy need the compiler of the extra cuda13")
     page = "\n".join(head) + "\n\n" + table(("stage", "equation", "shape", "method", "operations"), rows)
+    page += "\n\n" + cost_table(choice, expected, taken, measured)
     return Page("\n\n".join([page, *(["\n".join(f"note: {n}" for n in notes)] if notes else [])]))
+
+
+def cost_table(choice: Choice, expected: Sequence[Expected], taken: Mapping[str, Taken], measured: str) -> str:
+    """A line a stage: launches, what its kernel takes, bytes, µs; their sum; what was measured."""
+    header = ("", "launches", "registers", "shared", "occupancy", "bytes", "µs expected")
+    unknown = ("", "", "")
+    rows = []
+    for e in expected:
+        kernel = taken.get(e.title.replace(" ", "_"))
+        rows.append((e.title, str(e.launches), *(kernel.cells if kernel else unknown), f"{e.bytes:,}",
+                     f"{e.microseconds:.2f}"))  # fmt: skip
+    whole = taken.get("train")
+    launches, moved = sum(e.launches for e in expected), sum(e.bytes for e in expected)
+    total = f"{sum(e.microseconds for e in expected):.2f}"
+    rows.append(("a step", str(launches), *(whole.cells if whole else unknown), f"{moved:,}", total))
+    lines = [table(header, rows), "the constants behind µs are those of an H100 (graphc.lower.expected.CONSTANTS)"]
+    if choice.tier in ("A", "B"):
+        lines.append("all stages are one kernel, launched once for many steps")
+    return "\n".join([*lines, *([measured] if measured else [])])
 
 
 WAYS = {

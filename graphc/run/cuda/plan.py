@@ -11,8 +11,10 @@ from graphc.emit.cuda.places import Memory, memory_of
 from graphc.emit.cuda.program import CudaProgram
 from graphc.emit.cuda.steps import StepScalars, step_scalars
 from graphc.ir.node import Node
+from graphc.lower.choice import choose_tier
 from graphc.lower.device import Device
-from graphc.lower.tiers import Choice, Tier, choose_tier
+from graphc.lower.expected import Expected, Update, expected_step
+from graphc.lower.tiers import Choice, Tier
 from graphc.lower.training import StepPlan
 from graphc.optim.rules import Rule
 
@@ -45,6 +47,13 @@ class CudaPlan:
         return "\n".join(f"{name}: {count * size:,} bytes" for name, count in parts.items() if count)
 
     @property
+    def expected(self) -> list[Expected]:
+        """What every stage is expected to cost."""
+        size = BYTES[self.program.dtype]
+        update = update_of(self.step, self.memory, self.program.dtype)
+        return expected_step(self.step.plan, self.choice, update, size, self.blas)
+
+    @property
     def alone(self) -> bool:
         """Whether each network has a block of its own."""
         return self.choice.tier == "A"
@@ -64,11 +73,17 @@ def plan_cuda(
 ) -> CudaPlan:
     """Choose a tier and print its kernels."""
     memory = memory_of(step, len(rule.states))
-    choice = choose_tier(step.plan, memory.kept, memory.size, BYTES[dtype], device, tier, copies)
+    choice = choose_tier(step.plan, update_of(step, memory, dtype), memory.size, BYTES[dtype], device, tier, copies)
     common = (name, step, rule, dtype, list(metrics), choice, captions, tolerance)
     program = training_kernel(*common) if choice.tier in ("A", "B") else training_launches(*common, device.blas)
     width = 2 + len(metrics)
     return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule), tolerance, device.blas)
+
+
+def update_of(step: StepPlan, memory: Memory, dtype: str) -> Update:
+    """What a step does beside the kernels of its plan."""
+    rows = sum(step.capacity * i.row * (4 if i.integer else BYTES[dtype]) for i in step.inputs if i.batched)
+    return Update(memory.total, memory.kept, rows)
 
 
 def plan_cuda_evaluation(
@@ -81,7 +96,7 @@ def plan_cuda_evaluation(
 ) -> CudaPlan:
     """The kernels that evaluate outputs and scalar roots, batch by batch."""
     memory = memory_of(step, 0)
-    choice = choose_tier(step.plan, memory.kept, memory.size, BYTES[dtype], device, "C")
+    choice = choose_tier(step.plan, update_of(step, memory, dtype), memory.size, BYTES[dtype], device, "C")
     pointers = {root: f"{root}_out" for root in outputs}
     program = evaluation_launches(name, step, dtype, pointers, scalars, choice, None, device.blas)
     return CudaPlan(program, step, memory, choice, 1 + len(scalars))

@@ -94,6 +94,7 @@ class CudaTrainer:
         self.parts: Parts | None = None
         self.left: NDArray | None = None
         self.seconds_per_step, self.begun = 0.0, 0.0
+        self.choice = f"tier {plan.choice.tier}: {plan.choice.reason}"
         self.notes = [plan.choice.note] if plan.choice.note else []
 
     def hold(self, inputs: Sequence[Any]) -> None:
