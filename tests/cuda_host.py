@@ -34,7 +34,7 @@ class Idle(Emulator):
     def __init__(self, batch: int) -> None:
         super().__init__()
         self.batch, self.seconds, self._steps = batch, 0.0, []
-        self.counts = dict.fromkeys(("launches", "replays", "uploads", "downloads", "bytes"), 0)
+        self.counts = dict.fromkeys(("launches", "replays", "uploads", "downloads", "bytes", "sent"), 0)
 
     def load(self, program: CudaProgram) -> dict[str, Loaded]:
         return {k.name: Loaded(k, None, 1) for k in program.kernels}
@@ -42,6 +42,7 @@ class Idle(Emulator):
     def upload(self, target: DeviceArray, values: ArrayLike) -> None:
         self.counts["uploads"] += 1
         self.counts["bytes"] += target.nbytes
+        self.counts["sent"] += target.nbytes
         super().upload(target, values)
 
     def download(self, source: DeviceArray) -> NDArray:

@@ -7,14 +7,17 @@ import pytest
 from numpy.typing import ArrayLike
 
 import graphc as gc
+from graphc.lower.tiers import Tier
 from graphc.run.cuda import current, training
 from graphc.run.cuda.arrays import DeviceArray
 from graphc.run.cuda.launching import Task
 from graphc.run.cuda.machine import Arguments, Loaded
 from graphc.run.cuda.training import CudaTrainer, Stand
+from tests import nets
 from tests.benchmarks import graphc_peer as peer
 from tests.benchmarks.workloads import WORKLOADS
 from tests.cuda_host import Idle
+from tests.cuda_races import Watched
 
 
 def asked_for(name: str, steps: int) -> dict[str, int]:
@@ -84,3 +87,31 @@ def test_the_next_launch_is_prepared_while_one_runs(copies: int, monkeypatch: py
             model.sweep(x, optimizer=gc.SGD(np.linspace(0.1, 0.2, copies)), **options)
     first, then = ["prepare 4", "launch", "wait"], ["prepare 5", "launch", "prepare 5", "wait"]
     assert machine.lines[:9] == [*first, *then, "launch", "wait"]
+
+
+@pytest.mark.parametrize("tier", ["A", "C"])
+def test_what_a_fit_left_is_not_sent_again_unless_it_was_changed(tier: Tier):
+    """Parameters, or the optimizer's state, set between two fits: the numbers are the CPU's; else fewer bytes."""
+    x, t = nets.data(23)
+    options = {"optimizer": "adam", "epochs": 1, "batch_size": 8, "verify": False}
+    models, watched = (nets.network(), nets.network()), Watched(4, blocks=1 if tier == "A" else 2)
+    for change in ("nothing", "nothing", "a parameter", "the state"):
+        for model, target in zip(models, ("cuda", "cpu"), strict=True):
+            if change == "a parameter":
+                model.params["B0"] = np.arange(4) / 10
+            elif change == "the state":
+                [rule] = model.state.rules.values()
+                rule.values *= 0.5
+            with current.use(watched, tier):
+                model.fit(x, t, target=target, **options)
+        np.testing.assert_allclose(models[0].params.flat, models[1].params.flat, rtol=1e-10, atol=1e-13)
+    sent = []
+    with current.use(machine := Idle(8), tier):
+        model = nets.network()
+        for change in ("nothing", "nothing", "nothing", "a parameter"):
+            machine.counts["sent"] = 0
+            if change == "a parameter":
+                model.params["B0"] = np.arange(4) / 10
+            model.fit(x, t, target="cuda", **options)
+            sent.append(machine.counts["sent"])
+    assert sent[1] == sent[2] == sent[3] - 8 * 3 * model.params.trainer.total

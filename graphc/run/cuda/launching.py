@@ -99,9 +99,13 @@ class _Launcher:
         return found
 
     def upload(self, states: NDArray, fixed: NDArray, totals: NDArray) -> None:
-        """What a run begins with, a row a copy: parameters, states and extras; the numbers of its updates that stay the
-        same; totals of an epoch that was begun."""
-        self._upload(states)
+        """What a run begins with, a row a copy: parameters, states and extras, or the extras alone of one network whose
+        others are there; the numbers of its updates that stay the same; totals of an epoch that was begun."""
+        m = self.plan.memory
+        if states.shape[1] < m.kept:
+            self.machine.upload(self.own.part(m.extras, m.kept - m.extras), states)
+        else:
+            self._upload(states)
         self._filled("E", fixed, self.dtype)
         self._filled("T", totals, np.float64)
 

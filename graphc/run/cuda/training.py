@@ -26,7 +26,7 @@ from graphc.run.cuda.machine import Machine
 from graphc.run.cuda.plan import CudaPlan
 from graphc.run.cuda.table import StepTable, distinct, epoch_keys, order_words
 from graphc.run.sampler import Sampler
-from graphc.run.training import Call, Moving, Settings, Watch, epochs_within, first_bad
+from graphc.run.training import BAD, Call, Moving, Settings, Watch, epochs_within, first_bad
 
 SECONDS = 0.25  # a launch takes about as long: Ctrl-C and progress wait for its end
 FIRST = 64  # steps of the first launch, which tells how long a step takes
@@ -121,14 +121,13 @@ class CudaTrainer:
         """Train for up to ``call.steps`` steps; the meaning is that of :meth:`graphc.run.training.Trainer.run`."""
         if len(moving.totals.values) != host_control.F_SIZE + self.n_metrics:
             moving.totals.values = np.zeros(host_control.F_SIZE + self.n_metrics)
-        kept = moving.copy()
+        step, sampler, totals = moving.rule.step, replace(moving.sampler), moving.totals.values.copy()
         self._run(moving, inputs, call, settings, watch)
         verdict = call.status
-        if verdict not in (host_control.NONFINITE, host_control.OVERFLOW):
+        if verdict not in BAD:
             return
-        if verdict == host_control.OVERFLOW:
-            call.overflow = first_bad(np.concatenate([moving.parameters, moving.rule.values]))
-        moving.restore(kept)
+        moving.rule.step, moving.totals.values[:] = step, totals
+        moving.sampler.epoch, moving.sampler.position = sampler.epoch, sampler.position
         call.steps = call.done
         self._run(moving, inputs, call, settings, watch)
         if verdict == host_control.NONFINITE:
@@ -154,9 +153,7 @@ class CudaTrainer:
     ) -> None:
         call.done, call.status = 0, host_control.FINISHED
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
-        largest = moving.totals.values[host_control.GRADIENT]
-        state = self.state_of(moving.parameters, moving.rule.values, settings.tolerance, largest)
-        self.start(state[None], inputs[1][None], moving.totals.values[None, host_control.WEIGHT :])
+        self._put(moving, inputs[1], settings.tolerance)
         if unwritten is not None:
             self.launcher.unwrite(unwritten)
         try:
@@ -165,11 +162,30 @@ class CudaTrainer:
                 if watch is not None and watch(call.done) and call.status == host_control.FINISHED:
                     call.status = host_control.STOPPED
         finally:
-            self._take_back(moving)
+            self._take_back(moving, call)
+
+    def _put(self, moving: Moving, hyper: NDArray, tolerance: float) -> None:
+        """What a run of one network begins with; parameters and states are there already when nobody has changed what
+        the last run left."""
+        m, largest = self.plan.memory, moving.totals.values[host_control.GRADIENT]
+        values = moving.parameters, moving.rule.values
+        left, self.left = self.left, None
+        totals = moving.totals.values[None, host_control.WEIGHT :]
+        if left is not None and all(map(np.array_equal, self._parts_of(left, moving), values)):
+            left[m.extras + TOLERANCE], left[m.extras + LARGEST] = tolerance, largest
+            self.start(left[None, m.extras :], hyper[None], totals)
+        else:
+            self.start(self.state_of(*values, tolerance, largest)[None], hyper[None], totals)
+
+    def _parts_of(self, state: NDArray, moving: Moving) -> tuple[NDArray, NDArray]:
+        """Parameters and states of one network where a state of the machine holds them."""
+        states = state[self.plan.memory.states : self.plan.memory.extras]
+        return state[: moving.parameters.size], states[: moving.rule.values.size]
 
     def start(self, states: NDArray, hyper: NDArray, totals: NDArray) -> None:
-        """What a run begins with, a row a network: its state, hyper-parameters, totals of an epoch that was begun."""
-        self.ahead = None
+        """What a run begins with, a row a network: its state, or the extras of one that is there; hyper-parameters;
+        totals of an epoch that was begun."""
+        self.ahead, self.left = None, None
         self.launcher.upload(states, self.table.fixed(hyper, self.dtype), totals)
 
     def copy_of(self, start: int, values: NDArray) -> DeviceArray | None:
@@ -189,14 +205,17 @@ class CudaTrainer:
         state[m.extras + TOLERANCE], state[m.extras + LARGEST] = tolerance, largest
         return state
 
-    def _take_back(self, moving: Moving) -> None:
+    def _take_back(self, moving: Moving, call: Call) -> None:
+        """What the run left. After a step with a bad number the host keeps what there was before the run."""
         [state], [totals] = self.launcher.download()
-        m = self.plan.memory
-        moving.parameters[:] = state[: moving.parameters.size]
-        self.left = state[: moving.parameters.size]
-        states = state[m.states : m.extras]
-        moving.rule.values[: states.size] = states[: moving.rule.values.size]
-        moving.totals.values[host_control.GRADIENT] = state[m.extras + LARGEST]
+        parameters, states = self._parts_of(state, moving)
+        if call.status in BAD:
+            if call.status == host_control.OVERFLOW:
+                call.overflow = first_bad(np.concatenate([parameters, states]))
+            return
+        self.left = state
+        moving.parameters[:], moving.rule.values[: states.size] = parameters, states
+        moving.totals.values[host_control.GRADIENT] = state[self.plan.memory.extras + LARGEST]
         moving.totals.values[host_control.WEIGHT :] = totals
 
     def _part(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings) -> None:
