@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from graphc.lower import seen as table_of
-from graphc.run.cuda import libraries
-from tests.gpu import field, options, report, run, seen, timings
+from graphc.run.cuda import launching, libraries
+from tests.gpu import field, options, questions, report, run, seen, timings
 from tests.gpu.bench import Bench, Outcome, Wrong, distance, require_close, require_same
 from tests.gpu.process import Gone, Process
 from tests.gpu.verify import judged
@@ -140,6 +141,18 @@ def test_a_product_that_passes_through_tiles_has_the_losses_of_the_cpu():
     """Mutation-checked: a register of a tile under the name of the tile's first row is caught (by 0.2)."""
     found = outcome("W3: tier B", Bench(emulated=True), quick=True)
     assert found["status"] == "ok" and found["figures"]["losses"] < 1e-5, found
+
+
+def test_an_open_question_is_answered_with_the_times_of_its_alternatives():
+    found = outcome("W9: which tier", Bench(emulated=True), quick=True)
+    assert found["status"] == "ok" and list(found["figures"]) == ["A", "B", "C", "D", "fastest"], found
+    assert all(re.fullmatch(r"\S+ µs \(expected \S+\)", found["figures"][t]) for t in "ABCD")
+    line = {"section": "questions", "name": "W9: which tier"} | found
+    assert report.questions_table([line])[2].startswith("| W9: which tier | A: ")
+    before = launching.RECORDED
+    with questions._set(questions.QUESTIONS["W2: steps of a recording"], 64):
+        assert launching.RECORDED == 64
+    assert before == launching.RECORDED
 
 
 def test_a_run_on_the_emulator_goes_through_and_writes_both_files(tmp_path):

@@ -17,6 +17,7 @@ from graphc.facade.devices import cuda_plan
 from graphc.run.cuda import current
 from tests.gpu.bench import Bench, LeftOut, Wrong, require_close, require_same, run
 from tests.gpu.networks import Case, cases
+from tests.gpu.questions import QUESTIONS, ask
 
 Figures = dict[str, Any]
 TIERS = ("A", "B", "C", "D")
@@ -50,6 +51,8 @@ def checks(quick: bool, small: bool) -> dict[str, Check]:
         Check("numerics", "W2", "arrays of PyTorch in and out (DLPack)", partial(torch_arrays, w["W2"])),
         Check("bits", "W10", "a copy of a sweep equals a training alone", partial(copy_alone, w["W10"])),
     ]
+    small_ones = QUESTIONS if not quick else {n: q for n, q in QUESTIONS.items() if q.network in ALWAYS}
+    found += [Check("questions", q.network, name, partial(ask, q, w[q.network])) for name, q in small_ones.items()]
     return {c.name: c for c in found}
 
 

@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SECTIONS = ("libraries", "numerics", "bits", "sanitizer", "benchmark", "scaling")
-SHARES = {"libraries": 0.1, "numerics": 0.4, "bits": 0.5, "sanitizer": 0.6, "benchmark": 0.87, "scaling": 1.0}
+SECTIONS = ("libraries", "numerics", "bits", "sanitizer", "questions", "benchmark", "scaling")
+SHARES = {"libraries": 0.1, "numerics": 0.4, "bits": 0.5, "sanitizer": 0.6, "questions": 0.7, "benchmark": 0.9,
+          "scaling": 1.0}  # fmt: skip
 """The part of a limited time after which a section begins nothing new."""
 QUICK_MINUTES = 7.5
 RESULTS = Path(__file__).parent / "results"

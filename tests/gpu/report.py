@@ -17,6 +17,7 @@ STATEMENT = """Microseconds a step: median (10th to 90th percentile) of calls, c
 whole fit, from the arrays of the host to the history, over as many steps as fill half a second. Goals are for an H100
 and were set before anything was measured. Losses of all contestants were compared after equal numbers of steps from
 equal parameters."""
+ASKED = "Alternatives between which graphc has to choose: µs a step in a long launch, without what a fit costs besides."
 Line = dict[str, Any]
 
 
@@ -49,6 +50,7 @@ def page(result: dict[str, Any]) -> str:
         section("## Left out", "", listing([x for x in lines if x["status"] in ("left out", "note")])),
         section("## Steps", STATEMENT, steps_table(timed)) if timed else "",
         *(section(f"## By {axis}", "", scaling_table(scaled, axis)) for axis in field.grid(result["quick"]) if scaled),
+        section("## Open questions", ASKED, questions_table(lines)) if questions_table(lines)[2:] else "",
         section("## Differences from the CPU", "", numerics_table(lines)),
     ]
     return "\n".join(part for part in sections if part)
@@ -86,6 +88,17 @@ def numerics_table(lines: list[Line]) -> list[str]:
     for x in lines:
         if x["section"] == "numerics" and x["status"] == "ok":
             rows.append(table_row(x["name"], *(_short(x["figures"].get(n, "-")) for n in names)))
+    return rows
+
+
+def questions_table(lines: list[Line]) -> list[str]:
+    """Every question with its alternatives, and which was fastest."""
+    rows = table_head("question", "alternatives", "fastest")
+    for x in lines:
+        if x["section"] == "questions" and x["status"] == "ok":
+            figures = dict(x["figures"])
+            fastest = figures.pop("fastest")
+            rows.append(table_row(x["name"], ", ".join(f"{k}: {v}" for k, v in figures.items()), fastest))
     return rows
 
 

@@ -62,7 +62,7 @@ def act(section: str, options: Options, journal: Journal) -> None:
     if section == "libraries":
         for line in libraries.look(options.peers, isolated):
             journal.say(line)
-    elif section in ("numerics", "bits"):
+    elif section in ("numerics", "bits", "questions"):
         verify.verify(section, options, journal.say)
     elif section == "sanitizer":
         verify.sanitize(options, journal.say)
