@@ -39,7 +39,8 @@ _NAMES = {
     " erf log1p expm1 sum mean max min prod where abs round floor sign argmax maximum minimum reshape transpose"
     " concatenate stack equal matmul stop_gradient clip cumsum segment_sum",
     "model": "Model grad derive hessian jacobian hvp compile",
-    "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule",
+    "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
+    " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion",
     "run.callbacks": "EarlyStopping Checkpoint",
 }
 _NAMESPACES = {

@@ -3,10 +3,22 @@ it names (moments, step number) belongs to the model that trains with it.
 """
 
 from graphc.optim.known import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp, optimizer_named
+from graphc.optim.moments import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.rules import Rule, reference_step, rule
 from graphc.optim.schedules import Schedule, constant, cosine, exponential, schedule, step_decay, warmup
+from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
 
 __all__ = [
+    "Adadelta",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "AMSGrad",
+    "AdaBelief",
+    "Yogi",
+    "Rprop",
+    "ASGD",
+    "Lion",
     "OPTIMIZERS",
     "SGD",
     "Adagrad",

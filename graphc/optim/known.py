@@ -9,11 +9,17 @@ from graphc.declare.formula import suggest
 from graphc.declare.origin import located
 from graphc.errors import TypeMismatchError, UnknownNameError
 from graphc.optim.domains import KNOWN
+from graphc.optim.moments import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.rules import Rule, Value, rule
+from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
 
 
 def _known(name: str, text: str, **options: Any) -> Rule:
     return rule(name, text, **options).within(KNOWN)
+
+
+def _is_zero(value: Value) -> bool:
+    return isinstance(value, int | float) and value == 0
 
 
 @located
@@ -41,6 +47,7 @@ def Momentum(
     eta: Value = 0.01,
     mu: Value = 0.9,
     *,
+    dampening: Value = 0.0,
     clip_value: float | None = None,
     clip_norm: float | None = None,
     decay: float | None = None,
@@ -53,14 +60,18 @@ def Momentum(
         The learning rate, at least 0.
     mu : float, Schedule or 1-D array
         How much of the velocity stays, in [0, 1].
+    dampening : float, Schedule or 1-D array
+        How much of each gradient but the first is left out, in [0, 1] (torch's dampening).
     clip_value, clip_norm, decay : float, optional
         See :class:`Rule`.
     """
-    text = """
-        v     <- mu*v + g
+    hyper = {"eta": eta, "mu": mu} | ({} if _is_zero(dampening) else {"dampening": dampening})
+    share = "where(k <= 1, 1, 1 - dampening)*" if "dampening" in hyper else ""
+    text = f"""
+        v     <- mu*v + {share}g
         theta <- theta - eta*v
     """
-    return _known("Momentum", text, eta=eta, mu=mu, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    return _known("Momentum", text, **hyper, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -123,6 +134,8 @@ def RMSProp(
     rho: Value = 0.9,
     eps: Value = 1e-8,
     *,
+    mu: Value = 0.0,
+    centred: bool = False,
     clip_value: float | None = None,
     clip_norm: float | None = None,
     decay: float | None = None,
@@ -137,14 +150,21 @@ def RMSProp(
         How much of the mean square stays, in [0, 1).
     eps : float, Schedule or 1-D array
         Above 0; keeps the division finite.
+    mu : float, Schedule or 1-D array
+        How much of a velocity of the steps stays, in [0, 1] (torch's momentum).
+    centred : bool
+        Divide by the standard deviation of the gradient instead (Graves 2013).
     clip_value, clip_norm, decay : float, optional
         See :class:`Rule`.
     """
-    text = """
-        v     <- rho*v + (1 - rho)*g**2
-        theta <- theta - eta*g/(sqrt(v) + eps)
-    """
-    return _known("RMSProp", text, eta=eta, rho=rho, eps=eps, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
+    hyper = {"eta": eta, "rho": rho, "eps": eps} | ({} if _is_zero(mu) else {"mu": mu})
+    variance = "max(0, v - a**2)" if centred else "v"
+    step = f"g/(sqrt({variance}) + eps)"
+    lines = ["v     <- rho*v + (1 - rho)*g**2"]
+    lines += ["a     <- rho*a + (1 - rho)*g"] * centred
+    lines += [f"u     <- mu*u + {step}"] * ("mu" in hyper)
+    lines += [f"theta <- theta - eta*{'u' if 'mu' in hyper else step}"]
+    return _known("RMSProp", "\n".join(lines), **hyper, clip_value=clip_value, clip_norm=clip_norm, decay=decay)
 
 
 @located
@@ -218,9 +238,11 @@ def AdamW(
     return _known("AdamW", text, **hyper, clip_value=clip_value, clip_norm=clip_norm)
 
 
-OPTIMIZERS: dict[str, Callable[..., Rule]] = {
-    f.__name__.lower(): f for f in (SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW)
-}
+_ALL = (
+    SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW,
+    Adadelta, Adamax, NAdam, RAdam, AMSGrad, AdaBelief, Yogi, Rprop, ASGD, Lion,
+)  # fmt: skip
+OPTIMIZERS: dict[str, Callable[..., Rule]] = {f.__name__.lower(): f for f in _ALL}
 
 
 def optimizer_named(name: str | Rule) -> Rule:

@@ -118,9 +118,9 @@ class Rule:
 
         The constants are to be computed once a step in float64: 1 - b2**k has three digits left in float32.
         """
-        moving = {G, THETA, NORM, *(Symbol(n, real=True) for n in (*self.states, *self.temporaries))}
         constants: dict[Expr, Symbol] = {}
-        statements = tuple((target, _hoist(body, moving, constants)) for target, body in self.program)
+        moving, program = _of_the_step(self.program, set(self.states))
+        statements = tuple((target, _hoist(body, moving, constants)) for target, body in program)
         return statements, tuple((symbol, body) for body, symbol in constants.items())
 
     @located
@@ -367,6 +367,23 @@ def _shown(value: Hyper) -> str:
 
 
 # ---------------------------------------------------------------- constants of a step
+
+
+def _of_the_step(program: tuple[Statement, ...], states: set[str]) -> tuple[set[Symbol], list[Statement]]:
+    """(what differs from element to element, the statements that assign it): temporaries that are numbers of the step
+    stand in what reads them."""
+    moving = {G, THETA, NORM, *(Symbol(n, real=True) for n in states)}
+    numbers: dict[Symbol, Expr] = {}
+    kept: list[Statement] = []
+    for target, body in program:
+        symbol, body = _symbol(target), body.xreplace(numbers)
+        numbers.pop(symbol, None)
+        if target in states or symbol in moving or body.free_symbols & moving:
+            moving.add(symbol)
+            kept.append((target, body))
+        else:
+            numbers[symbol] = body
+    return moving, kept
 
 
 def _hoist(body: Expr, moving: set[Symbol], constants: dict[Expr, Symbol]) -> Expr:

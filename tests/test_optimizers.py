@@ -1,0 +1,144 @@
+"""Every known optimizer beside torch.optim or optax: a hundred steps in float64, by the reference, by the text of the
+CPU's program, by that of the GPU's, and in a sweep.
+
+Where they arrive stands in goldens/optimizers.json, with the script that wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import DomainError
+from graphc.optim import OPTIMIZERS, reference_step
+from graphc.run.cuda import current
+from tests.covering.plain import Plain, in_python
+from tests.cuda_races import Watched
+
+GOLDEN = json.loads((Path(__file__).parent / "goldens" / "optimizers.json").read_text())
+GRADIENTS = {name: np.array(g) for name, g in GOLDEN["gradients"].items()}
+RULES = {
+    "SGD": gc.SGD(0.05),
+    "SGD decay": gc.SGD(0.05, decay=0.1),
+    "Momentum": gc.Momentum(0.01, 0.8, decay=0.1),
+    "Momentum dampening": gc.Momentum(0.01, 0.8, dampening=0.3),
+    "Nesterov": gc.Nesterov(0.01, 0.8, decay=0.1),
+    "Adagrad": gc.Adagrad(0.1, decay=0.1),
+    "RMSProp": gc.RMSProp(0.01, 0.95, decay=0.1),
+    "RMSProp mu": gc.RMSProp(0.01, 0.95, mu=0.7),
+    "RMSProp centred": gc.RMSProp(0.01, 0.95, centred=True),
+    "RMSProp centred mu": gc.RMSProp(0.01, 0.95, mu=0.7, centred=True),
+    "Adam": gc.Adam(0.01, decay=0.1),
+    "AdamW": gc.AdamW(0.01, decay=0.1),
+    "AMSGrad": gc.AMSGrad(0.01),
+    "Adadelta": gc.Adadelta(0.7, 0.8, decay=0.1),
+    "Adamax": gc.Adamax(0.01, decay=0.1),
+    "NAdam": gc.NAdam(0.01, decay=0.1),
+    "RAdam": gc.RAdam(0.01, decay=0.1),
+    "Rprop": gc.Rprop(0.02, low=1e-3, high=0.05),
+    "ASGD": gc.ASGD(0.05, 0.01, t0=20, decay=0.1),
+    "Lion": gc.Lion(0.01, decay=0.1),
+    "AdaBelief": gc.AdaBelief(0.01),
+    "Yogi": gc.Yogi(0.01),
+}
+
+
+def start(shape: tuple[int, ...]) -> np.ndarray:
+    return np.linspace(-1, 1, int(np.prod(shape))).reshape(shape)
+
+
+def assert_golden(name: str, found: dict[str, np.ndarray], steps: int) -> None:
+    wanted = GOLDEN["theta"][name][GOLDEN["steps"].index(steps)]
+    for parameter, value in found.items():
+        np.testing.assert_allclose(value, wanted[parameter], rtol=1e-12, atol=1e-14, err_msg=f"{name}: {parameter}")
+
+
+def network() -> gc.Model:
+    """A model whose gradients are its data: J = sum W*A + sum b*B, a row a step."""
+    shapes = {name: g.shape[1:] for name, g in GRADIENTS.items()}
+    W, b = (gc.param(name, shape, start(shape)) for name, shape in shapes.items())
+    A, B = gc.input("A", ("n", *shapes["W"])), gc.input("B", ("n", *shapes["b"]))
+    return gc.Model(loss=gc.mean(gc.sum(A * W, axis=(1, 2)) + gc.sum(B * b, axis=1)), dtype="float64")
+
+
+DATA = {"A": GRADIENTS["W"], "B": GRADIENTS["b"]}
+OPTIONS = {"batch_size": 1, "shuffle": False, "verify": False}
+
+
+def test_every_known_optimizer_has_a_golden():
+    assert {name.partition(" ")[0].lower() for name in RULES} == set(OPTIMIZERS)
+    assert RULES.keys() == GOLDEN["theta"].keys()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_hundred_steps_are_those_of_torch_or_optax(name: str):
+    """Mutation-checked in seven rules: a sign, a threshold, a step number, a maximum, what stays of the gradient."""
+    for parameter, gradients in GRADIENTS.items():
+        theta, state = start(gradients.shape[1:]), None
+        for k, g in enumerate(gradients, 1):
+            theta, state = reference_step(RULES[name], theta, g, state, k)
+            if k in GOLDEN["steps"]:
+                mean = {f"mean of {parameter}": state["a"]} if name == "ASGD" else {}
+                assert_golden(name, {parameter: theta, **mean}, k)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_cpu_s_program_and_a_sweep_arrive_there(name: str):
+    rule = RULES[name]
+    with in_python(Plain()):
+        alone, swept = network(), network()
+        alone.fit(DATA, optimizer=rule, epochs=1, **OPTIONS)
+        sweep = swept.sweep(DATA, optimizer=rule(eta=[3 * rule.hyper["eta"], rule.hyper["eta"]]), epochs=1, **OPTIONS)
+    assert_golden(name, dict(alone.params), 100)
+    assert_golden(name, dict(sweep.model(1).params), 100)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_gpu_s_kernel_arrives_there(name: str):
+    with current.use(Watched(threads=2, blocks=1, memory=1 << 36), "A"):
+        model = network()
+        model.fit(DATA, optimizer=RULES[name], epochs=1, target="cuda", **OPTIONS)
+    assert_golden(name, dict(model.params), 100)
+
+
+def test_machine_code_arrives_there():
+    model = network()
+    model.fit(DATA, optimizer=RULES["NAdam"], epochs=1, batch_size=1, shuffle=False)
+    assert_golden("NAdam", dict(model.params), 100)
+
+
+def test_numbers_of_a_step_are_computed_once_a_step_in_double_precision():
+    """1 - b2**k has three digits in float32: rho of RAdam would be off by hundreds."""
+    statements, constants = gc.RAdam().hoisted()
+    assert [target for target, _ in statements] == ["m", "v", "mhat", "theta"]
+    assert not any("k" in map(str, body.free_symbols) for _, body in statements)
+    assert not any(str(s) in ("rho", "r", "last") for _, body in constants for s in body.free_symbols)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_an_optimizer_prints_as_lines_that_make_it_again(make):
+    made = make()
+    again = gc.rule(made.name, made.text, **made.hyper)
+    assert again == made and len(made.statements) <= 8
+    assert str(made).count("<-") == len(made.statements) and r"\theta &\leftarrow" in made.latex()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gc.Rprop(down=0), "Rprop: down is 0, not above 0\n"),
+        (lambda: gc.Rprop(low=-1), "Rprop: low is -1, not at least 0\n"),
+        (lambda: gc.ASGD(lam=-1), "ASGD: lam is -1, not at least 0\n"),
+        (lambda: gc.NAdam(psi=-1), "NAdam: psi is -1, not at least 0\n"),
+        (lambda: gc.Momentum(dampening=2), "Momentum: dampening is 2, not in [0, 1]\n"),
+        (lambda: gc.Yogi(eps=0), "Yogi: eps is 0, not above 0\n"),
+    ],
+)
+def test_hyper_parameters_have_a_domain(make, message):
+    with pytest.raises(DomainError) as caught:
+        make()
+    assert message in str(caught.value)
