@@ -6,26 +6,50 @@ gives one value a row, the mean over the other axes, so that the mean of the row
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from graphc.declare.expression import Op
-from graphc.declare.names import node_text, shape_text
-from graphc.declare.operators import abs, log, logsumexp, mean, relu, sum, where
-from graphc.declare.origin import fail
-from graphc.declare.tensor import Tensor, as_node, combine
-from graphc.declare.views import gather, view
-from graphc.errors import DomainError, ShapeError, TypeMismatchError
+from graphc.declare.loss_parts import (
+    Reduce,
+    check_labels,
+    class_weights,
+    pair,
+    pick,
+    reduced,
+    refuse_unless,
+    tensor_of,
+    weight_of,
+)
+from graphc.declare.losses_of_classes import (
+    categorical_hinge,
+    dice,
+    focal,
+    kl_divergence,
+    multi_margin,
+    multilabel_margin,
+    multilabel_soft_margin,
+    squared_hinge,
+    tversky,
+)
+from graphc.declare.losses_of_numbers import gaussian_nll, log_cosh, mape, msle, poisson, quantile, smooth_l1
+from graphc.declare.losses_of_pairs import contrastive, cosine_similarity, margin_ranking, triplet
+from graphc.declare.operators import abs, log, logsumexp, mean, relu, softplus, sum, where
+from graphc.declare.tensor import Tensor, combine
 from graphc.ir import scalar
-from graphc.ir.affine import identity
 
-__all__ = ["bce", "bce_with_logits", "cross_entropy", "hinge", "huber", "mae", "mse"]
+__all__ = [
+    "bce", "bce_with_logits", "categorical_hinge", "contrastive", "cosine_similarity", "cross_entropy", "dice", "focal",
+    "gaussian_nll", "hinge", "huber", "kl_divergence", "log_cosh", "mae", "mape", "margin_ranking", "mse", "msle",
+    "multi_margin", "multilabel_margin", "multilabel_soft_margin", "poisson", "quantile", "smooth_l1", "squared_hinge",
+    "triplet", "tversky",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-Reduce = Literal["mean", "sum"] | None
+SHARE = "in [0, 1), such as 0.1"
 _BCE = Op("bce", "bce({0}, {1})", scalar.bce)
 
 
@@ -50,8 +74,8 @@ def mse(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
     >>> mse(Y, T).shape, mse(Y, T, reduce=None).shape
     ((), ('n',))
     """
-    y, t = _pair(prediction, target, "mse")
-    return _reduced((y - t) ** 2, reduce)
+    y, t = pair(prediction, target, "mse")
+    return reduced((y - t) ** 2, reduce)
 
 
 def mae(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
@@ -69,8 +93,8 @@ def mae(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
     ShapeError
         When the shapes differ.
     """
-    y, t = _pair(prediction, target, "mae")
-    return _reduced(abs(y - t), reduce)
+    y, t = pair(prediction, target, "mae")
+    return reduced(abs(y - t), reduce)
 
 
 def huber(prediction: Any, target: Any, reduce: Reduce = "mean", delta: float = 1.0) -> Tensor:
@@ -92,18 +116,19 @@ def huber(prediction: Any, target: Any, reduce: Reduce = "mean", delta: float = 
     DomainError
         When delta is not above 0.
     """
-    y, t = _pair(prediction, target, "huber")
-    if not delta > 0:
-        fail(DomainError, f"huber: delta is {delta}", "delta is above 0.")
+    y, t = pair(prediction, target, "huber")
+    refuse_unless(delta > 0, "huber", "delta", delta, "above 0")
     r = y - t
-    return _reduced(where(abs(r) <= delta, r**2 / 2, delta * (abs(r) - _half(delta))), reduce)
+    return reduced(where(abs(r) <= delta, r**2 / 2, delta * (abs(r) - _half(delta))), reduce)
 
 
 def _half(delta: float) -> Any:
     return scalar.number(delta) / 2
 
 
-def bce(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
+def bce(
+    prediction: Any, target: Any, reduce: Reduce = "mean", label_smoothing: float = 0.0, pos_weight: Any = None
+) -> Tensor:
     """Binary cross-entropy -(t*log(y) + (1 - t)*log(1 - y)) of probabilities y; of a sigmoid it is compiled stably.
 
     Parameters
@@ -112,17 +137,32 @@ def bce(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
         Of one shape; the target may be a number. Targets are 0, 1, or between.
     reduce : "mean", "sum" or None
         The mean over all elements, their sum, or one value a row.
+    label_smoothing : float
+        Targets t become (1 - label_smoothing)*t + label_smoothing/2, in [0, 1).
+    pos_weight : number, array or Tensor, optional
+        How often a target 1 counts: a factor of t*log(y), one for all or one for every column.
 
     Raises
     ------
     ShapeError
         When the shapes differ.
+    DomainError
+        When label_smoothing lies outside.
     """
-    y, t = _pair(prediction, target, "bce")
-    return _reduced(-(t * log(y) + (1 - t) * log(1 - y)), reduce)
+    y, t = pair(prediction, target, "bce")
+    t = _smoothed("bce", t, label_smoothing)
+    hits = t * log(y) if pos_weight is None else pos_weight * t * log(y)
+    return reduced(-(hits + (1 - t) * log(1 - y)), reduce)
 
 
-def bce_with_logits(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
+def _smoothed(what: str, t: Tensor, share: float) -> Tensor:
+    refuse_unless(0 <= share < 1, what, "label_smoothing", share, SHARE)
+    return t if share == 0 else (1 - share) * t + share / 2
+
+
+def bce_with_logits(
+    prediction: Any, target: Any, reduce: Reduce = "mean", label_smoothing: float = 0.0, pos_weight: Any = None
+) -> Tensor:
     """Binary cross-entropy softplus(z) - t*z of logits z = prediction, accurate in both tails.
 
     Parameters
@@ -131,14 +171,21 @@ def bce_with_logits(prediction: Any, target: Any, reduce: Reduce = "mean") -> Te
         Of one shape; the target may be a number. Targets are 0, 1, or between.
     reduce : "mean", "sum" or None
         The mean over all elements, their sum, or one value a row.
+    label_smoothing, pos_weight : number, array or Tensor
+        As in :func:`bce`.
 
     Raises
     ------
     ShapeError
         When the shapes differ.
+    DomainError
+        When label_smoothing lies outside.
     """
-    z, t = _pair(prediction, target, "bce_with_logits")
-    return _reduced(combine(_BCE, (z, t)), reduce)
+    z, t = pair(prediction, target, "bce_with_logits")
+    t = _smoothed("bce_with_logits", t, label_smoothing)
+    if pos_weight is not None:
+        return reduced(pos_weight * t * softplus(-z) + (1 - t) * softplus(z), reduce)
+    return reduced(combine(_BCE, (z, t)), reduce)
 
 
 def hinge(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
@@ -156,11 +203,13 @@ def hinge(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
     ShapeError
         When the shapes differ.
     """
-    y, t = _pair(prediction, target, "hinge")
-    return _reduced(relu(1 - t * y), reduce)
+    y, t = pair(prediction, target, "hinge")
+    return reduced(relu(1 - t * y), reduce)
 
 
-def cross_entropy(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
+def cross_entropy(
+    prediction: Any, target: Any, reduce: Reduce = "mean", label_smoothing: float = 0.0, class_weight: Any = None
+) -> Tensor:
     """Softmax cross-entropy of logits z = prediction: logsumexp_j z[i, j] - z[i, target[i]].
 
     Parameters
@@ -171,13 +220,20 @@ def cross_entropy(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tens
         Integer labels of shape (...), or soft labels of the shape of `prediction`.
     reduce : "mean", "sum" or None
         The mean is over rows, that is over labels.
+    label_smoothing : float
+        The share of each label that goes to all classes alike, in [0, 1) (Szegedy et al. 2016).
+    class_weight : array or Tensor, optional
+        A weight for every class, shape (classes,). The mean divides by the weights of the labels, as torch does; of
+        soft labels by the number of rows.
 
     Raises
     ------
     ShapeError
-        When the target has neither shape.
+        When the target has neither shape, or class_weight another one.
     TypeMismatchError
         When labels of shape (...) are not integer data.
+    DomainError
+        When label_smoothing lies outside.
 
     Examples
     --------
@@ -186,54 +242,20 @@ def cross_entropy(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tens
     >>> cross_entropy(Z, T).shape
     ()
     """
-    z, t = _tensor(prediction, "cross_entropy"), _tensor(target, "cross_entropy")
-    if z.ndim and t.shape == z.shape:
-        rows = sum(t * (logsumexp(z, -1, keepdims=True) - z), axis=-1)
-    else:
+    z, t = tensor_of(prediction, "cross_entropy"), tensor_of(target, "cross_entropy")
+    refuse_unless(0 <= label_smoothing < 1, "cross_entropy", "label_smoothing", label_smoothing, SHARE)
+    w = None if class_weight is None else class_weights(class_weight, z, "cross_entropy")
+    soft = z.ndim > 0 and t.shape == z.shape
+    if not soft:
         check_labels(z, t, "cross_entropy")
+    if soft:
+        rows = sum((t if w is None else t * w) * (logsumexp(z, -1, keepdims=True) - z), axis=-1)
+    else:
         rows = logsumexp(z, -1) - pick(z, t)
-    return _reduced(rows, reduce, row=True)
-
-
-def check_labels(z: Tensor, t: Tensor, what: str) -> None:
-    """Raise unless t holds one integer label for every row of z."""
-    if z.ndim == 0 or t.shape != z.shape[:-1]:
-        message = f"{what}: {node_text(t.node)} does not give one label for each row of {node_text(z.node)}"
-        column = t.ndim == z.ndim and t.shape[-1] == 1
-        whole = "integer labels have one axis less than the logits."
-        hint = f"take the column of labels: {t.name or 'T'}[..., 0]." if column else whole
-        fail(ShapeError, message, hint)
-    if t.dtype != "int":
-        message = f"{what}: the target {node_text(t.node)} is not integer data"
-        fail(TypeMismatchError, message, f'declare them with gc.input("{t.name or "T"}", ..., dtype="int64").')
-
-
-def pick(z: Tensor, t: Tensor) -> Tensor:
-    """out[i..] = z[i.., t[i..]]."""
-    rows = identity(t.ndim)
-    return Tensor(view(z.node, t.shape, (*rows, gather(t.node, rows, z.shape[-1]))))
-
-
-def _tensor(x: Any, what: str) -> Tensor:
-    return x if isinstance(x, Tensor) else Tensor(as_node(x, what))
-
-
-def _pair(prediction: Any, target: Any, what: str) -> tuple[Tensor, Tensor]:
-    y, t = _tensor(prediction, what), _tensor(target, what)
-    if y.shape != t.shape and t.ndim:
-        message = f"{what}: the prediction has shape {shape_text(y.shape)} but the target {shape_text(t.shape)}"
-        column = y.shape == (*t.shape, 1)
-        hint = f"make the target a column: {t.name or 'T'}[..., None]." if column else "both must have one shape."
-        fail(ShapeError, message, hint)
-    return y, t
-
-
-def _reduced(values: Tensor, reduce: Reduce, row: bool = False) -> Tensor:
-    if reduce == "mean":
-        return mean(values)
-    if reduce == "sum":
-        return sum(values)
-    if reduce is not None:
-        fail(TypeMismatchError, f"reduce is {reduce!r}", 'use "mean", "sum" or None.')
-    return values if row else mean(values, axis=tuple(range(1, values.ndim)))
-
+        rows = rows if w is None else rows * weight_of(w, t)
+    if label_smoothing:
+        others = logsumexp(z, -1, keepdims=True) - z
+        rows = (1 - label_smoothing) * rows + label_smoothing * mean(others if w is None else others * w, axis=-1)
+    if w is not None and not soft and reduce == "mean":
+        return sum(rows) / sum(weight_of(w, t))
+    return reduced(rows, reduce, row=True)
