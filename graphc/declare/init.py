@@ -6,29 +6,38 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from graphc.declare.names import shape_text
 from graphc.declare.origin import fail
-from graphc.errors import DomainError, ShapeError, TypeMismatchError
+from graphc.errors import DomainError, ShapeError, TypeMismatchError, UnknownNameError
+from graphc.ir.letters import close_name
 
-__all__ = ["Initialiser", "constant", "glorot", "glorot_normal", "he", "normal", "ones", "uniform", "zeros"]
+__all__ = [
+    "Initialiser", "constant", "glorot", "glorot_normal", "glorot_uniform", "he", "he_normal", "he_uniform", "identity",
+    "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform", "variance_scaling",
+    "zeros",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-Kind = Literal["normal", "uniform", "constant"]
+Kind = Literal["normal", "truncated", "uniform", "orthogonal", "constant"]
+Mode = Literal["fan_in", "fan_out", "fan_avg"]
+Distribution = Literal["truncated_normal", "normal", "uniform"]
+TRUNCATED = 0.8796256610342398  # the standard deviation of a standard normal number within [-2, 2]
 
 
 @dataclass(frozen=True, eq=False)
 class Initialiser:
     """How a parameter starts: a kind of random number, and its parameters for a shape.
 
-    ``kind`` is ``"normal"`` (parameter ``sigma``), ``"uniform"`` (``low``, ``high``) or ``"constant"`` (``value``).
+    ``kind`` is ``"normal"`` or ``"truncated"`` (parameter ``sigma``), ``"uniform"`` (``low``, ``high``),
+    ``"orthogonal"`` (``gain``) or ``"constant"`` (``value``).
     """
 
     kind: Kind
@@ -49,18 +58,28 @@ class Initialiser:
         Parameters
         ----------
         draw : callable
-            ``draw("normal", shape)`` gives standard normal, ``draw("uniform", shape)`` numbers in [0, 1).
+            ``draw("normal", shape)`` gives standard normal numbers, ``draw("truncated", shape)`` those within [-2, 2],
+            ``draw("uniform", shape)`` numbers in [0, 1).
         shape : tuple of int
         """
         p, shape = self.parameters(shape), tuple(shape)
-        if self.kind == "normal":
-            return p["sigma"] * draw("normal", shape)
+        if self.kind in ("normal", "truncated"):
+            return p["sigma"] * draw(self.kind, shape)
+        if self.kind == "orthogonal":
+            return p["gain"] * _orthonormal(draw("normal", (math.prod(shape[:-1]), shape[-1]))).reshape(shape)
         if self.kind == "uniform":
             return p["low"] + (p["high"] - p["low"]) * draw("uniform", shape)
         return np.array(np.broadcast_to(p["value"], shape), dtype=np.float64)
 
     def __str__(self) -> str:
         return self.text
+
+
+def _orthonormal(a: np.ndarray) -> np.ndarray:
+    """Orthonormal columns, or rows where there are fewer, uniformly distributed (Mezzadri 2007)."""
+    q, r = np.linalg.qr(a if a.shape[0] >= a.shape[1] else a.T)
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return q if a.shape[0] >= a.shape[1] else q.T
 
 
 class _Given:
@@ -180,6 +199,159 @@ def _he_sigma(shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 
+def glorot_uniform() -> Initialiser:
+    """The same as :func:`glorot`."""
+    return glorot()
+
+
+def he_normal() -> Initialiser:
+    """The same as :func:`he`."""
+    return he()
+
+
+def he_uniform() -> Initialiser:
+    """Uniform in +-sqrt(6/fan_in) (He et al. 2015).
+
+    Examples
+    --------
+    >>> he_uniform().parameters((6, 4))
+    {'low': -1.0, 'high': 1.0}
+    """
+    return Initialiser("uniform", "he_uniform()", _Scaled(2.0, "fan_in", "uniform"))
+
+
+def lecun_normal() -> Initialiser:
+    """N(0, 1/fan_in): keeps the variance of a linear layer, and behind selu (LeCun et al. 1998).
+
+    Examples
+    --------
+    >>> lecun_normal().parameters((4, 8))
+    {'sigma': 0.5}
+    """
+    return Initialiser("normal", "lecun_normal()", _Scaled(1.0, "fan_in", "normal"))
+
+
+def lecun_uniform() -> Initialiser:
+    """Uniform in +-sqrt(3/fan_in) (LeCun et al. 1998).
+
+    Examples
+    --------
+    >>> lecun_uniform().parameters((3, 8))
+    {'low': -1.0, 'high': 1.0}
+    """
+    return Initialiser("uniform", "lecun_uniform()", _Scaled(1.0, "fan_in", "uniform"))
+
+
+def truncated_normal(sigma: float = 1.0) -> Initialiser:
+    """Normal numbers N(0, sigma**2), drawn again where they lie beyond 2*sigma.
+
+    Parameters
+    ----------
+    sigma : float
+        The standard deviation before that, not negative.
+
+    Examples
+    --------
+    >>> truncated_normal(0.5).parameters((2, 3))
+    {'sigma': 0.5}
+    """
+    sigma = _finite(sigma, "sigma of truncated_normal")
+    if sigma < 0:
+        fail(DomainError, f"truncated_normal: sigma is {sigma}", "a standard deviation is not negative.")
+    return Initialiser("truncated", f"truncated_normal({sigma})", _Given(sigma=sigma))
+
+
+def variance_scaling(
+    scale: float = 1.0, mode: Mode = "fan_in", distribution: Distribution = "truncated_normal"
+) -> Initialiser:
+    """Numbers of mean 0 and variance scale/fan: what glorot, he and lecun are cases of.
+
+    Parameters
+    ----------
+    scale : float
+        Above 0.
+    mode : "fan_in", "fan_out" or "fan_avg"
+        The number of inputs, of outputs, or the mean of both.
+    distribution : "truncated_normal", "normal" or "uniform"
+        Whose variance it is; that of the truncated one after truncation.
+
+    Examples
+    --------
+    >>> variance_scaling(2.0, "fan_avg", "normal").parameters((4, 12))
+    {'sigma': 0.5}
+    """
+    scale = _finite(scale, "scale of variance_scaling")
+    if scale <= 0:
+        fail(DomainError, f"variance_scaling: scale is {scale}", "a variance is above 0.")
+    for name, value, known in (("mode", mode, get_args(Mode)), ("distribution", distribution, get_args(Distribution))):
+        if value not in known:
+            fail(UnknownNameError, f"variance_scaling: {name} is {value!r}", f"use one of {', '.join(known)}.")
+    kind: Kind = "truncated" if distribution == "truncated_normal" else distribution
+    text = f"variance_scaling({scale}, {mode!r}, {distribution!r})"
+    return Initialiser(kind, text, _Scaled(scale, mode, kind))
+
+
+class _Scaled:
+    """The parameters of a distribution of variance scale/fan."""
+
+    def __init__(self, scale: float, mode: Mode, kind: Kind) -> None:
+        self.scale, self.mode, self.kind = scale, mode, kind
+
+    def __call__(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        fan_in, fan_out = fans(shape)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        sigma = math.sqrt(self.scale / fan)
+        if self.kind == "uniform":
+            limit = math.sqrt(3 * self.scale / fan)
+            return {"low": -limit, "high": limit}
+        return {"sigma": sigma / TRUNCATED if self.kind == "truncated" else sigma}
+
+
+def orthogonal(gain: float = 1.0) -> Initialiser:
+    """gain times a matrix whose columns, or rows if there are fewer, are orthonormal (Saxe et al. 2014).
+
+    All axes but the last count as rows.
+
+    Parameters
+    ----------
+    gain : float
+
+    Examples
+    --------
+    >>> orthogonal(2.0).parameters((4, 4))
+    {'gain': 2.0}
+    """
+    return Initialiser("orthogonal", f"orthogonal({gain})", _Matrix("orthogonal", _finite(gain, "gain of orthogonal")))
+
+
+def identity(gain: float = 1.0) -> Initialiser:
+    """gain on the diagonal of a matrix, 0 elsewhere.
+
+    Parameters
+    ----------
+    gain : float
+
+    Examples
+    --------
+    >>> identity().parameters((2, 2))["value"].tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    return Initialiser("constant", f"identity({gain})", _Matrix("identity", _finite(gain, "gain of identity")))
+
+
+class _Matrix:
+    """The parameters of an initialiser of matrices."""
+
+    def __init__(self, name: str, gain: float) -> None:
+        self.name, self.gain = name, gain
+
+    def __call__(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        if len(shape) < 2 or (self.name == "identity" and len(shape) > 2):
+            axes = "two axes" if self.name == "identity" else "two axes or more"
+            fail(ShapeError, f"{self.name}: the parameter has shape {shape_text(shape)}", f"it starts what has {axes}.")
+        return {"value": self.gain * np.eye(shape[0], shape[1])} if self.name == "identity" else {"gain": self.gain}
+
+
 def fans(shape: Sequence[int]) -> tuple[int, int]:
     """(fan_in, fan_out): the last two extents, each times the window of the axes before; a vector counts for both."""
     if len(shape) < 2:
@@ -193,12 +365,30 @@ def initialiser(value: Any, name: str, shape: tuple[int, ...]) -> Initialiser:
     """The initialiser that ``param(init=value)`` means."""
     if value is None:
         return glorot() if len(shape) > 1 else zeros()
+    if isinstance(value, str):
+        value = _named(value, name)
     if isinstance(value, Initialiser):
+        value.parameters(shape)
         return value
     if callable(value):
         called = getattr(value, "__name__", "normal")
         fail(TypeMismatchError, f"the initialiser of {name} is the function {called}", f"call it: gc.{called}().")
     return _from_array(value, name, shape)
+
+
+_BY_NAME: dict[str, Callable[[], Initialiser]] = {
+    f.__name__: f
+    for f in (
+        glorot, glorot_normal, glorot_uniform, he, he_normal, he_uniform, identity, lecun_normal, lecun_uniform, normal,
+        ones, orthogonal, truncated_normal, uniform, variance_scaling, zeros,
+    )
+}  # fmt: skip
+
+
+def _named(value: str, name: str) -> Initialiser:
+    if value not in _BY_NAME:
+        fail(UnknownNameError, f"the initialiser of {name} is {value!r}", close_name(value, _BY_NAME))
+    return _BY_NAME[value]()
 
 
 def _from_array(value: Any, name: str, shape: tuple[int, ...]) -> Initialiser:

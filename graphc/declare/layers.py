@@ -44,7 +44,7 @@ class Dense:
         A name of :mod:`graphc.activations`, or a function of a Tensor.
     bias : bool
         Whether to add B, which starts at 0.
-    init : number, array or initialiser, optional
+    init : number, array, initialiser or its name, optional
         Where W starts; glorot by default.
 
     Raises

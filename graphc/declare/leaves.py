@@ -71,8 +71,8 @@ def param(name: str, shape: Sequence[Extent] | Extent, init: Any = None) -> Tens
         An identifier of at most 64 characters, unique in a model.
     shape : tuple of int
         Whole numbers; ``()`` for a scalar.
-    init : number, array, or initialiser, optional
-        Where it starts; :func:`graphc.glorot` for two axes and more, else 0.
+    init : number, array, initialiser or its name, optional
+        Where it starts; :func:`graphc.glorot` for two axes and more, else 0. All are in ``graphc.init``.
 
     Returns
     -------
@@ -87,6 +87,8 @@ def param(name: str, shape: Sequence[Extent] | Extent, init: Any = None) -> Tens
         When an extent is free, or an array has another shape.
     DomainError
         When a starting value is not finite.
+    UnknownNameError
+        When no initialiser has that name.
     TypeMismatchError
         When `init` is something else.
 

@@ -24,6 +24,7 @@ from graphc.run.training import RuleState, Totals
 
 WEIGHTS_STREAM = 1  # stream 0 of a seed orders the data, 1 initialises parameters, 2 splits off validation rows
 SPLIT_STREAM = 2
+_SOURCES = {"normal": random.normal, "uniform": random.uniform, "truncated": random.truncated}
 
 
 class Parameters(MutableMapping[str, NDArray]):
@@ -120,8 +121,7 @@ class Parameters(MutableMapping[str, NDArray]):
         assert isinstance(init, Initialiser)
 
         def draw(kind: str, shape: tuple[int, ...]) -> NDArray:
-            source = random.normal if kind == "normal" else random.uniform
-            return source(seed, WEIGHTS_STREAM, str(leaf.name), shape)
+            return _SOURCES[kind](seed, WEIGHTS_STREAM, str(leaf.name), shape)
 
         return np.asarray(init.sample(draw, tuple(int(e) for e in leaf.shape)))
 

@@ -75,6 +75,15 @@ def normal(
     return (mean + deviation * pairs.reshape(-1)[:count]).reshape(shape).astype(dtype)
 
 
+def truncated(seed: int, stream: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Standard normal numbers in [-2, 2]: those outside are drawn again."""
+    values, again = normal(seed, stream, name, shape), 0
+    while np.any(outside := np.abs(values) > 2):
+        again += 1
+        values[outside] = normal(seed, stream, f"{name}, {again}", (int(np.sum(outside)),))
+    return values
+
+
 @functools.cache
 def order_keys(seed: int, stream: int = 0) -> tuple[int, int]:
     """The two 32-bit keys under which a training run orders its data."""
