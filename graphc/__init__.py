@@ -34,6 +34,7 @@ _NAMES = {
     "declare.leaves": "input param",
     "declare.indexed": "indices define",
     "declare.functions": "function",
+    "declare.penalties": "l1 l2",
     "declare.init": "normal uniform zeros glorot he",
     "declare.operators": "exp log sqrt tanh sigmoid relu leaky_relu elu gelu silu softplus softmax logsumexp sin cos"
     " erf log1p expm1 sum mean max min prod where abs round floor sign argmax maximum minimum reshape transpose"
@@ -45,6 +46,7 @@ _NAMES = {
 }
 _NAMESPACES = {
     "activations": "declare.activations",
+    "constraints": "declare.constraints",
     "errors": "errors",
     "init": "declare.init",
     "losses": "declare.losses",

@@ -15,8 +15,8 @@ from graphc.errors import TypeMismatchError
 from tests import nets
 
 METHODS = ["fit", "sweep", "predict", "evaluate", "initialize", "derive", "explain", "source", "check", "save", "load"]
-MADE_BY_OTHERS = {"Tensor", "Network", "Initialiser", "Schedule"}
-TAKES_ANYTHING = {"rule", "schedule", "function", "indices"}  # the names that a text or a call brings along
+MADE_BY_OTHERS = {"Tensor", "Network", "Initialiser", "Schedule", "Constraint"}
+TAKES_ANYTHING = {"rule", "schedule", "function", "indices", "constraint"}  # names that a text or a call brings
 STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
@@ -61,7 +61,7 @@ def test_every_parameter_has_a_type_and_no_option_hides_behind_stars():
 
 
 def test_the_namespaces_show_only_what_is_public():
-    for name in ("activations", "init", "losses", "metrics", "nn", "schedules", "errors"):
+    for name in ("activations", "init", "losses", "metrics", "nn", "schedules", "errors", "constraints"):
         namespace = getattr(gc, name)
         assert dir(namespace) == sorted(namespace.__all__), name
         foreign = [n for n in dir(namespace) if not getattr(namespace, n).__module__.startswith("graphc.")]

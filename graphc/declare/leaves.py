@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphc.declare.constraints import constraint_of
 from graphc.declare.init import initialiser
 from graphc.declare.names import check_name, check_shape
 from graphc.declare.origin import fail, stamp
@@ -62,7 +63,7 @@ def _dtype(dtype: Any, name: str) -> Any:
     return "float" if text in _FLOAT else "int"
 
 
-def param(name: str, shape: Sequence[Extent] | Extent, init: Any = None) -> Tensor:
+def param(name: str, shape: Sequence[Extent] | Extent, init: Any = None, constraint: Any = None) -> Tensor:
     """Declare a parameter, which training changes.
 
     Parameters
@@ -73,6 +74,8 @@ def param(name: str, shape: Sequence[Extent] | Extent, init: Any = None) -> Tens
         Whole numbers; ``()`` for a scalar.
     init : number, array, initialiser or its name, optional
         Where it starts; :func:`graphc.glorot` for two axes and more, else 0. All are in ``graphc.init``.
+    constraint : Constraint or str, optional
+        What it is set to after every update: one of ``graphc.constraints``, or a formula such as ``"max(theta, 0)"``.
 
     Returns
     -------
@@ -101,4 +104,5 @@ def param(name: str, shape: Sequence[Extent] | Extent, init: Any = None) -> Tens
     check_name(name, "a parameter")
     extents = check_shape(shape, name, free=False)
     start = initialiser(init, name, tuple(int(e) for e in extents))
-    return Tensor(stamp(Leaf(name, extents, "param", value=start)))
+    kept = constraint_of(constraint, name, tuple(int(e) for e in extents))
+    return Tensor(stamp(Leaf(name, extents, "param", value=start, constraint=kept)))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from graphc.emit import control
 from graphc.emit.cpu import Program, batch_size, constants_of, finish, pointers, print_kernels, value_text
 from graphc.emit.loops import Text, place
-from graphc.emit.update import print_update
+from graphc.emit.update import print_constraints, print_update
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN
 from graphc.lower.training import Input, StepPlan
@@ -70,6 +70,7 @@ def _print_step(
     print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
     _meet(text)
     print_update(text, rule, step.layout.total)
+    print_constraints(text, step.layout, lambda: _meet(text))
     _print_findings(text, step)
     with text.block("if me == 0:"):
         _print_books(text, step, n, metrics)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import sympy
 
+from graphc.declare.constraints import NORM as NORM_OF_THETA
+from graphc.declare.constraints import THETA, Constraint
 from graphc.emit.expressions import Printer
 from graphc.emit.loops import Text
 from graphc.errors import TypeMismatchError
+from graphc.lower.training import Layout
 from graphc.optim.rules import NORM, Rule
 from graphc.optim.schedules import K, Schedule
 
@@ -106,3 +110,57 @@ def _print_loop(text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.
         text.add("P[t] = theta")
         text.add(*(f"S[{n * total} + t] = v_{s}" for n, s in enumerate(rule.states)))
         text.add(*(f"peak = rlargest(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))))
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """A parameter with a constraint: its name, where it begins, its shape, and what it is set to."""
+
+    name: str
+    at: int
+    shape: tuple[int, ...]
+    constraint: Constraint
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def caption(self) -> str:
+        return f"# constraint of {self.name}: theta <- {self.constraint.text}"
+
+
+def constrained(layout: Layout, norms: bool) -> list[Constrained]:
+    """The parameters whose constraint takes norms, or those whose constraint takes none."""
+    found = [(leaf, at, leaf.constraint) for leaf, at in layout.offsets.items() if leaf.constraint is not None]
+    shape = lambda leaf: tuple(int(e) for e in leaf.shape)
+    return [Constrained(str(leaf.name), at, shape(leaf), c) for leaf, at, c in found if c.reads_norm == norms]
+
+
+def print_constraints(text: Text, layout: Layout, meet: Callable[[], None]) -> None:
+    """What parameters are set to after the update: each thread its own elements; where an element depends on others,
+    one thread the whole parameter."""
+    for p in constrained(layout, norms=False):
+        end = p.at + p.size
+        text.add(p.caption, f"lo = first if first > {p.at} else {p.at}", f"hi = last if last < {end} else {end}")
+        with text.block("for t in range(lo, hi):"):
+            _print_constrained(text, p.constraint, "t")
+    found = constrained(layout, norms=True)
+    if found:
+        meet()
+    for number, p in enumerate(found):
+        outer, n, inner = p.constraint.sizes(p.shape)
+        text.add(p.caption)
+        with text.block(f"if me == {number} % team:"), text.block(f"for t in range({outer * inner}):"):
+            text.add(f"lo = {p.at} + t//{inner}*{n * inner} + t%{inner}", "s = f(0.0)")
+            with text.block(f"for i in range({n}):"):
+                text.add(f"s = radd(s, P[lo + i*{inner}]*P[lo + i*{inner}])")
+            text.add("norm_g = sqrt(s)")
+            with text.block(f"for i in range({n}):"):
+                _print_constrained(text, p.constraint, f"lo + i*{inner}")
+
+
+def _print_constrained(text: Text, c: Constraint, place: str) -> None:
+    printer = Printer({THETA: "theta", NORM_OF_THETA: "norm_g"})
+    value = printer.print(c.expr)
+    text.add(f"theta = P[{place}]", *printer.lines, f"P[{place}] = {value}")

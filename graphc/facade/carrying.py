@@ -21,7 +21,7 @@ from graphc.declare.expression import NodeHandle
 from graphc.declare.tensor import index_letters
 from graphc.declare.written import forgotten_leaves, note_leaves, note_model
 from graphc.facade.core import Core
-from graphc.facade.declaration import make_node, node_data
+from graphc.facade.declaration import made_constraint, make_node, node_data
 from graphc.ir.node import Leaf, Node, Origin
 from graphc.ir.walk import topological
 from graphc.run.data import Seen
@@ -98,7 +98,8 @@ def _leaf(data: dict[str, Any], sign: str, value: Any) -> Leaf:
         return known
     if data["kind"] == "constant":
         return constant_leaf(value, "a constant", labels=data["dtype"] == "int")
-    made = Leaf(data["name"], tuple(data["shape"]), data["kind"], data["dtype"], value, data["bound"])
+    shape, kept = tuple(data["shape"]), made_constraint(data)
+    made = Leaf(data["name"], shape, data["kind"], data["dtype"], value, data["bound"], kept)
     made.origin = Origin(data["origin"][0], data["origin"][1]) if data["origin"] else None
     _signs[made], _signed[sign] = sign, made
     return made

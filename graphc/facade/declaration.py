@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from graphc.declare.constraints import Constraint, constraint
 from graphc.declare.formula import formula_text, parse
 from graphc.declare.init import initialiser
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, affine
@@ -35,7 +36,9 @@ def node_data(node: Node, number: Mapping[Node, int]) -> dict[str, Any]:
     origin = [node.origin.file, node.origin.line] if node.origin else None
     common = {"name": node.name, "origin": origin}
     if isinstance(node, Leaf):
-        return common | {"kind": node.kind, "shape": list(node.shape), "dtype": node.dtype, "bound": node.bound}
+        leaf = {"kind": node.kind, "shape": list(node.shape), "dtype": node.dtype, "bound": node.bound}
+        c = node.constraint
+        return common | leaf | ({} if c is None else {"constraint": [c.name, c.text, c.axis]})
     assert isinstance(node, Equation)
     return common | {
         "kind": "equation",
@@ -92,7 +95,15 @@ def _make_leaf(data: dict[str, Any], constant: Any, tensors: Mapping[str, NDArra
     value = constant
     if data["kind"] == "param":
         value = initialiser(tensors[f"param/{name}"], name, tuple(int(e) for e in shape))
-    return Leaf(name, shape, data["kind"], data["dtype"], value, data["bound"])
+    return Leaf(name, shape, data["kind"], data["dtype"], value, data["bound"], made_constraint(data))
+
+
+def made_constraint(data: Mapping[str, Any]) -> Constraint | None:
+    """The constraint of a described parameter."""
+    if "constraint" not in data:
+        return None
+    name, text, axis = data["constraint"]
+    return constraint(text, name=name, axis=axis)
 
 
 def _make_equation(data: dict[str, Any], nodes: Sequence[Node]) -> Node:

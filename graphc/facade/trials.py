@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from graphc.run.cuda.training import CudaTrainer
 
 SAMPLE, RUN = 4096, 16  # elements of a parameter whose update is looked at, so many that lie together
+Update = tuple[NDArray, NDArray, NDArray, NDArray, dict[str, NDArray], bool]
+"""Places of a parameter, its elements and gradient there, what the rule makes of them, and whether that is finite."""
+
 WHOLE = 2e7  # elements of a step that the interpreter computes for a whole batch: a few tenths of a second
 COUNTED = (1.0, 2.0, 1.0, 3.0)  # weights of the rows of a trial: a weight of 2 is that row twice
 
@@ -159,25 +162,46 @@ class TrainingTrial(Trial):
         """The first parameter or state that is not what the rule makes of the program's own gradient."""
         gradients, rule, total = self.exact_gradients(feed), self.rule, self.after.parameters.size
         norm, rounding = _norm(gradients) if rule.needs_norm else 0.0, self.rounding(feed)
-        samples = [sample_of(g.size) for g in gradients]
-        theta = _elements([feed[leaf] for leaf in self.places], samples)
-        slopes = _elements(gradients, samples)
-        exact, states = reference_step(rule, theta, slopes, norm=norm)
-        finite, first = self._finite(theta, slopes, norm), 0
-        for (leaf, place), some, blur in zip(self.places.items(), samples, rounding, strict=True):
-            part, first = slice(first, first + some.size), first + some.size
-            if self.bad and not finite[part].all():
+        for (leaf, place), update, blur in zip(
+            self.places.items(), self._updates(feed, gradients, norm), rounding, strict=True
+        ):
+            some, theta, slopes, exact, states, finite = update
+            if self.bad and not finite:
                 return None
             changes = [("theta", self.after.parameters, theta, exact)]
             changes += [(n, self.after.rule.values[t * total :], 0 * theta, states[n])
                         for t, n in enumerate(rule.states)]  # fmt: skip
             for name, flat, before, wanted in changes:
-                found = self._apart(flat[place][some], before[part], wanted[part], slopes[part], blur)
+                found = self._apart(flat[place][some], before, wanted, slopes, blur)
                 if found is not None:
                     at = np.unravel_index(int(some[found.at]), feed[leaf].shape)
                     whose = f"{name} of the rule {rule.name}, for {leaf.name},"
                     return whose, replace(found, at=tuple(int(i) for i in at))
         return None
+
+    def _updates(self, feed: Feed, gradients: Sequence[NDArray], norm: float) -> Iterator[Update]:
+        """What the rule makes of each parameter; of large ones at some places, where no element asks for the others."""
+        if any(leaf.constraint is not None for leaf in self.places):
+            for leaf, gradient in zip(self.places, gradients, strict=True):
+                yield self._whole_update(leaf, feed[leaf], gradient, norm)
+            return
+        samples = [sample_of(g.size) for g in gradients]
+        theta = _elements([feed[leaf] for leaf in self.places], samples)
+        slopes = _elements(gradients, samples)
+        exact, states = reference_step(self.rule, theta, slopes, norm=norm)
+        finite, first = self._finite(theta, slopes, norm), 0
+        for some in samples:
+            part, first = slice(first, first + some.size), first + some.size
+            of = {n: x[part] for n, x in states.items()}
+            yield some, theta[part], slopes[part], exact[part], of, bool(finite[part].all())
+
+    def _whole_update(self, leaf: Leaf, value: NDArray, gradient: NDArray, norm: float) -> Update:
+        theta, g = (np.asarray(x, np.float64).reshape(value.shape) for x in (value, gradient))
+        exact, states = reference_step(self.rule, theta, g, norm=norm)
+        exact = exact if leaf.constraint is None else leaf.constraint.apply(exact)
+        finite = bool(self._finite(theta, g, norm).all())
+        flat = {n: np.broadcast_to(x, theta.shape).ravel() for n, x in states.items()}
+        return np.arange(theta.size), theta.ravel(), g.ravel(), exact.ravel(), flat, finite
 
     def _finite(self, theta: NDArray, slopes: NDArray, norm: float) -> NDArray:
         """Which updates are finite in the precision of the program: asked where the step was not."""

@@ -72,10 +72,11 @@ class Leaf(Node):
     """Declared data (``input``), a parameter (``param``) or a constant array; every declaration is a new leaf.
 
     ``dtype`` is "float" or "int"; ``bound`` limits the values of integer data that serve as an index;
-    ``value`` holds what the declaration carries along (initialiser, constant array).
+    ``value`` holds what the declaration carries along (initialiser, constant array), ``constraint`` what a parameter is
+    set to after every update.
     """
 
-    __slots__ = ("bound", "dtype", "kind", "leaf_shape", "value")
+    __slots__ = ("bound", "constraint", "dtype", "kind", "leaf_shape", "value")
 
     def __init__(
         self,
@@ -85,10 +86,11 @@ class Leaf(Node):
         dtype: Literal["float", "int"] = "float",
         value: Any = None,
         bound: int | None = None,
+        constraint: Any = None,
     ) -> None:
         super().__init__()
         self.name, self.leaf_shape, self.kind = name, tuple(shape), kind
-        self.dtype, self.value, self.bound = dtype, value, bound
+        self.dtype, self.value, self.bound, self.constraint = dtype, value, bound, constraint
 
     @property
     def shape(self) -> tuple[Extent, ...]:

@@ -26,7 +26,7 @@ from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
 from graphc.optim.rules import Rule
 
-GUARDED = ("largest", "norm", "update", "results")  # kernels that change what a run keeps; batch looks by itself
+GUARDED = ("largest", "norm", "update", "constraints", "results")  # kernels that change what a run keeps; batch looks by itself
 
 
 def training_launches(
@@ -49,6 +49,8 @@ def training_launches(
         launches.kernel("norm", launches.parts.norm, "the norm of the gradient", grid="one")
     title = f"the update: {rule.name}; the books, and the place of the next step"
     launches.kernel("update", lambda: launches.update(["loss", *metrics], tolerance), title)
+    if launches.parts.has_norms:
+        launches.kernel("constraints", launches.parts.constrained_norms, "what parameters are set to by their norms")
     return launches.program(name, "training")
 
 

@@ -199,6 +199,9 @@ class _Persistent:
         self._before_update(barrier)
         self.parts.load_scalars("U(table + done)")
         self.parts.update()
+        if self.parts.has_norms:
+            barrier()
+            self.parts.constrained_norms()
         with self.text.block(f"if {self.groups.team.me} == U(0):"):
             self.parts.books(["loss", *self.metrics], _total, "U(log + done)")
         barrier()

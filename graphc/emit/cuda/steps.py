@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import sympy
 
+from graphc.declare.constraints import NORM as NORM_OF_THETA
+from graphc.declare.constraints import THETA, Constraint
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
 from graphc.emit.cuda.places import LARGEST, NORM, Places
 from graphc.emit.loops import Text
+from graphc.emit.update import constrained
 from graphc.lower.tiers import LANES
 from graphc.lower.training import Input, StepPlan
 from graphc.optim.rules import NORM as NORM_SYMBOL
@@ -188,7 +191,44 @@ class StepPrinter:
         finite = " and ".join(f"abs({x}) < INF" for x in ("theta", *(f"v_{s}" for s in places)))
         with self.text.block(f"if abs(g) < INF and not ({finite}):"):
             add(self.raised(control.BAD_UPDATE))
+        self._constrained_elements()
         add(f"{at(0)} = theta", *(f"{place} = v_{s}" for s, place in places.items()))
+
+    def _constrained_elements(self) -> None:
+        """Constraints of elements that depend on no others."""
+        for p in constrained(self.step.layout, norms=False):
+            self.text.add(p.caption)
+            with self.text.block(f"if e >= U({p.at}) and e < U({p.at + p.size}):"):
+                self._constrain(p.constraint, "theta")
+
+    def _constrain(self, c: Constraint, place: str) -> None:
+        printer = CudaPrinter({THETA: "theta", NORM_OF_THETA: "length"})
+        value = printer.print(c.expr)
+        self.text.add(*printer.lines, f"{place} = {value}")
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether a parameter has a constraint on its norms, which comes after the whole update."""
+        return bool(constrained(self.step.layout, norms=True))
+
+    def constrained_norms(self) -> None:
+        """Constraints on norms: a thread takes one norm and the elements that count to it."""
+        for p in constrained(self.step.layout, norms=True):
+            self.text.add(p.caption)
+            outer, n, inner = p.constraint.sizes(p.shape)
+            self.groups.every(outer * inner, lambda p=p, n=n, inner=inner: self._one_norm(p.constraint, p.at, n, inner))
+
+    def _one_norm(self, c: Constraint, at: int, n: int, inner: int) -> None:
+        add, text, stop = self.text.add, self.text, f"U(lo + U({n * inner}))"
+        add(f"lo = {u(plus(at, plus(times(f'U(e // U({inner}))', n * inner), f'U(e % U({inner}))')))}")
+        add("s = f(0.0)", "q = lo")
+        with text.block(f"while q < {stop}:"):
+            add(f"theta = M[{u('q')}]", "s = s + theta*theta", f"q = U(q + U({inner}))")
+        add("length = math.sqrt(s)", "q = lo")
+        with text.block(f"while q < {stop}:"):
+            add(f"theta = M[{u('q')}]")
+            self._constrain(c, f"M[{u('q')}]")
+            add(f"q = U(q + U({inner}))")
 
     def _statements(self) -> None:
         element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
