@@ -41,7 +41,7 @@ _NAMES = {
     " concatenate stack equal matmul stop_gradient clip cumsum segment_sum",
     "model": "Model grad derive hessian jacobian hvp compile",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
-    " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion",
+    " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor",
     "run.callbacks": "EarlyStopping Checkpoint",
 }
 _NAMESPACES = {

@@ -69,7 +69,7 @@ def _print_step(
     _print_gather(text, step)
     print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
     _meet(text)
-    print_update(text, rule, step.layout.total)
+    print_update(text, rule, step.layout, lambda: _meet(text))
     print_constraints(text, step.layout, lambda: _meet(text))
     _print_findings(text, step)
     with text.block("if me == 0:"):

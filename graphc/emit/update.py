@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ from graphc.declare.constraints import THETA, Constraint
 from graphc.emit.expressions import Printer
 from graphc.emit.loops import Text
 from graphc.errors import TypeMismatchError
+from graphc.lower.layout import ALIGN
 from graphc.lower.training import Layout
+from graphc.optim.passes import Reduction, Statement, passes, with_gradient
 from graphc.optim.rules import NORM, Rule
 from graphc.optim.schedules import K, Schedule
 
@@ -53,14 +55,15 @@ def hyper_values(rule: Rule) -> Hyper:
     return Hyper(tuple(names), tuple(values))
 
 
-def print_update(text: Text, rule: Rule, total: int) -> None:
-    """Scalars of the step in float64, the global norm if the rule needs it, then one loop over all parameters.
+def print_update(text: Text, rule: Rule, layout: Layout, meet: Callable[[], None]) -> None:
+    """Scalars of the step in float64, the global norm if the rule needs it, then a loop over all parameters: several
+    where the rule takes sums over a parameter, each of which one thread adds up.
 
     ``top`` becomes the largest of the gradient, ``peak`` that of parameters and states: NaN or infinite when one of
     them is.
     """
     text.add(f"# update: {rule.name}", *(f"#   {' '.join(line.split())}" for line in rule.text.splitlines()))
-    names = _step_scalars(text, rule)
+    names, total = _step_scalars(text, rule), layout.total
     if rule.needs_norm:
         text.add("s = f(0.0)")
         with text.block(f"for t in range({total}):"):
@@ -71,7 +74,13 @@ def print_update(text: Text, rule: Rule, total: int) -> None:
     for symbol, expression in constants:
         text.add(f"q{symbol.name} = f({_scalar_text(expression, names)})")
         names[symbol] = f"q{symbol.name}"
-    _print_loop(text, rule, statements, names, total)
+    parts = with_gradient(passes(statements))
+    for elements, reductions in parts[:-1]:
+        _print_loop(text, rule, elements, names, total, last=False)
+        meet()
+        _print_reductions(text, rule, reductions, layout)
+        meet()
+    _print_loop(text, rule, parts[-1][0], names, total)
 
 
 def _step_scalars(text: Text, rule: Rule) -> dict[sympy.Symbol, str]:
@@ -94,22 +103,65 @@ def _scalar_text(expression: sympy.Expr, names: Mapping[sympy.Symbol, str]) -> s
     return Printer(names, cast="", share=False, hoists=False).text(expression)[0]
 
 
-def _print_loop(text: Text, rule: Rule, statements: tuple, names: Mapping[sympy.Symbol, str], total: int) -> None:
+def _print_loop(
+    text: Text, rule: Rule, statements: Sequence[Statement], names: Mapping[sympy.Symbol, str], total: int,
+    last: bool = True,
+) -> None:  # fmt: skip
+    """One pass over this thread's elements; the last assigns theta and looks for numbers that are not finite."""
     element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
     element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*rule.states, *rule.temporaries)}
     scalar = {s: t if t == "norm_g" or t.startswith("q_") else f"f({t})" for s, t in names.items()}
-    text.add("top = f(0.0)", "peak = f(0.0)")
+    read, assigned = states_of(rule, statements, last)
+    text.add(*["top = f(0.0)", "peak = f(0.0)"] * last)
     with text.block("for t in range(first, last):"):
-        text.add("theta = P[t]", "g = G[t]", "top = rlargest(top, g)")
-        text.add(*(f"v_{s} = S[{n * total} + t]" for n, s in enumerate(rule.states)))
+        text.add("theta = P[t]", "g = G[t]", *["top = rlargest(top, g)"] * last)
+        text.add(*(f"v_{s} = S[{rule.states.index(s) * total} + t]" for s in read))
         for number, (target, expression) in enumerate(statements):
             printer = Printer({**scalar, **element})
             printer.prefix = f"u{number}_"
             value = printer.print(expression)
             text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
-        text.add("P[t] = theta")
-        text.add(*(f"S[{n * total} + t] = v_{s}" for n, s in enumerate(rule.states)))
-        text.add(*(f"peak = rlargest(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))))
+        text.add(*["P[t] = theta"] * last)
+        text.add(*(f"S[{rule.states.index(s) * total} + t] = v_{s}" for s in assigned))
+        text.add(*[f"peak = rlargest(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))] * last)
+
+
+def states_of(rule: Rule, statements: Sequence[Statement], last: bool) -> tuple[list[str], list[str]]:
+    """(states that a pass loads, states that it stores), in their order; the last loads all."""
+    targets = {target for target, _ in statements}
+    symbols = {s.name for _, body in statements for s in body.free_symbols}
+    return [s for s in rule.states if last or s in symbols], [s for s in rule.states if s in targets]
+
+
+def padded(size: int) -> int:
+    """The room of a parameter in the layout: its elements, and zeros up to the next cache line."""
+    return -(-max(size, 1) // ALIGN) * ALIGN
+
+
+def _print_reductions(text: Text, rule: Rule, reductions: Sequence[tuple[str, Reduction]], layout: Layout) -> None:
+    """Sums and means of every parameter, written to each of its elements, by one thread a parameter."""
+    slot = lambda name: rule.states.index(str(name)) * layout.total
+    for number, (leaf, at) in enumerate(layout.offsets.items()):
+        with text.block(f"if me == {number} % team:"):
+            for target, body in reductions:
+                shape = tuple(int(e) for e in leaf.shape)
+                text.add(f"# {target} = {body.word}({body.args[0]}) of {leaf.name}")
+                _print_reduction(text, body, shape, slot(body.args[0]) + at, slot(target) + at)
+
+
+def _print_reduction(text: Text, body: Reduction, shape: tuple[int, ...], source: int, result: int) -> None:
+    outer, n, inner = body.sizes(shape)
+    with text.block(f"for t in range({outer * inner}):"):
+        text.add(f"lo = t//{inner}*{n * inner} + t%{inner}", "s = f(0.0)")
+        with text.block(f"for i in range({n}):"):
+            text.add(f"s = radd(s, S[{source} + lo + i*{inner}])")
+        text.add(*[f"s = s/f({n})"] * body.mean)
+        with text.block(f"for i in range({n}):"):
+            text.add(f"S[{result} + lo + i*{inner}] = s")
+    size = math.prod(shape)
+    if padded(size) > size:
+        with text.block(f"for t in range({size}, {padded(size)}):"):
+            text.add(f"S[{result} + t] = S[{result + size - 1}]")
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ class TrainingTrial(Trial):
 
     def _updates(self, feed: Feed, gradients: Sequence[NDArray], norm: float) -> Iterator[Update]:
         """What the rule makes of each parameter; of large ones at some places, where no element asks for the others."""
-        if any(leaf.constraint is not None for leaf in self.places):
+        if self.rule.reduces or any(leaf.constraint is not None for leaf in self.places):
             for leaf, gradient in zip(self.places, gradients, strict=True):
                 yield self._whole_update(leaf, feed[leaf], gradient, norm)
             return

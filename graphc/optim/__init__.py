@@ -7,8 +7,11 @@ from graphc.optim.moments import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.rules import Rule, reference_step, rule
 from graphc.optim.schedules import Schedule, constant, cosine, exponential, schedule, step_decay, warmup
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
+from graphc.optim.whole import LAMB, Adafactor
 
 __all__ = [
+    "LAMB",
+    "Adafactor",
     "Adadelta",
     "Adamax",
     "NAdam",

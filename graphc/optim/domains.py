@@ -36,13 +36,13 @@ FRICTION = Domain("in [0, 1]", "it is the share of the velocity that stays, give
 TINY = Domain("above 0", "it keeps a division finite, give 1e-8", open_low=True)
 SHRINKING = Domain("at least 0", "it makes parameters smaller, give 0.01 or leave it out")
 LEFT_OUT = Domain("in [0, 1]", "it is the share of a gradient that is left out, give 0", high=1.0, open_high=False)
-FACTOR = Domain("above 0", "it multiplies a step size, give 0.5 for down and 1.2 for up", open_low=True)
+FACTOR = Domain("above 0", "it is a factor or a limit of a step, give the default or leave it out", open_low=True)
 SIZE = Domain("at least 0", "it is the size of a step, a power or a start, give the default or leave it out")
 
 KNOWN = {
     "eta": RATE, "mu": FRICTION, "rho": SHARE, "b1": SHARE, "b2": SHARE, "eps": TINY, "decay": SHRINKING,
-    "lam": SHRINKING, "dampening": LEFT_OUT, "down": FACTOR, "up": FACTOR,
-    **dict.fromkeys(("low", "high", "psi", "alpha", "t0", "start"), SIZE),
+    "lam": SHRINKING, "dampening": LEFT_OUT, "down": FACTOR, "up": FACTOR, "limit": FACTOR,
+    **dict.fromkeys(("low", "high", "psi", "alpha", "t0", "start", "power"), SIZE),
 }  # fmt: skip
 """The domains of the names that the known optimizers use."""
 

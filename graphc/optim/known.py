@@ -10,8 +10,10 @@ from graphc.declare.origin import located
 from graphc.errors import TypeMismatchError, UnknownNameError
 from graphc.optim.domains import KNOWN
 from graphc.optim.moments import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
-from graphc.optim.rules import Rule, Value, rule
+from graphc.optim.rules import Rule, rule
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
+from graphc.optim.values import Value
+from graphc.optim.whole import LAMB, Adafactor
 
 
 def _known(name: str, text: str, **options: Any) -> Rule:
@@ -240,7 +242,7 @@ def AdamW(
 
 _ALL = (
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW,
-    Adadelta, Adamax, NAdam, RAdam, AMSGrad, AdaBelief, Yogi, Rprop, ASGD, Lion,
+    Adadelta, Adamax, NAdam, RAdam, AMSGrad, AdaBelief, Yogi, Rprop, ASGD, Lion, LAMB, Adafactor,
 )  # fmt: skip
 OPTIMIZERS: dict[str, Callable[..., Rule]] = {f.__name__.lower(): f for f in _ALL}
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from graphc.declare.origin import located
 from graphc.optim.domains import KNOWN
-from graphc.optim.rules import Rule, Value, rule
+from graphc.optim.rules import Rule, rule
+from graphc.optim.values import Value
 
 
 @located

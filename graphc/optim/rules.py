@@ -3,15 +3,15 @@
 A rule is at most ten lines `name <- formula`. They run in order and right-hand sides see new values. Given are `g`
 (the gradient), `k` (the step number, from 1), `theta` (the parameter) and `norm(g)` (the Euclidean norm of the whole
 gradient). A name that is read before it is assigned is a state and starts at 0; other assigned names are temporaries.
+`sum(x)` and `mean(x)` run over the elements of the parameter that theta belongs to, `rowmean(x)` and `colmean(x)` along
+its last axis and along the one before: see :mod:`graphc.optim.passes`.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -21,11 +21,13 @@ from sympy import Expr, Symbol
 
 from graphc.declare.formula import formula_error, formula_text, parse, suggest
 from graphc.declare.origin import located
-from graphc.errors import DomainError, FormulaError, TypeMismatchError
+from graphc.errors import FormulaError
 from graphc.ir.scalar import FUNCTIONS, maximum, minimum, numpy_function
 from graphc.ir.scalar_latex import scalar_latex
 from graphc.optim.domains import Domain, check_hyper, check_steps
+from graphc.optim.passes import REDUCTIONS, Reduction, check_passes, kept_between, reduced_by
 from graphc.optim.schedules import K, Schedule
+from graphc.optim.values import Hyper, extra_value, frozen, hyper_value, shown
 
 MAX_LINES = 10
 G = Symbol("g", real=True)
@@ -37,9 +39,6 @@ _GIVEN = {"g": G, "k": K, "theta": THETA}
 _EXTRAS = ("clip_value", "clip_norm", "decay")
 _CLIP_SLACK = sp.Rational(1, 10**6)
 _LATEX_NAMES = {Symbol("eps", real=True): r"\varepsilon", NORM: r"\left\|g\right\|", THETA: r"\theta"}
-Hyper = float | Schedule | np.ndarray
-Value = float | Schedule | np.ndarray | Sequence[float]
-"""What a hyper-parameter may be given as; a sequence is a 1-D array."""
 Statement = tuple[str, Expr]
 
 
@@ -86,7 +85,7 @@ class Rule:
     @property
     def key(self) -> tuple:
         """What decides equality: text and values."""
-        values = tuple((n, _frozen(v)) for n, v in sorted(self.hyper.items()))
+        values = tuple((n, frozen(v)) for n, v in sorted(self.hyper.items()))
         return self.name, self.statements, values, self.clip_value, self.clip_norm, self.decay
 
     @property
@@ -101,6 +100,11 @@ class Rule:
         if self.decay is not None:
             g = g + Symbol("decay", real=True) * THETA
         return self.statements if g is G else (("g", g), *self.statements)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether elements of a parameter depend on one another beyond the norm of the gradient."""
+        return any(isinstance(body, Reduction) for _, body in self.statements)
 
     @property
     def needs_norm(self) -> bool:
@@ -140,13 +144,13 @@ class Rule:
             For a name that the rule does not use.
         """
         changes = changes if eta is None else {"eta": eta, **changes}
-        extras = {n: _extra(n, changes[n]) for n in _EXTRAS if n in changes and n not in self.hyper}
+        extras = {n: extra_value(n, changes[n]) for n in _EXTRAS if n in changes and n not in self.hyper}
         hyper = {n: v for n, v in changes.items() if n not in extras}
         for name in hyper:
             if name not in self.hyper:
                 known = [*self.hyper, *(n for n in _EXTRAS if n not in self.hyper)]
                 raise FormulaError(f"{self.name} has no hyper-parameter '{name}'. {suggest(name, known)}")
-        checked = {n: _hyper(self.name, n, v) for n, v in hyper.items()}
+        checked = {n: hyper_value(self.name, n, v) for n, v in hyper.items()}
         _check_domains(self.name, checked, self.domains)
         return replace(self, hyper=MappingProxyType({**self.hyper, **checked}), **extras)
 
@@ -172,8 +176,16 @@ class Rule:
 
     def latex(self) -> str:
         """The update as aligned LaTeX lines."""
-        tex = lambda e: scalar_latex(e, _LATEX_NAMES)
-        lines = (rf"{tex(_symbol(t))} &\leftarrow {tex(body)}" for t, body in self.statements)
+        names, parts, lines = dict(_LATEX_NAMES), {}, []
+        tex = lambda e: scalar_latex(e, names)
+        for target, body in self.statements:
+            if isinstance(body, Reduction):
+                inner = parts[str(body.args[0])]
+                names[_symbol(target)] = rf"\operatorname{{{body.word}}}\left({inner}\right)"
+            elif target.startswith("_"):
+                parts[target] = tex(body)
+            else:
+                lines.append(rf"{tex(_symbol(target))} &\leftarrow {tex(body)}")
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def _repr_latex_(self) -> str:
@@ -187,11 +199,11 @@ class Rule:
 
     def __repr__(self) -> str:
         extras = {n: getattr(self, n) for n in _EXTRAS if getattr(self, n) is not None}
-        arguments = ", ".join(f"{n}={_shown(v)}" for n, v in {**self.hyper, **extras}.items())
+        arguments = ", ".join(f"{n}={shown(v)}" for n, v in {**self.hyper, **extras}.items())
         return f"{self.name}({arguments})"
 
     def __str__(self) -> str:
-        width = max(len(t) for t, _ in self.statements)
+        width = max(len(t) for t, _ in _lines_of(self.text))
         lines = (f"    {t:{width}s} <- {line}" for t, line in _lines_of(self.text))
         return "\n".join([repr(self), *lines])
 
@@ -228,7 +240,7 @@ def rule(
         raise FormulaError(f"The rule '{name}' is text of lines 'name <- formula', not {type(text).__name__}.")
     own_decay = decay is not None and re.search(r"\bdecay\b", text) is not None
     hyper = {**hyper, "decay": decay} if own_decay else hyper
-    checked = {n: _hyper(name, n, v) for n, v in hyper.items()}
+    checked = {n: hyper_value(name, n, v) for n, v in hyper.items()}
     statements = _statements(name, text, tuple(checked))
     states, temporaries = _classify(statements)
     used = {s.name for _, body in statements for s in body.free_symbols}
@@ -236,7 +248,7 @@ def rule(
     if unused:
         raise FormulaError(f"The hyper-parameter '{unused[0]}' does not occur in the rule '{name}'. Leave it out.")
     extras = {"clip_value": clip_value, "clip_norm": clip_norm, "decay": None if own_decay else decay}
-    given: dict[str, Any] = {n: _extra(n, v) for n, v in extras.items()}
+    given: dict[str, Any] = {n: extra_value(n, v) for n, v in extras.items()}
     return Rule(name, text.strip(), statements, states, temporaries, MappingProxyType(checked), **given)
 
 
@@ -267,7 +279,12 @@ def _statements(name: str, text: str, hyper: tuple[str, ...]) -> tuple[Statement
         last = lines[-1] if lines else ""
         raise formula_error(last, len(last), f"The rule '{name}' never assigns theta.", "End with 'theta <- ...'.")
     symbols = {n: _symbol(n) for n in (*hyper, *targets)} | _GIVEN
-    return tuple((t, _body(line, symbols)) for t, line in zip(targets, lines))
+    found: list[Statement] = []
+    for target, line in zip(targets, lines):
+        body = _body(line, symbols, found)
+        found.append((target, body))
+    check_passes(name, lines, found)
+    return tuple(found)
 
 
 def _target(name: str, line: str, hyper: tuple[str, ...]) -> str:
@@ -280,12 +297,13 @@ def _target(name: str, line: str, hyper: tuple[str, ...]) -> str:
     if target in hyper:
         raise formula_error(line, 0, f"'{target}' is a hyper-parameter of '{name}' and cannot be assigned.",
                             "Choose another name, or do not pass it as a keyword.")  # fmt: skip
-    if target in ("g", "k", "norm") or target in FUNCTIONS:
+    if target in ("g", "k", "norm", *REDUCTIONS) or target.startswith("_") or target in FUNCTIONS:
         raise formula_error(line, 0, f"'{target}' cannot be assigned.", "Assign to theta, a state or a temporary.")
     return target
 
 
-def _body(line: str, symbols: Mapping[str, Symbol]) -> Expr:
+def _body(line: str, symbols: Mapping[str, Symbol], before: list[Statement]) -> Expr:
+    """A right-hand side; what it takes the sum or the mean of, and these, become statements of their own before it."""
     start = line.index("<-") + 2
 
     def norm(*args: Expr) -> Expr:
@@ -293,13 +311,13 @@ def _body(line: str, symbols: Mapping[str, Symbol]) -> Expr:
             raise formula_error(line, line.index("norm", start), "norm takes the gradient: norm(g).", "Write norm(g).")
         return NORM
 
-    return parse(line, symbols, {"norm": norm}, start=start)
+    return parse(line, symbols, {"norm": norm, **reduced_by(before, line)}, start=start)
 
 
 def _classify(statements: tuple[Statement, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(states, temporaries): whether a name is read before its first assignment."""
     targets = dict.fromkeys(t for t, _ in statements if t != "theta")
-    states: dict[str, None] = {}
+    states: dict[str, None] = dict.fromkeys(n for n in kept_between(statements) if n in targets)
     assigned: set[str] = set()
     for target, body in statements:
         read = sorted(s.name for s in body.free_symbols)
@@ -315,55 +333,6 @@ def _check_domains(rule_name: str, hyper: Mapping[str, Hyper], domains: Mapping[
     for name, value in hyper.items():
         if name in domains:
             check_hyper(rule_name, name, value, domains[name])
-
-
-def _hyper(rule_name: str, name: str, value: Any) -> Hyper:
-    if not name.isidentifier() or name in ("g", "k", "theta", "norm"):
-        raise FormulaError(f"'{name}' cannot be a hyper-parameter of '{rule_name}'. Choose another name.")
-    if isinstance(value, Schedule):
-        return value
-    if isinstance(value, list | tuple) and all(map(_is_real, value)):
-        return _values(name, np.asarray(value))
-    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiu":
-        return _values(name, value)
-    if isinstance(value, list | tuple) or not _is_real(value):
-        found = f"'{name}' of '{rule_name}' is {type(value).__name__}."
-        raise TypeMismatchError(f"{found} Give a number, a schedule or, in a sweep, a list or 1-D array of numbers.")
-    if not math.isfinite(value):
-        raise DomainError(f"'{name}' of '{rule_name}' is {value}. Give a finite number.")
-    return float(value)
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _values(name: str, value: np.ndarray) -> np.ndarray:
-    copy = np.array(value, dtype=np.float64)
-    if not copy.size or not np.isfinite(copy).all():
-        raise DomainError(f"The array '{name}' must hold finite numbers, at least one.")
-    copy.setflags(write=False)
-    return copy
-
-
-def _extra(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if not _is_real(value):
-        raise TypeMismatchError(f"'{name}' is a number, not {type(value).__name__}.")
-    if not math.isfinite(value) or value < 0 or (value == 0 and name != "decay"):
-        raise DomainError(f"'{name}' is {value}. Give a positive number, or leave it out.")
-    return float(value) if value else None
-
-
-def _frozen(value: Hyper) -> Any:
-    return tuple(value.tolist()) if isinstance(value, np.ndarray) else value
-
-
-def _shown(value: Hyper) -> str:
-    if isinstance(value, np.ndarray):
-        return f"[{value[0]:g}, ..., {value[-1]:g}]" if value.size > 2 else str(value.tolist())
-    return str(value) if isinstance(value, Schedule) else f"{value:g}"
 
 
 # ---------------------------------------------------------------- constants of a step
@@ -416,7 +385,7 @@ def reference_step(
     k: int = 1,
     norm: float | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """One update by NumPy: (new theta, new state). Arrays of any one shape, in the dtype of `theta`.
+    """One update by NumPy: (new theta, new state). Arrays of the shape of a parameter, in the dtype of `theta`.
 
     `state` None means zeros; `norm` None means the norm of `g` alone.
     """
@@ -429,7 +398,8 @@ def reference_step(
     values |= {G: g, THETA: theta, NORM: dtype.type(norm)}
     values |= {Symbol(n, real=True): (state or {}).get(n, np.zeros_like(theta)) for n in rule.states}
     for target, body in statements:
-        values[_symbol(target)] = _evaluate(body, values)
+        whole = isinstance(body, Reduction)
+        values[_symbol(target)] = body.of(values[body.args[0]]) if whole else _evaluate(body, values)
     return values[THETA], {n: values[Symbol(n, real=True)] for n in rule.states}
 
 

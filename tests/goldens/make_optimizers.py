@@ -36,11 +36,13 @@ TORCH = {
     "RAdam": (torch.optim.RAdam, {"lr": 0.01, "weight_decay": 0.1}),
     "Rprop": (torch.optim.Rprop, {"lr": 0.02, "step_sizes": (1e-3, 0.05)}),
     "ASGD": (torch.optim.ASGD, {"lr": 0.05, "lambd": 0.01, "t0": 20.0, "weight_decay": 0.1}),
+    "Adafactor": (torch.optim.Adafactor, {"lr": 0.2, "eps": (1e-7, 1e-3), "d": 1.0, "weight_decay": 0.1}),
 }
 OPTAX = {
     "Lion": optax.lion(0.01, 0.9, 0.99, weight_decay=0.1),
     "AdaBelief": optax.adabelief(0.01),
     "Yogi": optax.yogi(0.01),
+    "LAMB": optax.lamb(0.01, weight_decay=0.1),
 }
 
 

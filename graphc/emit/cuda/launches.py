@@ -26,7 +26,8 @@ from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
 from graphc.optim.rules import Rule
 
-GUARDED = ("largest", "norm", "update", "constraints", "results")  # kernels that change what a run keeps; batch looks by itself
+GUARDED = ("largest", "norm", "pass", "whole", "update", "constraints", "results")
+"""How the kernels are called that change what a run keeps; batch looks by itself."""
 
 
 def training_launches(
@@ -47,6 +48,7 @@ def training_launches(
         launches.kernel("largest", launches.parts.largest, "the largest gradient", grid="one")
     if rule.needs_norm:
         launches.kernel("norm", launches.parts.norm, "the norm of the gradient", grid="one")
+    launches.early_passes()
     title = f"the update: {rule.name}; the books, and the place of the next step"
     launches.kernel("update", lambda: launches.update(["loss", *metrics], tolerance), title)
     if launches.parts.has_norms:
@@ -143,7 +145,7 @@ class _Launches:
             add("thread = U(cuda.threadIdx.x)", "threads = U(cuda.blockDim.x)")
             add("block = U(cuda.blockIdx.x)", "blocks = U(cuda.gridDim.x)")
             add("me = U(U(block*threads) + thread)", "team = U(blocks*threads)")
-            if name in GUARDED:
+            if name.startswith(GUARDED):
                 with self.text.block(f"if C[{control.STATUS}] == int32(0):"):
                     body()
             else:
@@ -153,7 +155,8 @@ class _Launches:
 
     def _shared_arrays(self, name: str, groups: Sequence[Group]) -> None:
         ways = {self._method(g) for g in groups}
-        lanes = LANES if name in ("largest", "norm") else widest_lanes(groups, self._method, self.capacity)
+        folds = name in ("largest", "norm") or name.startswith("whole")
+        lanes = LANES if folds else widest_lanes(groups, self._method, self.capacity)
         if lanes:
             self.text.add(f"G = cuda.shared.array({lanes}, f)")
         if "tiles" in ways:
@@ -185,6 +188,21 @@ class _Launches:
         self.text.add(
             f"rows = {word(control.ROWS)}", f"at = {word(control.POSITION)}", f"done = {word(control.DONE)}"
         )
+
+    def early_passes(self) -> None:
+        """Passes of the update before the last, and the sums that follow them."""
+        for number, (elements, reductions) in enumerate(self.parts.passes[:-1]):
+
+            def early(elements=elements) -> None:
+                self._place()
+                self.parts.load_fixed(0)
+                self.parts.load_scalars("done")
+                self.parts.early_pass(elements)
+
+            self.kernel(f"pass_{number}", early, f"pass {number} of the update")
+            for place, (target, body) in enumerate(reductions):
+                what = lambda target=target, body=body: self.parts.reduction(target, body)
+                self.kernel(f"whole_{number}_{place}", what, f"{body.word}s over parameters")
 
     def update(self, values: Sequence[str], tolerance: bool) -> None:
         self._place()

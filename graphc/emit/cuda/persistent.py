@@ -87,7 +87,7 @@ class _Persistent:
     @property
     def _lanes(self) -> int:
         """Elements of shared memory for reductions."""
-        if self.tolerance or self.rule.needs_norm:
+        if self.tolerance or self.rule.needs_norm or self.rule.reduces:
             return LANES
         return widest_lanes([g for groups in self.stages for g in groups], self._method, self.capacity)
 
@@ -198,6 +198,12 @@ class _Persistent:
             barrier()
         self._before_update(barrier)
         self.parts.load_scalars("U(table + done)")
+        for elements, reductions in self.parts.passes[:-1]:
+            self.parts.early_pass(elements)
+            barrier()
+            for target, body in reductions:
+                self.parts.reduction(target, body)
+                barrier()
         self.parts.update()
         if self.parts.has_norms:
             barrier()

@@ -15,9 +15,10 @@ from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
 from graphc.emit.cuda.places import LARGEST, NORM, Places
 from graphc.emit.loops import Text
-from graphc.emit.update import constrained
+from graphc.emit.update import constrained, padded, states_of
 from graphc.lower.tiers import LANES
 from graphc.lower.training import Input, StepPlan
+from graphc.optim.passes import Pass, Reduction, passes, with_gradient
 from graphc.optim.rules import NORM as NORM_SYMBOL
 from graphc.optim.rules import Rule, Statement
 from graphc.optim.schedules import K, Schedule
@@ -172,8 +173,80 @@ class StepPrinter:
         """The statement that tells of a bad number."""
         return f"{self.flags}[{word}] = int32(1)"
 
+    @property
+    def passes(self) -> list[Pass]:
+        """What the update does to elements, pass by pass, with the sums that follow each but the last."""
+        return with_gradient(passes(self.scalars.statements))
+
+    def early_pass(self, elements: Sequence[Statement]) -> None:
+        """A pass before the last: what it assigns is kept for later ones."""
+        read, assigned = states_of(self.rule, elements, last=False)
+
+        def inside() -> None:
+            self.text.add(f"theta = {self._at('theta')}", f"g = {self._at('g')}")
+            self.text.add(*(f"v_{s} = {self._at(s)}" for s in read))
+            self._statements(elements)
+            self.text.add(*(f"{self._at(s)} = v_{s}" for s in assigned))
+
+        self.groups.every(self.memory.total, inside)
+
+    def _at(self, name: str, place: Term = "e") -> str:
+        """An element of the parameters, the gradient or a state."""
+        m = self.memory
+        base = {"theta": 0, "g": m.gradients}.get(name)
+        return f"M[{u(plus(m.total * (1 + self.rule.states.index(name)) if base is None else base, place))}]"
+
+    def reduction(self, target: str, body: Reduction) -> None:
+        """A sum or a mean of every parameter, written to each of its elements: a block takes a parameter, or a thread a
+        row or a column."""
+        for number, (leaf, at) in enumerate(self.step.layout.offsets.items()):
+            self.text.add(f"# {target} = {body.word}({body.args[0]}) of {leaf.name}")
+            shape = tuple(int(x) for x in leaf.shape)
+            outer, n, inner = body.sizes(shape)
+            source, divide = str(body.args[0]), [f"s = s/f({n})"] * body.mean
+            if outer * inner == 1:
+                with self.text.block(f"if {self.groups.team.block} == U(U({number}) % {self.groups.team.blocks}):"):
+                    self._by_block(source, target, at, n, divide)
+            else:
+                self._by_threads(source, target, at, (outer, n, inner), divide)
+
+    def _by_block(self, source: str, target: str, at: int, n: int, divide: list[str]) -> None:
+        add, text = self.text.add, self.text
+
+        def partial_sum() -> None:
+            add("s = f(0.0)", "q = e")
+            with text.block(f"while q < U({n}):"):
+                add(f"s = s + {self._at(source, plus(at, 'q'))}", f"q = U(q + U({LANES}))")
+            add("G[e] = s")
+
+        self.groups.lanes(LANES, partial_sum)
+        self.groups.fold("sum", LANES)
+        add("s = G[0]", *divide)
+        self.groups.lanes(padded(n), lambda: add(f"{self._at(target, plus(at, 'e'))} = s"))
+        add("cuda.syncthreads()")
+
+    def _by_threads(self, source: str, target: str, at: int, sizes: tuple[int, int, int], divide: list[str]) -> None:
+        add, text, (outer, n, inner) = self.text.add, self.text, sizes
+
+        def inside() -> None:
+            row = plus(times(f"U(e // U({inner}))", n * inner), f"U(e % U({inner}))")
+            add(f"lo = {u(plus(at, row))}", f"hi = U(lo + U({n * inner}))", "s = f(0.0)", "q = lo")
+            with text.block("while q < hi:"):
+                add(f"s = s + {self._at(source, 'q')}", f"q = U(q + U({inner}))")
+            add(*divide, "q = lo")
+            with text.block("while q < hi:"):
+                add(f"{self._at(target, 'q')} = s", f"q = U(q + U({inner}))")
+            size = outer * n * inner
+            if padded(size) > size:  # what lies behind the last element takes its value
+                with text.block(f"if e == U({outer * inner - 1}):"):
+                    add(f"q = U({at + size})")
+                    with text.block(f"while q < U({at + padded(size)}):"):
+                        add(f"{self._at(target, 'q')} = s", "q = U(q + U(1))")
+
+        self.groups.every(outer * inner, inside)
+
     def update(self) -> None:
-        """One pass over all parameters; what is not finite raises the flag."""
+        """The last pass over all parameters; what is not finite raises the flag."""
         self.text.add(
             f"# update: {self.rule.name}", *(f"#   {' '.join(l.split())}" for l in self.rule.text.splitlines())
         )
@@ -187,7 +260,7 @@ class StepPrinter:
         add(*(f"v_{s} = {place}" for s, place in places.items()))
         with self.text.block("if not abs(g) < INF:"):
             add(self.raised(control.BAD_GRADIENT))
-        self._statements()
+        self._statements(self.passes[-1][0])
         finite = " and ".join(f"abs({x}) < INF" for x in ("theta", *(f"v_{s}" for s in places)))
         with self.text.block(f"if abs(g) < INF and not ({finite}):"):
             add(self.raised(control.BAD_UPDATE))
@@ -230,11 +303,11 @@ class StepPrinter:
             self._constrain(c, f"M[{u('q')}]")
             add(f"q = U(q + U({inner}))")
 
-    def _statements(self) -> None:
+    def _statements(self, statements: Sequence[Statement]) -> None:
         element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
         element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*self.rule.states, *self.rule.temporaries)}
         names = {**self.scalars.names, **element, NORM_SYMBOL: "norm_g"}
-        for number, (target, expression) in enumerate(self.scalars.statements):
+        for number, (target, expression) in enumerate(statements):
             printer = CudaPrinter(names)
             printer.prefix = f"u{number}_"
             value = printer.print(expression)
