@@ -8,12 +8,14 @@ from pathlib import Path
 
 from graphc.rewrite.rules import Rule
 from graphc.rewrite.stable import TABLES
+from graphc.words import OPTIONS, WORDS
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.gallery import ROOMS, Entry  # noqa: E402  the page of models is printed from their tests
 
 RULES = Path(__file__).parent / "rules.md"
 GALLERY = Path(__file__).parent / "gallery.md"
+WORDS_PAGE = Path(__file__).parent / "coming_from.md"
 
 
 def rules_page() -> str:
@@ -39,6 +41,23 @@ def _row(r: Rule) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
+
+
+def words_page() -> str:
+    """The words of other libraries beside those of graphc."""
+    lines = [
+        f"# Coming from {', '.join([*WORDS][:-1])} or {[*WORDS][-1]}",
+        "",
+        "What is called the same in both is left out: most functions have NumPy's names.  The errors for unknown names",
+        "and options give these hints.  Printed from `graphc/words.py` by `docs/generate.py`.",
+    ]
+    for library, words in WORDS.items():
+        lines += ["", f"## {library}", "", f"| {library} | graphc |", "|---|---|"]
+        lines += [f"| `{theirs}` | {_cell(ours)} |" for theirs, ours in words.items()]
+    lines += ["", "## Options", "", "| elsewhere | graphc | where a function does not have it |", "|---|---|---|"]
+    quoted = lambda word: f"`{word}`" if word else ""
+    lines += [f"| `{theirs}` | {quoted(ours)} | {_cell(text)} |" for theirs, (ours, text) in OPTIONS.items()]
+    return "\n".join(lines) + "\n"
 
 
 def gallery_page() -> str:
@@ -80,7 +99,7 @@ def _link(entry: Entry) -> str:
 def main(check: bool) -> int:
     """Write the pages, or only say which are out of date."""
     old = 0
-    for path, page in ((RULES, rules_page()), (GALLERY, gallery_page())):
+    for path, page in ((RULES, rules_page()), (GALLERY, gallery_page()), (WORDS_PAGE, words_page())):
         if not check:
             path.write_text(page, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != page:

@@ -28,6 +28,7 @@ import types
 from graphc.run.collector import at_rest
 
 __version__ = "0.1.0"
+_THIS = sys.modules[__name__]
 
 _NAMES = {
     "declare.tensor": "Tensor",
@@ -62,9 +63,7 @@ __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> object:
     """Load the module that holds a public name, once (PEP 562)."""
     if name not in _HOME:
-        close = difflib.get_close_matches(name, _HOME, n=1)
-        hint = f"; did you mean graphc.{close[0]}?" if close else "; dir(graphc) lists the public names"
-        raise AttributeError(f"module 'graphc' has no attribute {name!r}{hint}", name=name, obj=sys.modules[__name__])
+        raise AttributeError(f"module 'graphc' has no attribute {name!r}{_hint(name)}", name=name, obj=_THIS)
     with at_rest():
         module = importlib.import_module(f"graphc.{_HOME[name]}")
         if _HOME[name].startswith("declare."):  # what is declared can be drawn before a Model is made
@@ -72,6 +71,15 @@ def __getattr__(name: str) -> object:
     value = module if name in _NAMESPACES else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _hint(name: str) -> str:
+    """Another library's word for it, else the name that is spelled most like it."""
+    found = importlib.import_module("graphc.words").meaning(name)
+    if found is not None:
+        return f"; here it is {found}"
+    close = difflib.get_close_matches(name, _HOME, n=1)
+    return f"; did you mean graphc.{close[0]}?" if close else "; dir(graphc) lists the public names"
 
 
 def __dir__() -> list[str]:
@@ -87,4 +95,4 @@ class _Package(types.ModuleType):
         super().__setattr__(name, value)
 
 
-sys.modules[__name__].__class__ = _Package
+_THIS.__class__ = _Package

@@ -71,7 +71,7 @@ def test_the_namespaces_show_only_what_is_public():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: m.fit(epoch=3), "fit: there is no option 'epoch'\n  hint: did you mean 'epochs'?"),
+        (lambda m: m.fit(epoch=3), "fit: there is no option 'epoch'\n  hint: here it is called 'epochs'."),
         (lambda m: m.fit(X=1, T=2),
          "fit: there is no option 'X'\n  hint: pass data by position or in one dict: {\"X\": .., \"T\": ..}"),
         (lambda m: m.predict(X=1),

@@ -14,6 +14,7 @@ from graphc.declare.written import note_written
 from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError, TypeMismatchError
 from graphc.ir.letters import close_name
 from graphc.ir.node import Node, Origin
+from graphc.words import option_hint
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,7 +110,7 @@ def _refuse_arguments(
     name = function.__name__ if function.__name__ != "__init__" else function.__qualname__.partition(".")[0]
     for option in options:
         if option not in known:
-            hint = (advice and advice(args, option)) or close_name(option, known)
+            hint = (advice and advice(args, option)) or option_hint(option, known) or close_name(option, known)
             fail(TypeMismatchError, f"{name}: there is no option {option!r}", hint)
     fail(TypeMismatchError, f"{name}: {_misfit(signature, args, options)}", f"its parameters are {', '.join(known)}.")
 
