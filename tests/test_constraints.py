@@ -24,7 +24,19 @@ def columns(W: np.ndarray, axis: int | None) -> np.ndarray:
     return np.sqrt(np.sum(W**2, axis=axis, keepdims=True))
 
 
+def nearest(W: np.ndarray) -> np.ndarray:
+    """The projection of every column to the simplex, by sorting (Held, Wolfe and Crowder 1974)."""
+    found = np.empty_like(W)
+    for j, x in enumerate(W.T):
+        falling = np.sort(x)[::-1]
+        levels = (np.cumsum(falling) - 1) / np.arange(1, len(x) + 1)
+        found[:, j] = np.maximum(x - levels[np.flatnonzero(falling > levels)[-1]], 0)
+    return found
+
+
 CASES = {
+    "simplex": (C.simplex(), nearest),
+    "simplex of rows": (C.simplex(axis=1), lambda W: nearest(W.T).T),
     "nonnegative": (C.nonnegative, lambda W: np.maximum(W, 0)),
     "box": (C.box(-0.3, 0.4), lambda W: np.clip(W, -0.3, 0.4)),
     "own": ("sign(theta)*max(abs(theta) - 0.01, 0)", lambda W: np.sign(W) * np.maximum(np.abs(W) - 0.01, 0)),
@@ -121,6 +133,8 @@ WRONG = {
     "  hint: give an axis that it has, or axis=None for all of it.":
         lambda: gc.param("W", (2,), constraint=C.unit_norm(axis=1)),
     "Unknown name 'thta'.\n    max(thta, 0)\n        ^\nDid you mean 'theta'?": lambda: C.constraint("max(thta, 0)"),
+    "The constraint 'theta/norm(theta) - level(theta)' takes both norm(theta) and level(theta). Take one of them.":
+        lambda: C.constraint("theta/norm(theta) - level(theta)"),
     "norm takes the parameter.\n    norm(2)\n    ^\nWrite norm(theta).": lambda: C.constraint("norm(2)"),
 }  # fmt: skip
 
@@ -140,3 +154,11 @@ def test_penalties_are_sums_of_sizes_and_squares():
     np.testing.assert_allclose(values[1], (START**2).sum() + 9, rtol=1e-14)
     np.testing.assert_allclose(values[2], [-0.1, 0.0])
     np.testing.assert_allclose(values[3], [-3.0, 0.0])
+
+
+def test_a_simplex_of_many_numbers_sums_to_one():
+    rng = np.random.default_rng(0)
+    for W in (rng.normal(size=(300, 4)), 1e-3 * rng.normal(size=(500, 2)), np.zeros((3, 2)), 1e6 * START):
+        found = C.simplex().apply(W)
+        np.testing.assert_allclose(found, nearest(W), atol=1e-9)
+    assert np.isfinite(C.simplex().apply(np.full((7, 1), 3e7, np.float32))).all()

@@ -257,7 +257,7 @@ def test_a_sweep_draws_a_picture(tmp_path):
          "  hint: the copies train without returning to Python; give steps, epochs or tol"),
         ({"dtype": "float64"}, TypeMismatchError, "sweep: there is no option 'dtype'\n"
          "  hint: say it in the declaration: gc.Model(..., dtype='float64')"),
-        ({"epoch": 3}, TypeMismatchError, "sweep: there is no option 'epoch'\n  hint: did you mean 'epochs'?"),
+        ({"epoch": 3}, TypeMismatchError, "sweep: there is no option 'epoch'\n  hint: here it is called 'epochs'."),
         ({"epochs": 0}, DomainError, "sweep: epochs is 0\n  hint: give at least 1"),
         ({"steps": 2, "epochs": 2}, DomainError, "sweep: both epochs and steps are given\n  hint: give one of them"),
     ],

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -19,11 +20,14 @@ from graphc.declare.origin import fail, located
 from graphc.errors import DomainError, FormulaError, ShapeError, TypeMismatchError
 from graphc.ir.scalar import number, numpy_function
 
-__all__ = ["Constraint", "box", "constraint", "max_norm", "nonnegative", "unit_norm"]
+__all__ = ["Constraint", "box", "constraint", "max_norm", "nonnegative", "simplex", "unit_norm"]
 
 THETA = Symbol("theta", real=True)
 NORM = Symbol("norm_theta", real=True, nonnegative=True)
 """norm(theta): the Euclidean norm along the axis of a constraint, or of the whole parameter."""
+LEVEL = Symbol("level_theta", real=True)
+"""level(theta): the number l with sum max(theta - l, 0) = 1 along that axis, by Newton's method from below."""
+ROUNDS = 60  # of it at most: every one takes an element out of the sum, most of them many
 
 
 def __dir__() -> list[str]:
@@ -39,9 +43,9 @@ class Constraint:
     name : str
         Shown in prints.
     expr : Expr
-        Of the symbols `THETA` and `NORM`.
+        Of the symbols `THETA`, `NORM` and `LEVEL`.
     axis : int or None
-        What norm(theta) runs along; the whole parameter for None.
+        What norm(theta) and level(theta) run along; the whole parameter for None.
     """
 
     name: str
@@ -51,12 +55,17 @@ class Constraint:
     @property
     def text(self) -> str:
         """The formula as text."""
-        return formula_text(self.expr).replace(NORM.name, "norm(theta)")
+        return formula_text(self.expr).replace(NORM.name, "norm(theta)").replace(LEVEL.name, "level(theta)")
 
     @property
-    def reads_norm(self) -> bool:
+    def reads_others(self) -> bool:
         """Whether an element depends on others."""
-        return NORM in self.expr.free_symbols
+        return bool({NORM, LEVEL} & self.expr.free_symbols)
+
+    @property
+    def reads_level(self) -> bool:
+        """Whether it takes level(theta); norm(theta) otherwise, if it depends on others."""
+        return LEVEL in self.expr.free_symbols
 
     def sizes(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """(outer, n, inner): element (o*n + i)*inner + j counts to norm number o*inner + j."""
@@ -67,19 +76,29 @@ class Constraint:
 
     def apply(self, theta: NDArray[Any]) -> NDArray[Any]:
         """What a parameter becomes, by NumPy."""
-        if not self.reads_norm:
+        if not self.reads_others:
             return np.asarray(numpy_function(self.expr, 0, (THETA,))(theta)) + 0 * theta
         parts = theta.reshape(self.sizes(theta.shape))
-        norms = np.sqrt(np.sum(parts**2, axis=1, keepdims=True))
-        return numpy_function(self.expr, 0, (THETA, NORM))(parts, norms).reshape(theta.shape)
+        symbol = LEVEL if self.reads_level else NORM
+        found = _level(parts) if self.reads_level else np.sqrt(np.sum(parts**2, axis=1, keepdims=True))
+        return numpy_function(self.expr, 0, (THETA, symbol))(parts, found).reshape(theta.shape)
 
     def __str__(self) -> str:
         return f"{self.name}: theta <- {self.text}"
 
 
+def _level(parts: NDArray[Any]) -> NDArray[Any]:
+    level = (np.sum(parts, axis=1, keepdims=True) - 1) / parts.shape[1]
+    for _ in range(min(parts.shape[1], ROUNDS)):
+        above = np.maximum(parts - level, 0)
+        count = np.maximum(np.sum(above > 0, axis=1, keepdims=True), 1)  # rounding may leave none
+        level = level + (np.sum(above, axis=1, keepdims=True) - 1) / count
+    return level
+
+
 @located
 def constraint(text: str, *, name: str = "constraint", axis: int | None = None, **constants: float) -> Constraint:
-    """A constraint from formula text over `theta`, `norm(theta)` and named constants.
+    """A constraint from formula text over `theta`, `norm(theta)` or `level(theta)`, and named constants.
 
     Parameters
     ----------
@@ -109,12 +128,15 @@ def constraint(text: str, *, name: str = "constraint", axis: int | None = None, 
     values = {n: number(v) for n, v in constants.items()}
     symbols = {n: Symbol(n, real=True) for n in values}
 
-    def norm(*args: Expr) -> Expr:
+    def along(word: str, symbol: Symbol, *args: Expr) -> Expr:
         if args != (THETA,):
-            raise formula_error(text, text.index("norm"), "norm takes the parameter.", "Write norm(theta).")
-        return NORM
+            raise formula_error(text, text.index(word), f"{word} takes the parameter.", f"Write {word}(theta).")
+        return symbol
 
-    expr = parse(text, {**symbols, "theta": THETA}, {"norm": norm}).xreplace({symbols[n]: v for n, v in values.items()})
+    functions = {"norm": partial(along, "norm", NORM), "level": partial(along, "level", LEVEL)}
+    expr = parse(text, {**symbols, "theta": THETA}, functions).xreplace({symbols[n]: v for n, v in values.items()})
+    if {NORM, LEVEL} <= expr.free_symbols:
+        raise FormulaError(f"The constraint {text!r} takes both norm(theta) and level(theta). Take one of them.")
     return Constraint(name, expr, axis)
 
 
@@ -163,6 +185,18 @@ def max_norm(limit: float = 2.0, axis: int | None = 0) -> Constraint:
         raise DomainError(f"max_norm: limit is {limit}\n  hint: a norm is above 0, give 2.0.")
     text = "theta*limit/max(norm(theta), limit)"
     return constraint(text, name=f"max_norm({limit}, {axis})", axis=axis, limit=limit)
+
+
+@located
+def simplex(axis: int | None = 0) -> Constraint:
+    """The nearest numbers of at least 0 whose sum is 1, such as probabilities (Michelot 1986).
+
+    Parameters
+    ----------
+    axis : int or None
+        What the sum runs along; the whole parameter for None.
+    """
+    return constraint("max(theta - level(theta), 0)", name=f"simplex({axis})", axis=axis)
 
 
 def constraint_of(value: Any, name: str, shape: tuple[int, ...]) -> Constraint | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import sympy
 
+from graphc.declare.constraints import LEVEL, ROUNDS, THETA, Constraint
 from graphc.declare.constraints import NORM as NORM_OF_THETA
-from graphc.declare.constraints import THETA, Constraint
 from graphc.emit.expressions import Printer
 from graphc.emit.loops import Text
 from graphc.errors import TypeMismatchError
@@ -186,7 +186,7 @@ def constrained(layout: Layout, norms: bool) -> list[Constrained]:
     """The parameters whose constraint takes norms, or those whose constraint takes none."""
     found = [(leaf, at, leaf.constraint) for leaf, at in layout.offsets.items() if leaf.constraint is not None]
     shape = lambda leaf: tuple(int(e) for e in leaf.shape)
-    return [Constrained(str(leaf.name), at, shape(leaf), c) for leaf, at, c in found if c.reads_norm == norms]
+    return [Constrained(str(leaf.name), at, shape(leaf), c) for leaf, at, c in found if c.reads_others == norms]
 
 
 def print_constraints(text: Text, layout: Layout, meet: Callable[[], None]) -> None:
@@ -205,14 +205,31 @@ def print_constraints(text: Text, layout: Layout, meet: Callable[[], None]) -> N
         text.add(p.caption)
         with text.block(f"if me == {number} % team:"), text.block(f"for t in range({outer * inner}):"):
             text.add(f"lo = {p.at} + t//{inner}*{n * inner} + t%{inner}", "s = f(0.0)")
-            with text.block(f"for i in range({n}):"):
-                text.add(f"s = radd(s, P[lo + i*{inner}]*P[lo + i*{inner}])")
-            text.add("norm_g = sqrt(s)")
+            _print_level(text, n, inner) if p.constraint.reads_level else _print_norm(text, n, inner)
             with text.block(f"for i in range({n}):"):
                 _print_constrained(text, p.constraint, f"lo + i*{inner}")
 
 
+def _print_norm(text: Text, n: int, inner: int) -> None:
+    with text.block(f"for i in range({n}):"):
+        text.add(f"s = radd(s, P[lo + i*{inner}]*P[lo + i*{inner}])")
+    text.add("norm_g = sqrt(s)")
+
+
+def _print_level(text: Text, n: int, inner: int) -> None:
+    """shift with sum max(theta - shift, 0) = 1: Newton's method, from the left of the root of a convex function."""
+    with text.block(f"for i in range({n}):"):
+        text.add(f"s = radd(s, P[lo + i*{inner}])")
+    text.add(f"shift = (s - f(1.0))/f({n})")
+    with text.block(f"for j in range({min(n, ROUNDS)}):"):
+        text.add("s = f(0.0)", "scale = f(0.0)")
+        with text.block(f"for i in range({n}):"):
+            text.add(f"theta = P[lo + i*{inner}] - shift", "s = radd(s, relu(theta))")
+            text.add("scale = radd(scale, step(theta))")
+        text.add("shift = shift + (s - f(1.0))/maximum(scale, f(1.0))")
+
+
 def _print_constrained(text: Text, c: Constraint, place: str) -> None:
-    printer = Printer({THETA: "theta", NORM_OF_THETA: "norm_g"})
+    printer = Printer({THETA: "theta", NORM_OF_THETA: "norm_g", LEVEL: "shift"})
     value = printer.print(c.expr)
     text.add(f"theta = P[{place}]", *printer.lines, f"P[{place}] = {value}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import sympy
 
+from graphc.declare.constraints import LEVEL, ROUNDS, THETA, Constraint
 from graphc.declare.constraints import NORM as NORM_OF_THETA
-from graphc.declare.constraints import THETA, Constraint
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
@@ -275,7 +275,7 @@ class StepPrinter:
                 self._constrain(p.constraint, "theta")
 
     def _constrain(self, c: Constraint, place: str) -> None:
-        printer = CudaPrinter({THETA: "theta", NORM_OF_THETA: "length"})
+        printer = CudaPrinter({THETA: "theta", NORM_OF_THETA: "level", LEVEL: "level"})
         value = printer.print(c.expr)
         self.text.add(*printer.lines, f"{place} = {value}")
 
@@ -294,10 +294,26 @@ class StepPrinter:
     def _one_norm(self, c: Constraint, at: int, n: int, inner: int) -> None:
         add, text, stop = self.text.add, self.text, f"U(lo + U({n * inner}))"
         add(f"lo = {u(plus(at, plus(times(f'U(e // U({inner}))', n * inner), f'U(e % U({inner}))')))}")
-        add("s = f(0.0)", "q = lo")
-        with text.block(f"while q < {stop}:"):
-            add(f"theta = M[{u('q')}]", "s = s + theta*theta", f"q = U(q + U({inner}))")
-        add("length = math.sqrt(s)", "q = lo")
+
+
+        def over(*lines: str) -> None:
+            add("q = lo")
+            with text.block(f"while q < {stop}:"):
+                add("theta = M[q]", *lines, f"q = U(q + U({inner}))")
+
+        add("s = f(0.0)")
+        if c.reads_level:
+            over("s = s + theta")
+            add(f"level = (s - f(1.0))/f({n})", "h = U(0)")
+            with text.block(f"while h < U({min(n, ROUNDS)}):"):
+                add("s = f(0.0)", "scale = f(0.0)")
+                over("s = s + (theta - level if theta > level else f(0.0))",
+                     "scale = scale + (f(1.0) if theta > level else f(0.0))")  # fmt: skip
+                add("level = level + (s - f(1.0))/(scale if scale > f(1.0) else f(1.0))", "h = U(h + U(1))")
+        else:
+            over("s = s + theta*theta")
+            add("level = math.sqrt(s)")
+        add("q = lo")
         with text.block(f"while q < {stop}:"):
             add(f"theta = M[{u('q')}]")
             self._constrain(c, f"M[{u('q')}]")
