@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Expr, Symbol
+from sympy import Expr, S, Symbol
 
 from graphc.declare.formula import formula_error, formula_text, parse
 from graphc.declare.names import shape_text
 from graphc.declare.origin import fail, located
 from graphc.errors import DomainError, FormulaError, ShapeError, TypeMismatchError
-from graphc.ir.scalar import number, numpy_function
+from graphc.ir.scalar import maximum, number, numpy_function
 
 __all__ = ["Constraint", "box", "constraint", "max_norm", "nonnegative", "simplex", "unit_norm"]
 
@@ -140,7 +140,7 @@ def constraint(text: str, *, name: str = "constraint", axis: int | None = None, 
     return Constraint(name, expr, axis)
 
 
-nonnegative = constraint("max(theta, 0)", name="nonnegative")
+nonnegative = Constraint("nonnegative", maximum(THETA, S.Zero))
 """At least 0, every element."""
 
 
