@@ -235,7 +235,8 @@ def test_another_batch_size_begins_a_new_epoch_with_new_means():
         ({"optimizer": gc.SGD(np.array([0.1, 0.2]))}, gc.errors.TypeMismatchError,
          "eta of SGD is an array of 2 values; fit takes one\n"
          "  hint: give a number or a schedule, or train all of them: model.sweep"),
-        ({"epoch": 3}, gc.errors.TypeMismatchError, "fit: there is no option 'epoch'\n  hint: here it is called 'epochs'."),
+        ({"epoch": 3}, gc.errors.TypeMismatchError,
+         "fit: there is no option 'epoch'\n  hint: here it is called 'epochs'."),
     ],
     ids=str,
 )  # fmt: skip
