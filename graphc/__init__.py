@@ -40,6 +40,17 @@ _NAMES = {
     "declare.operators": "exp log sqrt tanh sigmoid relu leaky_relu elu gelu silu softplus softmax logsumexp sin cos"
     " erf log1p expm1 sum mean max min prod where abs round floor sign argmax maximum minimum reshape transpose"
     " concatenate stack equal matmul stop_gradient clip cumsum segment_sum",
+    "declare.reductions": "argmin log_softmax softmin",
+    "declare.running": "cumprod logcumsumexp diff",
+    "declare.statistics": "var std average ptp",
+    "declare.counting": "any all count_nonzero",
+    "declare.norms": "norm",
+    "declare.products": "outer inner dot vdot tensordot kron cross",
+    "declare.einsum": "einsum",
+    "declare.diagonals": "trace diagonal diag tril triu",
+    "declare.shapes": "squeeze expand_dims swapaxes moveaxis flip ravel broadcast_to zeros_like ones_like full_like"
+    " meshgrid hstack vstack split",
+    "declare.repeating": "roll repeat tile pad take",
     "model": "Model grad derive hessian jacobian hvp compile",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
     " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor",

@@ -34,7 +34,8 @@ from graphc.declare.pointwise import (
     where,
 )
 from graphc.declare.rearrange import concatenate, reshape, stack, transpose
-from graphc.declare.reductions import argmax, cumsum, logsumexp, max, mean, min, prod, softmax, sum
+from graphc.declare.reductions import argmax, logsumexp, max, mean, min, prod, softmax, sum
+from graphc.declare.running import cumsum
 from graphc.declare.segments import segment_sum
 from graphc.declare.tensor import Tensor, as_node
 

@@ -8,7 +8,7 @@ from typing import Any
 from graphc.declare import views
 from graphc.declare.names import check_shape, shape_text
 from graphc.declare.origin import fail
-from graphc.declare.reducing import normal_axes
+from graphc.declare.reducing import one_axis
 from graphc.declare.tensor import Tensor, as_node
 from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent, index
@@ -89,10 +89,10 @@ def concatenate(xs: Iterable[Any], axis: int = 0) -> Tensor:
     >>> gc.concatenate([X, U], axis=1).shape
     ('n', 5)
     """
-    nodes = _nodes(xs, "concatenate")
+    nodes = nodes_of(xs, "concatenate")
     if nodes[0].rank == 0:
         fail(ShapeError, "concatenate: scalars have no axis to join", "use gc.stack.")
-    return Tensor(views.concatenate(nodes, _one_axis(nodes[0], axis, "gc.concatenate")))
+    return Tensor(views.concatenate(nodes, one_axis(nodes[0], axis, "gc.concatenate")))
 
 
 def stack(xs: Iterable[Any], axis: int = 0) -> Tensor:
@@ -116,7 +116,7 @@ def stack(xs: Iterable[Any], axis: int = 0) -> Tensor:
     >>> gc.stack([gc.input("X", ("n",)), gc.input("U", ("n",))], axis=1).shape
     ('n', 2)
     """
-    nodes = _nodes(xs, "stack")
+    nodes = nodes_of(xs, "stack")
     for node in nodes[1:]:
         if node.shape != nodes[0].shape:
             shapes = f"{shape_text(nodes[0].shape)} and {shape_text(node.shape)}"
@@ -133,14 +133,8 @@ def _with_axis(node: Node, place: int) -> Node:
     return views.view(node, shape, [index(t) for t in range(len(shape)) if t != place])
 
 
-def _one_axis(node: Node, axis: Any, what: str) -> int:
-    axes = normal_axes(node, axis, what)
-    if len(axes) != 1:
-        fail(TypeMismatchError, f"{what}: the axis is {axis!r}", "give one whole number.")
-    return axes[0]
-
-
-def _nodes(xs: Iterable[Any], what: str) -> list[Node]:
+def nodes_of(xs: Iterable[Any], what: str) -> list[Node]:
+    """The nodes of the parts that are joined, at least one."""
     if isinstance(xs, Tensor):
         fail(TypeMismatchError, f"{what}: the parts are one Tensor", "give a list of Tensors.")
     nodes = [as_node(x, what) for x in xs]

@@ -15,7 +15,7 @@ from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Affine, index
 from graphc.ir.build import equation
 from graphc.ir.node import Mask, Node, Operand, Position, Read, Reducer, extent_symbol
-from graphc.ir.scalar import equal, placeholder, where
+from graphc.ir.scalar import equal, maximum, placeholder, where
 
 
 def normal_axes(node: Node, axis: Any, what: str) -> tuple[int, ...]:
@@ -41,16 +41,39 @@ def normal_axes(node: Node, axis: Any, what: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def reduce_axes(node: Node, reducer: Reducer, axes: Sequence[int], mean: bool = False) -> Node:
-    """out[kept..] = reduce_{axes} node[..], divided by the number of elements for a mean."""
+def one_axis(node: Node, axis: Any, what: str) -> int:
+    """The one axis meant by ``axis=``, counted from 0.
+
+    Raises
+    ------
+    ShapeError
+        When it does not exist.
+    TypeMismatchError
+        When it is no whole number.
+    """
+    axes = normal_axes(node, axis, what)
+    if len(axes) != 1:
+        fail(TypeMismatchError, f"{what}: the axis is {axis!r}", "give one whole number.")
+    return axes[0]
+
+
+def reduce_axes(
+    node: Node, reducer: Reducer, axes: Sequence[int], mean: bool = False, ddof: sympy.Expr = sympy.S.Zero
+) -> Node:
+    """out[kept..] = reduce_{axes} node[..], divided by the number of elements less ddof for a mean."""
     kept = [t for t in range(node.rank) if t not in axes]
     order = [*kept, *axes]
     extents = [node.shape[t] for t in order]
     at = tuple(index(order.index(t)) for t in range(node.rank))
     body: sympy.Expr = placeholder(0)
     if mean:
-        body = body / sympy.Mul(*[extent_symbol(node.shape[t]) for t in axes])
+        body = body / _left(sympy.Mul(*[extent_symbol(node.shape[t]) for t in axes]), ddof)
     return stamp(equation(extents, len(kept), reducer, body, [Read(node, at)]), [node])
+
+
+def _left(count: sympy.Expr, ddof: sympy.Expr) -> sympy.Expr:
+    """The number of elements less ddof, as in NumPy never below 0: with fewer rows the mean is infinite or NaN."""
+    return count - ddof if count.is_number or ddof <= 1 else maximum(count - ddof, sympy.S.Zero)
 
 
 def keep_axes(node: Node, reduced: Node, axes: Sequence[int]) -> Node:
@@ -59,9 +82,9 @@ def keep_axes(node: Node, reduced: Node, axes: Sequence[int]) -> Node:
     return view(reduced, shape, [index(t) for t in range(node.rank) if t not in axes])
 
 
-def argmax_axis(node: Node, axis: int) -> Node:
-    """out[i..] = min_k (k where x[i.., k] is the largest, else the extent): the first of equal maxima."""
-    top = reduce_axes(node, "max", (axis,))
+def arg_axis(node: Node, axis: int, reducer: Reducer) -> Node:
+    """out[i..] = min_k (k where x[i.., k] is the largest (or smallest), else the extent): the first of equal ones."""
+    top = reduce_axes(node, reducer, (axis,))
     kept = [t for t in range(node.rank) if t != axis]
     order = [*kept, axis]
     at = tuple(index(order.index(t)) for t in range(node.rank))
@@ -72,11 +95,11 @@ def argmax_axis(node: Node, axis: int) -> Node:
     return stamp(equation([node.shape[t] for t in order], len(kept), "min", body, operands), [node])
 
 
-def running_sum(node: Node, axis: int) -> Node:
-    """out[.., i, ..] = sum_{k <= i} node[.., k, ..]."""
+def running(node: Node, axis: int, reducer: Reducer) -> Node:
+    """out[.., i, ..] = reduce_{k <= i} node[.., k, ..]."""
     n = node.rank
     at: list[Affine] = [index(t) for t in range(n)]
     at[axis] = index(n)
     mask = [Mask("ge", index(axis) - index(n))]
     extents = (*node.shape, node.shape[axis])
-    return stamp(equation(extents, n, "sum", placeholder(0), [Read(node, tuple(at))], mask), [node])
+    return stamp(equation(extents, n, reducer, placeholder(0), [Read(node, tuple(at))], mask), [node])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,11 +11,13 @@ from graphc.declare.lowering import lower
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.declare.pointwise import exp
-from graphc.declare.reducing import argmax_axis, keep_axes, normal_axes, reduce_axes, running_sum
+from graphc.declare.pointwise import where as choose
+from graphc.declare.reducing import arg_axis, keep_axes, normal_axes, one_axis, reduce_axes
 from graphc.declare.tensor import Tensor, as_node, is_expression
 from graphc.declare.views import reshape
-from graphc.errors import IndexNotationError, TypeMismatchError
-from graphc.ir.node import Reducer
+from graphc.errors import IndexNotationError
+from graphc.ir.build import constant_node
+from graphc.ir.node import REDUCERS, Node, Reducer
 
 _PARAMETERS = """
 
@@ -26,6 +29,8 @@ _PARAMETERS = """
         The axes to reduce; all of them when it is None.
     keepdims : bool
         Keep the reduced axes with an extent of 1.
+    where : Tensor or array
+        Which elements of `x` are reduced: those where it is not 0. It broadcasts with `x`.
     over : index or tuple of indices
         The index letters to reduce.
 
@@ -50,22 +55,40 @@ def _documented(function: Any) -> Any:
     return function
 
 
-def _reduce(name: str, reducer: Reducer, x: Any, axis: Any, keepdims: bool, over: Any) -> Any:
+def _reduce(name: str, reducer: Reducer, x: Any, axis: Any, keepdims: bool, where: Any, over: Any) -> Any:
     if is_expression(x):
-        return _over_indices(name, reducer, x, axis, keepdims, over)
+        whole = axis is None and not keepdims and where is True
+        return _over_indices(name, reducer, x, whole, over)
     node = as_node(x, name)
     if over is not None:
         message = f"gc.{name}: over= belongs to indexed expressions, and {node_text(node)} is a Tensor"
         letters = ", ".join("ijklmpqrst"[: node.rank])
         fail(IndexNotationError, message, f"use axis=, or give it indices: {node.name or 'x'}[{letters}].")
+    if where is not True:
+        return _reduce_some(name, reducer, node, axis, keepdims, where)
     axes = normal_axes(node, axis, f"gc.{name}")
     reduced = reduce_axes(node, reducer, axes, name == "mean")
     return Tensor(keep_axes(node, reduced, axes) if keepdims else reduced)
 
 
-def _over_indices(name: str, reducer: Reducer, x: Any, axis: Any, keepdims: bool, over: Any) -> Any:
-    if axis is not None or keepdims:
-        message = f"gc.{name}: axis= and keepdims= belong to Tensors, and {x!r} is an indexed expression"
+def _reduce_some(name: str, reducer: Reducer, node: Node, axis: Any, keepdims: bool, where: Any) -> Tensor:
+    """The reduction of the elements where a condition holds: the others are the identity of the reducer."""
+    identity = REDUCERS[reducer]
+    chosen = choose(where, Tensor(node), identity if math.isinf(identity) else int(identity))
+    if name == "mean":
+        return sum(chosen, axis, keepdims) / count(where, node, axis, keepdims)
+    return _reduce(name, reducer, chosen, axis, keepdims, True, None)
+
+
+def count(where: Any, node: Node, axis: Any, keepdims: bool) -> Tensor:
+    """How many elements of a node a condition chooses along some axes."""
+    ones = Tensor(constant_node(1, node.shape))
+    return sum(ones if where is True else choose(where, ones, 0), axis, keepdims)
+
+
+def _over_indices(name: str, reducer: Reducer, x: Any, whole: bool, over: Any) -> Any:
+    if not whole:
+        message = f"gc.{name}: axis=, keepdims= and where= belong to Tensors, and {x!r} is an indexed expression"
         fail(IndexNotationError, message, "name the index letters to reduce with over=.")
     if over is None:
         first = next(iter(free_indices(as_indexed(x, name))), "k")
@@ -93,7 +116,7 @@ def _letters(name: str, over: Any) -> list[Index]:
 
 
 @_documented
-def sum(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+def sum(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True, over: Any = None) -> Any:
     """The sum of elements.
 
     Examples
@@ -106,11 +129,11 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -
     >>> gc.define("Z", [i, j], gc.sum(X[i, k]*W[k, j], over=k)).shape
     ('n', 2)
     """
-    return _reduce("sum", "sum", x, axis, keepdims, over)
+    return _reduce("sum", "sum", x, axis, keepdims, where, over)
 
 
 @_documented
-def mean(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+def mean(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True, over: Any = None) -> Any:
     """The sum of elements divided by their number; over a free extent that is the number of rows at run time.
 
     Examples
@@ -119,11 +142,11 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) 
     >>> gc.mean(gc.input("X", ("n", 3)), axis=0).shape
     (3,)
     """
-    return _reduce("mean", "sum", x, axis, keepdims, over)
+    return _reduce("mean", "sum", x, axis, keepdims, where, over)
 
 
 @_documented
-def max(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+def max(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True, over: Any = None) -> Any:
     """The largest element; equal largest ones share the gradient equally.
 
     Examples
@@ -132,11 +155,11 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -
     >>> gc.max(gc.input("X", ("n", 3)), axis=1, keepdims=True).shape
     ('n', 1)
     """
-    return _reduce("max", "max", x, axis, keepdims, over)
+    return _reduce("max", "max", x, axis, keepdims, where, over)
 
 
 @_documented
-def min(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+def min(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True, over: Any = None) -> Any:
     """The smallest element; equal smallest ones share the gradient equally.
 
     Examples
@@ -145,11 +168,11 @@ def min(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -
     >>> gc.min(gc.input("X", ("n", 3))).shape
     ()
     """
-    return _reduce("min", "min", x, axis, keepdims, over)
+    return _reduce("min", "min", x, axis, keepdims, where, over)
 
 
 @_documented
-def prod(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+def prod(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True, over: Any = None) -> Any:
     """The product of elements; its gradient is exact at zeros.
 
     Examples
@@ -158,11 +181,11 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) 
     >>> gc.prod(gc.input("X", ("n", 3)), axis=1).shape
     ('n',)
     """
-    return _reduce("prod", "prod", x, axis, keepdims, over)
+    return _reduce("prod", "prod", x, axis, keepdims, where, over)
 
 
 @_documented
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = None) -> Any:
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True, over: Any = None) -> Any:
     """log(sum(exp(x))) without overflow.
 
     Examples
@@ -171,7 +194,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, over: Any = N
     >>> gc.logsumexp(gc.input("X", ("n", 3)), axis=1).shape
     ('n',)
     """
-    return _reduce("logsumexp", "logsumexp", x, axis, keepdims, over)
+    return _reduce("logsumexp", "logsumexp", x, axis, keepdims, where, over)
 
 
 def softmax(x: Any, axis: Any = -1) -> Tensor:
@@ -201,7 +224,54 @@ def softmax(x: Any, axis: Any = -1) -> Tensor:
     return exp(x - logsumexp(x, axis, keepdims=True))
 
 
-def argmax(x: Any, axis: int | None = None) -> Tensor:
+def log_softmax(x: Any, axis: Any = -1) -> Tensor:
+    """x - logsumexp(x) along an axis, the logarithm of the softmax without overflow.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        With at least one axis.
+    axis : int or tuple of int
+        The axes along which the exponentials sum to 1.
+
+    Raises
+    ------
+    ShapeError
+        When an axis does not exist.
+    IndexNotationError
+        For an indexed expression.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.log_softmax(gc.input("X", ("n", 3))).shape
+    ('n', 3)
+    """
+    x = _tensor("log_softmax", x, "write x[i, k] - gc.logsumexp(x[i, j], over=j).")
+    return x - logsumexp(x, axis, keepdims=True)
+
+
+def softmin(x: Any, axis: Any = -1) -> Tensor:
+    """exp(-x)/sum(exp(-x)) along an axis: the softmax of -x.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        With at least one axis.
+    axis : int or tuple of int
+        The axes that sum to 1.
+
+    Raises
+    ------
+    ShapeError
+        When an axis does not exist.
+    IndexNotationError
+        For an indexed expression.
+    """
+    return softmax(-_tensor("softmin", x, "write gc.exp(-x[i, k] - gc.logsumexp(-x[i, j], over=j))."), axis)
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The place of the largest element, the first of equal ones; its gradient is 0.
 
     Parameters
@@ -210,6 +280,8 @@ def argmax(x: Any, axis: int | None = None) -> Tensor:
         With at least one axis.
     axis : int, optional
         The axis to search; the flattened tensor when it is None.
+    keepdims : bool
+        Keep the axis that is searched with an extent of 1.
 
     Raises
     ------
@@ -222,43 +294,35 @@ def argmax(x: Any, axis: int | None = None) -> Tensor:
     >>> gc.argmax(gc.input("X", ("n", 3)), axis=1).shape
     ('n',)
     """
-    node = _tensor("argmax", x, "compare with gc.max(..., over=k).").node
-    if axis is None:
-        node, axis = reshape(node, (-1,)), 0
-    return Tensor(argmax_axis(node, _single("gc.argmax", node, axis)))
+    return _place("argmax", "max", x, axis, keepdims)
 
 
-def cumsum(x: Any, axis: int = 0) -> Tensor:
-    """The running sum along an axis; it costs the square of the extent.
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The place of the smallest element, the first of equal ones; its gradient is 0.
 
     Parameters
     ----------
-    x : Tensor, number or array
-        Of any shape.
-    axis : int
-        Along which it runs.
+    x : Tensor or array
+        With at least one axis.
+    axis : int, optional
+        The axis to search; the flattened tensor when it is None.
+    keepdims : bool
+        Keep the axis that is searched with an extent of 1.
 
     Raises
     ------
     ShapeError
         When the axis does not exist.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> from graphc.declare.operators import cumsum
-    >>> cumsum(gc.input("X", ("n", 3)), axis=1).shape
-    ('n', 3)
     """
-    node = _tensor("cumsum", x, "write gc.sum(gc.where(k <= i, x[k], 0), over=k).").node
-    return Tensor(running_sum(node, _single("gc.cumsum", node, axis)))
+    return _place("argmin", "min", x, axis, keepdims)
 
 
-def _single(name: str, node: Any, axis: Any) -> int:
-    axes = normal_axes(node, axis, name)
-    if len(axes) != 1:
-        fail(TypeMismatchError, f"{name}: the axis is {axis!r}", "give one whole number.")
-    return axes[0]
+def _place(name: str, reducer: Reducer, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    node = _tensor(name, x, f"compare with gc.{reducer}(..., over=k).").node
+    flat = reshape(node, (-1,)) if axis is None else node
+    found = arg_axis(flat, one_axis(flat, 0 if axis is None else axis, f"gc.{name}"), reducer)
+    axes = normal_axes(node, axis, f"gc.{name}")
+    return Tensor(keep_axes(node, found, axes) if keepdims else found)
 
 
 def _tensor(name: str, x: Any, hint: str) -> Tensor:

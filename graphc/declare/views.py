@@ -50,7 +50,7 @@ def subscript(node: Node, key: Any) -> Node:
     TypeMismatchError
         When an entry is of another kind.
     """
-    entries = _expand(node, key if isinstance(key, tuple) else (key,))
+    entries = _expand(node, _without_masks(node, key if isinstance(key, tuple) else (key,)))
     axes, t = [], 0
     for entry in entries:
         if entry is None:
@@ -86,6 +86,35 @@ def _place(axis: _Axis, position: int, extent: Extent, place: int, rank: int) ->
     return axis.start + index(position) * axis.step if axis.step else axis.start
 
 
+def _without_masks(node: Node, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The entries with the places of each array of booleans in its stead, a number for each of its axes."""
+    out: list[Any] = []
+    for t, entry in enumerate(key):
+        mask = np.asarray(entry) if isinstance(entry, np.ndarray | list) else None
+        if mask is None or mask.dtype.kind != "b" or not mask.ndim:
+            out.append(entry)
+            continue
+        later = sum(e is not None and e is not Ellipsis for e in key[t + 1 :])
+        first = node.rank - later - mask.ndim if Ellipsis in key[:t] else sum(e is not None for e in out)
+        _check_mask(node, mask, first)
+        out += np.nonzero(mask)
+    return tuple(out)
+
+
+def _check_mask(node: Node, mask: np.ndarray, first: int) -> None:
+    own = node.shape[first : first + mask.ndim] if first >= 0 else ()
+    free = next((e for e in own if isinstance(e, str)), None)
+    if free is not None:
+        message = f"indexing {node_text(node)}: an array of booleans for the free extent {free}"
+        fail(ShapeError, message, "choose with gc.where(mask, x, 0), whose shape is known.")
+    if own != mask.shape:
+        message = f"indexing {node_text(node)}: an array of booleans has shape {shape_text(mask.shape)}"
+        fail(ShapeError, message, f"it stands for axes of shape {shape_text(own)}.")
+    if not mask.any():
+        hint = "a tensor has at least one element along every axis."
+        fail(ShapeError, f"indexing {node_text(node)}: an array of booleans chooses nothing", hint)
+
+
 def _expand(node: Node, key: tuple[Any, ...]) -> list[Any]:
     """The entries with ... spelled out, one for every axis."""
     dots = [t for t, e in enumerate(key) if e is Ellipsis]
@@ -104,8 +133,7 @@ def _check_whole(node: Node, entry: Any) -> None:
     if kind in "iu" or kind not in "bf":  # what is no number at all is refused where it becomes a constant
         return
     message = f"indexing {node_text(node)}: the index holds values of type {np.asarray(entry).dtype}, not whole numbers"
-    masks = "choose with gc.where(mask, x, 0), or give np.flatnonzero(mask)."
-    fail(TypeMismatchError, message, masks if kind == "b" else "give integers.")
+    fail(TypeMismatchError, message, "choose with gc.where(mask, x, 0)." if kind == "b" else "give integers.")
 
 
 def _axis(node: Node, t: int, entry: Any) -> _Axis:
@@ -116,9 +144,21 @@ def _axis(node: Node, t: int, entry: Any) -> _Axis:
         return _Axis((), None, _whole(node, t, int(entry)))
     if not isinstance(entry, Node):
         _check_whole(node, entry)
+        entry = _from_the_start(node, t, entry)
     labels = entry if isinstance(entry, Node) else constant_leaf(entry, f"an index of {node_text(node)}", labels=True)
     _check_labels(labels, extent, node, t)
     return _Axis((), labels)
+
+
+def _from_the_start(node: Node, t: int, entry: Any) -> Any:
+    """Places of an axis with those below 0 counted from its end."""
+    places, extent = np.asarray(entry), node.shape[t]
+    if places.dtype.kind not in "iu" or not (places < 0).any():
+        return entry
+    if isinstance(extent, str):
+        message = f"an index below 0 for axis {t} of {node_text(node)}, whose extent {extent} is free"
+        fail(ShapeError, message, "x[-1] reads one place from the end, x[::-1] all of them backwards.")
+    return np.where(places < 0, places + extent, places)
 
 
 def _whole(node: Node, t: int, i: int) -> Affine:
@@ -244,11 +284,11 @@ def _count(extents: Any) -> int:
 # ---------------------------------------------------------------- joining
 
 
-def concatenate(nodes: Sequence[Node], axis: int) -> Node:
+def concatenate(nodes: Sequence[Node], axis: int, what: str = "concatenate") -> Node:
     """The sum of the parts, each moved to its place and 0 elsewhere."""
     first = nodes[0]
     for node in nodes[1:]:
-        _check_joint(first, node, axis)
+        _check_joint(first, node, axis, what)
     total = sum(int(n.shape[axis]) for n in nodes)
     shape = tuple(total if t == axis else e for t, e in enumerate(first.shape))
     parts, offset = [], 0
@@ -272,16 +312,16 @@ def _moved(node: Node, shape: tuple[Extent, ...], axis: int, offset: int) -> Nod
     return view(node, shape, at, [Mask("ge", moved), Mask("ge", constant(int(node.shape[axis]) - 1) - moved)])
 
 
-def _check_joint(first: Node, node: Node, axis: int) -> None:
+def _check_joint(first: Node, node: Node, axis: int, what: str) -> None:
     if node.rank != first.rank:
-        message = f"concatenate: {node_text(first)} has {first.rank} axes but {node_text(node)} has {node.rank}"
+        message = f"{what}: {node_text(first)} has {first.rank} axes but {node_text(node)} has {node.rank}"
         fail(ShapeError, message, "add an axis with x[:, None], or use gc.stack.")
     for t, (a, b) in enumerate(zip(first.shape, node.shape)):
         if t == axis and (isinstance(a, str) or isinstance(b, str)):
             free = a if isinstance(a, str) else b
             owner = node_text(first if isinstance(a, str) else node)
-            message = f"concatenate: axis {axis} of {owner} has the free extent {free}"
+            message = f"{what}: axis {axis} of {owner} has the free extent {free}"
             fail(ShapeError, message, "tensors are joined along an axis of known extent.")
         if t != axis and a != b:
-            message = f"concatenate: {extent_clash(first, t, node, t)}"
+            message = f"{what}: {extent_clash(first, t, node, t)}"
             fail(ShapeError, message, f"all axes but axis {axis} must agree.")

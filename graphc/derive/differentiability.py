@@ -117,6 +117,8 @@ class _Walk:
                 self.add("kink", expr, f"subgradient 0 where {expr.base} is 0")
             else:
                 self.add("infinite slope", expr, f"the derivative is infinite where {expr.base} is 0")
+        if n < 0 and base[0] == 0 and _counts(expr.base):
+            return _power((base[1], base[1]), float(n))[0], math.inf
         return _power(base, float(n))
 
     def general_power(self, expr: Expr, base: Interval) -> Interval:
@@ -218,6 +220,11 @@ class _Quiet(_Walk):
 
     def seam(self, expr: Expr, boundary: Expr) -> None:
         pass
+
+
+def _counts(expr: Expr) -> bool:
+    """Whether an expression is made of extents alone, whose 0 has no sign: 1/(n - 1) is never negative."""
+    return all(s.is_positive and s.is_integer for s in expr.free_symbols)
 
 
 def _default(symbol: Symbol) -> Interval:
