@@ -284,7 +284,7 @@ def test_words_work_beside_or_along_rows_whose_number_is_free(name):
 def test_gradients_are_those_of_jax():
     """Of the weighted sum of all elements of every word, at points without ties, in one program of JAX.
 
-    Mutation-checked: the gradient of a repeat that counts each element once is caught.
+    Mutation-checked: a logsumexp weight without its exp is caught.
     """
     left = ("any", "all", "count_nonzero", "argmax", "argmin", "any where", "all where", "argmin of all")
     chosen = [(name, seed) for name in WORDS if name not in left for seed in range(2)]

@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import sympy
 
+from graphc.declare import protocol
+from graphc.declare.conditions import is_condition
+from graphc.declare.names import node_text
+from graphc.declare.ops import (
+    ABS,
+    ADD,
+    AND,
+    DIV,
+    FLOOR_DIVIDE,
+    LESS,
+    LESS_EQUAL,
+    MUL,
+    NEG,
+    NOT,
+    OR,
+    POW,
+    QUOTIENT,
+    SUB,
+    XOR,
+    Op,
+)
 from graphc.declare.origin import caller, fail, source_text
 from graphc.errors import TypeMismatchError
 from graphc.ir.node import Node
-from graphc.ir.scalar import FUNCTIONS, absolute, less, less_equal
-
-
-@dataclass(frozen=True, eq=False)
-class Op:
-    """One scalar operation: how it is written and the body it stands for."""
-
-    name: str
-    text: str
-    build: Callable[..., sympy.Expr]
-
-    def __call__(self, *args: sympy.Expr) -> sympy.Expr:
-        return self.build(*args)
-
-    @property
-    def title(self) -> str:
-        """How messages call it."""
-        return self.name if self.name.isidentifier() else f"operator {self.name}"
-
-
-ADD = Op("+", "{0} + {1}", lambda a, b: a + b)
-SUB = Op("-", "{0} - {1}", lambda a, b: a - b)
-MUL = Op("*", "{0}*{1}", lambda a, b: a * b)
-DIV = Op("/", "{0}/{1}", lambda a, b: a / b)
-POW = Op("**", "{0}**{1}", lambda a, b: a**b)
-NEG = Op("-", "-{0}", lambda a: -a)
-ABS = Op("abs", "abs({0})", absolute)
-LESS = Op("<", "{0} < {1}", less)
-LESS_EQUAL = Op("<=", "{0} <= {1}", less_equal)
-
-UFUNCS = {"add": ADD, "subtract": SUB, "multiply": MUL, "divide": DIV, "true_divide": DIV, "power": POW}
-COMPARISONS = {
-    "less": (LESS, 1),
-    "less_equal": (LESS_EQUAL, 1),
-    "greater": (LESS, -1),
-    "greater_equal": (LESS_EQUAL, -1),
-}
-_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
-_SPELLINGS = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "absolute": "abs", "fabs": "abs", "rint": "round"}
-_FOREIGN = re.compile(r"\b(?:math|np|numpy)\.(\w+)\s*\(")
-_OWN = {*FUNCTIONS, "abs", "round", "floor", "sum", "mean", "max", "min", "prod", "reshape", "transpose"} - {
-    "asin", "acos", "atan", "sinh", "cosh", "tan"
-}
 
 
 class Handle:
@@ -95,6 +71,53 @@ class Handle:
 
     def __rpow__(self, other: Any) -> Any:
         return self._combine(POW, (other, self))
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._combine(FLOOR_DIVIDE, (self, other))
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._combine(FLOOR_DIVIDE, (other, self))
+
+    def __mod__(self, other: Any) -> Any:
+        """self - other*floor(self/other), whose slope in self is 1."""
+        return self._combine(SUB, (self, self._combine(MUL, (other, self._combine(QUOTIENT, (self, other))))))
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._combine(SUB, (other, self._combine(MUL, (self, self._combine(QUOTIENT, (other, self))))))
+
+    def __and__(self, other: Any) -> Any:
+        return self._choose(AND, (self, other))
+
+    def __rand__(self, other: Any) -> Any:
+        return self._choose(AND, (other, self))
+
+    def __or__(self, other: Any) -> Any:
+        return self._choose(OR, (self, other))
+
+    def __ror__(self, other: Any) -> Any:
+        return self._choose(OR, (other, self))
+
+    def __xor__(self, other: Any) -> Any:
+        return self._choose(XOR, (self, other))
+
+    def __rxor__(self, other: Any) -> Any:
+        return self._choose(XOR, (other, self))
+
+    def __invert__(self) -> Any:
+        return self._choose(NOT, (self,))
+
+    def _choose(self, op: Op, args: tuple[Any, ...]) -> Any:
+        """The operation of conditions, whose elements are 0 and 1: of other numbers ``&`` would mean their bits."""
+        wrong = next((a for a in args if not is_condition(a)), None)
+        if wrong is not None:
+            shown = node_text(wrong.node) if isinstance(wrong, NodeHandle) else f"{wrong!r:.60}"
+            hint = "compare first, and put each comparison in parentheses: (x > 0) & (x < 1)."
+            fail(TypeMismatchError, f"{op.title}: {shown} is no condition", hint)
+        return self._combine(op, args)
+
+    def _is_condition(self) -> bool:
+        """Whether there are no other values than 0 and 1."""
+        return False
 
     def __neg__(self) -> Any:
         return self._combine(NEG, (self,))
@@ -145,22 +168,16 @@ class Handle:
         raise sympy.SympifyError(self._noun)
 
     def _no_number(self) -> NoReturn:
-        found = _FOREIGN.search(source_text(caller()))
         message = f"{self._noun} is no number and no array: it has no value yet"
-        fail(TypeMismatchError, message, _hint(found[1] if found else ""))
+        fail(TypeMismatchError, message, protocol.hint_of_line(source_text(caller())))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
-        """``array * x`` is ``x.__rmul__(array)``; NumPy's other functions are refused by naming ours."""
-        name = ufunc.__name__
-        if method != "__call__" or options or name not in (*UFUNCS, *COMPARISONS, "matmul"):
-            own = _REDUCTIONS.get(name, "") if method == "reduce" else name
-            fail(TypeMismatchError, f"NumPy cannot compute np.{own or name} of {self._noun}", _hint(own))
-        if name == "matmul":
-            return self @ args[1] if args[0] is self else self.__rmatmul__(args[0])
-        if name in UFUNCS:
-            return self._combine(UFUNCS[name], args)
-        op, order = COMPARISONS[name]
-        return self._combine(op, args[::order])
+        """``np.exp(x)`` is ``gc.exp(x)``, and ``array * x`` is ``x.__rmul__(array)``."""
+        return protocol.of_ufunc(self, ufunc, method, args, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """``np.sum(x, axis=0)`` is ``gc.sum(x, axis=0)``."""
+        return protocol.of_function(self._noun, function, args, options)
 
     def __matmul__(self, other: Any) -> Any:
         return self._no_product()
@@ -170,13 +187,6 @@ class Handle:
 
     def _no_product(self) -> NoReturn:
         fail(TypeMismatchError, f"@ is not defined for {self._noun}", "write gc.sum(A[i, k]*B[k, j], over=k).")
-
-
-def _hint(name: str) -> str:
-    own = _SPELLINGS.get(name, name)
-    if own in _OWN:
-        return f"use gc.{own}, which computes with Tensors."
-    return "use the functions of graphc (gc.exp, not np.exp or math.exp); gc.compile gives numbers."
 
 
 class NodeHandle(Handle):

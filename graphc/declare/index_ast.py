@@ -9,9 +9,11 @@ from typing import Any, NoReturn
 
 import sympy
 
+from graphc.declare.conditions import NAMES, of_node
 from graphc.declare.constants import exact, infinity, is_infinite, is_number
-from graphc.declare.expression import ADD, DIV, LESS, LESS_EQUAL, MUL, POW, SUB, Handle, NodeHandle, Op
+from graphc.declare.expression import Handle, NodeHandle
 from graphc.declare.names import node_text
+from graphc.declare.ops import ADD, DIV, LESS, LESS_EQUAL, MUL, POW, SUB, TRUTHS, Op
 from graphc.declare.origin import fail
 from graphc.declare.views import labels_leaf
 from graphc.errors import IndexNotationError, TypeMismatchError
@@ -173,6 +175,9 @@ class Access(Indexed):
     at: tuple[IndexMap, ...]
     name: str = ""
 
+    def _is_condition(self) -> bool:
+        return of_node(self.node)
+
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.at))
         return f"{self.name}[{inside}]" if self.at else self.name
@@ -195,6 +200,9 @@ class Iverson(Indexed):
     kind: MaskKind
     map: IndexMap
 
+    def _is_condition(self) -> bool:
+        return True
+
     def __repr__(self) -> str:
         return f"[{self.map!r} {'>=' if self.kind == 'ge' else '=='} 0]"
 
@@ -205,6 +213,9 @@ class Apply(Indexed):
 
     op: Op
     args: tuple[Indexed | sympy.Expr, ...]
+
+    def _is_condition(self) -> bool:
+        return self.op in TRUTHS or self.op.name in NAMES
 
     def __repr__(self) -> str:
         return f"({self.op.text.format(*self.args)})"

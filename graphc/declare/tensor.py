@@ -7,16 +7,18 @@ from weakref import WeakKeyDictionary
 
 import sympy
 
+from graphc.declare.array_methods import ArrayMethods
+from graphc.declare.conditions import of_node
 from graphc.declare.constants import constant_leaf, exact, infinity, is_infinite, is_number
 from graphc.declare.elementwise import apply
-from graphc.declare.expression import NodeHandle, Op
+from graphc.declare.expression import NodeHandle
 from graphc.declare.index_ast import Access, IndexArithmetic, Indexed, IndexMap, apply_indexed, as_map
 from graphc.declare.linear import matmul
 from graphc.declare.names import check_name, check_unused, node_text, shape_text
+from graphc.declare.ops import Op
 from graphc.declare.origin import fail
-from graphc.declare.views import labels_leaf, subscript, transpose
+from graphc.declare.views import labels_leaf, subscript
 from graphc.errors import IndexNotationError, NameClashError, TypeMismatchError
-from graphc.ir.affine import Extent
 from graphc.ir.build import constant_node
 from graphc.ir.node import Leaf, Node
 from graphc.rewrite.normal import normal_form
@@ -25,12 +27,14 @@ index_letters: WeakKeyDictionary[Node, tuple[str, ...]] = WeakKeyDictionary()
 """The index letters that ``gc.define`` gave to the axes of a node."""
 
 
-class Tensor(NodeHandle):
+class Tensor(ArrayMethods):
     """What a declaration gives and every operation returns: it has no value until it is compiled and run.
 
-    ``+ - * / ** @ []``, ``abs`` and the comparisons ``< <= > >=`` (which give 0 or 1) work as in NumPy, with its
-    broadcasting, on Tensors, numbers and small arrays; that (n, 1) and (n,) would give (n, n) is an error as long as
-    the new axis is not written, ``t[None, :]``.  ``==`` and ``hash`` are identity; ``gc.equal`` compares elements.
+    ``+ - * / // % ** @ []``, ``abs``, the comparisons ``< <= > >=`` (which give 0 or 1) and ``& | ^ ~`` of conditions
+    work as in NumPy, with its broadcasting, on Tensors, numbers and small arrays; that (n, 1) and (n,) would give
+    (n, n) is an error as long as the new axis is not written, ``t[None, :]``.  ``==`` and ``hash`` are identity;
+    ``gc.equal`` compares elements.  The methods are an array's, ``x.sum(axis=0)``, and NumPy's functions compute with
+    Tensors: ``np.exp(x)`` is ``gc.exp(x)``.
     With index letters, ``X[i, k]`` is an element of an indexed expression (see :func:`graphc.define`). ``print`` shows
     its equations.
 
@@ -47,16 +51,6 @@ class Tensor(NodeHandle):
     _noun = "a Tensor"
 
     @property
-    def shape(self) -> tuple[Extent, ...]:
-        """The extents: whole numbers, and names of free extents."""
-        return self.node.shape
-
-    @property
-    def ndim(self) -> int:
-        """How many axes there are."""
-        return self.node.rank
-
-    @property
     def name(self) -> str | None:
         """The declared name, None when there is none."""
         return self._name or self.node.name
@@ -65,11 +59,6 @@ class Tensor(NodeHandle):
     def dtype(self) -> str:
         """``"int"`` for integer data, else ``"float"``: the model chooses float32 or float64."""
         return "int" if labels_leaf(self.node) is not None else "float"
-
-    @property
-    def T(self) -> Tensor:
-        """The tensor with its axes in reverse order."""
-        return Tensor(transpose(self.node, range(self.ndim)[::-1]))
 
     @property
     def index_names(self) -> tuple[str, ...]:
@@ -104,6 +93,9 @@ class Tensor(NodeHandle):
 
     def _combine(self, op: Op, args: tuple[Any, ...]) -> Any:
         return combine(op, args)
+
+    def _is_condition(self) -> bool:
+        return of_node(self.node)
 
     def __matmul__(self, other: Any) -> Tensor:
         return Tensor(matmul(self.node, as_node(other, "@")))

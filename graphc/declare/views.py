@@ -12,6 +12,7 @@ import numpy as np
 import sympy
 
 from graphc.declare.broadcasting import broadcast_maps, broadcast_shape, extent_clash
+from graphc.declare.conditions import of_node
 from graphc.declare.constants import constant_leaf
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.origin import fail, stamp
@@ -191,6 +192,10 @@ def _slice(node: Node, t: int, entry: slice) -> _Axis:
 
 def _check_labels(labels: Node, extent: Extent, node: Node, t: int) -> None:
     leaf = labels_leaf(labels)
+    if leaf is None and of_node(labels):
+        message = f"indexing {node_text(node)}: how many elements a condition chooses is known at run time only"
+        hint = "choose with gc.where(condition, x, 0), or reduce what holds: gc.sum(x, where=condition)."
+        fail(ShapeError, message, hint)
     if leaf is None:
         message = f"{node_text(labels)} is used as an index of {node_text(node)} but is not integer data"
         fail(TypeMismatchError, message, 'declare it with gc.input(..., dtype="int64"), or choose with gc.where.')

@@ -1,0 +1,213 @@
+"""The methods of an array on a Tensor: each calls the public function of its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphc.declare.expression import NodeHandle
+from graphc.declare.names import node_text
+from graphc.declare.origin import fail
+from graphc.declare.words import word
+from graphc.errors import ShapeError, TypeMismatchError
+from graphc.ir.affine import Extent
+
+if TYPE_CHECKING:
+    from graphc.declare.tensor import Tensor
+
+Axis = int | Sequence[int] | None
+
+
+class ArrayMethods(NodeHandle):
+    """NumPy's methods and properties, with NumPy's arguments; the functions of the same names say what they do."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[Extent, ...]:
+        """The extents: whole numbers, and names of free extents."""
+        return self.node.shape
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are."""
+        return self.node.rank
+
+    @property
+    def size(self) -> int:
+        """How many elements there are, where no extent is free."""
+        free = next((e for e in self.shape if isinstance(e, str)), None)
+        if free is not None:
+            message = f"the number of elements of {node_text(self.node)} is not known: {free} is a free extent"
+            fail(ShapeError, message, "gc.sum(gc.ones_like(x)) is the number at run time.")
+        return math.prod(int(e) for e in self.shape)
+
+    @property
+    def T(self) -> Tensor:
+        """The tensor with its axes in reverse order."""
+        return word("transpose")(self)
+
+    @property
+    def mT(self) -> Tensor:
+        """The tensor with its last two axes exchanged: each matrix of a stack transposed."""
+        return word("swapaxes")(self, -1, -2)
+
+    # ------------------------------------------------------------ reductions
+
+    def sum(self, axis: Axis = None, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """The sum of elements: :func:`graphc.sum`."""
+        return word("sum")(self, axis, keepdims, where=where)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """The mean of elements: :func:`graphc.mean`."""
+        return word("mean")(self, axis, keepdims, where=where)
+
+    def max(self, axis: Axis = None, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """The largest element: :func:`graphc.max`."""
+        return word("max")(self, axis, keepdims, where=where)
+
+    def min(self, axis: Axis = None, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """The smallest element: :func:`graphc.min`."""
+        return word("min")(self, axis, keepdims, where=where)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """The product of elements: :func:`graphc.prod`."""
+        return word("prod")(self, axis, keepdims, where=where)
+
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """The variance: :func:`graphc.var`."""
+        return word("var")(self, axis, ddof, keepdims, where=where)
+
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """The standard deviation: :func:`graphc.std`."""
+        return word("std")(self, axis, ddof, keepdims, where=where)
+
+    def any(self, axis: Axis = None, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """1 where one of the elements is not 0: :func:`graphc.any`."""
+        return word("any")(self, axis, keepdims, where=where)
+
+    def all(self, axis: Axis = None, keepdims: bool = False, *, where: Any = True) -> Tensor:
+        """1 where none of the elements is 0: :func:`graphc.all`."""
+        return word("all")(self, axis, keepdims, where=where)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The place of the largest element: :func:`graphc.argmax`."""
+        return word("argmax")(self, axis, keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The place of the smallest element: :func:`graphc.argmin`."""
+        return word("argmin")(self, axis, keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """The running sum: :func:`graphc.cumsum`."""
+        return word("cumsum")(self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        """The running product: :func:`graphc.cumprod`."""
+        return word("cumprod")(self, axis)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The sum of a diagonal: :func:`graphc.trace`."""
+        return word("trace")(self, offset, axis1, axis2)
+
+    def dot(self, b: Any) -> Tensor:
+        """The product with a vector or matrix: :func:`graphc.dot`."""
+        return word("dot")(self, b)
+
+    # ------------------------------------------------------------ other places
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape, given as a tuple or one by one: :func:`graphc.reshape`."""
+        return word("reshape")(self, _unpacked(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order, reversed by default: :func:`graphc.transpose`."""
+        order = _unpacked(axes)
+        return word("transpose")(self, None if order in ((), None) else order)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Two axes exchanged: :func:`graphc.swapaxes`."""
+        return word("swapaxes")(self, axis1, axis2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without axes of extent 1: :func:`graphc.squeeze`."""
+        return word("squeeze")(self, axis)
+
+    def ravel(self) -> Tensor:
+        """All elements along one axis: :func:`graphc.ravel`."""
+        return word("ravel")(self)
+
+    def flatten(self) -> Tensor:
+        """All elements along one axis: :func:`graphc.ravel`."""
+        return word("ravel")(self)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The elements of a diagonal: :func:`graphc.diagonal`."""
+        return word("diagonal")(self, offset, axis1, axis2)
+
+    def repeat(self, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
+        """Every element several times: :func:`graphc.repeat`."""
+        return word("repeat")(self, repeats, axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+        """The elements at some places: :func:`graphc.take`."""
+        return word("take")(self, indices, axis)
+
+    # ------------------------------------------------------------ elements
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Each element, or the bound it is beyond; either bound may be absent: :func:`graphc.clip`."""
+        if min is not None and max is not None:
+            return word("clip")(self, min, max)
+        low: Any = self if min is None else word("maximum")(self, min)
+        return low if max is None else word("minimum")(low, max)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        """The nearest whole number, or the nearest with some decimals: :func:`graphc.round`."""
+        if not isinstance(decimals, int):
+            fail(TypeMismatchError, f"round: the number of decimals is {decimals!r}", "give a whole number.")
+        if decimals == 0:
+            return word("round")(self)
+        scale = 10 ** abs(decimals)
+        return word("round")(self * scale) / scale if decimals > 0 else word("round")(self / scale) * scale
+
+    def __round__(self, ndigits: int | None = None) -> Tensor:
+        return self.round(ndigits or 0)
+
+    if TYPE_CHECKING:  # what the operators of a handle give here; with an indexed expression, such an expression
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __rfloordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __rmod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __rand__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __ror__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __rxor__(self, other: Any) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+
+
+def _unpacked(given: tuple[Any, ...]) -> Any:
+    """The sequence that is the only argument, or the arguments themselves."""
+    whole = len(given) == 1 and (given[0] is None or isinstance(given[0], Sequence) and not isinstance(given[0], str))
+    return given[0] if whole else given

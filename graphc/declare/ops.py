@@ -1,0 +1,47 @@
+"""The scalar operations behind Python's operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sympy
+
+from graphc.ir.scalar import absolute, equal, floor_, less, less_equal, maximum, stop_gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One scalar operation: how it is written and the body it stands for."""
+
+    name: str
+    text: str
+    build: Callable[..., sympy.Expr]
+
+    def __call__(self, *args: sympy.Expr) -> sympy.Expr:
+        return self.build(*args)
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return self.name if self.name.isidentifier() else f"operator {self.name}"
+
+
+ADD = Op("+", "{0} + {1}", lambda a, b: a + b)
+SUB = Op("-", "{0} - {1}", lambda a, b: a - b)
+MUL = Op("*", "{0}*{1}", lambda a, b: a * b)
+DIV = Op("/", "{0}/{1}", lambda a, b: a / b)
+POW = Op("**", "{0}**{1}", lambda a, b: a**b)
+NEG = Op("-", "-{0}", lambda a: -a)
+ABS = Op("abs", "abs({0})", absolute)
+LESS = Op("<", "{0} < {1}", less)
+LESS_EQUAL = Op("<=", "{0} <= {1}", less_equal)
+FLOOR_DIVIDE = Op("//", "{0}//{1}", lambda a, b: floor_(a / b))
+QUOTIENT = Op("%", "{0} % {1}", lambda a, b: stop_gradient(floor_(a / b)))
+"""What ``a % b = a - b*floor(a/b)`` subtracts b times; as a constant, so that the slope is 1 between the jumps."""
+AND = Op("&", "{0} & {1}", lambda a, b: a * b)
+OR = Op("|", "{0} | {1}", maximum)
+XOR = Op("^", "{0} ^ {1}", lambda a, b: 1 - equal(a, b))
+NOT = Op("~", "~{0}", lambda a: 1 - a)
+TRUTHS = (LESS, LESS_EQUAL, AND, OR, XOR, NOT)
+"""Operations whose values are 0 or 1."""

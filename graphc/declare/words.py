@@ -1,0 +1,43 @@
+"""The public functions by name: what the methods of a Tensor and NumPy's functions of Tensors call.
+
+A name is looked up when it is called, in the one table of names that users see: that of the package, which is there
+before any of its modules and loads the module of a name when it is first used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_PUBLIC: Any = sys.modules[__name__.partition(".")[0]]
+
+SPELLINGS = {
+    "absolute": "abs", "fabs": "abs", "around": "round", "amax": "max", "amin": "min", "rint": "round",
+    "concat": "concatenate", "permute_dims": "transpose", "true_divide": "divide",
+    "cumulative_sum": "cumsum", "cumulative_prod": "cumprod",
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "pow": "power",
+    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+}  # fmt: skip
+"""Other libraries' names of our functions."""
+
+
+def find(name: str) -> Callable[..., Any] | None:
+    """The public function of that name, or of its other spelling; None when there is none."""
+    for known in (name, SPELLINGS.get(name, "")):
+        value = getattr(_PUBLIC, known) if known in _PUBLIC.__all__ else None
+        if callable(value) and not isinstance(value, type):
+            return value
+    return None
+
+
+def word(name: str) -> Callable[..., Any]:
+    """The public function of that name, which is known to exist."""
+    return getattr(_PUBLIC, name)
+
+
+def closest(name: str) -> str | None:
+    """The public function whose name is most like a name; None when none is."""
+    functions = [n for n in _PUBLIC.__all__ if n == n.lower()]
+    return next(iter(difflib.get_close_matches(name, functions, n=1, cutoff=0.76)), None)
