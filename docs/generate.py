@@ -1,4 +1,4 @@
-"""Writes the pages that are printed from the code: ``python docs/generate.py``; ``--check`` names the old ones."""
+"""Writes what is printed from the code, pages and the stub for type checkers; ``--check`` names what is old."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import graphc
 from graphc.rewrite.rules import Rule
 from graphc.rewrite.stable import TABLES
 from graphc.words import OPTIONS, WORDS
@@ -13,6 +14,7 @@ from graphc.words import OPTIONS, WORDS
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.gallery import ROOMS, Entry  # noqa: E402  the page of models is printed from their tests
 
+STUB = Path(graphc.__file__).with_suffix(".pyi")
 RULES = Path(__file__).parent / "rules.md"
 GALLERY = Path(__file__).parent / "gallery.md"
 WORDS_PAGE = Path(__file__).parent / "coming_from.md"
@@ -96,10 +98,25 @@ def _link(entry: Entry) -> str:
     return f"[{entry.title}](#{_anchor(entry.title)})"
 
 
+def stub() -> str:
+    """What type checkers and editors read of the public names, which are loaded when they are first used."""
+    lines = ['"""The public names for type checkers, printed from the table of __init__.py by docs/generate.py."""', ""]
+    spaces = graphc._NAMESPACES
+    for name, home in sorted(graphc._HOME.items(), key=lambda item: item[::-1]):
+        package, _, last = f"graphc.{home}".rpartition(".")
+        if name not in spaces:
+            lines.append(f"from graphc.{home} import {name} as {name}")
+        elif name == last:
+            lines.append(f"from {package} import {name} as {name}")
+        else:
+            lines += [f"from {package} import {last} as _{last}", f"{name} = _{last}"]
+    return "\n".join([*lines, "", "__version__: str", ""])
+
+
 def main(check: bool) -> int:
     """Write the pages, or only say which are out of date."""
     old = 0
-    for path, page in ((RULES, rules_page()), (GALLERY, gallery_page()), (WORDS_PAGE, words_page())):
+    for path, page in ((STUB, stub()), (RULES, rules_page()), (GALLERY, gallery_page()), (WORDS_PAGE, words_page())):
         if not check:
             path.write_text(page, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != page:

@@ -117,6 +117,31 @@ def test_the_folder_derive_does_not_hide_the_function_derive():
     assert python("-c", code).stdout.split() == ["False", "True"]
 
 
+USER = """
+import graphc as gc
+
+x = gc.input("X", ("n", 2))
+reveal_type(x.sum(axis=0))
+reveal_type((x > 0) & ~(x % 2 < 1))
+reveal_type(gc.std(x @ x.T, axis=0))
+reveal_type(gc.nn.Dense(3))
+gc.losses.mse(gc.sigmoid(x), x).mean(axes=0)
+"""
+
+
+def test_type_checkers_know_the_public_names(tmp_path):
+    """The stub beside the package is what they read; a program with one wrong argument has one error.
+
+    Mutation-checked: without the stub nothing is known.
+    """
+    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "pyrightconfig.json").write_text(f'{{"extraPaths": ["{ROOT}"], "typeCheckingMode": "standard"}}')
+    result = python("-m", "basedpyright", "--project", str(tmp_path), "--pythonpath", sys.executable)
+    known = re.findall(r'Type of ".*" is "(.*)"', result.stdout)
+    assert known == ["Tensor", "Tensor", "Tensor", "Dense"], result.stdout
+    assert 'No parameter named "axes"' in result.stdout and "1 error," in result.stdout
+
+
 SKIPPING = """
 import pytest
 def test_passes(): pass

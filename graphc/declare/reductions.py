@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from graphc.declare.index_ast import Index, Indexed, Reduce, as_indexed, free_indices, rename
 from graphc.declare.lowering import lower
@@ -18,6 +18,8 @@ from graphc.declare.views import reshape
 from graphc.errors import IndexNotationError
 from graphc.ir.build import constant_node
 from graphc.ir.node import REDUCERS, Node, Reducer
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _PARAMETERS = """
 
@@ -48,9 +50,9 @@ _PARAMETERS = """
 """
 
 
-def _documented(function: Any) -> Any:
+def _documented(function: F) -> F:
     """Add the parameters that all reductions share to a docstring, before its example."""
-    summary, _, example = function.__doc__.partition("\n\n")
+    summary, _, example = str(function.__doc__).partition("\n\n")
     function.__doc__ = f"{summary}{_PARAMETERS}\n{example}"
     return function
 
