@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import graphc as gc
 from graphc.declare.array_methods import ArrayMethods
+from graphc.errors import ShapeError
 from tests import graphs
 from tests.covering.plain import Plain, in_python
 from tests.test_array_words import NUMPY, WORDS, Pick, close, declared
@@ -102,8 +105,18 @@ def test_methods_with_arguments_of_their_own():
     assert (x.size, x.ndim, x.shape) == (6, 2, (2, 3))
 
 
+def test_an_attribute_that_a_tensor_does_not_have_leads_to_the_function_or_the_method():
+    x, _ = declared((2, 3), 0)
+    for name, text in {"softmax": "write gc.softmax(x)", "tanh": "write gc.tanh(x)", "means": "did you mean x.mean?",
+                       "amax": "write gc.max(x)"}.items():  # fmt: skip
+        with pytest.raises(AttributeError) as caught:
+            getattr(x, name)
+        assert str(caught.value) == f"a Tensor has no attribute {name!r}; {text}"
+    assert not hasattr(x, "to_numpy") and not hasattr(x, "__array_interface__")
+
+
 def test_type_checkers_know_that_methods_and_operators_give_tensors():
-    named = {name: f for name, f in vars(ArrayMethods).items() if inspect.isfunction(f)}
+    named = {name: f for name, f in vars(ArrayMethods).items() if inspect.isfunction(f) and name != "__getattr__"}
     assert set(METHODS) < set(named)
     assert {f.__annotations__["return"] for f in named.values()} == {"Tensor"}
     assert {n: p.fget.__annotations__["return"] for n, p in vars(ArrayMethods).items() if isinstance(p, property)} == {
@@ -148,14 +161,23 @@ def test_conditions_are_combined_as_in_numpy():
 # ---------------------------------------------------------------- programs
 
 
-def test_a_program_of_all_words_gives_their_values_and_gradients():
+def _of(x: gc.Tensor) -> Iterator[tuple[str, gc.Tensor]]:
+    """Every word of x, but for those that need the extent which is free."""
+    for name, (_, word) in WORDS.items():
+        with suppress(ShapeError):
+            yield name, word(gc, x, Pick(1))
+
+
+@pytest.mark.parametrize(("rows", "least"), [(3, len(WORDS)), ("n", 50)])
+def test_a_program_of_all_words_gives_their_values_and_gradients(rows, least):
     """Its text is run in plain Python: every word goes through lowering and emission, none is compiled.
 
     Mutation-checked: a text with abs in the place of sqrt is caught by the check beside the interpreter.
     """
-    x = gc.input("X", (3, 3))
+    x = gc.input("X", (rows, 3))
     flat = ("any", "all", "count_nonzero", "argmax", "argmin", "any where", "all where", "argmin of all")
-    words = {name: WORDS[name][1](gc, x, Pick(1)) for name in WORDS}
+    words = dict(_of(x))
+    assert len(words) >= least
     smooth = gc.stack([gc.mean(y**2) for name, y in words.items() if name not in flat])
     outputs: list[Any] = [*words.values(), gc.grad(gc.sum(smooth), x), x % 2, (x > 0) & ~(x > 1)]
     a = np.random.default_rng(2).normal(size=(3, 3))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.declare.expression import NodeHandle
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
-from graphc.declare.words import word
+from graphc.declare.words import closest, find, word
 from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent
 
@@ -174,6 +174,16 @@ class ArrayMethods(NodeHandle):
 
     def __round__(self, ndigits: int | None = None) -> Tensor:
         return self.round(ndigits or 0)
+
+    if not TYPE_CHECKING:  # to which only attributes that exist are known
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"a Tensor has no attribute {name!r}"
+            if not name.startswith("_"):
+                known = find(name)
+                near = closest(name, [n for n in dir(type(self)) if not n.startswith("_")])
+                message += f"; write gc.{known.__name__}(x)" if known else f"; did you mean x.{near}?" if near else ""
+            raise AttributeError(message, name=name, obj=self)
 
     if TYPE_CHECKING:  # what the operators of a handle give here; with an indexed expression, such an expression
 

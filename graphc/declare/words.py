@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _PUBLIC: Any = sys.modules[__name__.partition(".")[0]]
@@ -37,7 +37,7 @@ def word(name: str) -> Callable[..., Any]:
     return getattr(_PUBLIC, name)
 
 
-def closest(name: str) -> str | None:
-    """The public function whose name is most like a name; None when none is."""
-    functions = [n for n in _PUBLIC.__all__ if n == n.lower()]
-    return next(iter(difflib.get_close_matches(name, functions, n=1, cutoff=0.76)), None)
+def closest(name: str, known: Iterable[str] | None = None) -> str | None:
+    """What of the known names, by default the public functions, is most like a name; None when nothing is."""
+    names = [n for n in _PUBLIC.__all__ if n == n.lower()] if known is None else known
+    return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.76)), None)
