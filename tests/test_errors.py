@@ -120,6 +120,7 @@ PROGRAMS = [
     lambda: np.nanmean(X),
     lambda: np.linalg.svd(A),
     lambda: np.sum(X, dtype=float),
+    lambda: np.where(X > 0),
     lambda: np.add.reduceat(X, [0]),
     lambda: np.asarray(X),
     lambda: float(X),

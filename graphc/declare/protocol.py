@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from graphc.declare.ops import ADD, DIV, FLOOR_DIVIDE, LESS, LESS_EQUAL, MUL, POW, SUB, Op
-from graphc.declare.origin import fail
+from graphc.declare.origin import fail, located
 from graphc.declare.words import closest, find, word
 from graphc.errors import TypeMismatchError
 
@@ -123,7 +123,7 @@ def of_function(noun: str, function: Any, args: tuple[Any, ...], options: Mappin
     if own is None:
         _refuse(noun, shown, name, {})
     positional, given = _arguments(noun, shown, function, own, args, options)
-    return own(*positional, **given)
+    return located(own)(*positional, **given)
 
 
 def _arguments(
