@@ -29,7 +29,7 @@ def rules_page() -> str:
         "function on its domain; where it enlarges the domain, the reason says so.",
         "`model.explain(\"rewritten\")` lists what fired for a model.",
     ]
-    for table in TABLES:
+    for table in filter(len, TABLES):
         lines += ["", f"## {table.name.capitalize()}", ""]
         lines += ["| rule | before | after | when | why |", "|---|---|---|---|---|"]
         lines += [_row(r) for r in table]

@@ -37,9 +37,8 @@ _NAMES = {
     "declare.functions": "function",
     "declare.penalties": "l1 l2",
     "declare.init": "normal uniform zeros glorot he",
-    "declare.operators": "exp log sqrt tanh sigmoid relu leaky_relu elu gelu silu softplus softmax logsumexp sin cos"
-    " erf log1p expm1 sum mean max min prod where abs round floor sign argmax maximum minimum reshape transpose"
-    " concatenate stack equal matmul stop_gradient clip cumsum segment_sum",
+    "declare.operators": "softmax logsumexp sum mean max min prod where argmax reshape transpose concatenate stack"
+    " equal matmul clip cumsum segment_sum",
     "declare.reductions": "argmin log_softmax softmin",
     "declare.running": "cumprod logcumsumexp diff",
     "declare.statistics": "var std average ptp",
@@ -67,34 +66,49 @@ _NAMESPACES = {
     "schedules": "optim.schedules",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()} | _NAMESPACES
+_ELEMENTWISE = "declare.pointwise"
 
-__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+def _elementwise() -> list[str]:
+    """The functions of one element, which their table names; reading it loads SymPy."""
+    with at_rest():
+        table = importlib.import_module("graphc.ir.scalar")
+    return [name for name in table.PUBLIC if "." not in name]
 
 
 def __getattr__(name: str) -> object:
     """Load the module that holds a public name, once (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'graphc' has no attribute {name!r}{_hint(name)}", name=name, obj=_THIS)
+    if name == "__all__":
+        return sorted({*_HOME, *_elementwise()})
+    if name.startswith("__") or name not in _HOME and name not in _elementwise():
+        raise _unknown(name)
+    home = _HOME.get(name, _ELEMENTWISE)
     with at_rest():
-        module = importlib.import_module(f"graphc.{_HOME[name]}")
-        if _HOME[name].startswith("declare."):  # what is declared can be drawn before a Model is made
+        module = importlib.import_module(f"graphc.{home}")
+        if home.startswith("declare."):  # what is declared can be drawn before a Model is made
             importlib.import_module("graphc.facade.attach")
     value = module if name in _NAMESPACES else getattr(module, name)
     globals()[name] = value
     return value
 
 
+def _unknown(name: str) -> AttributeError:
+    return AttributeError(f"module 'graphc' has no attribute {name!r}{_hint(name)}", name=name, obj=_THIS)
+
+
 def _hint(name: str) -> str:
     """Another library's word for it, else the name that is spelled most like it."""
+    if name.startswith("__"):
+        return ""
     found = importlib.import_module("graphc.words").meaning(name)
     if found is not None:
         return f"; here it is {found}"
-    close = difflib.get_close_matches(name, _HOME, n=1)
+    close = difflib.get_close_matches(name, [*_HOME, *_elementwise()], n=1)
     return f"; did you mean graphc.{close[0]}?" if close else "; dir(graphc) lists the public names"
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*_HOME, *_elementwise(), "__version__"]
 
 
 class _Package(types.ModuleType):

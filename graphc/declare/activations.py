@@ -6,15 +6,24 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-from graphc.declare.operators import elu, gelu, leaky_relu, relu, sigmoid, silu, softmax, softplus, tanh
+from graphc.declare import pointwise
 from graphc.declare.origin import fail
+from graphc.declare.reductions import softmax
 from graphc.errors import TypeMismatchError, UnknownNameError
+from graphc.ir.scalar import PUBLIC, WORDS
 
-__all__ = ["elu", "gelu", "leaky_relu", "linear", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh"]
+
+def __getattr__(name: str) -> Any:
+    """An activation of the table of scalar functions."""
+    if name == "__all__":
+        return [*_OWN, *(n for n, entry in PUBLIC.items() if entry.activation)]
+    if name not in PUBLIC or not PUBLIC[name].activation:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(pointwise, name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(__getattr__("__all__"))
 
 
 def linear(x: Any) -> Any:
@@ -27,9 +36,13 @@ def linear(x: Any) -> Any:
     return x
 
 
-_BY_NAME: dict[str, Callable[[Any], Any]] = {
-    f.__name__: f for f in (elu, gelu, leaky_relu, linear, relu, sigmoid, silu, softmax, softplus, tanh)
-} | {"swish": silu}
+_OWN: dict[str, Callable[[Any], Any]] = {"linear": linear, "softmax": softmax}
+
+
+def _named(name: str) -> Callable[[Any], Any] | None:
+    entry = WORDS.get(name)
+    found = getattr(pointwise, entry.public) if entry is not None and entry.activation else None
+    return _OWN.get(name, found)
 
 
 def activation(value: str | Callable[[Any], Any] | None) -> Callable[[Any], Any]:
@@ -45,11 +58,12 @@ def activation(value: str | Callable[[Any], Any] | None) -> Callable[[Any], Any]
     if value is None:
         return linear
     if isinstance(value, str):
-        if value not in _BY_NAME:
-            close = difflib.get_close_matches(value, _BY_NAME, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(_BY_NAME))}."
+        found = _named(value)
+        if found is None:
+            close = difflib.get_close_matches(value, __dir__(), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(__dir__())}."
             fail(UnknownNameError, f"there is no activation named {value!r}", hint)
-        return _BY_NAME[value]
+        return found
     if not callable(value):
         hint = 'give a name such as "relu", or a function of a Tensor.'
         fail(TypeMismatchError, f"the activation is {value!r:.60}", hint)

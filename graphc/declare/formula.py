@@ -22,7 +22,7 @@ import sympy as sp
 from sympy import Expr, S, Symbol
 
 from graphc.errors import FormulaError
-from graphc.ir.scalar import FUNCTIONS, canonical, less, less_equal, maximum, minimum, scalar_of
+from graphc.ir.scalar import FUNCTIONS, WORDS, canonical, less, less_equal, number, scalar_of
 
 MAX_BYTES = 4096
 MAX_DEPTH = 64
@@ -32,12 +32,6 @@ _MAX_EXPONENT = 400
 _MAX_BITS = 8192
 
 CONSTANTS: dict[str, Expr] = {"pi": sp.pi, "e": S.Exp1}
-ALIASES: dict[str, str] = {
-    "abs": "absolute", "max": "maximum", "min": "minimum", "round": "round_", "floor": "floor_", "ln": "log",
-    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "heaviside": "step", "lt": "less", "le": "less_equal",
-}  # fmt: skip
-_DEFAULTS: dict[str, Expr] = {"leaky_relu": sp.Rational(1, 100), "elu": S.One}
-_CHAINS: dict[str, Callable[..., Expr]] = {"maximum": maximum, "minimum": minimum}
 _COMPARISONS: dict[str, Callable[[Expr, Expr], Expr]] = {
     "<": less,
     "<=": less_equal,
@@ -257,7 +251,7 @@ class _Parser:
         raise self.error(token, f"Unknown name '{token.text}'.", suggest(token.text, list(known)))
 
     def is_function(self, name: str) -> bool:
-        return name in self.functions or ALIASES.get(name, name) in FUNCTIONS or name in ("pow", "log2", "log10")
+        return name in self.functions or name in WORDS or name in ("pow", "log2", "log10")
 
     def call(self, token: _Token, opening: _Token) -> Expr:
         args = [self.deeper(self.comparison)] if self.token.text != ")" else []
@@ -269,17 +263,18 @@ class _Parser:
     def apply(self, token: _Token, args: list[Expr]) -> Expr:
         if token.text in self.functions:
             return self.functions[token.text](*args)
-        name = ALIASES.get(token.text, token.text)
-        if name in ("pow", "log2", "log10"):
+        if token.text in ("pow", "log2", "log10"):
             return self.special(token, args)
-        if name not in FUNCTIONS:
+        entry = WORDS.get(token.text)
+        if entry is None:
             raise self.unknown_function(token)
-        if name in _DEFAULTS and len(args) == 1:
-            args = [*args, _DEFAULTS[name]]
-        if name in _CHAINS and len(args) > 2:
-            return reduce(_CHAINS[name], args)
-        self.expect(token, args, FUNCTIONS[name].arity)
-        return FUNCTIONS[name](*args)
+        if entry.folds and len(args) > 2:
+            return reduce(entry, args)
+        missing = entry.arity - len(args)
+        if 0 < missing <= len(entry.defaults):
+            args = [*args, *map(number, entry.defaults[-missing:])]
+        self.expect(token, args, entry.arity)
+        return entry(*args)
 
     def special(self, token: _Token, args: list[Expr]) -> Expr:
         self.expect(token, args, 2 if token.text == "pow" else 1)
@@ -299,7 +294,7 @@ class _Parser:
     def unknown_function(self, token: _Token) -> FormulaError:
         if token.text in self.symbols:
             return self.error(token, f"'{token.text}' is no function.", f"Write a product with *: {token.text}*(...).")
-        known = [*FUNCTIONS, *ALIASES, *self.functions, "pow"]
+        known = [*WORDS, *self.functions, "pow"]
         return self.error(token, f"Unknown function '{token.text}'.", suggest(token.text, known))
 
     def checked(self, value: Expr, token: _Token, problem: str) -> Expr:

@@ -20,18 +20,47 @@ from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves
 
-__all__ = ["Dense", "Network", "sequential"]
+__all__ = ["Dense", "Layer", "Network", "sequential"]
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-Layer = Callable[[Tensor], Tensor]
+Step = Callable[[Tensor], Tensor]
+
+
+class Layer:
+    """A function of a Tensor that has parameters: what an own layer derives from.
+
+    A network that is applied to another Tensor calls ``apply`` with the parameters that ``declare`` gave.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> class Scale(gc.nn.Layer):
+    ...     def declare(self, x):
+    ...         return [gc.param("scale", x.shape[-1:], 1.0)]
+    ...     def apply(self, x, params):
+    ...         return x * params[0]
+    >>> gc.nn.sequential(2, Scale(), gc.nn.Dense(1)).shape
+    ('n', 1)
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.apply(x, self.declare(x))
+
+    def declare(self, x: Tensor) -> list[Tensor]:
+        """New parameters for x."""
+        raise NotImplementedError
+
+    def apply(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
+        """The layer with given parameters."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class Dense:
+class Dense(Layer):
     """y[n, o] = activation(sum_i x[n, i]*W[i, o] + B[o]).
 
     Applied to a Tensor it declares ``W0`` and ``B0``, or the next numbers that the tensor does not use yet.
@@ -71,9 +100,6 @@ class Dense:
             fail(ShapeError, f"nn.Dense: the number of units is {self.units!r}", "it is a whole number of at least 1.")
         activation(self.activation)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.apply(x, self.declare(x))
-
     def declare(self, x: Tensor) -> list[Tensor]:
         """New parameters W, B for the last axis of x."""
         if not isinstance(x, Tensor) or x.ndim == 0 or isinstance(x.shape[-1], str):
@@ -103,7 +129,7 @@ class Network(Tensor):
 
     __slots__ = ("_input", "_steps")
 
-    def __init__(self, x: Tensor, y: Tensor, steps: Sequence[tuple[Layer, Sequence[Tensor]]]) -> None:
+    def __init__(self, x: Tensor, y: Tensor, steps: Sequence[tuple[Step, Sequence[Tensor]]]) -> None:
         super().__init__(y.node, y.name)
         self._input, self._steps = x, tuple(steps)
 
@@ -131,7 +157,7 @@ class Network(Tensor):
             When the last extent of x does not fit.
         """
         for layer, params in self._steps:
-            x = layer.apply(x, params) if isinstance(layer, Dense) else layer(x)
+            x = layer.apply(x, params) if isinstance(layer, Layer) else layer(x)
         return x
 
 
@@ -140,7 +166,7 @@ def _input(width: int | Sequence[Extent]) -> Tensor:
     return input("X", ("n", *columns))
 
 
-def sequential(first: int | Sequence[Extent] | Tensor, *layers: Layer | str) -> Network:
+def sequential(first: int | Sequence[Extent] | Tensor, *layers: Step | str) -> Network:
     """Layers applied one after another.
 
     Parameters
@@ -169,15 +195,15 @@ def sequential(first: int | Sequence[Extent] | Tensor, *layers: Layer | str) -> 
     >>> net.shape, [p.name for p in net.params]
     (('n', 10), ['W0', 'B0', 'W1', 'B1'])
     """
-    if isinstance(first, Dense) or (callable(first) and not isinstance(first, Tensor)):
+    if isinstance(first, Layer) or (callable(first) and not isinstance(first, Tensor)):
         hint = "give the number of inputs first: gc.nn.sequential(64, gc.nn.Dense(10))."
         fail(TypeMismatchError, "nn.sequential: the first argument is a layer", hint)
     x = first if isinstance(first, Tensor) else _input(first)
     y, steps = x, []
     for layer in layers:
-        f = layer if isinstance(layer, Dense) else activation(layer)
-        params = f.declare(y) if isinstance(f, Dense) else []
-        y = f.apply(y, params) if isinstance(f, Dense) else f(y)
+        f = layer if isinstance(layer, Layer) else activation(layer)
+        params = f.declare(y) if isinstance(f, Layer) else []
+        y = f.apply(y, params) if isinstance(f, Layer) else f(y)
         if not isinstance(y, Tensor):
             message = f"nn.sequential: {layer!r:.60} gives {y!r:.60}, no Tensor"
             fail(TypeMismatchError, message, "layers map Tensors to Tensors.")

@@ -1,38 +1,13 @@
-"""The functions of Tensors and indexed expressions, under NumPy's names."""
+"""The functions of Tensors and indexed expressions, under NumPy's names; those of one element come from their table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from graphc.declare import pointwise
 from graphc.declare.linear import matmul as _matmul
-from graphc.declare.pointwise import (
-    abs,
-    clip,
-    cos,
-    elu,
-    equal,
-    erf,
-    exp,
-    expm1,
-    floor,
-    gelu,
-    leaky_relu,
-    log,
-    log1p,
-    maximum,
-    minimum,
-    relu,
-    round,
-    sigmoid,
-    sign,
-    silu,
-    sin,
-    softplus,
-    sqrt,
-    stop_gradient,
-    tanh,
-    where,
-)
+from graphc.declare.pointwise import clip, equal, where
 from graphc.declare.rearrange import concatenate, reshape, stack, transpose
 from graphc.declare.reductions import argmax, logsumexp, max, mean, min, prod, softmax, sum
 from graphc.declare.running import cumsum
@@ -40,11 +15,13 @@ from graphc.declare.segments import segment_sum
 from graphc.declare.tensor import Tensor, as_node
 
 __all__ = [
-    "abs", "argmax", "clip", "concatenate", "cos", "cumsum", "elu", "equal", "erf", "exp", "expm1", "floor", "gelu",
-    "leaky_relu", "log", "log1p", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "prod", "relu",
-    "reshape", "round", "segment_sum", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "sqrt", "stack",
-    "stop_gradient", "sum", "tanh", "transpose", "where",
+    "argmax", "clip", "concatenate", "cumsum", "equal", "logsumexp", "matmul", "max", "mean", "min", "prod", "reshape",
+    "segment_sum", "softmax", "stack", "sum", "transpose", "where",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    return getattr(pointwise, name)
 
 
 def matmul(a: Any, b: Any) -> Tensor:

@@ -1,106 +1,112 @@
-"""Functions of one element: NumPy's names, on Tensors, indexed expressions, numbers, arrays and SymPy expressions."""
+"""Functions of one element: NumPy's names, on Tensors, indexed expressions, numbers, arrays and SymPy expressions.
+
+What the table of scalar functions declares as public is made here when it is first used; by hand stand those that do
+more than compute: ``where``, ``equal`` and ``clip``.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import sympy
 
-from graphc.declare.expression import ABS, Op
+from graphc.declare.expression import Op
 from graphc.declare.index_ast import index_equal
 from graphc.declare.origin import fail
 from graphc.declare.tensor import combine
 from graphc.errors import TypeMismatchError
 from graphc.ir import scalar
-from graphc.ir.scalar import canonical
+from graphc.ir.scalar import PUBLIC, Scalar, canonical
 
 _DOC = """{summary}
 
 Parameters
 ----------
-x : Tensor, indexed expression, number or array
-    Of any shape; an array becomes a constant.
+{parameters}
 
 Returns
 -------
 Tensor or indexed expression
-    Of the shape of `x`.
+    Of the shape of `x`{broadcast}.
 
 Raises
 ------
 DomainError
-    When `x` is a number outside the domain.
+    When an argument is a number outside the domain.
 TypeMismatchError
-    When `x` is something else.
+    When an argument is something else.
 
 Examples
 --------
 >>> import graphc as gc
 >>> X = gc.input("X", ("n", 2))
->>> gc.{name}(X).shape
+>>> gc.{name}({call}).shape
 ('n', 2)
 """
 
 
-def _function(name: str, summary: str, build: Callable[..., sympy.Expr]) -> Callable[[Any], Any]:
-    op = Op(name, f"{name}({{0}})", build)
+def __getattr__(name: str) -> Callable[..., Any]:
+    """A function of the table, by the name that users call."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = public_function(PUBLIC[name])
+    return made
 
-    def function(x: Any) -> Any:
-        return combine(op, (x,))
 
+def public_function(entry: Scalar) -> Callable[..., Any]:
+    """The function that users call: its argument names, defaults and documentation are those of the table."""
+    name = entry.public
+    op = Op(name, f"{name}({', '.join(f'{{{i}}}' for i in range(entry.arity))})", entry)
+    function = _of_one(op) if entry.arity == 1 else _of_several(op, _signature(entry))
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = _DOC.format(summary=summary, name=name)
+    function.__doc__ = _doc(entry)
     return function
 
 
-exp = _function("exp", "e to the power x.", sympy.exp)
-log = _function("log", "The natural logarithm; written inside a loss as on paper, it is compiled stably.", sympy.log)
-sqrt = _function("sqrt", "The square root.", sympy.sqrt)
-tanh = _function("tanh", "The hyperbolic tangent.", sympy.tanh)
-sin = _function("sin", "The sine.", sympy.sin)
-cos = _function("cos", "The cosine.", sympy.cos)
-erf = _function("erf", "The error function 2/sqrt(pi) * integral of exp(-t**2) from 0 to x.", sympy.erf)
-log1p = _function("log1p", "log(1 + x), accurate near 0.", scalar.log1p)
-expm1 = _function("expm1", "exp(x) - 1, accurate near 0.", scalar.expm1)
-sigmoid = _function("sigmoid", "1/(1 + exp(-x)), accurate in both tails.", scalar.sigmoid)
-softplus = _function("softplus", "log(1 + exp(x)) without overflow.", scalar.softplus)
-relu = _function("relu", "max(x, 0); its derivative at 0 is 0.", scalar.relu)
-silu = _function("silu", "x*sigmoid(x) (Hendrycks and Gimpel 2016).", lambda x: x * scalar.sigmoid(x))
-gelu = _function(
-    "gelu",
-    "x*(1 + erf(x/sqrt(2)))/2, the exact form (Hendrycks and Gimpel 2016).",
-    lambda x: x * (1 + sympy.erf(x / sympy.sqrt(2))) / 2,
-)
-round = _function("round", "The nearest whole number, halves to the even one; its gradient is 0.", scalar.round_)
-floor = _function("floor", "The largest whole number not above x; its gradient is 0.", scalar.floor_)
-sign = _function("sign", "-1, 0 or 1; its gradient is 0.", scalar.sign)
+def _of_one(op: Op) -> Callable[..., Any]:
+    def function(x: Any) -> Any:
+        return combine(op, (x,))
+
+    return function
 
 
-def abs(x: Any) -> Any:
-    """|x|, with derivative sign(x), 0 at 0; the same as ``abs(x)`` of Python.
+def _of_several(op: Op, signature: inspect.Signature) -> Callable[..., Any]:
+    def function(*args: Any, **named: Any) -> Any:
+        given = signature.bind(*args, **named)
+        given.apply_defaults()
+        return combine(op, given.args)
 
-    Parameters
-    ----------
-    x : Tensor, indexed expression, number or array
-        Of any shape.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.abs(gc.input("X", ("n", 2))).shape
-    ('n', 2)
-    """
-    return combine(ABS, (x,))
+    function.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    return function
 
 
-stop_gradient = _function(
-    "stop_gradient", "x itself, which counts as a constant when derivatives are taken.", scalar.stop_gradient
-)
+def _signature(entry: Scalar) -> inspect.Signature:
+    required = entry.arity - len(entry.defaults)
+    defaults = (*[inspect.Parameter.empty] * required, *entry.defaults)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature(
+        [inspect.Parameter(n, kind, default=d, annotation=Any) for n, d in zip(entry.arguments, defaults, strict=True)]
+    )
 
 
-_LEAKY = Op("leaky_relu", "leaky_relu({0}, {1})", scalar.leaky_relu)
-_ELU = Op("elu", "elu({0}, {1})", scalar.elu)
+def _doc(entry: Scalar) -> str:
+    named = [n for n in entry.arguments if n not in entry.explained]
+    shapes = "Of shapes that broadcast." if len(named) > 1 else "Of any shape; an array becomes a constant."
+    lines = [f"{', '.join(named)} : Tensor, indexed expression, number or array", f"    {shapes}"]
+    for n, meaning in entry.explained.items():
+        lines += [f"{n} : number or Tensor", f"    {meaning}"]
+    required = entry.arity - len(entry.defaults)
+    return _DOC.format(
+        summary=entry.doc,
+        parameters="\n".join(lines),
+        broadcast="" if entry.arity == 1 else " and the others, broadcast",
+        name=f"{entry.place}.{entry.public}".lstrip("."),
+        call=", ".join(["X", *["0.5"] * (required - 1)]),
+    )
+
+
 _MAXIMUM = Op("maximum", "maximum({0}, {1})", scalar.maximum)
 _MINIMUM = Op("minimum", "minimum({0}, {1})", scalar.minimum)
 _EQUAL = Op("equal", "equal({0}, {1})", scalar.equal)
@@ -115,77 +121,6 @@ def _choose(c: Any, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
 _WHERE = Op("where", "where({0}, {1}, {2})", _choose)
 
 
-def leaky_relu(x: Any, alpha: Any = 0.01) -> Any:
-    """x where x > 0, else alpha*x (Maas et al. 2013).
-
-    Parameters
-    ----------
-    x : Tensor, indexed expression, number or array
-        Of any shape.
-    alpha : number or Tensor
-        The slope below 0; it may be a parameter.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.leaky_relu(gc.input("X", ("n", 2)), 0.1).shape
-    ('n', 2)
-    """
-    return combine(_LEAKY, (x, alpha))
-
-
-def elu(x: Any, alpha: Any = 1.0) -> Any:
-    """x where x > 0, else alpha*(exp(x) - 1) (Clevert et al. 2015).
-
-    Parameters
-    ----------
-    x : Tensor, indexed expression, number or array
-        Of any shape.
-    alpha : number or Tensor
-        Minus the limit far below 0.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.elu(gc.input("X", ("n", 2))).shape
-    ('n', 2)
-    """
-    return combine(_ELU, (x, alpha))
-
-
-def maximum(a: Any, b: Any) -> Any:
-    """The larger of a and b, element by element; at a tie each side takes half of the gradient.
-
-    Parameters
-    ----------
-    a, b : Tensor, indexed expression, number or array
-        Of shapes that broadcast.
-
-    Raises
-    ------
-    ShapeError
-        When the shapes do not broadcast.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.maximum(gc.input("X", ("n", 2)), 0).shape
-    ('n', 2)
-    """
-    return combine(_MAXIMUM, (a, b))
-
-
-def minimum(a: Any, b: Any) -> Any:
-    """The smaller of a and b, element by element; at a tie each side takes half of the gradient.
-
-    Parameters
-    ----------
-    a, b : Tensor, indexed expression, number or array
-        Of shapes that broadcast.
-    """
-    return combine(_MINIMUM, (a, b))
-
-
 def clip(x: Any, low: Any, high: Any) -> Any:
     """min(max(x, low), high), element by element.
 
@@ -194,7 +129,7 @@ def clip(x: Any, low: Any, high: Any) -> Any:
     x, low, high : Tensor, indexed expression, number or array
         Of shapes that broadcast.
     """
-    return minimum(maximum(x, low), high)
+    return combine(_MINIMUM, (combine(_MAXIMUM, (x, low)), high))
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:

@@ -20,29 +20,11 @@ from functools import lru_cache
 import sympy
 from sympy import Expr, Mul, Pow, S, Symbol
 
-from graphc.derive.differentiability import OVERFLOW_ARGUMENT, interval
+from graphc.derive.differentiability import interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
-from graphc.ir.scalar import (
-    OUT,
-    equal,
-    expm1,
-    guarded,
-    less,
-    less_equal,
-    log1p,
-    placeholder,
-    sigmoid,
-    sign,
-    step,
-    where,
-)
-from graphc.ir.scalar_table import Interval
-
-_CHOICES = (step, equal, less, less_equal, sign, where)
-_FADING = (sympy.tanh, sigmoid, sympy.erf, sympy.exp, sympy.cosh, sympy.atan)
-_GROWING = (sympy.exp, sympy.sinh, sympy.cosh, expm1)
-_STEEP = (sympy.asin, sympy.acos)
+from graphc.ir.scalar import OUT, guarded, log1p, placeholder, scalar_of, where
+from graphc.ir.scalar_table import Interval, classes
 
 
 def careful(slope: Expr, y: Equation) -> Expr:
@@ -75,13 +57,16 @@ def _may_be_0_because_of(y: Equation, bar: Node) -> bool:
     if not isinstance(bar, Equation):
         return False
     near = [bar, *(r.node for r in bar.reads if isinstance(r.node, Equation))]
-    return bar.body.has(*_CHOICES) or any(n.body.has(*_FADING) and any(r.node is y for r in n.reads) for n in near)
+    fading = [n for n in near if n.body.has(*classes("fades"))]
+    return bar.body.has(*classes("chooses")) or any(r.node is y for n in fading for r in n.reads)
 
 
 @lru_cache(maxsize=4096)
 def _is_delicate(body: Expr) -> bool:
     """Whether a body holds anything whose derivative may be infinite."""
-    return body.has(sympy.log, *_GROWING, *_STEEP) or any(_is_root(p) or p.exp.is_negative for p in body.atoms(Pow))
+    if body.has(sympy.log, *classes("grows"), *classes("steep")):
+        return True
+    return any(_is_root(p) or p.exp.is_negative for p in body.atoms(Pow))
 
 
 def _is_root(p: Expr) -> bool:
@@ -143,7 +128,7 @@ def _masks(product: Expr) -> list[Expr]:
 def _vanishes_beside(f: Expr, others: Sequence[Expr], body: Expr) -> bool:
     """Whether a factor is 0 because of what makes another one infinite: [log(x) > -100] beside 1/x, 1 - tanh(exp(x))²
     beside exp(x).  The density beside the 1/Φ(x) of log Φ(x) is not: there the function itself is infinite."""
-    if not f.has(*_CHOICES, *_FADING):
+    if not f.has(*classes("chooses"), *classes("fades")):
         return False
     return any(f.has(*_spellings(g.xreplace({OUT: body}), f)) for g in others)
 
@@ -154,8 +139,8 @@ def _spellings(g: Expr, f: Expr) -> list[Expr]:
         u = g.base
         inverses = [p for p in f.atoms(Pow) if p.base == u and p.exp.could_extract_minus_sign()]
         return [sympy.log(u), log1p(u - 1), *inverses]
-    arguments = {e.args[0] for e in g.atoms(*_GROWING)}
-    return [g, *(h for h in f.atoms(*_GROWING) if h.args[0] in arguments)]
+    arguments = {e.args[0] for e in g.atoms(*classes("grows"))}
+    return [g, *(h for h in f.atoms(*classes("grows")) if h.args[0] in arguments)]
 
 
 def _may_vanish(f: Expr, known: Mapping[Symbol, Interval]) -> bool:
@@ -177,14 +162,13 @@ def _kind(f: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> str:
     if f is OUT:
         kinds = {_kind(g, body, known) for g in Mul.make_args(body)} if not body.has(OUT) else set()
         return next((kind for kind in ("pole", "growing") if kind in kinds), "")
-    if isinstance(f, _GROWING):
-        return "growing" if interval(f.args[0], known)[1] > OVERFLOW_ARGUMENT else ""
-    return ""
+    entry = scalar_of(f) if isinstance(f, classes("grows")) else None
+    return "growing" if entry and interval(f.args[0], known)[1] > entry.finite[1] else ""
 
 
 def _kind_of_power(f: Pow, body: Expr, known: Mapping[Symbol, Interval]) -> str:
     u, q = f.base, f.exp
-    if (u is OUT or isinstance(u, _GROWING)) and q.is_positive:
+    if (u is OUT or isinstance(u, classes("grows"))) and q.is_positive:
         return _kind(u, body, known)
     if q.is_nonnegative or (q.is_number and not q.is_negative):
         return ""
@@ -193,7 +177,7 @@ def _kind_of_power(f: Pow, body: Expr, known: Mapping[Symbol, Interval]) -> str:
         return ""
     roots = [p for p in body.atoms(Pow) if _is_root(p)]
     root = (u is OUT and body in roots) or u in roots or any(u in Mul.make_args(_squares(p.base)) for p in roots)
-    return "steep" if root or body.has(*_STEEP) else "pole"
+    return "steep" if root or body.has(*classes("steep")) else "pole"
 
 
 def _squares(u: Expr) -> Expr:

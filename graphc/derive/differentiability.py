@@ -30,9 +30,6 @@ from graphc.ir.scalar import (
 )
 
 REALS: Interval = (-math.inf, math.inf)
-OVERFLOW_ARGUMENT = 709.0
-"""exp of a larger argument is no finite float64 (88 for float32)."""
-_GROWING = ("exp", "expm1", "sinh", "cosh")
 
 
 @dataclass(frozen=True)
@@ -137,24 +134,25 @@ class _Walk:
         args = [self.interval(a) for a in expr.args]
         self.domain(expr, entry, args[0])
         self.breaks(expr, entry, args)
-        if entry.name in _GROWING and (args[0][1] > OVERFLOW_ARGUMENT or (args[0][0] < -709 and "h" in entry.name)):
-            self.add("overflow", expr, f"argument in {_show(args[0])}; above {OVERFLOW_ARGUMENT:g} it is infinite")
+        if args[0][0] < entry.finite[0] or args[0][1] > entry.finite[1]:
+            self.add("overflow", expr, f"argument in {_show(args[0])}; above {entry.finite[1]:g} it is infinite")
         return entry.interval(*args)
 
     def domain(self, expr: Expr, entry: Scalar, x: Interval) -> None:
         argument, (low, high) = expr.args[0], entry.domain
-        if entry.name == "tan" and (x[1] - x[0] >= math.pi or math.tan(x[0]) > math.tan(x[1])):
-            self.add("pole", expr, f"{argument} in {_show(x)} can be pi/2 plus a multiple of pi")
+        pole = entry.pole(x)
+        if pole:
+            self.add("pole", expr, f"{argument} in {_show(x)} can be {pole}")
         if x[0] < low or x[1] > high:
             self.add("domain", expr, f"{argument} in {_show(x)} can leave {_show(entry.domain)}")
         if entry.open_domain and x[0] <= low <= x[1]:
             self.add("pole", expr, f"{argument} in {_show(x)} can be {low:g}")
-        if entry.name in ("asin", "acos", "xlogx") and (x[0] <= low <= x[1] or x[0] <= high <= x[1]):
+        if entry.slope_at_ends and (x[0] <= low <= x[1] or x[0] <= high <= x[1]):
             ends = f"{low:g}" if high == math.inf else f"{low:g} or {high:g}"
             self.add("infinite slope", expr, f"the derivative is infinite where {argument} is {ends}")
 
     def breaks(self, expr: Expr, entry: Scalar, args: list[Interval]) -> None:
-        smooth = entry.name == "elu" and expr.args[1] is S.One
+        smooth = entry.smooth(*expr.args)
         for kink in entry.kinks:
             if _meets(kink, args) and not smooth:
                 self.add("kink", expr, kink.text)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import sympy
 
 from graphc.ir.letters import safe_name
-from graphc.ir.scalar import FUNCTIONS, scalar_of
+from graphc.ir.scalar import scalar_of
 from graphc.lower.parts import of_parts
 
 SHARED = (sympy.Function, sympy.Pow)
@@ -200,8 +200,3 @@ def _is_literal(e: sympy.Expr) -> bool:
 def _cheap_power(e: sympy.Expr) -> bool:
     """x**2 and the like are printed as products of a name."""
     return bool(e.is_Pow and e.exp.is_Integer and 0 < e.exp <= 3 and e.base.is_Symbol)
-
-
-def names_of_functions() -> list[str]:
-    """The names a generated program may call."""
-    return [*FUNCTIONS, "power"]

@@ -57,7 +57,8 @@ def declared(roots: Mapping[str, Node], others: Sequence[Leaf], *options: object
     number = {node: t for t, node in enumerate(nodes)}
     described = [_description(node, number) for node in nodes]
     named = [(name, number[node]) for name, node in roots.items()]
-    text = json.dumps([described, named, [number[leaf] for leaf in others], [*map(str, options)], _surroundings()])
+    around = [*_surroundings(), *cache.surroundings()]
+    text = json.dumps([described, named, [number[leaf] for leaf in others], [*map(str, options)], around])
     leaves = tuple(node for node in nodes if isinstance(node, Leaf))
     return Declared(hashlib.sha256(text.encode()).hexdigest(), leaves)
 
@@ -75,12 +76,12 @@ def _description(node: Node, number: Mapping[Node, int]) -> list[Any]:
 
 @functools.cache
 def _surroundings() -> list[Any]:
-    """Everything outside a declaration that shapes its program: all sources of graphc, versions, the machine."""
+    """What shapes a program beside its declaration: all sources of graphc, versions."""
     digest = hashlib.sha256()
     folder = Path(graphc.__file__).parent
     for file in sorted(folder.rglob("*.py")):
         digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    return [digest.hexdigest(), sympy.__version__, np.__version__, *cache.surroundings()]
+    return [digest.hexdigest(), sympy.__version__, np.__version__]
 
 
 def remembered(found: Declared, make: Callable[[], Any]) -> Any:

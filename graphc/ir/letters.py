@@ -19,7 +19,7 @@ _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"
 )
 _VALUES = "INF f g s t theta top steep shift scale peak norm_g k_step math float int64 range"
-RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES, *FUNCTIONS])
+RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES])
 
 
 def index_letters(extents: Sequence[Extent], wanted: Sequence[str] = ()) -> list[str]:
@@ -51,7 +51,8 @@ _TEMPORARY = re.compile(r"[iauc]\d+|a\d+_log|u\d+_\d+|[hvq]_\w+")
 
 def safe_name(name: str, taken: Collection[str] = ()) -> str:
     """The name itself, with underscores added while it would clash in a program."""
-    clashes = name in LETTERS or name in RESERVED or keyword.iskeyword(name) or _TEMPORARY.fullmatch(name) is not None
+    reserved = name in LETTERS or name in RESERVED or name in FUNCTIONS or keyword.iskeyword(name)
+    clashes = reserved or _TEMPORARY.fullmatch(name) is not None
     name = f"{name}_" if clashes else name
     while name in taken:
         name += "_"

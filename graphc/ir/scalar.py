@@ -1,4 +1,4 @@
-"""What can be done with ONE scalar expression: evaluate, count, differentiate; and the one table of scalar functions.
+"""What can be done with ONE scalar expression: evaluate, count, differentiate, by the table of scalar functions.
 
 A body is a SymPy expression over the placeholders a0, a1, ... (its reads), over :data:`OUT` (its own value, only in
 derivatives) and over extent symbols such as n. The same function name stands in formula text, in SymPy, in the NumPy
@@ -8,7 +8,7 @@ reference and in generated code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache, reduce
 from numbers import Integral, Rational, Real
@@ -19,39 +19,33 @@ import sympy as sp
 from sympy import Expr, S, Symbol
 
 from graphc.errors import DomainError
-from graphc.ir.scalar_functions import (
+from graphc.ir.functions import words  # noqa: F401  the table is full from here on
+from graphc.ir.functions.choices import (
     absolute,
-    bce,
-    elu,
     equal,
-    expm1,
     floor_,
     guarded,
-    leaky_relu,
     less,
     less_equal,
-    log1p,
-    logcosh,
     maximum,
     minimum,
     relu,
     round_,
-    sigmoid,
-    sigmoid_minus,
     sign,
-    softplus,
     step,
     stop_gradient,
     where,
-    xlogx,
 )
-from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, Break, Interval, Scalar
+from graphc.ir.functions.elementary import expm1, log1p
+from graphc.ir.functions.smooth import bce, elu, leaky_relu, logcosh, sigmoid, sigmoid_minus, softplus, xlogx
+from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, PUBLIC, WORDS, Break, Interval, Scalar
 
 __all__ = [
-    "FUNCTIONS", "OUT", "Break", "Interval", "Scalar", "absolute", "bce", "canonical", "cost", "derivative",
-    "elu", "equal", "expm1", "floor_", "guarded", "leaky_relu", "less", "less_equal", "log1p", "logcosh", "maximum",
-    "minimum", "number", "numpy_function", "placeholder", "placeholder_index", "placeholders", "relu", "round_",
-    "scalar_of", "sigmoid", "sigmoid_minus", "sign", "softplus", "step", "stop_gradient", "where", "xlogx",
+    "FUNCTIONS", "OUT", "PUBLIC", "WORDS", "Break", "Interval", "Scalar", "absolute", "bce", "canonical", "cost",
+    "derivative", "elu", "equal", "expm1", "floor_", "formula_of", "guarded", "leaky_relu", "less", "less_equal",
+    "log1p", "logcosh", "maximum", "minimum", "number", "numpy_function", "placeholder", "placeholder_index",
+    "placeholders", "relu", "round_", "scalar_of", "sigmoid", "sigmoid_minus", "sign", "softplus", "step",
+    "stop_gradient", "where", "xlogx",
 ]  # fmt: skip
 
 OUT = Symbol("OUT", real=True)
@@ -92,6 +86,12 @@ def scalar_of(expr: Expr) -> Scalar | None:
     if expr.is_Pow and expr.exp is S.Half:
         return FUNCTIONS["sqrt"]
     return BY_CLASS.get(expr.func)
+
+
+def formula_of(entry: Scalar, args: Sequence[Expr]) -> Expr:
+    """How a function is computed that has no machine code of its own."""
+    assert entry.formula is not None, f"{entry.name} has neither machine code nor a formula"
+    return canonical(entry.formula(*args))
 
 
 # ---------------------------------------------------------------- numbers and SymPy's own spellings
@@ -142,11 +142,9 @@ def _chain(function: Any) -> Callable[..., Expr]:
 
 
 _FOREIGN: dict[Any, Callable[..., Expr]] = {
-    sp.Abs: absolute,
-    sp.sign: sign,
+    **{cls: entry for entry in WORDS.values() for cls in entry.means},
     sp.Max: _chain(maximum),
     sp.Min: _chain(minimum),
-    sp.floor: floor_,
     sp.ceiling: lambda x: -floor_(-x),
     sp.Heaviside: lambda x, *_: step(x),
     sp.cot: lambda x: 1 / sp.tan(x),

@@ -54,7 +54,7 @@ def _is_broken(p: Expr) -> bool:
     return bool(p.is_Rational and p > 0 and not p.is_Integer)
 
 
-@rule(LOGARITHMS)
+@rule(LOGARITHMS, of=log1p)
 def log1p_of_tanh(e: log1p) -> Expr | None:
     """log1p(tanh(u))  ->  log(2) - softplus(-2*u)   where u < -1,   and of -tanh(u) likewise
 
@@ -66,7 +66,7 @@ def log1p_of_tanh(e: log1p) -> Expr | None:
     return guarded(less(u, -1), log(2) - softplus(negated(2 * u)), e)
 
 
-@rule(LOGARITHMS)
+@rule(LOGARITHMS, of=log)
 def log_of_softplus(e: log) -> Expr | None:
     """log(softplus(u))  ->  u - exp(u)/2   where u < -15
 

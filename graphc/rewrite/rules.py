@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,10 @@ from graphc.errors import GraphcError
 
 @dataclass(frozen=True)
 class Rule:
-    """One rewriting rule: `apply(before)` gives the rewritten thing, or None when the rule does not fit."""
+    """One rewriting rule: `apply(before)` gives the rewritten thing, or None when the rule does not fit.
+
+    `of` is the class of what it is tried on, where its table holds rules for several.
+    """
 
     name: str
     apply: Callable[[Any], Any]
@@ -19,6 +22,7 @@ class Rule:
     after: str
     when: str
     why: str
+    of: type | None = None
 
     def __call__(self, thing: Any) -> Any:
         return self.apply(thing)
@@ -60,10 +64,25 @@ class RuleFired:
         return f"{self.name}: {self.before} -> {self.after}   ({self.why})"
 
 
-def rule(table: Table) -> Callable[[Callable[[Any], Any]], Rule]:
+TRIGGERS: set[type] = set()
+"""An expression without any of these functions is not looked at."""
+
+
+def rule(
+    table: Table, *, of: type | None = None, triggers: Collection[type] = ()
+) -> Callable[[Callable[[Any], Any]], Rule]:
     """Decorator: put a function into `table`.
 
     Its docstring is `before  ->  after   when ...` on the first line; the further lines, if any, say why.
+
+    Parameters
+    ----------
+    table
+        Says what the rule is tried on: powers, products, sums, functions.
+    of
+        The class of what it is tried on, such as log; None for all that the table is for.
+    triggers
+        Functions that expressions must hold for rules to be tried; add what no other rule has named.
     """
 
     def add(function: Callable[[Any], Any]) -> Rule:
@@ -73,7 +92,8 @@ def rule(table: Table) -> Callable[[Callable[[Any], Any]], Rule]:
             raise GraphcError(f"The docstring of rule {function.__name__} must read 'before -> after   when'.")
         after, _, when = after.strip().partition("   ")
         why = " ".join(rest.split()) or when.strip()
-        made = Rule(function.__name__, function, before.strip(), after.strip(), when.strip(), why)
+        made = Rule(function.__name__, function, before.strip(), after.strip(), when.strip(), why, of)
+        TRIGGERS.update(triggers)
         table.rules.append(made)
         return made
 

@@ -23,27 +23,16 @@ from graphc.ir.scalar import (
     sigmoid,
     softplus,
 )
-from graphc.rewrite.range_rules import log1p_of_tanh, log_of_softplus
-from graphc.rewrite.rules import Rule, RuleFired, Table
-from graphc.rewrite.stable_rules import (
-    EXTREMES,
-    POWERS,
-    PRODUCTS,
-    SUMS,
-    TABLES,
-    log1p_of_exp,
-    log_of_expm1,
-    log_of_one_plus,
-    log_of_product,
-)
+from graphc.rewrite import range_rules  # noqa: F401  importing them fills the tables
+from graphc.rewrite.rules import TRIGGERS, Rule, RuleFired, Table
+from graphc.rewrite.stable_rules import EXTREMES, FUNCTIONS, LOGARITHMS, POWERS, PRODUCTS, SUMS, TABLES
 
 __all__ = ["TABLES", "RuleFired", "stabilise", "tidy"]
 
-_TRIGGERS = (exp, log, sinh, cosh, tanh, sigmoid, softplus, log1p, expm1, maximum, minimum, absolute)
+TRIGGERS.update((exp, log, sinh, cosh, tanh, sigmoid, softplus, log1p, expm1, maximum, minimum, absolute))
 _FUEL = 500
 
 
-@lru_cache(maxsize=4096)
 def stabilise(expr: Expr) -> tuple[Expr, tuple[RuleFired, ...]]:
     """`expr` in an accurate form, and the list of rules that fired. Cached per expression.
 
@@ -52,19 +41,24 @@ def stabilise(expr: Expr) -> tuple[Expr, tuple[RuleFired, ...]]:
     >>> stabilise(log(1 + exp(z)))[0]
     softplus(z)
     """
+    return _stabilised(expr, sum(map(len, TABLES)))
+
+
+@lru_cache(maxsize=4096)
+def _stabilised(expr: Expr, number_of_rules: int) -> tuple[Expr, tuple[RuleFired, ...]]:
     fired: list[RuleFired] = []
     if expr.has(sp.Abs):
         why = "SymPy takes the root of a square as the magnitude; |u| has the subgradient 0 at 0."
         fired.append(RuleFired("root_of_square", expr, canonical(expr), why))
     expr = canonical(expr)
-    if not expr.has(*_TRIGGERS):
+    if not expr.has(*TRIGGERS):
         return expr, tuple(fired)
     return _rewrite(expr, fired), tuple(fired)
 
 
 def _rewrite(expr: Expr, fired: list[RuleFired]) -> Expr:
     """Arguments first, then the rules for the outermost operation until none fires."""
-    if expr.is_Atom or not expr.has(*_TRIGGERS):
+    if expr.is_Atom or not expr.has(*TRIGGERS):
         return expr
     if isinstance(expr, guarded):  # a product beside its 0 is a product like others; the ends of a range stay
         c, a, b = expr.args
@@ -81,7 +75,11 @@ def _rewrite(expr: Expr, fired: list[RuleFired]) -> Expr:
     return expr
 
 
-def _rules_for(expr: Expr) -> Table | tuple[Rule, ...]:
+def _rules_for(expr: Expr) -> list[Rule]:
+    return [r for r in _table_for(expr) if r.of is None or isinstance(expr, r.of)]
+
+
+def _table_for(expr: Expr) -> Table:
     if expr.is_Pow and not isinstance(expr, exp):
         return POWERS
     if expr.is_Mul:
@@ -89,14 +87,8 @@ def _rules_for(expr: Expr) -> Table | tuple[Rule, ...]:
     if expr.is_Add:
         return SUMS
     if isinstance(expr, (log, log1p)):
-        return _logarithm_rules(type(expr))
-    return EXTREMES if isinstance(expr, (maximum, minimum)) else ()
-
-
-def _logarithm_rules(kind: type) -> tuple[Rule, ...]:
-    return (log1p_of_exp, log1p_of_tanh) if kind is log1p else (
-        log_of_product, log_of_expm1, log_of_softplus, log_of_one_plus,
-    )  # fmt: skip
+        return LOGARITHMS
+    return EXTREMES if isinstance(expr, (maximum, minimum)) else FUNCTIONS
 
 
 # ---------------------------------------------------------------- cleanup

@@ -37,7 +37,8 @@ PRODUCTS = Table("products")
 SUMS = Table("sums")
 LOGARITHMS = Table("logarithms")
 EXTREMES = Table("maxima and minima")
-TABLES = (POWERS, PRODUCTS, SUMS, LOGARITHMS, EXTREMES)
+FUNCTIONS = Table("other functions")
+TABLES = (POWERS, PRODUCTS, SUMS, LOGARITHMS, EXTREMES, FUNCTIONS)
 
 
 # ---------------------------------------------------------------- powers
@@ -336,7 +337,7 @@ def _split(e: Add, right: Expr, left: Expr, z: Expr) -> tuple[Expr, Expr, Expr, 
 # ---------------------------------------------------------------- logarithms
 
 
-@rule(LOGARITHMS)
+@rule(LOGARITHMS, of=log)
 def log_of_product(e: log) -> Expr | None:
     """log(exp(u)*v)  ->  u + log(v)   for a product with a factor exp, sigmoid, 1 + exp, 1 - sigmoid, cosh
 
@@ -385,7 +386,7 @@ def _log_of_two_exponentials(f: Expr) -> Expr | None:
     return log(c) + u + softplus(sp.expand_mul(v - u))
 
 
-@rule(LOGARITHMS)
+@rule(LOGARITHMS, of=log)
 def log_of_expm1(e: log) -> Expr | None:
     """log(exp(u) - 1)  ->  u + log(-expm1(-u))
 
@@ -394,7 +395,7 @@ def log_of_expm1(e: log) -> Expr | None:
     return f.args[0] + log(-expm1(negated(f.args[0]))) if isinstance(f, expm1) else None
 
 
-@rule(LOGARITHMS)
+@rule(LOGARITHMS, of=log)
 def log_of_one_plus(e: log) -> Expr | None:
     """log(1 + x)  ->  log1p(x)
 
@@ -403,7 +404,7 @@ def log_of_one_plus(e: log) -> Expr | None:
     return log1p(rest) if c is S.One else None
 
 
-@rule(LOGARITHMS)
+@rule(LOGARITHMS, of=log1p)
 def log1p_of_exp(e: log1p) -> Expr | None:
     """log1p(exp(u))  ->  softplus(u),   log1p(exp(u) - 1) -> u,   log1p(-sigmoid(u)) -> -softplus(u)
 

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from graphc.ir.scalar import FUNCTIONS, formula_of, placeholder
 from graphc.run import native
 
 LIMIT = 512 * 2**20
@@ -53,7 +54,13 @@ def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
 
 def surroundings() -> list[object]:
     """What machine code depends on besides its text: versions, this CPU, the front end and the primitives."""
-    return [_versions(), native.host(), _primitives()]
+    return [_versions(), native.host(), _primitives(), *declared_outside()]
+
+
+def declared_outside() -> list[str]:
+    """The formulas of scalar functions that other packages declare: a program's text holds their names only."""
+    entries = [f for f in FUNCTIONS.values() if f.formula and not f.cls.__module__.startswith(("graphc.", "sympy."))]
+    return [f"{f.name}: {formula_of(f, [placeholder(j) for j in range(f.arity)])}" for f in entries]
 
 
 @functools.cache
@@ -76,7 +83,7 @@ def _version(package: str) -> str:
 
 @functools.cache
 def _primitives() -> str:
-    """Hash of the sources that shape the code: the compiler's front end and every primitive."""
+    """Hash of the sources that shape the code: the compiler's front end, every primitive, formulas of functions."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for file in [
@@ -85,6 +92,7 @@ def _primitives() -> str:
         here / "build.py",
         here / "random.py",
         *sorted((here / "primitives").glob("*.py")),
+        *sorted((here.parent / "ir" / "functions").glob("*.py")),
     ]:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ import sympy
 from numpy.typing import ArrayLike
 
 from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.scalar import FUNCTIONS
 from graphc.rewrite.normal import Applied
 from graphc.show.chain import chain_rule
 from graphc.show.latex import latex_document
@@ -167,9 +168,6 @@ def _broken(row: str, reserve: int, indent: int) -> list[str]:
     return [*pieces, row]
 
 
-_STABLE = {"softplus", "bce", "sigmoid_minus", "log1p", "expm1", "logcosh", "xlogx", "sigmoid", "logsumexp"}
-
-
 def _is_stable(line: Line, applied: Sequence[Applied]) -> bool:
     """Whether a stable form that a rule introduced on the user's line stands in this equation."""
     node = line.node
@@ -183,7 +181,7 @@ def _fired(a: Applied) -> set[str]:
     """The stable functions that a rule brought in."""
     if "logsumexp" in str(a.after):
         return {"logsumexp"}
-    return (_names(a.after) - _names(a.before)) & _STABLE
+    return {name for name in _names(a.after) - _names(a.before) if name in FUNCTIONS and FUNCTIONS[name].careful}
 
 
 def _functions(node: Equation) -> set[str]:

@@ -16,23 +16,7 @@ from graphc.ir.affine import Affine, Extent, constant, index, indices, substitut
 from graphc.ir.build import always_true, never_true
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
-from graphc.ir.scalar import (
-    bce,
-    canonical,
-    expm1,
-    guarded,
-    less_equal,
-    log1p,
-    logcosh,
-    placeholder,
-    placeholder_index,
-    sigmoid,
-    sigmoid_minus,
-    softplus,
-    step,
-    where,
-    xlogx,
-)
+from graphc.ir.scalar import FUNCTIONS, canonical, guarded, less_equal, placeholder, placeholder_index, step, where
 from graphc.show.names import choose_letters, plain_letters
 
 
@@ -240,12 +224,7 @@ def written_out(expr: Expr, pieces: Mapping[Symbol, Piece] | None = None) -> Exp
 
     forms: dict[type, Callable[..., Expr]] = {
         guarded: lambda c, a, b: a if b == 0 else b,
-        bce: lambda z, t: softplus(z) - t * z,
-        sigmoid_minus: lambda z, t: sigmoid(z) - t,
-        log1p: lambda x: sympy.log(1 + x),
-        expm1: lambda x: sympy.exp(x) - 1,
-        logcosh: lambda x: sympy.log(sympy.cosh(x)),
-        xlogx: lambda x: x * sympy.log(x),
+        **{entry.cls: entry.paper for entry in FUNCTIONS.values() if entry.paper},
         where: branch,
     }
     if not expr.has(*forms, sympy.Abs):

@@ -16,9 +16,11 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from graphc.ir.scalar import FUNCTIONS, Scalar, formula_of, placeholder
 from graphc.run.primitives import rare, table, vmath_exp, vmath_log, vmath_pick, vmath_power, vmath_trig
 from graphc.run.primitives.builder import FloatBuilder
 from graphc.run.primitives.late import Late
+from graphc.run.primitives.vmath_formula import Straight
 
 Emitter = Callable[..., ir.Value]
 
@@ -64,9 +66,9 @@ def _three(emit: Emitter) -> Callable[..., Any]:
     return typing
 
 
-def _primitive(emit: Emitter) -> Any:
+def _primitive(emit: Emitter, arity: int = 0) -> Any:
     """The intrinsic for an emitter; its arity is the emitter's, less the builder."""
-    arity = len(inspect.signature(emit).parameters) - 1
+    arity = arity or len(inspect.signature(emit).parameters) - 1
     typing = {1: _one, 2: _two, 3: _three}[arity](emit)
     typing.__name__ = typing.__qualname__ = emit.__name__
     typing.__doc__ = emit.__doc__
@@ -84,8 +86,29 @@ _EMITTERS: tuple[Emitter, ...] = (
     *(vmath_pick.equal, vmath_pick.less, vmath_pick.less_equal),
 )
 
-VECTOR_MATH: dict[str, Any] = {emit.__name__: _primitive(emit) for emit in _EMITTERS}
+EMITTERS: dict[str, Emitter] = {emit.__name__: emit for emit in _EMITTERS}
+VECTOR_MATH: dict[str, Any] = {name: _primitive(emit) for name, emit in EMITTERS.items()}
 globals().update(VECTOR_MATH)
+
+
+def __getattr__(name: str) -> Any:
+    """A function of the table that has no code here: it is computed as its formula."""
+    entry = FUNCTIONS.get(name)
+    if entry is None or entry.formula is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = _primitive(_of_formula(entry), entry.arity)
+    return made
+
+
+def _of_formula(entry: Scalar) -> Emitter:
+    slots = [placeholder(j) for j in range(entry.arity)]
+    formula = formula_of(entry, slots)
+
+    def emit(k: FloatBuilder, *values: ir.Value) -> ir.Value:
+        return Straight(k, EMITTERS, dict(zip(slots, values, strict=True))).value(formula)
+
+    emit.__name__, emit.__doc__ = entry.name, entry.doc
+    return emit
 
 LATE: dict[str, Late] = {}
 for _name, _emit in vmath_trig.OF_LARGE.items():
