@@ -64,6 +64,7 @@ _NAMESPACES = {
     "metrics": "declare.metrics",
     "nn": "declare.layers",
     "schedules": "optim.schedules",
+    "special": "declare.special",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()} | _NAMESPACES
 _ELEMENTWISE = "declare.pointwise"
@@ -103,7 +104,9 @@ def _hint(name: str) -> str:
     found = importlib.import_module("graphc.words").meaning(name)
     if found is not None:
         return f"; here it is {found}"
-    close = difflib.get_close_matches(name, [*_HOME, *_elementwise()], n=1)
+    known = [*_HOME, *_elementwise()]
+    swapped = [n for n in known if sorted(n) == sorted(name)]  # tahn is tanh, though tan is as near
+    close = swapped or difflib.get_close_matches(name, known, n=1)
     return f"; did you mean graphc.{close[0]}?" if close else "; dir(graphc) lists the public names"
 
 

@@ -18,7 +18,7 @@ from scipy import special
 
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<reduce>(?:Σ|Π|max|min|logsumexp|softmax)_(?:\{|[a-z]\w*))"
-    r"|(?P<name>[A-Za-zα-ω][A-Za-z0-9_]*)|(?P<power>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<sign>\S))"
+    r"|(?P<name>[A-Za-zα-ωΦ][A-Za-z0-9_]*)|(?P<power>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<sign>\S))"
 )
 DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 RELATIONS = {
@@ -26,7 +26,8 @@ RELATIONS = {
 }  # fmt: skip
 FUNCTIONS = {
     "exp": np.exp, "log": np.log, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "cosh": np.cosh, "√": np.sqrt,
-    "erf": special.erf, "σ": special.expit, "sign": np.sign, "softplus": lambda z: np.logaddexp(0, z),
+    "erf": special.erf, "Φ": special.ndtr, "σ": special.expit, "sign": np.sign,
+    "softplus": lambda z: np.logaddexp(0, z),
     "relu": lambda z: np.maximum(z, 0), "leaky_relu": lambda z, a: np.where(z > 0, z, a * z),
     "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))), "where": np.where,
     "max": np.maximum, "min": np.minimum, "stop_gradient": lambda z: z,

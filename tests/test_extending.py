@@ -12,11 +12,12 @@ import sympy as sp
 
 import graphc as gc
 from graphc.derive.differentiability import hazards
-from graphc.emit.cuda.functions import template_of
+from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.reference import evaluate
 from graphc.errors import UnknownNameError
 from graphc.ir import scalar_table as table
-from graphc.ir.scalar import FUNCTIONS
+from graphc.ir.functions import declaring
+from graphc.ir.scalar import FUNCTIONS, placeholder
 from graphc.optim import OPTIMIZERS
 from graphc.rewrite import stable_rules
 from graphc.rewrite.rules import TRIGGERS, rule
@@ -31,12 +32,12 @@ POINTS = np.array([-3.0, -1.0, 0.0, 0.5, 2.0, 40.0])
 
 def declare() -> type:
     """A word, and a function of two arguments with a derivative, a printed form and a formula that computes it."""
-    table.word("wiggle", lambda z, a=2: z + sp.sin(a * z) / a, "z + sin(a*z)/a.", activation=True, aliases=("wig",))
+    declaring.word("wiggle", lambda z, a=2: z + sp.sin(a * z) / a, "z + sin(a*z)/a.", activation=True, aliases=("wig",))
 
-    @table.function(
+    @declaring.function(
         "bell",
         numpy=lambda z, s: np.exp(-((z / s) ** 2)),
-        interval=table.within(0.0, 1.0),
+        interval=declaring.within(0.0, 1.0),
         unicode="⌒({0}; {1})",
         latex=r"\mathcal{{B}}\left({0}; {1}\right)",
         formula=lambda z, s: sp.exp(-((z / s) ** 2)),
@@ -144,7 +145,8 @@ def test_a_function_without_machine_code_is_compiled_from_its_formula(bell):
 
 
 def test_a_function_without_a_template_is_printed_for_gpus_from_its_formula(bell):
-    assert template_of(FUNCTIONS["bell"]) == "math.exp(-{0}*{0}/({1}*{1}))"
+    a, s = placeholder(0), placeholder(1)
+    assert CudaPrinter({a: "a", s: "s"}).print(bell(a, s)) == "math.exp(-a*a/(s*s))"
     z = gc.input("Z", ("n",))
     with current.use():
         found = gc.Model(gc.bell(z, 1.7), dtype="float64").predict(POINTS, target="cuda")

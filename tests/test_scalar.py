@@ -38,42 +38,12 @@ from graphc.ir.scalar import (
     where,
 )
 from graphc.ir.scalar_latex import scalar_latex
+from tests.exact_scalars import EXACT, logistic
 
 A, B, C = placeholder(0), placeholder(1), placeholder(2)
 N = sp.Symbol("n", integer=True, positive=True)
 
 
-def logistic(x):
-    return 1 / (1 + mp.exp(-x))
-
-
-EXACT = {
-    "exp": mp.exp, "log": mp.log, "sqrt": mp.sqrt, "tanh": mp.tanh, "sin": mp.sin, "cos": mp.cos, "erf": mp.erf,
-    "tan": mp.tan, "sinh": mp.sinh, "cosh": mp.cosh, "asin": mp.asin, "acos": mp.acos, "atan": mp.atan,
-    "sigmoid": logistic,
-    "softplus": lambda x: mp.log(1 + mp.exp(x)),
-    "relu": lambda x: max(x, mp.mpf(0)),
-    "leaky_relu": lambda x, a: x if x > 0 else a * x,
-    "elu": lambda x, a: x if x > 0 else a * (mp.exp(x) - 1),
-    "step": lambda x: mp.mpf(x > 0),
-    "absolute": abs,
-    "sign": mp.sign,
-    "round_": mp.nint,
-    "floor_": mp.floor,
-    "maximum": max,
-    "minimum": min,
-    "where": lambda c, a, b: a if c != 0 else b,
-    "equal": lambda a, b: mp.mpf(a == b),
-    "less": lambda a, b: mp.mpf(a < b),
-    "less_equal": lambda a, b: mp.mpf(a <= b),
-    "log1p": lambda x: mp.log(1 + x),
-    "expm1": lambda x: mp.exp(x) - 1,
-    "logcosh": lambda x: mp.log(mp.cosh(x)),
-    "xlogx": lambda x: x * mp.log(x) if x else mp.mpf(0),
-    "bce": lambda z, t: -(t * mp.log(logistic(z)) + (1 - t) * mp.log(1 - logistic(z))),
-    "sigmoid_minus": lambda z, t: logistic(z) - t,
-    "stop_gradient": lambda x: x,
-}  # fmt: skip
 LINE = [-80.0, -20.0, -3.25, -1.0, -0.5, -1e-3, -1e-9, 0.0, 1e-9, 1e-3, 0.5, 1.0, 2.5, 20.0, 80.0]
 OTHER = {"leaky_relu": 0.01, "elu": 1.5, "bce": 0.25, "sigmoid_minus": 0.25} | dict.fromkeys(("equal", "less"), 0.5)
 SMOOTH = ("exp", "log", "tanh", "erf", "sigmoid", "softplus", "elu", "logcosh", "xlogx", "bce", "relu", "absolute")
@@ -82,7 +52,8 @@ SMOOTH = ("exp", "log", "tanh", "erf", "sigmoid", "softplus", "elu", "logcosh", 
 def arguments(name, dtype):
     entry = FUNCTIONS[name]
     low, high = entry.domain
-    x = np.array([v for v in LINE if low <= v <= high and not (entry.open_domain and v == low)], dtype)
+    x = np.array([v for v in LINE if low <= v <= high and not (entry.open_domain and v in (low, high))], dtype)
+    x = x[x > -5] if name == "erfcx" else x  # which overflows
     rest = [np.full_like(x, OTHER.get(name, 0.7))] * (entry.arity - 1)
     return x, rest
 
@@ -109,6 +80,7 @@ def test_derivatives_in_every_argument_are_those_of_mpmath_away_from_breaks(name
     slots = [placeholder(j) for j in range(entry.arity)]
     body = entry(*slots)
     point = {"maximum": [0.3, 0.7], "minimum": [0.3, 0.7]}.get(name, [0.3, 0.65, 0.1][: entry.arity])
+    point[0] += max(entry.domain[0], 0.0)
     for sign_ in (1, -1) if entry.domain[0] < 0 else (1,):
         at = [sign_ * point[0], *point[1:]]
         value = numpy_function(body, entry.arity)(*map(np.float64, at))
@@ -210,6 +182,8 @@ def test_the_value_lies_in_the_interval_of_the_table(name, numbers):
     with np.errstate(all="ignore"):
         value = float(entry.numpy(*map(np.float64, args)))
     found = entry.interval(*(tuple(map(float, p)) for p in pairs))
+    if not np.isfinite(value):
+        return
     slack = 1e-12 * max(1.0, abs(value))
     assert found[0] - slack <= value <= found[1] + slack, (args, pairs, value, found)
 

@@ -22,7 +22,7 @@ import sympy as sp
 from sympy import Expr, S, Symbol
 
 from graphc.errors import FormulaError
-from graphc.ir.scalar import FUNCTIONS, WORDS, canonical, less, less_equal, number, scalar_of
+from graphc.ir.scalar import FUNCTIONS, WORDS, canonical, guarded, less, less_equal, number, scalar_of
 
 MAX_BYTES = 4096
 MAX_DEPTH = 64
@@ -360,7 +360,8 @@ def _call_text(expr: Expr) -> tuple[str, int]:
         left, right = (_show(a, _SUM) for a in expr.args)
         return f"{left} {_SIGNS[expr.func]} {right}", _COMPARISON
     args = (expr.base,) if expr.is_Pow else expr.args
-    return f"{entry.name}({', '.join(_show(a, _COMPARISON) for a in args)})", _ATOM
+    name = "guarded" if isinstance(expr, guarded) else entry.name
+    return f"{name}({', '.join(_show(a, _COMPARISON) for a in args)})", _ATOM
 
 
 def _sum_text(expr: Expr) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sympy
@@ -51,17 +52,18 @@ def __getattr__(name: str) -> Callable[..., Any]:
     """A function of the table, by the name that users call."""
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    made = globals()[name] = public_function(PUBLIC[name])
+    made = globals()[name] = public_function(PUBLIC[name], name)
     return made
 
 
-def public_function(entry: Scalar) -> Callable[..., Any]:
+def public_function(entry: Scalar, name: str) -> Callable[..., Any]:
     """The function that users call: its argument names, defaults and documentation are those of the table."""
-    name = entry.public
-    op = Op(name, f"{name}({', '.join(f'{{{i}}}' for i in range(entry.arity))})", entry)
-    function = _of_one(op) if entry.arity == 1 else _of_several(op, _signature(entry))
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = _doc(entry)
+    own = name.rpartition(".")[2]
+    text = f"{own}({', '.join(f'{{{i}}}' for i in range(entry.arity))})"
+    one = entry.arguments == ("x",) and not entry.options
+    function = _of_one(Op(own, text, entry)) if one else _of_several(own, text, entry)
+    function.__name__ = function.__qualname__ = own
+    function.__doc__ = _doc(entry, name)
     return function
 
 
@@ -72,11 +74,15 @@ def _of_one(op: Op) -> Callable[..., Any]:
     return function
 
 
-def _of_several(op: Op, signature: inspect.Signature) -> Callable[..., Any]:
+def _of_several(name: str, text: str, entry: Scalar) -> Callable[..., Any]:
+    signature = _signature(entry)
+
     def function(*args: Any, **named: Any) -> Any:
         given = signature.bind(*args, **named)
         given.apply_defaults()
-        return combine(op, given.args)
+        chosen = {n: given.arguments[n] for n in entry.options}
+        build = partial(entry.formula, **chosen) if entry.formula and chosen else entry
+        return combine(Op(name, text, build), tuple(given.arguments[n] for n in entry.arguments))
 
     function.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     return function
@@ -86,23 +92,27 @@ def _signature(entry: Scalar) -> inspect.Signature:
     required = entry.arity - len(entry.defaults)
     defaults = (*[inspect.Parameter.empty] * required, *entry.defaults)
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    found = [inspect.Parameter(n, kind, default=d, annotation=Any) for n, d in zip(entry.arguments, defaults)]
+    only = inspect.Parameter.KEYWORD_ONLY
     return inspect.Signature(
-        [inspect.Parameter(n, kind, default=d, annotation=Any) for n, d in zip(entry.arguments, defaults, strict=True)]
+        [*found, *(inspect.Parameter(n, only, default=False, annotation=bool) for n in entry.options)]
     )
 
 
-def _doc(entry: Scalar) -> str:
+def _doc(entry: Scalar, name: str) -> str:
     named = [n for n in entry.arguments if n not in entry.explained]
     shapes = "Of shapes that broadcast." if len(named) > 1 else "Of any shape; an array becomes a constant."
     lines = [f"{', '.join(named)} : Tensor, indexed expression, number or array", f"    {shapes}"]
     for n, meaning in entry.explained.items():
         lines += [f"{n} : number or Tensor", f"    {meaning}"]
+    for n, meaning in entry.options.items():
+        lines += [f"{n} : bool", f"    {meaning}"]
     required = entry.arity - len(entry.defaults)
     return _DOC.format(
         summary=entry.doc,
         parameters="\n".join(lines),
         broadcast="" if entry.arity == 1 else " and the others, broadcast",
-        name=f"{entry.place}.{entry.public}".lstrip("."),
+        name=name,
         call=", ".join(["X", *["0.5"] * (required - 1)]),
     )
 

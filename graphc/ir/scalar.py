@@ -19,7 +19,7 @@ import sympy as sp
 from sympy import Expr, S, Symbol
 
 from graphc.errors import DomainError
-from graphc.ir.functions import words  # noqa: F401  the table is full from here on
+from graphc.ir.functions import activation_words, numpy_words, special_words  # noqa: F401  now the table is full
 from graphc.ir.functions.choices import (
     absolute,
     equal,
@@ -39,6 +39,7 @@ from graphc.ir.functions.choices import (
 from graphc.ir.functions.elementary import expm1, log1p
 from graphc.ir.functions.smooth import bce, elu, leaky_relu, logcosh, sigmoid, sigmoid_minus, softplus, xlogx
 from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, PUBLIC, WORDS, Break, Interval, Scalar
+from graphc.ir.scalar_value import SQRT_EXPONENTS, value
 
 __all__ = [
     "FUNCTIONS", "OUT", "PUBLIC", "WORDS", "Break", "Interval", "Scalar", "absolute", "bce", "canonical", "cost",
@@ -76,9 +77,6 @@ def placeholders(body: Expr) -> list[int]:
     """Numbers of the reads that occur in `body`, ascending."""
     found = (placeholder_index(s) for s in body.free_symbols)
     return sorted(j for j in found if j is not None)
-
-
-_SQRT_EXPONENTS = (S.Half, -S.Half)
 
 
 def scalar_of(expr: Expr) -> Scalar | None:
@@ -145,7 +143,6 @@ _FOREIGN: dict[Any, Callable[..., Expr]] = {
     **{cls: entry for entry in WORDS.values() for cls in entry.means},
     sp.Max: _chain(maximum),
     sp.Min: _chain(minimum),
-    sp.ceiling: lambda x: -floor_(-x),
     sp.Heaviside: lambda x, *_: step(x),
     sp.cot: lambda x: 1 / sp.tan(x),
     sp.sec: lambda x: 1 / sp.cos(x),
@@ -153,7 +150,6 @@ _FOREIGN: dict[Any, Callable[..., Expr]] = {
     sp.coth: lambda x: 1 / sp.tanh(x),
     sp.sech: lambda x: 1 / sp.cosh(x),
     sp.csch: lambda x: 1 / sp.sinh(x),
-    sp.erfc: lambda x: 1 - sp.erf(x),
 }
 
 
@@ -181,7 +177,7 @@ def canonical(expr: Expr) -> Expr:
 def _power_cost(exponent: Expr) -> int:
     if exponent.is_Integer:
         return 4 if exponent > 0 else 8 if exponent is S.NegativeOne else 10
-    return 12 if exponent in _SQRT_EXPONENTS else 40
+    return 12 if exponent in SQRT_EXPONENTS else 40
 
 
 def _own_cost(expr: Expr) -> int:
@@ -221,7 +217,7 @@ def numpy_function(body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = ()
         dtype = _common_dtype(arrays[:n_operands] or arrays)
         values = {s: np.asarray(v).astype(dtype)[()] for s, v in zip((*slots, *symbols), arrays, strict=True)}
         with np.errstate(all="ignore"):
-            return _value(body, values, dtype)
+            return value(body, values, dtype)
 
     return evaluate
 
@@ -238,48 +234,6 @@ def _common_dtype(arrays: tuple[Any, ...]) -> np.dtype:
     kinds = [np.asarray(a).dtype for a in arrays]
     floating = [d for d in kinds if d.kind in "fc"]
     return np.result_type(*floating) if floating else np.dtype(np.float64)
-
-
-def _value(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    """The value of `expr`; `values` holds the symbols and remembers every shared sub-expression."""
-    if expr not in values:
-        values[expr] = _compute(expr, values, dtype)
-    return values[expr]
-
-
-def _compute(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    if expr.is_number and not expr.args or expr.is_Rational or expr.is_NumberSymbol:
-        return dtype.type(float(expr))
-    if expr.is_Mul:
-        return _product(expr, values, dtype)
-    if expr.is_Pow:
-        return _power(_value(expr.base, values, dtype), expr.exp, values, dtype)
-    args = [_value(a, values, dtype) for a in expr.args]
-    return reduce(np.add, args) if expr.is_Add else BY_CLASS[expr.func].numpy(*args)
-
-
-def _product(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    below = [1 / f for f in expr.args if f.is_Pow and f.exp.is_Rational and f.exp < 0]
-    above = [f for f in expr.args if 1 / f not in below]
-    top = reduce(np.multiply, [_value(f, values, dtype) for f in above]) if above else dtype.type(1)
-    return reduce(np.divide, [_value(f, values, dtype) for f in below], top)
-
-
-def _power(base: Any, exponent: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    if exponent in _SQRT_EXPONENTS:
-        root = np.sqrt(base)
-        return root if exponent is S.Half else 1 / root
-    if exponent.is_Integer and abs(exponent) <= 64:
-        whole = _integer_power(base, abs(int(exponent)))
-        return whole if exponent > 0 else 1 / whole
-    return np.power(base, _value(exponent, values, dtype))
-
-
-def _integer_power(base: Any, n: int) -> Any:
-    if n == 1:
-        return base
-    half = _integer_power(base, n // 2)
-    return half * half * base if n % 2 else half * half
 
 
 # ---------------------------------------------------------------- derivative

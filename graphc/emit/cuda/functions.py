@@ -1,7 +1,8 @@
 """Scalar functions as expressions of the functions that every GPU has.
 
-The table of scalar functions has a template for each; an argument that occurs more than once is given a name first
-where that is possible.  Tests are written so that NaN goes through: ``min`` and ``max`` would drop it.
+The table of scalar functions has a template for each, or a formula that is printed in its place; an argument that
+occurs more than once is given a name first where that is possible.  Tests are written so that NaN goes through: ``min``
+and ``max`` would drop it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import sympy
 
 from graphc.emit.expressions import ATOM, Printer
-from graphc.ir.scalar import FUNCTIONS, Scalar, formula_of, placeholder, scalar_of
+from graphc.ir.scalar import FUNCTIONS, formula_of, scalar_of
+
+TEMPLATES = {name: f.cuda for name, f in FUNCTIONS.items() if f.cuda} | {"power": "math.pow({0}, {1})"}
 
 
 class CudaPrinter(Printer):
@@ -67,17 +70,3 @@ class CudaPrinter(Printer):
 
     def _extent(self, e: sympy.Expr) -> str:
         return f"{self.cast}({self.size})"
-
-
-def template_of(entry: Scalar) -> str:
-    """The template of a function of the table, written out of its formula where it has none of its own."""
-    if entry.cuda:
-        return entry.cuda
-    slots = [placeholder(j) for j in range(entry.arity)]
-    places = {slot: f"{{{j}}}" for j, slot in enumerate(slots)}
-    return CudaPrinter(places, share=False).at_least(formula_of(entry, slots), ATOM)
-
-
-TEMPLATES = {
-    name: template_of(f) for name, f in FUNCTIONS.items() if f.cuda or f.formula
-} | {"power": "math.pow({0}, {1})"}  # fmt: skip

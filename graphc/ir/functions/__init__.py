@@ -1,6 +1,4 @@
 """The declarations of all scalar functions; a file imports only from those before it.
 
-choices, elementary, smooth, words.
+arrays, declaring; choices, elementary, smooth, analytic, normal; words: numpy_words, activation_words, special_words.
 """
-
-from graphc.ir.functions import choices, elementary, smooth, words  # noqa: F401  importing them fills the table

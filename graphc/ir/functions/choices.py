@@ -8,6 +8,7 @@ declaration; the derivative of a jump is 0.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import sympy as sp
 from sympy import Expr, Function, S
 
 from graphc.ir.functions.arrays import flag, magnitude, part, positive
-from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, Break, Interval, function, hull, within
+from graphc.ir.functions.declaring import function, hull, within
+from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, WORDS, Break, Interval
 
 ZERO, ONE, HALF = S.Zero, S.One, S.Half
 KINK = (Break(0.0, "subgradient 0 at 0"),)
@@ -95,6 +97,7 @@ class sign(Function):
     cuda="abs({0})",
     public="abs",
     doc="|x|, with derivative sign(x), 0 at 0; the same as ``abs(x)`` of Python.",
+    also=("absolute", "fabs"),
     means=(sp.Abs,),
     kinks=KINK,
 )
@@ -121,6 +124,7 @@ class absolute(Function):
     interval="increasing",
     cuda=_RINT,
     public="round",
+    also=("rint", "around"),
     doc="The nearest whole number, halves to the even one; its gradient is 0.",
     **_ROUNDED,
 )
@@ -195,6 +199,8 @@ class equal(Function):
     unicode="[{0} < {1}]",
     latex=r"\left[{0} < {1}\right]",
     cuda="(f(1.0) if {0} < {1} else f(0.0))",
+    public="less",
+    doc="1 where a < b, else 0.",
     aliases=("lt",),
     **_TEST,
 )
@@ -219,6 +225,8 @@ class less(Function):
     unicode="[{0} ≤ {1}]",
     latex=r"\left[{0} \le {1}\right]",
     cuda="(f(1.0) if {0} <= {1} else f(0.0))",
+    public="less_equal",
+    doc="1 where a <= b, else 0.",
     aliases=("le",),
     **_TEST,
 )
@@ -232,6 +240,31 @@ class less_equal(Function):
     @classmethod
     def eval(cls, a: Expr, b: Expr) -> Expr | None:
         return (ONE if a <= b else ZERO) if numbers(a, b) else None
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        return ZERO
+
+
+@function(
+    "isfinite",
+    numpy=lambda x: flag(np.isfinite(np.real(x)), x),
+    interval=within(0.0, 1.0),
+    cuda="(f(1.0) if abs({0}) < INF else f(0.0))",
+    public="isfinite",
+    doc="1 where x is neither infinite nor NaN, else 0.",
+    zero_gradient=True,
+    chooses=True,
+)
+class isfinite(Function):
+    """1 where x is neither infinite nor NaN, else 0. Derivative 0."""
+
+    is_real = True
+    is_nonnegative = True
+    nargs = 1
+
+    @classmethod
+    def eval(cls, x: Expr) -> Expr | None:
+        return ONE if numbers(x) and x.is_finite else None
 
     def fdiff(self, argindex: int = 1) -> Expr:
         return ZERO
@@ -364,6 +397,7 @@ class guarded(where):
 
 
 BY_CLASS[guarded] = FUNCTIONS["where"]
+WORDS["guarded"] = replace(FUNCTIONS["where"], name="guarded", cls=guarded)  # formula text keeps it apart
 
 
 @function(

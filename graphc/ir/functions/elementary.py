@@ -10,7 +10,8 @@ import sympy as sp
 from sympy import Expr, Function
 
 from graphc.ir.functions.choices import ZERO
-from graphc.ir.scalar_table import POSITIVE, Interval, function, within
+from graphc.ir.functions.declaring import function, within
+from graphc.ir.scalar_table import POSITIVE, Interval
 
 _OVERFLOW = 709.0
 """exp of a larger argument is no finite float64 (88 for float32)."""
@@ -81,17 +82,19 @@ function("erf", numpy=erf_reference, interval="increasing", cuda="math.erf({0})"
          doc="The error function 2/sqrt(pi) * integral of exp(-t**2) from 0 to x.", cost=20, fades=True)(
     sp.erf
 )  # fmt: skip
-function("tan", numpy=np.tan, cuda="math.tan({0})", doc="The tangent.", pole=_poles_of_tan, cost=20)(sp.tan)
-function("sinh", numpy=np.sinh, interval="increasing", cuda="math.sinh({0})", doc="The hyperbolic sine.",
-         finite=_BOTH, cost=20)(sp.sinh)  # fmt: skip
-function("cosh", numpy=np.cosh, interval="even", cuda="math.cosh({0})", doc="The hyperbolic cosine.", finite=_BOTH,
-         fades=True, cost=20)(sp.cosh)  # fmt: skip
+function("tan", numpy=np.tan, cuda="math.tan({0})", public="tan", doc="The tangent.", pole=_poles_of_tan, cost=20)(
+    sp.tan
+)  # fmt: skip
+function("sinh", numpy=np.sinh, interval="increasing", cuda="math.sinh({0})", public="sinh",
+         doc="The hyperbolic sine.", finite=_BOTH, cost=20)(sp.sinh)  # fmt: skip
+function("cosh", numpy=np.cosh, interval="even", cuda="math.cosh({0})", public="cosh",
+         doc="The hyperbolic cosine.", finite=_BOTH, fades=True, cost=20)(sp.cosh)  # fmt: skip
 function("asin", numpy=np.arcsin, interval=within(-_QUARTER, _QUARTER), cuda="math.asin({0})", doc="The inverse sine.",
-         aliases=("arcsin",), **_ARC)(sp.asin)  # fmt: skip
+         public="arcsin", also=("asin",), **_ARC)(sp.asin)  # fmt: skip
 function("acos", numpy=np.arccos, interval=within(0.0, math.pi), cuda="math.acos({0})", doc="The inverse cosine.",
-         aliases=("arccos",), **_ARC)(sp.acos)  # fmt: skip
+         public="arccos", also=("acos",), **_ARC)(sp.acos)  # fmt: skip
 function("atan", numpy=np.arctan, interval="increasing", cuda="math.atan({0})", doc="The inverse tangent.",
-         aliases=("arctan",), cost=20, fades=True)(sp.atan)  # fmt: skip
+         public="arctan", also=("atan",), cost=20, fades=True)(sp.atan)  # fmt: skip
 
 
 @function(

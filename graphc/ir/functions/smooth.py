@@ -11,8 +11,9 @@ from sympy import Expr, Function, S
 
 from graphc.ir.functions.arrays import decay, logistic, magnitude, part, positive
 from graphc.ir.functions.choices import HALF, ONE, ZERO, numbers, relu, step, where
+from graphc.ir.functions.declaring import function, hull
 from graphc.ir.functions.elementary import expm1
-from graphc.ir.scalar_table import POSITIVE, REALS, Break, Interval, function, hull
+from graphc.ir.scalar_table import POSITIVE, REALS, Break, Interval
 
 _BEND = (Break(0.0, "derivative alpha at 0"),)
 _HALF = "math.sinh(f(0.5)*{0})"

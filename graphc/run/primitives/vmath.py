@@ -83,7 +83,7 @@ _EMITTERS: tuple[Emitter, ...] = (
     *(vmath_trig.erf, vmath_power.sqrt, vmath_power.power),
     *(vmath_pick.relu, vmath_pick.leaky_relu, vmath_pick.step, vmath_pick.absolute, vmath_pick.sign),
     *(vmath_pick.round_, vmath_pick.floor_, vmath_pick.maximum, vmath_pick.minimum, vmath_pick.where),
-    *(vmath_pick.equal, vmath_pick.less, vmath_pick.less_equal),
+    *(vmath_pick.equal, vmath_pick.less, vmath_pick.less_equal, vmath_pick.isfinite),
 )
 
 EMITTERS: dict[str, Emitter] = {emit.__name__: emit for emit in _EMITTERS}

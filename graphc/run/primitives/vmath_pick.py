@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from llvmlite import ir
 
 from graphc.run.primitives.builder import FloatBuilder
@@ -73,3 +75,8 @@ def less(k: FloatBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 def less_equal(k: FloatBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """1 where a <= b, else 0."""
     return k.select(k.compare(a, "<=", b), 1.0, 0.0)
+
+
+def isfinite(k: FloatBuilder, x: ir.Value) -> ir.Value:
+    """1 where |x| < inf, else 0, for NaN too."""
+    return k.select(k.compare(k.abs(x), "<", math.inf), 1.0, 0.0)

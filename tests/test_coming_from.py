@@ -1,0 +1,61 @@
+"""Words of other libraries lead to ours: every name that a hint gives exists, and every word gives its hint."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import graphc as gc
+from graphc.errors import TypeMismatchError
+from graphc.words import OPTIONS, WORDS, option_hint
+from tests import nets
+
+NAMES = [(library, theirs, ours) for library, words in WORDS.items() for theirs, ours in words.items()]
+
+
+@pytest.mark.parametrize(("library", "theirs", "ours"), NAMES)
+def test_an_unknown_name_is_answered_by_its_meaning_and_the_answer_exists(library: str, theirs: str, ours: str):
+    """Mutation-checked: a hint that names gc.losses.nothing is seen."""
+    for path in re.findall(r"\bgc\.([\w.]*\w)", ours):
+        found = gc
+        for part in path.split("."):
+            found = getattr(found, part)
+    if theirs not in gc.__all__:
+        with pytest.raises(AttributeError) as caught:
+            getattr(gc, theirs)
+        assert str(caught.value) == f"module 'graphc' has no attribute {theirs!r}; here it is {ours}", library
+
+
+def test_no_word_is_there_twice_and_spelling_still_helps():
+    assert len({theirs for _, theirs, _ in NAMES}) == len(NAMES)
+    with pytest.raises(AttributeError, match=r"did you mean graphc\.softmax\?"):
+        _ = gc.softmaxx
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_of_another_library_is_answered_by_ours(option: str):
+    ours, example = OPTIONS[option]
+    assert option_hint(option, [ours] * bool(ours)) == (f"here it is called {ours!r}." if ours else example)
+    assert option_hint(option, []) == example
+    for path in re.findall(r"\bgc\.([\w.]*\w)", example):
+        assert path.partition(".")[0] in gc.__all__
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: gc.Adam(lr=0.1), "Adam: there is no option 'lr'\n"
+         "  hint: here it is called 'eta'."),
+        (lambda: nets.xor().fit(lr=0.1), "fit: there is no option 'lr'\n"
+         "  hint: give it to the optimizer: optimizer=gc.Adam(eta=0.01)."),
+        (lambda: nets.xor().fit(verbose=1), "fit: there is no option 'verbose'\n"
+         "  hint: here it is called 'progress'."),
+        (lambda: gc.RMSProp(centered=True), "RMSProp: there is no option 'centered'\n"
+         "  hint: here it is called 'centred'."),
+    ],
+)  # fmt: skip
+def test_options_are_refused_with_their_meaning(call, message):
+    with pytest.raises(TypeMismatchError) as caught:
+        call()
+    assert nets.text_of(caught) == message
