@@ -50,6 +50,7 @@ _NAMES = {
     "declare.shapes": "squeeze expand_dims swapaxes moveaxis flip ravel broadcast_to zeros_like ones_like full_like"
     " meshgrid hstack vstack split",
     "declare.repeating": "roll repeat tile pad take",
+    "declare.activations": "glu",
     "model": "Model grad derive hessian jacobian hvp compile",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
     " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor",

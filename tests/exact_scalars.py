@@ -81,6 +81,8 @@ EXACT: dict[str, Callable[..., mp.mpf]] = {
     "erfc": mp.erfc, "erfcx": scaled_erfc, "erfinv": mp.erfinv, "erfcinv": erfcinv,
     "ndtr": lambda x: mp.erfc(-x / mp.sqrt(2)) / 2,
     "log_ndtr": log_ndtr,
+    **{f"polygamma{n}": lambda x, n=n: mp.polygamma(n, x) for n in range(5)},
+    "gammaln": mp.loggamma, "gamma_function": mp.gamma,
     "ndtri": lambda p: -mp.sqrt(2) * erfcinv(2 * p) if p < 0.5 else mp.sqrt(2) * erfcinv(2 * (1 - p)),
 }  # fmt: skip
 

@@ -56,7 +56,8 @@ def test_a_function_is_the_one_of_the_table(name: str, values: dict[str, np.ndar
     small = {"bce": 1e-15, "mod": 1e-13}.get(name, 1e-300)
     if name == "mod":  # a multiple of 0.7, but for rounding, may have the remainder 0 or 0.7
         wanted = np.where(abs(wanted - SECOND) < 1e-9, values[name], wanted)
-    np.testing.assert_allclose(values[name], wanted, rtol=2e-14, atol=small)
+    room = 1e-11 if "gamma" in name else 2e-14  # sums that cancel, in another order
+    np.testing.assert_allclose(values[name], wanted, rtol=room, atol=small)
 
 
 def test_every_function_of_the_table_has_a_form_for_gpus():

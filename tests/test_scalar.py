@@ -54,6 +54,7 @@ def arguments(name, dtype):
     low, high = entry.domain
     x = np.array([v for v in LINE if low <= v <= high and not (entry.open_domain and v in (low, high))], dtype)
     x = x[x > -5] if name == "erfcx" else x  # which overflows
+    x = x[(x > 1e-4) & (x < 30)] if name.startswith(("gamma_", "polygamma")) else x
     rest = [np.full_like(x, OTHER.get(name, 0.7))] * (entry.arity - 1)
     return x, rest
 
@@ -64,17 +65,18 @@ def test_the_numpy_reference_is_accurate_and_keeps_the_dtype(name, dtype):
     x, rest = arguments(name, dtype)
     found = FUNCTIONS[name].numpy(x, *rest)
     assert found.dtype == dtype
+    room = 64 if name.startswith("gamma") else 4  # as their declarations say
     with mp.workdps(120):
         for i, value in enumerate(x):
             exact = EXACT[name](mp.mpf(float(value)), *(mp.mpf(float(r[i])) for r in rest))
-            assert abs(found[i] - exact) <= 4 * np.finfo(dtype).eps * max(abs(exact), 1), (value, found[i], exact)
+            assert abs(found[i] - exact) <= room * np.finfo(dtype).eps * max(abs(exact), 1), (value, found[i], exact)
 
 
 def slope_by_mpmath(f, at, j):
     return mp.diff(lambda v: f(*(v if i == j else mp.mpf(a) for i, a in enumerate(at))), at[j])
 
 
-@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in ("where", "stop_gradient")])
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in ("where", "stop_gradient", "polygamma4")])
 def test_derivatives_in_every_argument_are_those_of_mpmath_away_from_breaks(name):
     entry = FUNCTIONS[name]
     slots = [placeholder(j) for j in range(entry.arity)]
@@ -88,7 +90,7 @@ def test_derivatives_in_every_argument_are_those_of_mpmath_away_from_breaks(name
             exact = slope_by_mpmath(EXACT[name], at, j)
             for use_output in (False, True):
                 f = numpy_function(derivative(body, j, use_output), entry.arity, (OUT,))
-                assert abs(f(*map(np.float64, at), value) - exact) < 1e-13, (at, j)
+                assert abs(f(*map(np.float64, at), value) - exact) < 1e-13 * max(1, abs(exact)), (at, j)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +227,8 @@ def test_what_is_no_finite_real_number_is_refused(value):
 
 
 def test_functions_outside_the_table_are_named_in_the_error():
-    with pytest.raises(DomainError, match="gamma is no scalar function of graphc"):
-        numpy_function(sp.gamma(A), 1)
+    with pytest.raises(DomainError, match="zeta is no scalar function of graphc"):
+        numpy_function(sp.zeta(A), 1)
     with pytest.raises(DomainError, match="b has no value here; known are a0"):
         numpy_function(A + sp.Symbol("b"), 1)
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.declare import pointwise
+from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.declare.reductions import softmax
-from graphc.errors import TypeMismatchError, UnknownNameError
+from graphc.declare.tensor import Tensor
+from graphc.errors import ShapeError, TypeMismatchError, UnknownNameError
 from graphc.ir.scalar import PUBLIC, WORDS
 
 
@@ -36,7 +38,38 @@ def linear(x: Any) -> Any:
     return x
 
 
-_OWN: dict[str, Callable[[Any], Any]] = {"linear": linear, "softmax": softmax}
+def glu(x: Tensor, axis: int = -1) -> Tensor:
+    """The first half of x along an axis times the sigmoid of the second half (Dauphin et al. 2017).
+
+    Parameters
+    ----------
+    x : Tensor
+        Of an even extent along the axis.
+    axis : int
+        The axis that is halved.
+
+    Raises
+    ------
+    ShapeError
+        When the extent is free or odd, or there is no such axis.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.glu(gc.input("X", ("n", 6))).shape
+    ('n', 3)
+    """
+    place = axis + x.ndim if axis < 0 else axis
+    extent = x.shape[place] if 0 <= place < x.ndim else None
+    if not isinstance(extent, int) or extent % 2:
+        message = f"glu: {node_text(x.node, x.name)} has no even extent along axis {axis}"
+        fail(ShapeError, message, "the axis is cut in halves.")
+    before = (slice(None),) * place
+    a, b = x[(*before, slice(0, extent // 2))], x[(*before, slice(extent // 2, extent))]
+    return a * pointwise.sigmoid(b)
+
+
+_OWN: dict[str, Callable[[Any], Any]] = {"glu": glu, "linear": linear, "softmax": softmax}
 
 
 def _named(name: str) -> Callable[[Any], Any] | None:

@@ -113,7 +113,7 @@ def _doc(entry: Scalar, name: str) -> str:
         parameters="\n".join(lines),
         broadcast="" if entry.arity == 1 else " and the others, broadcast",
         name=name,
-        call=", ".join(["X", *["0.5"] * (required - 1)]),
+        call=entry.example or ", ".join(["X", *["0.5"] * (required - 1)]),
     )
 
 

@@ -19,7 +19,7 @@ import sympy as sp
 from sympy import Expr, S, Symbol
 
 from graphc.errors import DomainError
-from graphc.ir.functions import activation_words, numpy_words, special_words  # noqa: F401  now the table is full
+from graphc.ir.functions import activation_words, gamma, numpy_words, special_words  # noqa: F401  the table is full
 from graphc.ir.functions.choices import (
     absolute,
     equal,

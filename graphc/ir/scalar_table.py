@@ -79,6 +79,8 @@ class Scalar:
         Further names that users call.
     explained : mapping
         Meaning of the arguments behind the first.
+    example : str
+        Arguments in the example of its documentation, where X and numbers will not do.
     aliases : tuple of str
         Further names in formula text.
     means : tuple of classes
@@ -124,6 +126,7 @@ class Scalar:
     options: Mapping[str, str] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     explained: Mapping[str, str] = field(default_factory=dict)
+    example: str = ""
     aliases: tuple[str, ...] = ()
     means: tuple[Any, ...] = ()
     folds: bool = False
