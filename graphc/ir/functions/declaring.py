@@ -16,6 +16,7 @@ from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, PUBLIC, REALS, WORDS, In
 from graphc.ir.scalar_value import value
 
 Class = TypeVar("Class", bound=type)
+_NONE = object()  # there is no default
 
 
 def function(
@@ -76,7 +77,7 @@ def smooth(
         Exact values at numbers, such as {0: 0}.
     """
     own = name.rpartition(".")[2]
-    names = tuple(inspect.signature(formula).parameters)
+    names = tuple(_parameters(formula))
     exact = {S(x): S(y) for x, y in (at or {}).items()}
 
     def value_at(cls: Any, *args: Expr) -> Expr | None:
@@ -135,8 +136,8 @@ def word(
         Which can be called with expressions.
     """
     place, _, own = name.rpartition(".")
-    parameters = {n: p for n, p in inspect.signature(formula).parameters.items() if n not in (options or {})}
-    defaults = tuple(p.default for p in parameters.values() if p.default is not p.empty)
+    parameters = {n: default for n, default in _parameters(formula).items() if n not in (options or {})}
+    defaults = tuple(default for default in parameters.values() if default is not _NONE)
     names = {"public": own, "place": place, "doc": doc, "arguments": tuple(parameters), "defaults": defaults}
 
     def build(*args: Any, **chosen: Any) -> Expr:
@@ -146,6 +147,16 @@ def word(
     entry = Scalar(own, None, len(parameters), reference, formula=build, options=options or {}, **names, **facts)
     _list(entry)
     return entry
+
+
+def _parameters(formula: Callable[..., Any]) -> dict[str, Any]:
+    """Names of the parameters, and defaults; from the code alone, since inspect takes a quarter of a millisecond."""
+    code = getattr(formula, "__code__", None)
+    if code is None:
+        found = inspect.signature(formula).parameters.values()
+        return {p.name: _NONE if p.default is p.empty else p.default for p in found}
+    names, defaults = code.co_varnames[: code.co_argcount], getattr(formula, "__defaults__", None) or ()
+    return dict(zip(names, (*[_NONE] * (len(names) - len(defaults)), *defaults), strict=True))
 
 
 def _list(entry: Scalar) -> None:
