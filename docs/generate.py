@@ -135,7 +135,8 @@ def stub() -> str:
     """What type checkers and editors read of the public names, which are loaded when they are first used."""
     lines = ['"""The public names for type checkers, printed from the table of __init__.py by docs/generate.py."""', ""]
     spaces = graphc._NAMESPACES
-    for name, home in sorted(graphc._HOME.items(), key=lambda item: item[::-1]):
+    homes = graphc._HOME | dict.fromkeys(graphc._elementwise(), graphc._ELEMENTWISE)
+    for name, home in sorted(homes.items(), key=lambda item: item[::-1]):
         package, _, last = f"graphc.{home}".rpartition(".")
         if name not in spaces:
             lines.append(f"from graphc.{home} import {name} as {name}")

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from graphc.declare.ops import ADD, DIV, FLOOR_DIVIDE, LESS, LESS_EQUAL, MUL, POW, SUB, Op
 from graphc.declare.origin import fail, located
-from graphc.declare.words import closest, find, word
+from graphc.declare.public import closest, find, word
 from graphc.errors import TypeMismatchError
 
 _OPERATORS: dict[str, Op] = {
