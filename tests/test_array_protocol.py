@@ -118,9 +118,9 @@ def test_an_attribute_that_a_tensor_does_not_have_leads_to_the_function_or_the_m
 def test_type_checkers_know_that_methods_and_operators_give_tensors():
     named = {name: f for name, f in vars(ArrayMethods).items() if inspect.isfunction(f) and name != "__getattr__"}
     assert set(METHODS) < set(named)
-    assert {f.__annotations__["return"] for f in named.values()} == {"Tensor"}
+    assert {f.__annotations__["return"] for f in named.values()} == {"Self"}
     assert {n: p.fget.__annotations__["return"] for n, p in vars(ArrayMethods).items() if isinstance(p, property)} == {
-        "shape": "tuple[Extent, ...]", "ndim": "int", "size": "int", "T": "Tensor", "mT": "Tensor",
+        "shape": "tuple[Extent, ...]", "ndim": "int", "size": "int", "T": "Self", "mT": "Self",
     }  # fmt: skip
 
 

@@ -143,7 +143,7 @@ PROGRAMS = [
     lambda: gc.function("f", "3"),
     lambda: gc.function("f", lambda x: math.exp(x)),
     lambda: gc.function("f", lambda x: x if x > 0 else 0),
-    lambda: gc.function("f", sympy.gamma(z)),
+    lambda: gc.function("f", sympy.zeta(z)),
     lambda: gc.function("f", "z*a", a="1"),
     lambda: gc.function("f", "z**2").d(-1),
     lambda: gc.indices("i j", k=3),

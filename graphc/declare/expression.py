@@ -18,12 +18,12 @@ from graphc.declare.ops import (
     FLOOR_DIVIDE,
     LESS,
     LESS_EQUAL,
+    MOD,
     MUL,
     NEG,
     NOT,
     OR,
     POW,
-    QUOTIENT,
     SUB,
     XOR,
     Op,
@@ -79,11 +79,10 @@ class Handle:
         return self._combine(FLOOR_DIVIDE, (other, self))
 
     def __mod__(self, other: Any) -> Any:
-        """self - other*floor(self/other), whose slope in self is 1."""
-        return self._combine(SUB, (self, self._combine(MUL, (other, self._combine(QUOTIENT, (self, other))))))
+        return self._combine(MOD, (self, other))
 
     def __rmod__(self, other: Any) -> Any:
-        return self._combine(SUB, (other, self._combine(MUL, (self, self._combine(QUOTIENT, (other, self))))))
+        return self._combine(MOD, (other, self))
 
     def __and__(self, other: Any) -> Any:
         return self._choose(AND, (self, other))

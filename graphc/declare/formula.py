@@ -46,7 +46,7 @@ _ADVICE = {
     "=": "Write equal(a, b) to test for equality.",
     "!": "Write 1 - equal(a, b) for 'not equal'.",
     "[": "A formula is scalar: pass an index expression as an operand instead.",
-    "%": "Write a - b*floor(a/b) for the remainder.",
+    "%": "Write mod(a, b) for the remainder.",
     "&": "Write a product of comparisons for 'and'.",
     "|": "Write abs(x) for a magnitude, max(a, b) of comparisons for 'or'.",
     ".": "Call a function by its plain name: exp(x).",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from graphc.ir.scalar import absolute, equal, floor_, less, less_equal, maximum, stop_gradient
+from graphc.ir.scalar import PUBLIC, absolute, equal, less, less_equal, maximum
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,8 @@ NEG = Op("-", "-{0}", lambda a: -a)
 ABS = Op("abs", "abs({0})", absolute)
 LESS = Op("<", "{0} < {1}", less)
 LESS_EQUAL = Op("<=", "{0} <= {1}", less_equal)
-FLOOR_DIVIDE = Op("//", "{0}//{1}", lambda a, b: floor_(a / b))
-QUOTIENT = Op("%", "{0} % {1}", lambda a, b: stop_gradient(floor_(a / b)))
-"""What ``a % b = a - b*floor(a/b)`` subtracts b times; as a constant, so that the slope is 1 between the jumps."""
+FLOOR_DIVIDE = Op("//", "{0}//{1}", PUBLIC["floor_divide"])
+MOD = Op("%", "{0} % {1}", PUBLIC["mod"])
 AND = Op("&", "{0} & {1}", lambda a, b: a * b)
 OR = Op("|", "{0} | {1}", maximum)
 XOR = Op("^", "{0} ^ {1}", lambda a, b: 1 - equal(a, b))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import llvmlite.binding as llvm
 
@@ -86,21 +86,12 @@ class Program:
 
     def call(self, entry: str, *arguments: float) -> int:
         """Run an entry and return its int64 result."""
-        return self.bound(entry)(*arguments)
-
-    def bound(self, entry: str) -> Callable[..., int]:
-        """One entry as a function: it runs it and returns its int64 result."""
-        native, name = self._call[entry, self.subnormals], self.name
-
-        def call(*arguments: float) -> int:
-            statistics["native_calls"] += 1
-            result, exception = ctypes.c_int64(), ctypes.c_void_p()
-            status = native(ctypes.byref(result), ctypes.addressof(exception), *arguments)
-            if status:
-                raise RuntimeError(f"{name}.{entry} returned status {status}")
-            return result.value
-
-        return call
+        statistics["native_calls"] += 1
+        result, exception = ctypes.c_int64(), ctypes.c_void_p()
+        status = self._call[entry, self.subnormals](ctypes.byref(result), ctypes.addressof(exception), *arguments)
+        if status:
+            raise RuntimeError(f"{self.name}.{entry} returned status {status}")
+        return result.value
 
 
 statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0}

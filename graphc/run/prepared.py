@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Ready:
         shapes: Sequence[tuple[int, ...]],
         dtype: str,
     ) -> None:
-        self._call = program.bound(entry)
+        self._call = partial(program.call, entry)
         self._kept = head, program
         self._head = [address(a) for a in head]
         self._fresh = [(a, a.copy()) for a in fresh]
