@@ -30,7 +30,7 @@ from graphc.ir.walk import topological
 from graphc.lower.layout import Count
 from graphc.rewrite.normal import tidy_graph
 from graphc.run.build import Program
-from graphc.run.data import check_labels, convert, label_limits
+from graphc.run.data import check_labels, check_rows, convert, label_limits, rows_needed
 from graphc.run.memory import address, aligned
 from graphc.run.prepared import MOST, Ready, usable
 
@@ -290,7 +290,7 @@ class Function:
         if subnormals:
             self._compiled.program.subnormals = True
         self._arguments = self._compiled.facts.arguments
-        self._limits = label_limits(self._outputs)
+        self._limits, self._needed = label_limits(self._outputs), rows_needed(self._outputs)
         self._named = _by_name(self._arguments[len(self._positional) :])
         self._ready: _Ready | None = None
 
@@ -327,6 +327,7 @@ class Function:
         values = self._match(args, named)
         given = {leaf: convert(leaf, value, self.dtype) for leaf, value in values.items()}
         sizes = self._sizes(given)
+        check_rows(self._needed, sizes)
         for leaf, array in given.items():
             if leaf in self._limits:
                 check_labels(leaf, array, self._limits[leaf], sizes)

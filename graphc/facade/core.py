@@ -25,7 +25,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
 from graphc.rewrite.weights import weight_rows
-from graphc.run.data import Bound, Seen, label_limits
+from graphc.run.data import Bound, Seen, check_rows, label_limits, rows_needed
 from graphc.run.history import Run
 
 
@@ -121,6 +121,15 @@ class Core:
     def label_limits(self) -> dict[Leaf, set[Extent]]:
         """For integer inputs used as an index: the extents they select from."""
         return self.once("limits", lambda: label_limits(self.raw_roots.values()))
+
+    def check_rows(self, rows: int, what: str = "the data have") -> None:
+        """Refuse fewer rows than the largest fixed row that is read, as of ``x[5]``."""
+        check_rows(self.rows_needed, dict.fromkeys(self.rows_needed, rows), what)
+
+    @property
+    def rows_needed(self) -> dict[str, int]:
+        """How many rows fixed places of the data need, by free extent."""
+        return self.once("rows needed", lambda: rows_needed(self.raw_roots.values()))
 
     def needs_loss(self) -> Tensor:
         """The loss, an error when there is none."""

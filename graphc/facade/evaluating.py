@@ -50,6 +50,7 @@ def _values(
     if found is not None:
         return found
     data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine)
+    model.check_rows(data.rows)
     values = evaluate(model, outputs, scalars, data, place, verify)
     if place is None:
         model.ready[what] = _prepared(model, inputs, outputs, scalars, args, data)

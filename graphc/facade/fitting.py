@@ -51,6 +51,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     data, weights, held_out = _split(model, data, weights, options.validation, seed)
     run.notes = data.notes
     full, capacity = batch_of(options, data.rows)
+    model.check_rows(data.rows % full or full, "the last batch has")
     before = model.state.rules.get(options.rule.text)
     check_schedules(options, before.step if before else 0, -(-data.rows // full))
     model.params.initialize(seed)

@@ -251,6 +251,7 @@ def sweep(
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)
+    model.check_rows(data.rows % full or full, "the last batch has")
     check_schedules(options, 0, -(-data.rows // full))
     copies_wanted = len(settings) * len(seeds)
     trainer = trainer_for(model, options, settings[0], capacity, weights is not None, place, copies_wanted)

@@ -32,11 +32,14 @@ class Trial:
         What each result is called in an error.
     feed : dict of Leaf to array
         Few rows of data and the parameters at hand, in the types of the program.
+    least : int
+        Rows that fixed places of the data need.
     """
 
     results: Sequence[str]
     feed: Feed
     precision: Precision
+    least = 1
 
     def run(self, feed: Feed) -> Sequence[NDArray | None]:
         """The results of the program; None for one that it does not tell, as the loss of a step that overflowed."""

@@ -30,7 +30,7 @@ from graphc.lower.layout import Count
 from graphc.optim import Rule
 from graphc.optim.rules import reference_step
 from graphc.run.build import Program
-from graphc.run.data import Bound, label_limits
+from graphc.run.data import Bound, label_limits, rows_needed
 from graphc.run.memory import aligned
 from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
@@ -44,6 +44,11 @@ Update = tuple[NDArray, NDArray, NDArray, NDArray, dict[str, NDArray], bool]
 
 WHOLE = 2e7  # elements of a step that the interpreter computes for a whole batch: a few tenths of a second
 COUNTED = (1.0, 2.0, 1.0, 3.0)  # weights of the rows of a trial: a weight of 2 is that row twice
+
+
+def least_of(needed: Mapping[str, int]) -> int:
+    """Rows that fixed places need, along whichever extent."""
+    return max(needed.values(), default=1)
 
 
 def rows_of(feed: Feed) -> int:
@@ -104,7 +109,8 @@ class TrainingTrial(Trial):
         self.model, self.trainer, self.weighted = model, trainer, weighted
         rate = rule.hyper.get("eta")  # a rate of 1 shows the gradient in the parameters, and seldom overflows
         self.rule = rule.with_(eta=1.0) if isinstance(rate, float | int) else rule
-        self.feed = self.few(data, min(ROWS, trainer.capacity), params)
+        self.least = least_of(model.rows_needed)
+        self.feed = self.few(data, min(max(ROWS, self.least), trainer.capacity), params)
         self.precision = PRECISIONS[model.dtype]
         self.results = ["the loss", *(f"the metric {n}" for n in model.metric_names), *self.named_gradients()]
         self.places = places_of(model)
@@ -308,7 +314,9 @@ class EvaluationTrial(Trial):
         self, model: Core, compiled: Any, outputs: Sequence[str], scalars: Sequence[str], data: Bound
     ) -> None:
         self.model, self.compiled, self.outputs, self.scalars = model, compiled, outputs, scalars
-        self.feed = fitted(few_rows(data.arrays, data.rows), model.label_limits) | _parameters(model)
+        self.least = least_of(model.rows_needed)
+        few = few_rows(data.arrays, data.rows, max(ROWS, self.least))
+        self.feed = fitted(few, model.label_limits) | _parameters(model)
         self.precision, self.wanted = PRECISIONS[model.dtype], [*outputs, *scalars]
         self.results = [n.replace("output:", "the output ") for n in outputs]
         self.results += ["the loss" if n == "loss" else f"the metric {n}" for n in scalars]
@@ -384,7 +392,9 @@ class FunctionTrial(Trial):
     ) -> None:
         self.compiled, self.plain, self.call = compiled, unrewritten(outputs), call
         self.outputs = outputs
-        self.feed, self.precision = cut(arguments, label_limits(outputs)), PRECISIONS[dtype]
+        self.least = least_of(rows_needed(outputs))
+        most = max(ROWS, self.least)
+        self.feed, self.precision = cut(arguments, label_limits(outputs), most), PRECISIONS[dtype]
         self.feed = {leaf: _without_infinities(x) for leaf, x in self.feed.items()} | self._left_out()
         self.results = [n.name or f"output {t}" for t, n in enumerate(outputs)]
 

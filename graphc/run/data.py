@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import DataError, UnknownNameError
-from graphc.ir.affine import Affine, Extent, gathers
+from graphc.ir.affine import Affine, Extent, Gather, Size, gathers
 from graphc.ir.letters import close_name
 from graphc.ir.node import Equation, Indicator, Leaf, Node
 from graphc.ir.walk import topological
@@ -359,3 +359,44 @@ def _limit(a: Affine, extent: Extent | None, limits: dict[Leaf, set[Extent]]) ->
         if outermost:
             for inner, labels in zip(g.at, g.node.shape, strict=True):
                 _limit(inner, labels, limits)
+
+
+def rows_needed(roots: Iterable[Node]) -> dict[str, int]:
+    """For free extents of which fixed places are read (``x[5]``, ``x[-3]``, ``x[[0, 5]]``): how long they must be."""
+    needed: dict[str, int] = {}
+    for node in topological(roots):
+        if not isinstance(node, Equation) or node.masks or any(isinstance(op, Indicator) for op in node.operands):
+            continue
+        for read in node.reads:
+            for a, extent in zip(read.at, read.node.shape, strict=True):
+                if isinstance(extent, str):
+                    needed[extent] = max(needed.get(extent, 1), _needed(a, extent))
+    return {extent: n for extent, n in needed.items() if n > 1}
+
+
+def _needed(a: Affine, extent: str) -> int:
+    if not a.terms:
+        return a.const + 1
+    [(atom, coef), *others] = a.terms
+    if others or coef != 1:
+        return 1
+    if isinstance(atom, Size) and atom.name == extent:
+        return -a.const
+    fixed = isinstance(atom, Gather) and isinstance(atom.node, Leaf) and atom.node.kind == "constant"
+    return a.const + int(np.max(atom.node.value)) + 1 if fixed else 1
+
+
+def check_rows(needed: Mapping[str, int], sizes: Mapping[str, int], what: str = "the data have") -> None:
+    """Refuse data that are shorter than a fixed place of theirs that is read.
+
+    Raises
+    ------
+    DataError
+        Naming the extent and both numbers.
+    """
+    for extent, least in needed.items():
+        if sizes.get(extent, least) < least:
+            raise DataError(
+                f"row {least - 1} of {extent!r} is read, but {what} {sizes[extent]}\n"
+                f"  hint: pass at least {least} rows (a place from the end counts its distance)"
+            )
