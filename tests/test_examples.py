@@ -89,3 +89,10 @@ def test_an_activation_of_ones_own_shows_its_derivative_and_trains(capsys, tmp_p
     errors = [float(v) for v in re.findall(r"root mean square error ([\d.]+)", text)]
     assert len(errors) == 2 and max(errors) < 0.03
     assert (tmp_path / "swish.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_intervals_hold_most_of_the_patients_they_were_not_trained_on(capsys):
+    text = output_of("intervals", capsys)
+    assert "∂J/∂W1[k] = Σ_i H0[i,k]·δ1[i] = H0ᵀ δ1" in text
+    [inside] = [float(v) for v in re.findall(r"inside the interval: (\d+) %", text)]
+    assert 70 <= inside <= 97
