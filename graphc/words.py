@@ -11,8 +11,6 @@ WORDS: dict[str, dict[str, str]] = {
     "NumPy": {
         "array": "a NumPy array itself: X + a makes it a constant",
         "random": "gc.normal, gc.uniform and gc.init for what parameters start at",
-        "power": "x**y",
-        "absolute": "gc.abs",
         "linspace": "a NumPy array itself: X + a makes it a constant",
     },
     "PyTorch": {
@@ -107,7 +105,6 @@ WORDS: dict[str, dict[str, str]] = {
         "mean_pinball_loss": "gc.losses.quantile",
     },
     "SymPy": {
-        "diff": "gc.grad, or f.d() of a function",
         "symbols": "gc.indices for index letters, gc.input for data",
         "lambdify": "gc.function",
         "Piecewise": "gc.where",
