@@ -1,4 +1,4 @@
-"""Prediction intervals on real data: quantile losses, NumPy's functions on Tensors, a constraint, NAdam with one cycle."""
+"""Prediction intervals on real data: NumPy's functions on Tensors, a constraint, NAdam with one cycle."""
 
 import numpy as np
 from sklearn.datasets import load_diabetes
@@ -37,7 +37,8 @@ def main() -> None:
     rate = gc.schedules.one_cycle(0.03, steps=2000)
     print(model.fit(x, t, optimizer=gc.NAdam(rate), steps=2000, batch_size=38, seed=1))
     low, middle, high = model.predict(x_test).T
-    print(f"median error {100 * np.median(np.abs(middle - t_test[:, 0])):.0f}, mean width {100 * np.mean(high - low):.0f}")
+    error, width = np.median(np.abs(middle - t_test[:, 0])), np.mean(high - low)
+    print(f"median error {100 * error:.0f}, mean width {100 * width:.0f}")
     print(f"inside the interval: {100 * model.evaluate(x_test, t_test)['inside']:.0f} % of the test rows (90 % wanted)")
 
 

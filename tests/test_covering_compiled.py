@@ -79,7 +79,7 @@ OPTIONS = {"steps": 1, "batch_size": 16, "shuffle": False}
 def test_a_model_of_several_graphs_takes_the_step_that_jax_does(part: int):
     """By any number of threads with the same bits, and as a copy in a sweep."""
     several = graphs(part)
-    inputs = model_of(several).training_inputs
+    inputs = model_of(several)._core.training_inputs
     fitted = [model_of(several) for _ in range(2)]
     for threads, model in enumerate(fitted, 1):
         run = model.fit(data_of(several, inputs), optimizer=gc.SGD(ETA), threads=threads, **OPTIONS)

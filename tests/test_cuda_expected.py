@@ -28,7 +28,7 @@ def planned(name: str, tier: Tier | None, device: Device | None = None) -> CudaP
     w = WORKLOADS[name]
     model, rule = declared(w), gc.Adam() if w.opt == "adam" else peer.optimizer(w)
     with current.use(Emulator(device), tier):
-        return cuda_plan(model, rule, w.batch)
+        return cuda_plan(model._core, rule, w.batch)
 
 
 def test_a_step_takes_about_what_is_expected():

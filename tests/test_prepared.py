@@ -72,6 +72,12 @@ def test_arrays_that_look_otherwise_go_the_other_way(model, function, change):
         np.testing.assert_allclose(y, exact(np.asarray(x), w), rtol=1e-6)
 
 
+def test_data_by_name_go_the_other_way(model):
+    loss = model.evaluate(X, LABELS)
+    assert model.evaluate({"P": LABELS, "N": X}) == loss == model.evaluate({"N": X, "P": LABELS})
+    np.testing.assert_array_equal(model.predict({"N": X}), model.predict(X))
+
+
 def test_values_are_looked_at_in_every_call(model):
     bad = X.copy()
     bad[2, 1] = np.nan

@@ -75,7 +75,7 @@ def compiled(request):
     partition = gc.log(gc.sum(gc.exp(M), axis=1))
     outputs += [p, rows, partition]
     outputs += [gc.grad(gc.sum(rows), M), gc.grad(gc.sum(partition), M), gc.hvp(gc.sum(partition), M, T)]
-    f = gc.compile(outputs, [z, t, M, T], dtype=request.param)
+    f = gc.compile(outputs, [z, t, M, T], dtype=request.param, subnormals=True)
     return SimpleNamespace(call=f, dtype=request.param, number=DTYPES[request.param])
 
 

@@ -79,7 +79,8 @@ def sample_of(size: int) -> NDArray:
 
 def _elements(arrays: Sequence[NDArray], samples: Sequence[NDArray]) -> NDArray:
     """Some elements of each, one array after another."""
-    return np.concatenate([x.ravel()[some] for x, some in zip(arrays, samples, strict=True)], dtype=np.float64)
+    chosen = [x.ravel()[some] for x, some in zip(arrays, samples, strict=True)]
+    return np.concatenate(chosen, dtype=np.float64) if chosen else np.empty(0)
 
 
 def _norm(arrays: Sequence[NDArray]) -> float:

@@ -104,7 +104,7 @@ class Ready:
 
 def usable(given: Sequence[Any], arrays: Sequence[NDArray]) -> bool:
     """Whether data were passed as the program reads them, so that no copy is needed."""
-    return all(
+    return len(given) == len(arrays) and all(
         isinstance(g, np.ndarray) and g.dtype == a.dtype and g.shape == a.shape and address(g) == address(a)
         for g, a in zip(given, arrays, strict=True)
     )

@@ -178,6 +178,8 @@ def in_python(machine: Plain, limits: str = "usual") -> Iterator[Plain]:
         for name, value in LIMITS[limits].items():
             patch.setattr(f"graphc.{name}", value)
         patch.setattr("graphc.facade.preparing.CHUNK", CHUNK)
+        for module in ("calculus", "evaluating"):  # calls are not prepared: what they are given here are arrays
+            patch.setattr(f"graphc.facade.{module}.MOST", -1)
         for place in ("facade.programs", "facade.functions"):
             patch.setattr(f"graphc.{place}.build_text", machine.load)
         patch.setattr("graphc.facade.programs.recall", lambda found: None)

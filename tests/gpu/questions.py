@@ -72,7 +72,7 @@ def ask(question: Question, case: Case, bench: Bench) -> Figures:
 def _timed(case: Case, tier: Tier | None, bench: Bench) -> tuple[float, float]:
     """µs of a step in the last launch of a fit, which bring no data any more, and what was expected."""
     model = bench.fresh(case)
-    model._cache.clear()  # the plan depends on what the question sets
+    model._core._cache.clear()  # the plan depends on what the question sets
     options = dict(case.options) | {"target": "cuda", "verify": False, "epochs": None}
     options.pop("tol", None)
     with current.use(bench.machine(), tier):
