@@ -14,13 +14,10 @@ from typing import Any
 _PUBLIC: Any = sys.modules[__name__.partition(".")[0]]
 
 SPELLINGS = {
-    "absolute": "abs", "fabs": "abs", "around": "round", "amax": "max", "amin": "min", "rint": "round",
-    "concat": "concatenate", "permute_dims": "transpose", "true_divide": "divide",
-    "cumulative_sum": "cumsum", "cumulative_prod": "cumprod",
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "pow": "power",
-    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+    "amax": "max", "amin": "min", "concat": "concatenate", "permute_dims": "transpose", "cumulative_sum": "cumsum",
+    "cumulative_prod": "cumprod", "pow": "power",
 }  # fmt: skip
-"""Other libraries' names of our functions."""
+"""NumPy's other names of our functions; those of functions of one element stand in their declarations."""
 
 
 def find(name: str) -> Callable[..., Any] | None:
