@@ -25,7 +25,7 @@ import importlib
 import sys
 import types
 
-from graphc.run.collector import at_rest
+from graphc.jit.gc_pause import at_rest
 
 __version__ = "0.1.0"
 _THIS = sys.modules[__name__]
@@ -40,7 +40,7 @@ _NAMES = {
     "declare.operators": "softmax logsumexp sum mean max min prod where argmax reshape transpose concatenate stack"
     " equal matmul clip cumsum segment_sum",
     "declare.reductions": "argmin log_softmax softmin",
-    "declare.running": "cumprod logcumsumexp diff",
+    "declare.cumulative": "cumprod logcumsumexp diff",
     "declare.statistics": "var std average ptp",
     "declare.counting": "any all count_nonzero",
     "declare.norms": "norm",

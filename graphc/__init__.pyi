@@ -6,6 +6,9 @@ from graphc.declare import constraints as constraints
 from graphc.declare.counting import all as all
 from graphc.declare.counting import any as any
 from graphc.declare.counting import count_nonzero as count_nonzero
+from graphc.declare.cumulative import cumprod as cumprod
+from graphc.declare.cumulative import diff as diff
+from graphc.declare.cumulative import logcumsumexp as logcumsumexp
 from graphc.declare.diagonals import diag as diag
 from graphc.declare.diagonals import diagonal as diagonal
 from graphc.declare.diagonals import trace as trace
@@ -182,9 +185,6 @@ from graphc.declare.repeating import repeat as repeat
 from graphc.declare.repeating import roll as roll
 from graphc.declare.repeating import take as take
 from graphc.declare.repeating import tile as tile
-from graphc.declare.running import cumprod as cumprod
-from graphc.declare.running import diff as diff
-from graphc.declare.running import logcumsumexp as logcumsumexp
 from graphc.declare.shapes import broadcast_to as broadcast_to
 from graphc.declare.shapes import expand_dims as expand_dims
 from graphc.declare.shapes import flip as flip

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphc.run import cache
+from graphc.jit import cache
 
 COUNTS = "counts"
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from graphc.emit import control
 from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
-from graphc.run import random
+from graphc.primitives import philox
 
 IMPORTS = re.compile(r"from graphc\.run\.primitives\.names import \([^)]*\)")
 Lines = dict[int, int]  # element -> the line of the text that touched it last
@@ -92,7 +92,7 @@ def _gemm(
     a: Watched, oa: int, rsa: int, csa: int, b: Watched, ob: int, rsb: int, csb: int,
     c: Watched, oc: int, ldc: int, m: int, n: int, k: int, bias: Watched, obias: int, mode: int,
 ) -> None:  # fmt: skip
-    """The arguments are those of :func:`graphc.run.primitives.gemm.gemm`; every element sums k upwards."""
+    """The arguments are those of :func:`graphc.primitives.matmul.gemm.gemm`; every element sums k upwards."""
     i, j, t = np.arange(m)[:, None], np.arange(n), np.arange(k)
     left, right = a.take(oa + i * rsa + t * csa), b.take(ob + t[:, None] * rsb + j * csb)
     out = oc + i * ldc + j
@@ -123,7 +123,7 @@ def _atomic_store(words: Watched, at: int, value: int) -> None:
 
 
 def _permuted(n: int, index: int, key0: int, key1: int, epoch: int) -> int:
-    return int(random.permuted(int(n), int(index), int(key0), int(key1), int(epoch)))
+    return int(philox.permuted(int(n), int(index), int(key0), int(key1), int(epoch)))
 
 
 NAMES: dict[str, Any] = {name: function.numpy for name, function in FUNCTIONS.items()} | {

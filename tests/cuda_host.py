@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike, NDArray
 
+from graphc.cuda import selection
+from graphc.cuda.arrays import DeviceArray
+from graphc.cuda.emulator import EmulatedGraph, Emulator, host
+from graphc.cuda.machine import Arguments, Loaded
+from graphc.cuda.products import MatrixProduct
 from graphc.emit.cuda import control
 from graphc.emit.cuda.program import CudaProgram
-from graphc.run.cuda import current
-from graphc.run.cuda.arrays import DeviceArray
-from graphc.run.cuda.emulator import EmulatedGraph, Emulator, host
-from graphc.run.cuda.machine import Arguments, Loaded
-from graphc.run.cuda.products import MatrixProduct
 from tests.benchmarks import graphc_peer as peer
 from tests.benchmarks.workloads import WORKLOADS
 
@@ -107,7 +107,7 @@ def cost(name: str, times: int = 7) -> Cost:
     w = WORKLOADS[name]
     contestant, machine = peer.Peer(w, "auto", 1), Idle(w.batch)
     contestant.options |= {"target": "cuda", "verify": False}
-    with current.use(machine):
+    with selection.use(machine):
         contestant.run(512)
         few, many = (min(_seconds(contestant, machine, n) for _ in range(times)) for n in (STEPS // 10, STEPS))
         machine.counts = dict.fromkeys(machine.counts, 0)

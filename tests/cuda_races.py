@@ -17,10 +17,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from graphc.cuda.arrays import DeviceArray
+from graphc.cuda.emulator import Emulator, host
+from graphc.cuda.machine import Arguments, Loaded
 from graphc.emit.cuda.program import CudaProgram
-from graphc.run.cuda.arrays import DeviceArray
-from graphc.run.cuda.emulator import Emulator, host
-from graphc.run.cuda.machine import Arguments, Loaded
 from tests.cuda_lint import lint
 
 _me = threading.local()

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import graphc as gc
+from graphc.cuda import selection
+from graphc.cuda.compiler import compile_program
+from graphc.cuda.emulator import Emulator
 from graphc.emit.cuda.program import CudaProgram
 from graphc.facade.devices import cuda_plan
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current
-from graphc.run.cuda.compiler import compile_program
-from graphc.run.cuda.emulator import Emulator
 from tests.benchmarks import graphc_peer as peer
 from tests.benchmarks.workloads import WORKLOADS, Workload
 
@@ -48,7 +48,7 @@ def declared(w: Workload) -> gc.Model:
 def program(name: str, tier: Tier | None) -> CudaProgram:
     """The training program of a workload, in the tier that is chosen for it on a GPU like an H100, or in another."""
     w = WORKLOADS[name]
-    with current.use(Emulator(), tier or ("A" if w.copies > 1 else None)):
+    with selection.use(Emulator(), tier or ("A" if w.copies > 1 else None)):
         return cuda_plan(declared(w)._core, gc.Adam() if w.opt == "adam" else peer.optimizer(w), w.batch).program
 
 

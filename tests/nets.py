@@ -18,7 +18,7 @@ import pytest
 
 import graphc as gc
 from graphc.optim import Rule, reference_step
-from graphc.run import random
+from graphc.primitives import philox
 
 ROOT = Path(__file__).parents[1]
 # a state, a schedule, the norm of the gradient, weight decay
@@ -86,7 +86,7 @@ def batches(rows: int, size: int, steps: int, seed: int, shuffle: bool = True) -
     """The rows of every step: each epoch in an order of its own, the last batch of an epoch as short as it is."""
     epoch, at = 0, 0
     for _ in range(steps):
-        order = random.permutation(rows, seed, epoch) if shuffle else np.arange(rows)
+        order = philox.permutation(rows, seed, epoch) if shuffle else np.arange(rows)
         yield order[at : at + size]
         at += size
         if at >= rows:

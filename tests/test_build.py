@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from graphc.errors import CompileError
-from graphc.run import build, cache, frontend, native
-from graphc.run.build import statistics, undefined_symbols
-from graphc.run.cache import CacheWarning
+from graphc.jit import build, cache, loader, target
+from graphc.jit.build import statistics, undefined_symbols
+from graphc.jit.cache import CacheWarning
 
 ROOT = Path(__file__).parent.parent
 SCALE = """
@@ -28,7 +28,7 @@ def scale(a, n, factor):
 SCALE_ENTRIES = {"scale": ("float32*", "int64", "float32")}
 MEMORY = """
 from numpy import float32 as f
-from graphc.run.primitives.memory import atomic_load, atomic_store, copy, fill, noalias, nonfinite, radd, rmax, rmin
+from graphc.primitives.memory import atomic_load, atomic_store, copy, fill, noalias, nonfinite, radd, rmax, rmin
 def reduce(a, n, out):
     noalias()
     total = f(0)
@@ -59,7 +59,7 @@ def wait(flag):
 """
 SUM = """
 from numpy import float32 as f
-from graphc.run.primitives.memory import radd
+from graphc.primitives.memory import radd
 def total(a, n):
     s = f(0)
     for i in range(n):
@@ -133,7 +133,7 @@ def test_undefined_symbols_finds_a_call_to_the_outside(tmp_path):
 
 def test_an_unknown_argument_type_is_refused():
     with pytest.raises(ValueError, match=r"unknown argument type 'complex64\*'"):
-        native.argument_ctype("complex64*")
+        loader.argument_ctype("complex64*")
 
 
 # ------------------------------------------------------------------------------------------------------------ cache
@@ -210,7 +210,7 @@ def test_the_key_changes_with_everything_the_code_depends_on(monkeypatch):
             patch.setattr(cache, name, lambda: "other")
             others.add(cache.key_of("text", {"f": ("int64",)}))
     with monkeypatch.context() as patch:
-        patch.setattr(native, "host", lambda: "other")
+        patch.setattr(loader, "host", lambda: "other")
         others.add(cache.key_of("text", {"f": ("int64",)}))
     assert base not in others and len(others) == 5
 
@@ -279,7 +279,7 @@ def test_another_thread_stops_a_loop_that_waits_on_an_atomic_flag(memory):
 
 def test_a_sum_becomes_vector_code_only_through_radd():
     for step, vector in (("radd(s, a[i])", True), ("s + a[i]", False)):
-        function = build._execute(SUM.format(step), "sum", frontend.replace_numbers)["total"]
-        module = frontend.lower({"total": (function, ("float32*", "int64"))})
-        frontend.optimize(module)
+        function = build._execute(SUM.format(step), "sum", target.replace_numbers)["total"]
+        module = target.lower({"total": (function, ("float32*", "int64"))})
+        target.optimize(module)
         assert ("x float> " in str(module)) == vector

@@ -27,7 +27,7 @@ PER_EPOCH = 76
 RESUME = """
 import json, sys
 import graphc as gc
-from graphc.run.build import statistics
+from graphc.jit.build import statistics
 from tests import nets
 X, T = nets.data(601)
 model = gc.Model.load(sys.argv[1])
@@ -129,12 +129,12 @@ def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside_it(saved):
 WRITES = """
 import sys, time
 from pathlib import Path
-from graphc.facade import whole_file
+from graphc.facade import atomic_file
 def replace(temporary, path):
     print("ready", flush=True)
     time.sleep(60)
-whole_file.os.replace = replace
-whole_file.write_whole(Path(sys.argv[1]), b"half")
+atomic_file.os.replace = replace
+atomic_file.write_whole(Path(sys.argv[1]), b"half")
 """
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError, FormulaError, ShapeError, TypeMismatchError
-from graphc.run.cuda import current
 from tests import nets
 from tests.covering.plain import Plain, in_python
 from tests.cuda_races import Watched
@@ -83,7 +83,7 @@ def test_the_cpu_s_program_keeps_them_after_every_step(name: str, threads: int):
 def test_the_gpu_s_kernels_keep_them_too(name: str, tier):
     constraint, project = CASES[name]
     machine = Watched(threads=4, blocks=1 if tier == "A" else 2, memory=1 << 36)
-    with current.use(machine, tier):
+    with selection.use(machine, tier):
         np.testing.assert_allclose(trained(constraint, target="cuda"), by_hand(project), rtol=1e-12)
     assert machine.found == []
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
+from graphc.cuda.machine import Loaded
 from graphc.emit.cuda.program import CudaProgram
 from graphc.errors import DivergenceError
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current
-from graphc.run.cuda.machine import Loaded
 from tests.covering.build import Description, build, theirs
 from tests.covering.compare import Difference, difference
 from tests.covering.search import graphs_of
@@ -52,7 +52,7 @@ def trained(description: Description, tier: Tier, other: Watched | None = None) 
         model.params[name] = graph.leaves.values[name]
     options = {"steps": 1, "batch_size": 16, "shuffle": False, "verify": False}
     machine = other or Watched(threads=5, blocks=1 if tier == "A" else 2)
-    with current.use(machine, tier):
+    with selection.use(machine, tier):
         run = model.fit(data, optimizer=gc.SGD(ETA), target="cuda", **options)
     assert machine.found == [], text_of(description)
     steps = {f"d{name}": (graph.leaves.values[name] - x) / ETA for name, x in model.params.items()}

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from graphc.cuda import dlpack
+from graphc.cuda.arrays import DeviceArray, as_device_array
+from graphc.cuda.emulator import Emulator
 from graphc.errors import DataError
-from graphc.run.cuda import dlpack
-from graphc.run.cuda.arrays import DeviceArray, as_device_array
-from graphc.run.cuda.emulator import Emulator
 
 
 def on(machine: Emulator, values: np.ndarray) -> DeviceArray:

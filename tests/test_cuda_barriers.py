@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
+from graphc.cuda import dialect, numba_cuda
+from graphc.cuda.compiler import compile_program
 from graphc.emit.cuda.program import CudaProgram
-from graphc.run.cuda import dialect, numba_cuda
-from graphc.run.cuda.compiler import compile_program
 from tests import cuda_programs
 from tests import cuda_table as table
 from tests.cuda_lint import lint

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graphc.cuda import cubin, dialect, numba_cuda
+from graphc.cuda.compiler import capability_of, compile_program
+from graphc.cuda.emulator import Emulator
+from graphc.cuda.kernel_arguments import packed
 from graphc.emit.cuda.program import CudaKernel
 from graphc.errors import CompileError
-from graphc.run.cuda import cubin, dialect, numba_cuda
-from graphc.run.cuda.compiler import capability_of, compile_program
-from graphc.run.cuda.emulator import Emulator
-from graphc.run.cuda.packing import packed
-from graphc.run.native import statistics
+from graphc.jit.loader import statistics
 from tests import cuda_programs
 
 pytestmark = pytest.mark.cuda

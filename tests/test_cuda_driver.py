@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from graphc.run.cuda import libraries
+from graphc.cuda import libraries
 
 pytestmark = pytest.mark.cuda
 SOURCES = Path(__file__).parent / "cuda_stub"
@@ -44,8 +44,8 @@ def test_the_machine_works_on_the_stub(stubs):
 
 OPEN = """
 from graphc.errors import GraphcError
-from graphc.run.cuda import libraries
-from graphc.run.cuda.driver import Gpu
+from graphc.cuda import libraries
+from graphc.cuda.driver import Gpu
 print(libraries.available())
 try:
     Gpu(NUMBER)

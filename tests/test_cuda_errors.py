@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from graphc.cuda import libraries
 from graphc.errors import DeviceError, MissingExtraError
-from graphc.run.cuda import libraries
 
 GIB = 2**30
 TEXTS = [
@@ -109,9 +109,9 @@ def test_a_numpy_that_the_compiler_does_not_bear_is_refused_with_both_versions(m
 ASKING = """
 import ctypes, sys
 from graphc.errors import GraphcError
-from graphc.run.cuda import libraries
+from graphc.cuda import libraries
 print(libraries.available(), sorted({"numba", "cuda.bindings", "cuda.core"} & set(sys.modules)))
-from graphc.run.cuda.driver import Gpu
+from graphc.cuda.driver import Gpu
 try:
     ctypes.CDLL("libcuda.so.1")
 except OSError:

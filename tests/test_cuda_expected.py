@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
+from graphc.cuda.emulator import Emulator
+from graphc.emit.cuda.plan import CudaPlan
 from graphc.facade.devices import cuda_plan
 from graphc.lower import expected
 from graphc.lower.device import Device
 from graphc.lower.expected import CONSTANTS
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current
-from graphc.run.cuda.emulator import Emulator
-from graphc.run.cuda.plan import CudaPlan
 from tests.benchmarks import graphc_peer as peer
 from tests.benchmarks.workloads import WORKLOADS
 from tests.cuda_table import declared
@@ -27,7 +27,7 @@ NEAR = 1.6  # a factor: most of the constants were published for other kernels
 def planned(name: str, tier: Tier | None, device: Device | None = None) -> CudaPlan:
     w = WORKLOADS[name]
     model, rule = declared(w), gc.Adam() if w.opt == "adam" else peer.optimizer(w)
-    with current.use(Emulator(device), tier):
+    with selection.use(Emulator(device), tier):
         return cuda_plan(model._core, rule, w.batch)
 
 

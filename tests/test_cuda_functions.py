@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphc.cuda.emulator import Emulator
 from graphc.emit.cuda.functions import TEMPLATES, CudaPrinter
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.ir.scalar import FUNCTIONS, placeholder
-from graphc.run.cuda.emulator import Emulator
 
 POINTS = np.array([
     0.0, 1e-9, -1e-9, 0.3, -0.3, 0.5, -0.5, 0.99, -0.99, 1.5, 2.5, -2.5, 7.0, -7.0, 80.0, -80.0, 600.0, -600.0,

@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import ArrayLike
 
 import graphc as gc
+from graphc.cuda import selection, training
+from graphc.cuda.arrays import DeviceArray
+from graphc.cuda.launching import Task
+from graphc.cuda.machine import Arguments, Loaded
+from graphc.cuda.training import CudaTrainer, Stand
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current, training
-from graphc.run.cuda.arrays import DeviceArray
-from graphc.run.cuda.launching import Task
-from graphc.run.cuda.machine import Arguments, Loaded
-from graphc.run.cuda.training import CudaTrainer, Stand
 from tests import nets
 from tests.benchmarks import graphc_peer as peer
 from tests.benchmarks.workloads import WORKLOADS
@@ -25,7 +25,7 @@ def asked_for(name: str, steps: int) -> dict[str, int]:
     w = WORKLOADS[name]
     contestant, machine = peer.Peer(w, "auto", 1), Idle(w.batch)
     contestant.options |= {"target": "cuda", "verify": False}
-    with current.use(machine):
+    with selection.use(machine):
         contestant.run(512)
         contestant.run(steps)
         machine.counts = dict.fromkeys(machine.counts, 0)
@@ -80,7 +80,7 @@ def test_the_next_launch_is_prepared_while_one_runs(copies: int, monkeypatch: py
     monkeypatch.setattr(CudaTrainer, "task", noted)
     model = gc.Model(loss=gc.mean((gc.input("X", ("n", 3)) @ gc.param("W", (3,)) - 1) ** 2))
     options = {"steps": 14, "batch_size": 8, "target": "cuda", "verify": False}
-    with current.use(machine, "A"):
+    with selection.use(machine, "A"):
         if copies == 1:
             model.fit(x, optimizer=gc.SGD(0.1), **options)
         else:
@@ -102,11 +102,11 @@ def test_what_a_fit_left_is_not_sent_again_unless_it_was_changed(tier: Tier):
             elif change == "the state":
                 [rule] = model.state.rules.values()
                 rule.values *= 0.5
-            with current.use(watched, tier):
+            with selection.use(watched, tier):
                 model.fit(x, t, target=target, **options)
         np.testing.assert_allclose(models[0].params.flat, models[1].params.flat, rtol=1e-10, atol=1e-13)
     sent = []
-    with current.use(machine := Idle(8), tier):
+    with selection.use(machine := Idle(8), tier):
         model = nets.network()
         for change in ("nothing", "nothing", "nothing", "a parameter"):
             machine.counts["sent"] = 0

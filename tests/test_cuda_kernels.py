@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from graphc.cuda.compiler import compile_program
 from graphc.emit.cuda.functions import TEMPLATES
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
-from graphc.run.cuda.compiler import compile_program
 from tests import cuda_table as table
 
 pytestmark = pytest.mark.cuda

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
+from graphc.cuda.machine import Loaded
 from graphc.emit.cuda.program import CudaProgram
 from graphc.lower.tiers import Tier
 from graphc.optim import Rule
-from graphc.run.cuda import current
-from graphc.run.cuda.machine import Loaded
 from tests.cuda_lint import lint
 from tests.cuda_races import Watched
 from tests.graphs import Plan, build, covering_plans, draw_data, feed_of, reference
@@ -36,7 +36,7 @@ def train(plan: Plan, tier: Tier, watched: Watched | None = None, optimizer: Rul
     data = {str(leaf.name): getattr(arrays, str(leaf.name)) for leaf in model._core.training_inputs}
     machine = watched or Watched(threads=6, blocks=1 if tier == "A" else 2)
     given = {"steps": 1, "batch_size": 16, "shuffle": False, "verify": False} | options  # races are looked for here
-    with current.use(machine, tier):
+    with selection.use(machine, tier):
         run = model.fit(data, optimizer=optimizer or gc.SGD(ETA), target="cuda", **given)
     return graph, arrays, model, run, machine.found
 

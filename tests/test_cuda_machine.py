@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graphc.cuda import libraries
+from graphc.cuda.cublas import alignment
+from graphc.cuda.emulator import Emulator
+from graphc.cuda.kernel_arguments import packed
+from graphc.cuda.products import MatrixProduct, column_major
+from graphc.cuda.simulator import simulate
 from graphc.emit.cuda.program import CudaKernel
 from graphc.errors import DomainError
-from graphc.run.cuda import libraries
-from graphc.run.cuda.cublas import alignment
-from graphc.run.cuda.emulator import Emulator
-from graphc.run.cuda.packing import packed
-from graphc.run.cuda.products import MatrixProduct, column_major
-from graphc.run.cuda.simulator import simulate
 from tests import cuda_programs
 
 X = np.linspace(-3.0, 3.0, 100, dtype=np.float32)

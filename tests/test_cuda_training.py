@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import launching, libraries, residency, selection, training
+from graphc.cuda.arrays import DeviceArray
+from graphc.cuda.emulator import Emulator
+from graphc.cuda.step_table import StepTable
 from graphc.emit.cuda.steps import step_scalars
 from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DeviceError, DivergenceError, DomainError, UnknownNameError
-from graphc.lower import choice, seen
+from graphc.lower import choice, verified_tiers
 from graphc.lower.device import Device
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current, holding, launching, libraries, training
-from graphc.run.cuda.arrays import DeviceArray
-from graphc.run.cuda.emulator import Emulator
-from graphc.run.cuda.table import StepTable
 from graphc.run.history import Run
 from tests import nets
 from tests.cuda_host import Idle
@@ -34,14 +34,14 @@ X, T = nets.data(23)
 @pytest.fixture(params=TIERS)
 def tier(request: pytest.FixtureRequest) -> Iterator[Tier]:
     """Every plan takes this tier, with several threads and blocks."""
-    with current.use(machine := watched(request.param), request.param):
+    with selection.use(machine := watched(request.param), request.param):
         yield request.param
     assert machine.found == [] and machine.tiers <= {request.param}
 
 
 @pytest.fixture
 def emulated() -> Iterator[Watched]:
-    with current.use(machine := watched("A")):
+    with selection.use(machine := watched("A")):
         yield machine
     assert machine.found == []
 
@@ -68,7 +68,7 @@ def assert_same_run(cuda: tuple[gc.Model, Run], cpu: tuple[gc.Model, Run]) -> No
 def test_a_run_is_the_cpu_s_batch_by_batch(tier: Tier):
     """Two full batches and one of 7 rows an epoch, in the same shuffled order; a metric beside the loss."""
     assert_same_run(trained("cuda"), trained("cpu"))
-    machine = current.here().machine
+    machine = selection.here().machine
     assert isinstance(machine, Watched) and machine.tiers == {tier}
 
 
@@ -124,8 +124,8 @@ def test_a_run_that_began_on_one_target_goes_on_on_the_other(emulated, tmp_path)
 def test_data_that_do_not_fit_go_part_by_part_with_the_same_bits(tier: Tier, monkeypatch):
     """Parts of 8 rows; memory for fewer than all."""
     resident, run = trained("cuda", tol=1e-9)
-    monkeypatch.setattr(holding, "PART", 8 * 5 * 8)
-    with current.use(machine := watched(tier, memory=1000), tier):
+    monkeypatch.setattr(residency, "PART", 8 * 5 * 8)
+    with selection.use(machine := watched(tier, memory=1000), tier):
         streamed, other = trained("cuda", tol=1e-9)
     assert machine.sent == 2 * 9 and machine.tiers == {tier}  # X and T, three parts an epoch
     assert streamed.params.flat.tobytes() == resident.params.flat.tobytes()
@@ -171,9 +171,9 @@ def test_a_copy_of_a_sweep_has_the_bits_of_a_run_alone(emulated):
 
 def test_a_sweep_where_no_network_fits_a_block_trains_one_after_the_other():
     options = {"optimizer": gc.SGD(np.array([0.01, 0.1])), "epochs": 2, "batch_size": 8, "target": "cuda"}
-    with current.use(watched("A"), "A"):
+    with selection.use(watched("A"), "A"):
         side_by_side = nets.network().sweep(X, T, **options)
-    with current.use(watched("C"), "C"):
+    with selection.use(watched("C"), "C"):
         one_by_one = nets.network().sweep(X, T, **options)
     np.testing.assert_allclose(side_by_side.history["loss"], one_by_one.history["loss"], rtol=1e-12)
 
@@ -204,7 +204,7 @@ def test_arrays_on_the_machine_go_in_and_come_out_without_the_host(emulated):
 
 def test_parameters_are_handed_on_in_the_memory_of_the_machine(tier: Tier):
     model, _ = trained("cuda")
-    machine = current.here().machine
+    machine = selection.here().machine
     assert isinstance(machine, Watched) and machine.tiers == {tier}
     before = machine.uploaded
     for name in nets.SHAPES:
@@ -253,7 +253,7 @@ def test_the_tier_follows_from_the_plan_and_the_device(width: int, depth: int, d
     h = X
     for layer in range(depth):
         h = gc.tanh(h @ gc.param(f"W{layer}", (width, width), gc.normal(0.1)))
-    with current.use(Emulator(device)):
+    with selection.use(Emulator(device)):
         page = str(gc.Model(loss=gc.mean((h - T) ** 2)).explain("plan", target="cuda"))
     assert page.startswith(f"tier {tier} (")
     assert ("library product" in page) == (width >= 256 and device.blas)
@@ -264,20 +264,20 @@ def test_what_was_never_seen_right_on_a_gpu_is_no_default_and_noted(monkeypatch,
     """Tier B was wrong on the only GPU that it ran on; of other generations nothing is known."""
     unknown = "has not been seen right on a GPU of the generation"
     for tier, notes in (("A", []), ("B", [f"tier B {unknown} sm_90 yet; make gpu-test would tell"])):
-        with current.use(watched(tier), tier):
+        with selection.use(watched(tier), tier):
             assert trained("cuda", epochs=None, steps=1)[1].notes == notes
     (machine := watched("A")).device = Device(capability=(8, 9))
-    with current.use(machine):
+    with selection.use(machine):
         run = nets.network().fit(X, T, steps=2, batch_size=8, target="cuda")
         rates = gc.SGD(np.array([0.1, 0.2]))
         sweep = nets.network().sweep(X, T, optimizer=rates, steps=2, batch_size=8, target="cuda")
     assert run.notes == sweep.notes == [f"tier A {unknown} sm_89 yet; make gpu-test would tell"]
     table = tmp_path / "table.json"
-    table.write_text(seen.TABLE.read_text())
-    line = seen.Seen((9, 0), "B", "a GPU", "CUDA 13.0", "numba-cuda 0.30.4", "2027-01-01", "right")
-    seen.write([line], {((9, 0), "D")}, table)
-    assert [x.tier for x in seen.seen(table)] == ["A", "B", "C"]
-    monkeypatch.setattr(choice, "tiers_seen", lambda capability: {x.tier for x in seen.seen(table)})
+    table.write_text(verified_tiers.TABLE.read_text())
+    line = verified_tiers.Seen((9, 0), "B", "a GPU", "CUDA 13.0", "numba-cuda 0.30.4", "2027-01-01", "right")
+    verified_tiers.write([line], {((9, 0), "D")}, table)
+    assert [x.tier for x in verified_tiers.seen(table)] == ["A", "B", "C"]
+    monkeypatch.setattr(choice, "tiers_seen", lambda capability: {x.tier for x in verified_tiers.seen(table)})
     wide = gc.Model(loss=gc.mean(gc.tanh(gc.input("X", ("n", 256)) @ gc.param("W", (256, 256)))))
     assert str(wide.explain("plan", target="cuda")).startswith("tier B (")
 
@@ -287,7 +287,7 @@ def test_a_plan_names_the_long_sums_that_few_threads_make():
     X, T = gc.input("X", ("n", 64)), gc.input("T", ("n",), dtype="int64")
     h = gc.tanh(X @ gc.param("W0", (64, 256)) + gc.param("b0", (256,)))
     model = gc.Model(loss=gc.losses.cross_entropy(h @ gc.param("W1", (256, 1000)), T))
-    with current.use(Emulator(), "D"):
+    with selection.use(Emulator(), "D"):
         page = str(model.explain("plan", target="cuda"))
     assert "note: tier" not in page
     assert re.search(r"note: \w+: 32 threads add 1,000 values each, one after another, in 1 of 1056 blocks", page)
@@ -314,10 +314,10 @@ def test_a_target_or_precision_that_there_is_not_is_refused(options, text):
 
 
 def test_auto_takes_the_cpu_where_no_gpu_is_and_the_machine_that_is_chosen(monkeypatch):
-    monkeypatch.setattr("graphc.run.cuda.libraries.available", lambda: False)
+    monkeypatch.setattr("graphc.cuda.libraries.available", lambda: False)
     cpu, _ = trained("auto")
     assert cpu.params.flat.tobytes() == trained("cpu", threads=1)[0].params.flat.tobytes()
-    with current.use(machine := watched("A")):
+    with selection.use(machine := watched("A")):
         _, run = trained("auto", epochs=None, steps=1, verify=False)
     assert machine.launches == 0 and run.target == "cpu" and run.choice == ""
     assert re.fullmatch(r"target='auto' took the CPU: \S+ µs a step expected on the GPU \(tier A\), \S+ on the CPU",
@@ -325,10 +325,10 @@ def test_auto_takes_the_cpu_where_no_gpu_is_and_the_machine_that_is_chosen(monke
     wide, rows = gc.input("X", ("n", 256)), np.ones((512, 256))
     model = gc.Model(loss=gc.mean(gc.tanh(wide @ gc.param("W", (256, 256), gc.normal(0.1)))), dtype="float32")
     options = {"batch_size": 512, "verify": False}
-    with current.use(Idle(512)):
+    with selection.use(Idle(512)):
         run = model.fit(rows, steps=2, target="auto", **options)
         sweep = model.sweep(rows, optimizer=gc.SGD(np.array([0.1, 0.2])), steps=2, target="auto", **options)
-        there = current.here().machine.array(rows.size, np.float32).reshape(*rows.shape)
+        there = selection.here().machine.array(rows.size, np.float32).reshape(*rows.shape)
         assert model.fit(there, steps=1, target="auto", **options).target == "cuda"
     assert run.target == "cuda" and run.choice.startswith("tier C: ")
     assert run.notes[-1].startswith("target='auto' took the GPU: ") and sweep.notes[-1].startswith("target='auto'")
@@ -339,7 +339,7 @@ def test_the_plan_of_a_gpu_prints_without_one():
     page = str(nets.network().explain("plan", target="cuda"))
     assert page.startswith("tier A (") and "an element a thread" in page and "∂J/∂W1" in page
     assert re.search(r"^a step +0 +[\d,]+ +\d+\.\d\d$", page, re.M) and "measured on" not in page
-    with current.use(Idle(8), "C"):
+    with selection.use(Idle(8), "C"):
         model, run = trained("cuda", verify=False)
         page = str(model.explain("plan", target="cuda"))
     assert re.search(r"^stage 0 +1 +[\d,]+ +\d+\.\d\d$", page, re.M)
@@ -352,7 +352,7 @@ def test_a_sweep_learns_from_its_first_launch_how_many_steps_the_next_may_have(m
     """It did not: 22 launches of 64 steps each, and more time on the host than on an H100."""
     monkeypatch.setattr(training, "FIRST", 2)
     monkeypatch.setattr(training, "SECONDS", 1e9)
-    with current.use(machine := watched("A")):
+    with selection.use(machine := watched("A")):
         rates = gc.SGD(np.array([0.1, 0.2, 0.1]))
         nets.network().sweep(X, T, optimizer=rates, steps=9, batch_size=8, target="cuda", verify=False)
     assert machine.launches == 2  # 2 steps of all copies, then 7
@@ -403,7 +403,7 @@ class Full(Watched):
 
 
 def test_a_gpu_that_is_full_says_what_the_memory_is_for():
-    with current.use(Full(threads=1)), pytest.raises(DeviceError) as caught:
+    with selection.use(Full(threads=1)), pytest.raises(DeviceError) as caught:
         nets.network().fit(X, T, optimizer="adam", batch_size=8, target="cuda", verify=False)
     assert nets.text_of(caught) == (
         "the GPU is full: 4 B asked for, 1 MiB of 80 GiB free\n"
@@ -418,11 +418,11 @@ def test_a_gpu_that_is_full_says_what_the_memory_is_for():
 
 INTERRUPTED = """
 import hashlib, json
-from graphc.run.cuda import current
+from graphc.cuda import selection
 from tests import nets
 x, t = nets.data(23)
 model = nets.network()
-with current.use():
+with selection.use():
     model.fit(x, t, steps=100, batch_size=8, seed=5, target="cuda")
     print("ready", flush=True)
     try:

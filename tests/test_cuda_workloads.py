@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from graphc.cuda import selection
+from graphc.cuda.arrays import DeviceArray
+from graphc.cuda.emulator import Emulator, host
+from graphc.cuda.machine import Arguments, Loaded
+from graphc.cuda.simulator import simulate
 from graphc.emit.cuda.program import CudaProgram
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current
-from graphc.run.cuda.arrays import DeviceArray
-from graphc.run.cuda.emulator import Emulator, host
-from graphc.run.cuda.machine import Arguments, Loaded
-from graphc.run.cuda.simulator import simulate
 from tests import nets
 from tests.benchmarks import graphc_peer as peer
 from tests.benchmarks.workloads import WORKLOADS, data
@@ -30,7 +30,7 @@ def test_a_network_of_the_benchmark_trains_as_on_the_cpu(name: str):
     losses = []
     for target in ("cuda", "cpu"):
         model = declared(w)
-        with current.use(Emulator()):
+        with selection.use(Emulator()):
             run = model.fit(X, Y, optimizer=peer.optimizer(w), steps=STEPS[name], batch_size=w.batch, seed=1,
                             record="step", target=target)  # fmt: skip
         losses.append(run.history["loss"])
@@ -42,7 +42,7 @@ def test_the_sweep_of_the_benchmark_trains_as_on_the_cpu():
     X, Y = data(w)
     tables = []
     for target in ("cuda", "cpu"):
-        with current.use(Emulator()):
+        with selection.use(Emulator()):
             sweep = declared(w).sweep(X, Y, optimizer=peer.optimizer(w), steps=10, batch_size=w.batch, target=target)
         tables.append(sweep.losses)
     assert len(tables[0]) == w.copies
@@ -71,7 +71,7 @@ class Simulated(Emulator):
 def test_numba_s_simulator_gives_the_same_with_32_threads(tier: Tier):
     x, t = nets.data(11)
     options = {"steps": 3, "batch_size": 8, "seed": 2}
-    with current.use(Simulated(), tier):
+    with selection.use(Simulated(), tier):
         cuda = nets.network()
         cuda.fit(x, t, target="cuda", **options)
     cpu = nets.network()

@@ -11,7 +11,7 @@ import scipy.sparse
 
 import graphc as gc
 from graphc.errors import DataError, UnknownNameError
-from graphc.run.build import statistics as native
+from graphc.jit.build import statistics as native
 from graphc.run.data import convert
 from tests import nets
 

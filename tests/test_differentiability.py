@@ -156,7 +156,7 @@ def test_the_interval_holds_the_value_and_a_nan_is_never_unannounced(expr, low, 
 
 
 def test_a_root_of_what_is_never_negative_has_the_subgradient_0():
-    """A norm has a kink where a plain root has an infinite slope (graphc.derive.care)."""
+    """A norm has a kink where a plain root has an infinite slope (graphc.derive.zero_times_infinity)."""
     x, y = sp.symbols("x y", real=True)
     assert [h.kind for h in hazards(sp.sqrt(x**2 + y**2))[1]] == ["kink"]
     assert "infinite slope" in [h.kind for h in hazards(sp.sqrt(x))[1]]

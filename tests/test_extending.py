@@ -11,6 +11,7 @@ import pytest
 import sympy as sp
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.derive.differentiability import hazards
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.reference import evaluate
@@ -18,12 +19,11 @@ from graphc.errors import UnknownNameError
 from graphc.ir import scalar_table as table
 from graphc.ir.functions import declaring
 from graphc.ir.scalar import FUNCTIONS, placeholder
+from graphc.jit import cache
 from graphc.optim import OPTIMIZERS
 from graphc.rewrite import stable_rules
 from graphc.rewrite.rules import TRIGGERS, rule
 from graphc.rewrite.stable import TABLES
-from graphc.run import cache
-from graphc.run.cuda import current
 from tests.covering import plain
 
 x = sp.Symbol("x", real=True)
@@ -148,7 +148,7 @@ def test_a_function_without_a_template_is_printed_for_gpus_from_its_formula(bell
     a, s = placeholder(0), placeholder(1)
     assert CudaPrinter({a: "a", s: "s"}).print(bell(a, s)) == "math.exp(-a*a/(s*s))"
     z = gc.input("Z", ("n",))
-    with current.use():
+    with selection.use():
         found = gc.Model(gc.bell(z, 1.7), dtype="float64").predict(POINTS, target="cuda")
     np.testing.assert_allclose(found, np.exp(-((POINTS / 1.7) ** 2)), rtol=1e-12)
 

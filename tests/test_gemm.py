@@ -6,9 +6,9 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from graphc.run import blas_library, build, frontend
-from graphc.run.build import Program
-from graphc.run.primitives import gemm
+from graphc.jit import blas_library, build, target
+from graphc.jit.build import Program
+from graphc.primitives.matmul import gemm
 
 # m, n, k as literals; ragged widths, single rows, columns and terms, several panels.
 SHAPES = [
@@ -17,8 +17,8 @@ SHAPES = [
 ]  # fmt: skip
 KINDS = ("float32", "float64")
 IMPORTS = """
-from graphc.run.primitives.blas import blas_gemm
-from graphc.run.primitives.gemm import gemm, transpose
+from graphc.primitives.matmul.blas import blas_gemm
+from graphc.primitives.matmul.gemm import gemm, transpose
 """
 
 
@@ -116,8 +116,8 @@ def test_products_of_one_kind_stand_alone_when_they_are_many_and_give_the_same(t
 def lowered(calls: list[str]) -> str:
     """The functions of products in the unoptimised module of one entry with these calls."""
     source = IMPORTS + site("calls", "; ".join(calls))
-    function = build._execute(source, "calls", frontend.replace_numbers)["calls"]
-    module = frontend.lower({"calls": (function, ("float32*",) * 4 + ("int64",) * 3)})
+    function = build._execute(source, "calls", target.replace_numbers)["calls"]
+    module = target.lower({"calls": (function, ("float32*",) * 4 + ("int64",) * 3)})
     inside = [(f.name, {str(a, "ascii") for a in f.attributes}) for f in module.functions if "gemm_" in f.name]
     return " ".join(f"{name}: {'alone' if 'noinline' in words else 'inside'}" for name, words in inside)
 
@@ -226,10 +226,10 @@ def test_no_sum_of_a_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, un
     """Planted fault, seen to fail: 12 rows in a block of two vectors on 16 registers."""
     monkeypatch.setattr(gemm, "vector_unit", lambda: unit)
     source = IMPORTS + site("f", "gemm(A, 0, 64, 1, B, 0, 112, 1, C, 0, 112, m, 112, 64, b, 0, 2)")
-    function = build._execute(source, "spill", frontend.replace_numbers)["f"]
-    module = frontend.lower({"f": (function, ("float32*",) * 4 + ("int64",) * 3)})
+    function = build._execute(source, "spill", target.replace_numbers)["f"]
+    module = target.lower({"f": (function, ("float32*",) * 4 + ("int64",) * 3)})
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
-    frontend.optimize(module, machine)
+    target.optimize(module, machine)
     loops = fused_loops(machine.emit_assembly(module))
     assert max(loop.count("vfmadd") for loop in loops) == sums
     assert not any("rsp" in line for loop in loops for line in loop.splitlines() if "mm" in line)

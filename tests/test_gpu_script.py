@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from graphc.lower import seen as table_of
-from graphc.run.cuda import launching, libraries
+from graphc.cuda import launching, libraries
+from graphc.lower import verified_tiers as table_of
 from tests.gpu import field, options, questions, report, run, seen, timings
 from tests.gpu.bench import Bench, Outcome, Wrong, distance, require_close, require_same
 from tests.gpu.process import Gone, Process

@@ -11,9 +11,9 @@ import pytest
 
 import graphc as gc
 from graphc.facade.programs import training_text
-from graphc.lower.joint import joined
 from graphc.lower.kernels import Nest
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.loop_fusion import joined
 from graphc.optim.known import SGD
 
 RNG = np.random.default_rng(11)

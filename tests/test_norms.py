@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.emit.reference import evaluate
 from graphc.lower.norms import SCALES
 from graphc.rewrite.normal import normalise
-from graphc.run.cuda import current
 from tests.covering.plain import Plain, in_python
 from tests.cuda_races import Watched
 
@@ -137,7 +137,7 @@ def test_both_targets_train_on_rows_with_tiny_norms():
     units = np.array([row / (np.hypot(*row) or 1) for row in z])
     on_cpu = np.array(model.params["W"])
     np.testing.assert_allclose(on_cpu, started - 1e199 * x.T @ (-2 / 3 * t[:, None] * units), rtol=1e-12)
-    with current.use(Watched(threads=4), "A"):
+    with selection.use(Watched(threads=4), "A"):
         model.initialize(1).fit(x, t, optimizer=gc.SGD(1e199), steps=1, batch_size=3, shuffle=False, target="cuda")
     np.testing.assert_allclose(model.params["W"], on_cpu, rtol=1e-12)
 

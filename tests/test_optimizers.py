@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.errors import DomainError, FormulaError
 from graphc.optim import OPTIMIZERS, reference_step
-from graphc.run.cuda import current
 from tests import nets
 from tests.covering.plain import Plain, in_python
 from tests.cuda_races import Watched
@@ -102,7 +102,7 @@ def test_the_cpu_s_program_and_a_sweep_arrive_there(name: str):
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_gpu_s_kernel_arrives_there(name: str):
-    with current.use(Watched(threads=2, blocks=1, memory=1 << 36), "A"):
+    with selection.use(Watched(threads=2, blocks=1, memory=1 << 36), "A"):
         model = network()
         model.fit(DATA, optimizer=RULES[name], epochs=1, target="cuda", **OPTIONS)
     assert_golden(name, dict(model.params), 100)
@@ -147,7 +147,7 @@ def test_sums_over_parameters_are_those_of_the_reference_everywhere(name: str, w
     model, steps = network(), {"optimizer": WHOLE[name], "steps": 12, **OPTIONS}
     if where in ("A", "B", "C"):
         machine = Watched(threads=4, blocks=1 if where == "A" else 2, memory=1 << 36)
-        with current.use(machine, where):
+        with selection.use(machine, where):
             model.fit(DATA, target="cuda", **steps)
         assert machine.found == []
     else:

@@ -13,15 +13,18 @@ from llvmlite import ir
 
 import graphc as gc
 from graphc.facade import preparing, programs
+from graphc.jit import build, target
 from graphc.lower import cost
 from graphc.lower.cost import PACKED, TILES, product_method
 from graphc.lower.kernels import Product, View
 from graphc.lower.layout import Buffer, Count
-from graphc.run import build, frontend
-from graphc.run.primitives import packed, packed_tile, packing
-from graphc.run.primitives.tile import I64, Vectors
+from graphc.primitives.matmul import packed_gemm, packed_kernel, packing
+from graphc.primitives.matmul.vector_ir import I64, Vectors
 
-IMPORTS = "from graphc.run.primitives.gemm import gemm\nfrom graphc.run.primitives.packed import packed_gemm\n"
+IMPORTS = """
+from graphc.primitives.matmul.gemm import gemm
+from graphc.primitives.matmul.packed_gemm import packed_gemm
+"""
 # m, n, k: several blocks of rows, panels and blocks of terms, all ragged; fewer rows than a tile; less than a square
 SHAPES = [(805, 101, 1031), (3, 50, 600), (17, 5, 6)]
 WAYS = ["NN", "TN", "NT", "TT"]
@@ -117,8 +120,8 @@ def compiled(emit: Callable[..., ir.Value], count: int) -> tuple[llvm.ExecutionE
 
 def test_blocks_of_rows_are_few_and_of_about_one_height():
     """Mutation-checked: blocks of the largest height leave a last one of a row, for which B is packed again."""
-    most, rows = 384, packed.tile_shape()[0]
-    engine, height = compiled(lambda v, m: packed.even_parts(v, m, I64(most), rows), 1)
+    most, rows = 384, packed_gemm.tile_shape()[0]
+    engine, height = compiled(lambda v, m: packed_gemm.even_parts(v, m, I64(most), rows), 1)
     for m in (1, rows, most - 1, most, most + 1, 525, 1031, 2048, 4001):
         heights = [min(height(m), m - first) for first in range(0, m, height(m))]
         assert max(heights) <= most and len(heights) == -(-m // most)
@@ -128,14 +131,14 @@ def test_blocks_of_rows_are_few_and_of_about_one_height():
 
 
 def test_a_block_has_fewer_terms_where_that_saves_packing_the_right_factor_again():
-    engine, terms = compiled(packed.best_terms, 2)
-    most = packed.BLOCK_BYTES // 4 // packed.TERMS
-    assert terms(most, 2 * packed.TERMS) == packed.TERMS
-    assert terms(most + 1, 2 * packed.TERMS) == packed.TERMS // 2
+    engine, terms = compiled(packed_gemm.best_terms, 2)
+    most = packed_gemm.BLOCK_BYTES // 4 // packed_gemm.TERMS
+    assert terms(most, 2 * packed_gemm.TERMS) == packed_gemm.TERMS
+    assert terms(most + 1, 2 * packed_gemm.TERMS) == packed_gemm.TERMS // 2
     assert terms(4 * most, 100) == 112 and terms(0, 0) > 0
     for m in (1, 97, 276, 471, 1000, 2048):
         for k in (1, 500, 942, 1025, 1954, 5000):
-            assert 0 < terms(m, k) <= packed.TERMS
+            assert 0 < terms(m, k) <= packed_gemm.TERMS
     engine.close()
 
 
@@ -226,13 +229,13 @@ def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_man
 @pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")
 @pytest.mark.parametrize("cpu, unit, sums", [("x86-64-v3", (32, 16), [8, 12]), ("x86-64-v4", (64, 32), [16, 24])])
 def test_no_sum_of_a_packed_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, unit, sums):
-    for module in (packed, packed_tile, packing):
+    for module in (packed_gemm, packed_kernel, packing):
         monkeypatch.setattr(module, "vector_unit", lambda: unit)
     source = IMPORTS + entry("f", call("packed_gemm", "NN", (64, 2048, 2048), 2))
-    function = build._execute(source, "spill", frontend.replace_numbers)["f"]
-    module = frontend.lower({"f": (function, ("float32*",) * 4 + ("int64",))})
+    function = build._execute(source, "spill", target.replace_numbers)["f"]
+    module = target.lower({"f": (function, ("float32*",) * 4 + ("int64",))})
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
-    frontend.optimize(module, machine)
+    target.optimize(module, machine)
     blocks = re.split(r"^\.LBB\w+:", machine.emit_assembly(module), flags=re.MULTILINE)
     fused = [block for block in blocks if "vfmadd" in block]
     assert fused and all(any(block.count("vfmadd") % count == 0 for count in sums) for block in fused)

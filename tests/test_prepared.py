@@ -16,7 +16,7 @@ import pytest
 
 import graphc as gc
 from graphc.facade import calculus, evaluating
-from graphc.run.crew import MANY, Crew
+from graphc.run.thread_team import MANY, TeamTuner
 
 RNG = np.random.default_rng(5)
 N, P, W = gc.input("N", ("n", 3)), gc.input("P", ("n",), dtype="int"), gc.param("W", (3, 4), gc.normal(1.0))
@@ -146,11 +146,11 @@ def test_threads_that_call_at_once_do_not_disturb_each_other(model, function):
 
 
 def test_what_is_remembered_of_short_calls_is_bounded():
-    crew = Crew()
-    crew.trying = True
+    tuner = TeamTuner()
+    tuner.trying = True
     for steps in (1, 3):
-        crew.learn(1, steps, 1e-6 * steps)
-    crew.trying = False
+        tuner.learn(1, steps, 1e-6 * steps)
+    tuner.trying = False
     for _ in range(1000):
-        crew.learn(1, 1, 1e-6)
-    assert len(crew.paces[1].recent) <= MANY
+        tuner.learn(1, 1, 1e-6)
+    assert len(tuner.paces[1].recent) <= MANY

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.emit.reference import evaluate
 from graphc.errors import DataError
-from graphc.run.cuda import current
 from tests.covering.plain import Plain, in_python
 
 X, T, s = gc.input("X", ("n",)), gc.input("T", ("n",)), gc.input("s", ())
@@ -32,7 +32,7 @@ def by_hand(steps: int, rate: float = 0.1) -> tuple[float, float]:
 
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
 def test_a_line_is_fitted_swept_predicted_and_evaluated_with_numbers_of_every_kind(target):
-    with current.use(), in_python(Plain(divides=True)):
+    with selection.use(), in_python(Plain(divides=True)):
         for number in NUMBERS if target == "cpu" else NUMBERS[-2:]:
             model = line()
             model.fit({"X": x, "T": t, "s": number}, optimizer=gc.SGD(0.1), steps=3, batch_size=None, target=target)

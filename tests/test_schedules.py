@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.errors import DomainError
 from graphc.optim import Schedule
-from graphc.run.cuda import current
 from tests.covering.plain import Plain, in_python
 from tests.cuda_races import Watched
 
@@ -87,7 +87,7 @@ def test_machine_code_and_the_gpu_have_all_in_one():
     every = S.sequence(list(SCHEDULES.values())[:12], range(5, 60, 5))
     wanted = -np.cumsum([0.0, *(every.at(k) for k in range(1, STEPS + 1))])
     np.testing.assert_allclose(walked(every), wanted, rtol=1e-12)
-    with current.use(Watched(threads=2, blocks=1, memory=1 << 36), "A"):
+    with selection.use(Watched(threads=2, blocks=1, memory=1 << 36), "A"):
         np.testing.assert_allclose(walked(every, target="cuda", verify=False), wanted, rtol=1e-12)
 
 

@@ -14,7 +14,7 @@ from graphc.emit.reference import evaluate
 from graphc.errors import DataError, DivergenceError
 from graphc.facade.pipeline import differentiate, read_graph
 from graphc.ir.node import Leaf, Node
-from graphc.lower.noticed import noticed
+from graphc.lower.nan_propagation import noticed
 from graphc.lower.training import StepPlan
 from graphc.run import data as looks
 from graphc.run import training

@@ -19,6 +19,7 @@ import pytest
 import sympy
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.declare.origin import located
 from graphc.emit.expressions import Printer
 from graphc.emit.reference import evaluate
@@ -31,7 +32,6 @@ from graphc.ir.verify import verify
 from graphc.ir.walk import topological
 from graphc.lower.kernels import as_product
 from graphc.rewrite.weights import depends_across_rows, is_row_mean
-from graphc.run.cuda import current
 from tests.cpu_races import Machine, watching
 from tests.cuda_races import Watched
 from tests.graphs import OURS, assert_near, in_jax
@@ -219,7 +219,7 @@ def test_a_training_step_agrees_with_jax(name: str, team: int):
 def test_a_step_on_cuda_agrees_with_jax(number: int, name: str):
     model, tier = model_of(built(name)), "ABC"[number % 3]
     machine = Watched(threads=6, blocks=1 if tier == "A" else 2)
-    with current.use(machine, tier):
+    with selection.use(machine, tier):
         run = model.fit({}, optimizer=gc.SGD(0.1), steps=1, target="cuda")
     assert machine.found == []
     assert_one_step(model, run, built(name), 0.1)

@@ -12,10 +12,12 @@ import rich
 import graphc as gc
 from graphc.emit.reference import evaluate_all
 from graphc.errors import DataError, DivergenceError, DomainError, UnknownNameError
-from graphc.facade.causes import advice
+from graphc.facade.failure_causes import advice
 from graphc.facade.pipeline import read_graph
 from graphc.ir.walk import leaves, topological
-from graphc.run import build, random, training
+from graphc.jit import build
+from graphc.primitives import philox
+from graphc.run import training
 from tests import nets
 
 X, T = nets.data(101)
@@ -249,7 +251,7 @@ def test_validation_data_are_evaluated_after_every_epoch():
 def test_a_fraction_of_the_rows_is_chosen_by_the_seed_and_kept_out_of_all_training():
     model, rule = nets.network().initialize(3), gc.SGD(0.1)
     start = nets.flat(model)
-    order = random.permutation(101, 3, 0, stream=2)
+    order = philox.permutation(101, 3, 0, stream=2)
     out, kept = np.sort(order[:20]), np.sort(order[20:])
     run = model.fit(X, T, optimizer=rule, epochs=2, batch_size=128, seed=3, validation=0.2)
     run_2 = model.fit(X, T, optimizer=rule, epochs=1, batch_size=128, validation=0.2)

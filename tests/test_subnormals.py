@@ -11,10 +11,10 @@ import pytest
 import graphc as gc
 from graphc.emit.reference import evaluate
 from graphc.facade.agreement import PRECISIONS, judge
-from graphc.run.crew import call_together
-from graphc.run.memory import address, aligned
-from graphc.run.native import FLUSHING, SYMBOL_PREFIX, Program, assemble
-from graphc.run.subnormals import flushing
+from graphc.jit.buffers import address, aligned
+from graphc.jit.loader import FLUSHING, SYMBOL_PREFIX, Program, assemble
+from graphc.jit.subnormals import flushing
+from graphc.run.thread_team import call_together
 from tests.covering.plain import Plain, in_python
 
 ARM = platform.machine().lower() in ("aarch64", "arm64")

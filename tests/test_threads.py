@@ -9,7 +9,7 @@ import pytest
 
 import graphc as gc
 from graphc.lower.phases import is_row_local
-from graphc.run.crew import Crew
+from graphc.run.thread_team import TeamTuner
 
 ROWS, BATCH = 70, 32  # the last batch has 6 rows: more threads than some of them can share evenly
 RNG = np.random.default_rng(5)
@@ -110,32 +110,32 @@ def test_rows_that_depend_on_one_another_are_not_shared_by_rows():
     assert not is_row_local((z.T @ z).equation, "n")
 
 
-def tried(begin: float, step: float, monkeypatch: pytest.MonkeyPatch) -> Crew:
-    """A crew after its trials: one thread needs 0.1 ms a step, four need ``begin`` and then ``step``."""
-    monkeypatch.setattr("graphc.run.crew.cores", lambda: 4)
-    crew, calls = Crew(), []
+def tried(begin: float, step: float, monkeypatch: pytest.MonkeyPatch) -> TeamTuner:
+    """A tuner after its trials: one thread needs 0.1 ms a step, four need ``begin`` and then ``step``."""
+    monkeypatch.setattr("graphc.run.thread_team.cores", lambda: 4)
+    tuner, calls = TeamTuner(), []
     for _ in range(4):
-        team, steps = crew.next(10_000, 1e-4, None)
+        team, steps = tuner.next(10_000, 1e-4, None)
         calls.append((team, steps))
-        crew.learn(team, steps, steps * 1e-4 if team == 1 else begin + steps * step)
+        tuner.learn(team, steps, steps * 1e-4 if team == 1 else begin + steps * step)
     assert calls == [(1, 100), (4, 100), (1, 300), (4, 300)]  # ten milliseconds, then thirty
-    return crew
+    return tuner
 
 
 def test_threads_are_chosen_by_trials_of_one_and_all_cores(monkeypatch):
     assert tried(0.0, 0.5e-4, monkeypatch).next(2_000, 1e-4, None) == (4, 2_000)
     assert tried(0.0, 0.95e-4, monkeypatch).next(2_000, 1e-4, None) == (1, 2_000)
-    assert Crew().next(10_000, 1e-6, None) == (1, 10_000)  # steps too short to divide
-    assert Crew().next(10_000, 1e-6, 3) == (3, 10_000)  # as asked for
-    assert Crew().next(10, 1e-3, None) == (1, 10)
-    assert Crew().next(10, 0.1, None) == (4, 1)  # a step so long that one thread would lose more than a trial tells
+    assert TeamTuner().next(10_000, 1e-6, None) == (1, 10_000)  # steps too short to divide
+    assert TeamTuner().next(10_000, 1e-6, 3) == (3, 10_000)  # as asked for
+    assert TeamTuner().next(10, 1e-3, None) == (1, 10)
+    assert TeamTuner().next(10, 0.1, None) == (4, 1)  # one thread would lose more than a trial tells
 
 
 def test_threads_that_take_long_to_begin_are_worth_it_for_long_calls_alone(monkeypatch):
     """Mutation-checked: with all time counted as that of the steps, four threads look no faster than one."""
-    crew = tried(7e-3, 0.6e-4, monkeypatch)
-    assert crew.next(2_000, 1e-4, None) == (4, 2_000)
-    assert crew.next(150, 1e-4, None) == (1, 150)
+    tuner = tried(7e-3, 0.6e-4, monkeypatch)
+    assert tuner.next(2_000, 1e-4, None) == (4, 2_000)
+    assert tuner.next(150, 1e-4, None) == (1, 150)
 
 
 def seconds_of(
@@ -146,13 +146,13 @@ def seconds_of(
     ``call(now, team, steps)`` says how long a native call takes that begins at ``now``; ``step`` is what one thread is
     expected to need.
     """
-    crew, now, alone = Crew(), 0.0, 0.0
+    tuner, now, alone = TeamTuner(), 0.0, 0.0
     for _ in range(steps // steps_a_call):
         left = steps_a_call
         while left:
-            team, part = crew.next(left, step, None)
+            team, part = tuner.next(left, step, None)
             took = call(now, team, part)
-            crew.learn(team, part, took)
+            tuner.learn(team, part, took)
             now, alone, left = now + took, alone + took * (team == 1), left - part
     return now, alone
 
@@ -162,7 +162,7 @@ def seconds_of(
 def test_trials_that_a_busy_machine_disturbed_are_put_right(monkeypatch, steps_a_call, begin):
     """Another process has the other cores for 0.3 s. Mutation-checked: with calls of 25 ms, and the choice renewed only
     in long ones, one thread did everything."""
-    monkeypatch.setattr("graphc.run.crew.cores", lambda: 4)
+    monkeypatch.setattr("graphc.run.thread_team.cores", lambda: 4)
 
     def call(now: float, team: int, steps: int) -> float:
         return steps * 1e-4 if team == 1 else begin + steps * (3e-4 if now < 0.3 else 0.5e-4)
@@ -175,7 +175,7 @@ def test_trials_that_a_busy_machine_disturbed_are_put_right(monkeypatch, steps_a
 @pytest.mark.parametrize("share, seed", [(0.5, 1), (0.7, 2), (1.5, 3), (3.0, 4)])
 def test_a_machine_that_is_now_and_then_busy_costs_little_choice(monkeypatch, steps_a_call, share, seed):
     """Every fifth tenth of a second all calls take two to three times as long."""
-    monkeypatch.setattr("graphc.run.crew.cores", lambda: 4)
+    monkeypatch.setattr("graphc.run.thread_team.cores", lambda: 4)
     pace = np.where(np.random.default_rng(seed).random(10_000) < 0.2, 0.4, 1.0)
     passed = np.concatenate([[0], np.cumsum(pace * 0.1)])  # seconds of an idle machine's work at every tenth
     tenths = np.arange(len(passed)) * 0.1
@@ -192,7 +192,7 @@ def test_a_machine_that_is_now_and_then_busy_costs_little_choice(monkeypatch, st
 
 def test_steps_longer_than_a_trial_are_seldom_tried_with_the_slower_choice(monkeypatch):
     """Mutation-checked: every two seconds, a step of 0.24 s where one takes 0.12 loses 6 %."""
-    monkeypatch.setattr("graphc.run.crew.cores", lambda: 2)
+    monkeypatch.setattr("graphc.run.thread_team.cores", lambda: 2)
     call = lambda now, team, steps: steps * (0.24 if team == 1 else 0.12)
     total, alone = seconds_of(1_000, 4, call, 0.24)
     assert total < 1_000 * 0.12 * 1.03 and alone > 1
@@ -200,7 +200,7 @@ def test_steps_longer_than_a_trial_are_seldom_tried_with_the_slower_choice(monke
 
 def test_the_choice_follows_a_machine_that_changes(monkeypatch):
     """The other cores are gone from second 5 to second 10."""
-    monkeypatch.setattr("graphc.run.crew.cores", lambda: 4)
+    monkeypatch.setattr("graphc.run.thread_team.cores", lambda: 4)
 
     def call(now: float, team: int, steps: int) -> float:
         return steps * (1e-4 if team == 1 else 4e-4 if 5 <= now < 10 else 0.5e-4)

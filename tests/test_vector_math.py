@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from graphc.run import build, frontend, native
-from graphc.run.primitives.vmath import VECTOR_MATH
+from graphc.jit import build, loader, target
+from graphc.primitives.vector_math.functions import VECTOR_MATH
 
 TWO = {"elu", "leaky_relu", "bce", "sigmoid_minus", "power", "maximum", "minimum", "equal", "less", "less_equal"}
 THREE = {"where"}
@@ -32,7 +32,10 @@ Array = np.ndarray
 
 def program_text() -> str:
     """One function with one loop per primitive, picked by its number in NAMES."""
-    lines = [f"from graphc.run.primitives.vmath import {', '.join(NAMES)}", "def program(which, n, x, y, z, out):"]
+    lines = [
+        f"from graphc.primitives.vector_math.functions import {', '.join(NAMES)}",
+        "def program(which, n, x, y, z, out):",
+    ]
     for number, name in enumerate(NAMES):
         arguments = "x[i], y[i], z[i]" if name in THREE else "x[i], y[i]" if name in TWO else "x[i]"
         lines += [f"    if which == {number}:", "        for i in range(n):"]
@@ -41,13 +44,13 @@ def program_text() -> str:
 
 
 @functools.cache
-def program(precision: str) -> tuple[native.Program, str]:
+def program(precision: str) -> tuple[loader.Program, str]:
     """The compiled program of one precision, compiled once, and its code in LLVM's language."""
-    function = build._execute(program_text(), "vector_math", frontend.replace_numbers)["program"]
+    function = build._execute(program_text(), "vector_math", target.replace_numbers)["program"]
     words = ("int64", "int64", *(f"{precision}*",) * 4)
-    module = frontend.lower({"program": (function, words)})
-    frontend.optimize(module)
-    found = native.Program("vector_math", frontend.emit(module), {"program": words})
+    module = target.lower({"program": (function, words)})
+    target.optimize(module)
+    found = loader.Program("vector_math", target.emit(module), {"program": words})
     found.subnormals = True  # the functions are right there too
     return found, str(module)
 

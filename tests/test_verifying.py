@@ -19,6 +19,7 @@ import pytest
 import sympy
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.emit import loops
 from graphc.emit.expressions import Printer
 from graphc.emit.reference import evaluate
@@ -31,9 +32,8 @@ from graphc.ir.node import Read
 from graphc.ir.scalar import equal
 from graphc.lower import plan
 from graphc.lower.device import Device
-from graphc.lower.parts import of_parts
+from graphc.lower.logsumexp_parts import of_parts
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current
 from tests.covering.plain import Plain, in_python
 from tests.cpu_races import Machine, Watched, watching
 from tests.cuda_races import Watched as CudaWatched
@@ -273,7 +273,7 @@ def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit_on_cuda(name: str, machine: CudaWatched, tier: Tier) -> gc.Model:
     model, data = NETS[name]()
     model.initialize(1)
-    with current.use(machine, tier):
+    with selection.use(machine, tier):
         notes = model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda").notes
         assert [n for n in notes if "seen right" not in n] == []
         inputs = [data[str(leaf.name)] for leaf in model.inputs]
@@ -297,7 +297,7 @@ def test_on_a_gpu_a_whole_batch_is_checked_where_that_is_cheap(monkeypatch, whol
     noted = lambda self, feed: seen.append(trials.rows_of(feed)) or run(self, feed)
     monkeypatch.setattr(trials.DeviceTrial, "run", noted)
     model, data = classifier()
-    with current.use(CudaWatched(threads=6), "A"):
+    with selection.use(CudaWatched(threads=6), "A"):
         model.fit(data, optimizer=gc.Adam(0.01), steps=1, batch_size=8, target="cuda")
     assert seen[0] == rows
 
@@ -308,7 +308,7 @@ def test_a_verdict_of_one_gpu_is_none_of_another(monkeypatch):
     model, data = classifier()
     for device in (Device(), Device(name="another"), Device(capability=(8, 9))):
         (machine := CudaWatched(threads=6)).device = device
-        with current.use(machine, "A"):
+        with selection.use(machine, "A"):
             model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda")
     assert len(set(keys)) == len(keys) == 3
 

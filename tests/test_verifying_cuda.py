@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
+from graphc.cuda.emulator import host
 from graphc.errors import CompilerError
 from graphc.facade import checking
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current
-from graphc.run.cuda.emulator import host
 from tests.cuda_races import Watched
 from tests.test_verifying import fit_on_cuda
 
@@ -58,5 +58,5 @@ def test_outputs_of_an_evaluation_on_a_gpu_hold_nan_before():
 
     x, w = gc.input("x", ("n", 3)), gc.param("w", (3,), -1.0)
     model = gc.Model(gc.relu(x * w), dtype="float64").initialize(1)
-    with current.use(Lazy(threads=2), "C"), pytest.raises(CompilerError, match="the program gives nan"):
+    with selection.use(Lazy(threads=2), "C"), pytest.raises(CompilerError, match="the program gives nan"):
         model.predict([[1.0, 2.0, 3.0]] * 5, target="cuda")

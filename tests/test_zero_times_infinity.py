@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.derive.gradient import gradient
 from graphc.derive.ranges import range_of
 from graphc.emit.reference import evaluate
-from graphc.run.cuda import current
 from tests.cuda_races import Watched
 
 Z3, INF = np.zeros(3), np.inf
@@ -140,7 +140,7 @@ def test_a_network_whose_rows_have_norm_0_trains_on_both_targets():
     x, t = np.array([[0.0, 0, 0], [1, 2, 3], [0, 1, 0]]), np.array([1.0, 2, 3])
     ended = []
     for target in ("cpu", "cuda"):
-        with current.use(Watched(threads=4), "A"):
+        with selection.use(Watched(threads=4), "A"):
             model.initialize(1).fit(x, t, optimizer=gc.SGD(0.1), steps=3, batch_size=3, shuffle=False, target=target)
         ended.append(model.params.flat.copy())
     assert np.isfinite(ended[0]).all()

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from graphc.emit import control
-from graphc.emit.check import decided, unassigned
 from graphc.emit.cpu import Program, evaluation_program, function_program
+from graphc.emit.definite_assignment import decided, unassigned
 from graphc.emit.training import training_program
 from graphc.emit.update import hyper_values
 from graphc.ir.node import Leaf

@@ -289,7 +289,7 @@ class Values:
         self.moment -= 1
 
     def _product(self, *e: ast.expr) -> Value:
-        """The arguments are those of :func:`graphc.run.primitives.gemm.gemm`."""
+        """The arguments are those of :func:`graphc.primitives.matmul.gemm.gemm`."""
         a, at, b, bt, c, ct, bias, biast = (e[t] for t in (0, 1, 4, 5, 8, 9, 14, 15))
         rsa, csa, rsb, csb, ldc, m, n, k, mode = (self.value(e[t]) for t in (2, 3, 6, 7, 10, 11, 12, 13, 16))
         if m <= 0 or n <= 0:

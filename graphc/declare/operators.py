@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.declare import pointwise
+from graphc.declare.cumulative import cumsum
 from graphc.declare.linear import matmul as _matmul
 from graphc.declare.pointwise import clip, equal, where
 from graphc.declare.rearrange import concatenate, reshape, stack, transpose
 from graphc.declare.reductions import argmax, logsumexp, max, mean, min, prod, softmax, sum
-from graphc.declare.running import cumsum
 from graphc.declare.segments import segment_sum
 from graphc.declare.tensor import Tensor, as_node
 

@@ -110,7 +110,7 @@ class _Walk:
         if not n.is_Integer and base[0] < 0:
             self.add("domain", expr, f"{expr.base} in {_show(base)} can be negative")
         if not n.is_Integer and 0 < n < 1 and base[0] <= 0 <= base[1]:
-            if base[0] == 0 and not expr.base.is_Symbol:  # 0 is its minimum: see graphc.derive.care
+            if base[0] == 0 and not expr.base.is_Symbol:  # 0 is its minimum: see graphc.derive.zero_times_infinity
                 self.add("kink", expr, f"subgradient 0 where {expr.base} is 0")
             else:
                 self.add("infinite slope", expr, f"the derivative is infinite where {expr.base} is 0")

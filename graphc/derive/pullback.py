@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import sympy
 
-from graphc.derive.care import careful, times
+from graphc.derive.zero_times_infinity import careful, times
 from graphc.errors import ShapeError
 from graphc.ir.affine import Affine, Extent, identity, index, substitute
 from graphc.ir.build import equation

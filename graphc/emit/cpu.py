@@ -43,7 +43,7 @@ def finish(title: str, dtype: str, constants: Sequence[tuple[str, str]], body: S
     names = sorted(called & {*FUNCTIONS, *PRIMITIVES} - {"stop_gradient"})  # it stands in comments alone
     whole = ", int64" if "int64" in called else ""
     lines = [f'"""{title}"""', "import math", "", f"from numpy import {dtype} as f{whole}", ""]
-    lines += ["from graphc.run.primitives.names import ("]
+    lines += ["from graphc.primitives.names import ("]
     lines += [f"    {', '.join(names[i : i + 10])}," for i in range(0, len(names), 10)]
     lines += [")", "", "INF = f(math.inf)"]
     lines += [f"{name} = {value}" for name, value in constants]

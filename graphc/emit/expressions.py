@@ -9,7 +9,7 @@ import sympy
 
 from graphc.ir.letters import safe_name
 from graphc.ir.scalar import scalar_of
-from graphc.lower.parts import of_parts
+from graphc.lower.logsumexp_parts import of_parts
 
 SHARED = (sympy.Function, sympy.Pow)
 SUM, PRODUCT, ATOM = 0, 1, 2  # how tightly a text binds

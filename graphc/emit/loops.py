@@ -13,9 +13,9 @@ from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
-from graphc.lower.joint import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of, safest_first
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.loop_fusion import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.norms import rare_part
 from graphc.lower.phases import ROWS_AT_ONCE
 from graphc.lower.plan import scatter_target

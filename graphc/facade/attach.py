@@ -12,7 +12,7 @@ from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
-from graphc.facade import carrying  # noqa: F401  makes nodes and derivations fit to be pickled
+from graphc.facade import pickling  # noqa: F401  makes nodes and derivations fit to be pickled
 from graphc.facade.devices import on_device
 from graphc.facade.pipeline import read_graph
 from graphc.facade.state import Parameters

@@ -27,11 +27,11 @@ from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
+from graphc.jit.buffers import address, aligned
+from graphc.jit.build import Program
 from graphc.lower.layout import Count
 from graphc.rewrite.normal import tidy_graph
-from graphc.run.build import Program
 from graphc.run.data import check_labels, check_rows, convert, label_limits, rows_needed
-from graphc.run.memory import address, aligned
 from graphc.run.prepared import MOST, Ready, usable
 
 __all__ = ["compile", "grad", "hessian", "hvp", "jacobian", "stop_gradient"]

@@ -20,7 +20,7 @@ from graphc.run.data import Bound
 from graphc.run.training import Trainer
 
 if TYPE_CHECKING:
-    from graphc.run.cuda.training import CudaTrainer
+    from graphc.cuda.training import CudaTrainer
 
 
 def verify_training(

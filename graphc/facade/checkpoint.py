@@ -19,12 +19,12 @@ from safetensors.numpy import save as serialized
 
 from graphc.declare.tensor import Tensor
 from graphc.errors import CheckpointError, FormulaError
+from graphc.facade.atomic_file import write_whole
 from graphc.facade.core import Core
 from graphc.facade.declaration import make_node, node_data
-from graphc.facade.whole_file import write_whole
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
-from graphc.run.memory import aligned
+from graphc.jit.buffers import aligned
 from graphc.run.training import RuleState
 
 FORMAT = "graphc-model-1"

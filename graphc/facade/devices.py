@@ -20,18 +20,18 @@ from graphc.lower.choice import MANY
 from graphc.lower.device import Device
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, optimizer_named
-from graphc.run.crew import cores
 from graphc.run.data import Bound, lies_on
-from graphc.run.many import Copies, Together
+from graphc.run.sweep import Copies, Together
+from graphc.run.thread_team import cores
 from graphc.run.training import Trainer
 
 if TYPE_CHECKING:
+    from graphc.cuda.arrays import DeviceArray
+    from graphc.cuda.evaluation import CudaEvaluator
+    from graphc.cuda.selection import Place
+    from graphc.cuda.training import CudaTrainer
+    from graphc.emit.cuda.plan import CudaPlan
     from graphc.facade.state import Parameters
-    from graphc.run.cuda.arrays import DeviceArray
-    from graphc.run.cuda.current import Place
-    from graphc.run.cuda.evaluation import CudaEvaluator
-    from graphc.run.cuda.plan import CudaPlan
-    from graphc.run.cuda.training import CudaTrainer
 
 
 def place_of(target: str) -> Place | None:
@@ -44,11 +44,11 @@ def place_of(target: str) -> Place | None:
     """
     if target == "cpu":
         return None
-    from graphc.run.cuda import current
+    from graphc.cuda import selection
 
-    if target == "auto" and not current.is_there():
+    if target == "auto" and not selection.is_there():
         return None
-    return current.here()
+    return selection.here()
 
 
 def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 1) -> tuple[Place | None, list[str]]:
@@ -95,7 +95,7 @@ def trainer_for(
 def _cuda_trainer(
     model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
 ) -> CudaTrainer:
-    from graphc.run.cuda.training import CudaTrainer
+    from graphc.cuda.training import CudaTrainer
 
     key = ("cuda", id(place.machine), place.tier, rule_key(rule), capacity, weighted, model.dtype,
            options.tolerance > 0, options.precision, copies >= MANY)  # fmt: skip
@@ -115,7 +115,7 @@ def _plan(
     model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
 ) -> CudaPlan:
     """Tier and kernels of a training run on a machine."""
-    from graphc.run.cuda.plan import plan_cuda
+    from graphc.emit.cuda.plan import plan_cuda
 
     step = _step(model, capacity, weighted)
     return plan_cuda(
@@ -126,11 +126,11 @@ def _plan(
 
 def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     """The plan of a training step for the machine in use, or for a GPU of the kind of an H100 where there is none."""
-    from graphc.run.cuda import current
-    from graphc.run.cuda.plan import plan_cuda
+    from graphc.cuda import selection
+    from graphc.emit.cuda.plan import plan_cuda
 
     rule = optimizer_named(optimizer)
-    place = current.here() if current.is_there() else None
+    place = selection.here() if selection.is_there() else None
     device = place.machine.device if place else Device()
     step = _step(model, batch_size, weighted=False)
     return plan_cuda(
@@ -141,14 +141,14 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
 
 def kernels_take(plan: CudaPlan) -> dict[str, tuple[int, int, float]]:
     """Registers, bytes of shared memory and occupancy of every kernel, by name; nothing where no compiler is there."""
-    from graphc.run.cuda import current, libraries
-    from graphc.run.cuda.compiler import compile_program
+    from graphc.cuda import libraries, selection
+    from graphc.cuda.compiler import compile_program
 
     try:
         libraries.require_compiler()
     except MissingExtraError:
         return {}
-    device = current.here().machine.device if current.is_there() else Device()
+    device = selection.here().machine.device if selection.is_there() else Device()
     image = compile_program(plan.program, "sm_{}{}".format(*device.capability))
     found = {}
     for kernel in plan.program.kernels:
@@ -175,21 +175,21 @@ def on_device(params: Parameters, name: str) -> DeviceArray:
     DeviceError, MissingExtraError
         When there is no GPU that can be used.
     """
-    from graphc.run.cuda import current
-    from graphc.run.cuda.holding import on_machine
+    from graphc.cuda import selection
+    from graphc.cuda.residency import on_machine
 
     values = params[name]
     found = params.trainer and params.trainer.copy_of(params.start(name), values)
     if found is not None:
         return found
-    return on_machine(current.here().machine, values, values.dtype).reshape(*values.shape)
+    return on_machine(selection.here().machine, values, values.dtype).reshape(*values.shape)
 
 
 def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int) -> Any:
     """What trains the copies of a sweep."""
     if isinstance(trainer, Trainer):
         return Together(trainer, copies, shared, threads)
-    from graphc.run.cuda.many import CudaTogether
+    from graphc.cuda.sweep import CudaTogether
 
     return CudaTogether(trainer, copies, shared)
 
@@ -222,8 +222,8 @@ def _evaluator(
     model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int, place: Place
 ) -> tuple[CudaEvaluator, StepPlan, NDArray]:
     """The evaluation program of some roots for a number of rows, with its constants."""
-    from graphc.run.cuda.evaluation import CudaEvaluator
-    from graphc.run.cuda.plan import plan_cuda_evaluation
+    from graphc.cuda.evaluation import CudaEvaluator
+    from graphc.emit.cuda.plan import plan_cuda_evaluation
 
     roots = {n: model.graph.roots[n] for n in (*outputs, *scalars)}
     capacity = chunk(model, (*outputs, *scalars), rows)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from graphc.emit.reference import evaluate_all
 from graphc.errors import DivergenceError
-from graphc.facade.causes import SMALLER, advice
 from graphc.facade.core import Core
 from graphc.facade.deriving import formula_of
+from graphc.facade.failure_causes import SMALLER, advice
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
 from graphc.optim import Rule
-from graphc.run import random
+from graphc.primitives import philox
 from graphc.run.data import Bound
 from graphc.run.training import RuleState
 
@@ -76,7 +76,7 @@ def _feed(model: Core, data: Bound, weights: NDArray | None) -> dict[Leaf, NDArr
     sampler = model.state.sampler
     stop = min(sampler.position + sampler.batch, data.rows)
     place = np.arange(sampler.position, stop)
-    rows = random.permuted(data.rows, place, *sampler.keys, sampler.epoch) if model.shuffled else place
+    rows = philox.permuted(data.rows, place, *sampler.keys, sampler.epoch) if model.shuffled else place
     feed: dict[Leaf, NDArray] = {}
     for leaf, array in data.arrays.items():
         feed[leaf] = array[rows] if leaf.shape and isinstance(leaf.shape[0], str) else array

@@ -22,7 +22,7 @@ from graphc.facade.evaluating import loss_and_metrics
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
 from graphc.facade.state import SPLIT_STREAM
-from graphc.run import random
+from graphc.primitives import philox
 from graphc.run.callbacks import EarlyStopping
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
@@ -31,7 +31,7 @@ from graphc.run.progress import NoProgress, ProgressLine
 from graphc.run.training import Call, Moving, Settings, Trainer
 
 if TYPE_CHECKING:
-    from graphc.run.cuda.training import CudaTrainer
+    from graphc.cuda.training import CudaTrainer
 
 MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 
@@ -128,7 +128,7 @@ def _split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed:
             f"fit: validation={wanted} of {data.rows} rows leaves {count} to validate on\n"
             f"  hint: give a fraction between 0 and 1, or a tuple of arrays"
         )
-    order = random.permutation(data.rows, seed, 0, SPLIT_STREAM)
+    order = philox.permutation(data.rows, seed, 0, SPLIT_STREAM)
     kept, out = np.sort(order[count:]), np.sort(order[:count])
     weights = None if weights is None else np.ascontiguousarray(weights[kept])
     return _rows(data, kept), weights, _rows(data, out)

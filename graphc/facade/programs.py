@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.declare.origin import source_text
-from graphc.derive.losspath import Blocked, blocked
-from graphc.emit.check import unassigned
+from graphc.derive.blocked_gradients import Blocked, blocked
 from graphc.emit.cpu import Program as Text
 from graphc.emit.cpu import evaluation_program, function_program
+from graphc.emit.definite_assignment import unassigned
 from graphc.emit.training import training_program
 from graphc.errors import REPORT, CompileError, NonDifferentiableError
 from graphc.facade.lookup import Declared, Facts, recall, remember
@@ -22,16 +22,16 @@ from graphc.facade.pipeline import Differentiated
 from graphc.ir.node import Leaf, Node
 from graphc.ir.text import node_name
 from graphc.ir.walk import leaves as leaves_of
+from graphc.jit import cache
+from graphc.jit.buffers import aligned
+from graphc.jit.build import Program, build, find
 from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
-from graphc.lower.noticed import noticed
+from graphc.lower.nan_propagation import noticed
 from graphc.lower.plan import Plan, make_plan
 from graphc.lower.training import StepPlan, check_sizes, plan_step
 from graphc.optim.rules import Rule
 from graphc.rewrite.weights import total_weight
-from graphc.run import cache
-from graphc.run.build import Program, build, find
-from graphc.run.memory import aligned
 
 OPERATIONS = 20e9  # a second: a rough guess, which measuring replaces
 

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from graphc.declare.init import Initialiser
 from graphc.declare.origin import located
 from graphc.errors import DataError, TypeMismatchError, UnknownNameError
-from graphc.facade.handed import hand_out
+from graphc.facade.read_only import hand_out
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
+from graphc.jit.buffers import aligned, realigned
 from graphc.lower.training import Layout
-from graphc.run import random
-from graphc.run.memory import aligned, realigned
+from graphc.primitives import philox
 from graphc.run.sampler import Sampler
 from graphc.run.training import RuleState, Totals
 
 WEIGHTS_STREAM = 1  # stream 0 of a seed orders the data, 1 initialises parameters, 2 splits off validation rows
 SPLIT_STREAM = 2
-_SOURCES = {"normal": random.normal, "uniform": random.uniform, "truncated": random.truncated}
+_SOURCES = {"normal": philox.normal, "uniform": philox.uniform, "truncated": philox.truncated}
 
 
 class Parameters(MutableMapping[str, NDArray]):

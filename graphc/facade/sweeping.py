@@ -27,12 +27,12 @@ from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
-from graphc.run.crew import cores
 from graphc.run.data import Bound, bind
 from graphc.run.interrupt import DeferredInterrupt
-from graphc.run.many import Copies, Start
 from graphc.run.progress import NoProgress, ProgressLine
 from graphc.run.sampler import Sampler
+from graphc.run.sweep import Copies, Start
+from graphc.run.thread_team import cores
 from graphc.run.training import Settings
 from graphc.show.plots import plot_sweep
 from graphc.show.sweep_table import sweep_text

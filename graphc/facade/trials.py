@@ -26,17 +26,17 @@ from graphc.facade.verifying import ROWS, few_rows, has_rows, work_of_interprete
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves
+from graphc.jit.buffers import aligned
+from graphc.jit.build import Program
 from graphc.lower.layout import Count
 from graphc.optim import Rule
 from graphc.optim.rules import reference_step
-from graphc.run.build import Program
 from graphc.run.data import Bound, label_limits, rows_needed
-from graphc.run.memory import aligned
 from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
 
 if TYPE_CHECKING:
-    from graphc.run.cuda.training import CudaTrainer
+    from graphc.cuda.training import CudaTrainer
 
 SAMPLE, RUN = 4096, 16  # elements of a parameter whose update is looked at, so many that lie together
 Update = tuple[NDArray, NDArray, NDArray, NDArray, dict[str, NDArray], bool]

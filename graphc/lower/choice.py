@@ -7,8 +7,8 @@ from dataclasses import replace
 from graphc.lower.device import Device
 from graphc.lower.expected import Update, expected_step, microseconds
 from graphc.lower.plan import Plan
-from graphc.lower.seen import tiers_seen, tiers_seen_anywhere
 from graphc.lower.tiers import RESERVED, Choice, Tier, elements_of, power_of_two
+from graphc.lower.verified_tiers import tiers_seen, tiers_seen_anywhere
 
 MANY = 8  # copies that share the device: then a block each is best for whatever fits into one
 DOMINANT = 300.0  # µs of a step above which a launch of its own costs nothing

@@ -31,8 +31,8 @@ class Nest:
     scatter   the free index ``target`` is not a loop: a gather gives its value
 
     ``form`` computes the same as ``node`` from values that another loop has stored, ``part_of`` is the node whose
-    formula such a stored value belongs to (:mod:`graphc.lower.joint`).  ``log`` is the second result of a logsumexp
-    (:mod:`graphc.lower.parts`).
+    formula such a stored value belongs to (:mod:`graphc.lower.loop_fusion`).  ``log`` is the second result of a
+    logsumexp (:mod:`graphc.lower.logsumexp_parts`).
     """
 
     node: Equation

@@ -11,7 +11,6 @@ from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
 from graphc.ir.walk import consumers, sources, topological
 from graphc.lower.cost import TILES, product_method, side_by_side
-from graphc.lower.joint import reads_straight, store_shared, straight
 from graphc.lower.kernels import (
     Kernel,
     Matched,
@@ -26,8 +25,9 @@ from graphc.lower.kernels import (
     sources_of,
 )
 from graphc.lower.layout import Buffer, Count, Live, apart, plan_memory
+from graphc.lower.logsumexp_parts import Parts, has_parts, parts_of, reading_parts
+from graphc.lower.loop_fusion import reads_straight, store_shared, straight
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
-from graphc.lower.parts import Parts, has_parts, parts_of, reading_parts
 from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
 from graphc.rewrite.norms import norms_in
 

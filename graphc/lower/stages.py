@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from graphc.ir.affine import Affine, Extent, gathers
 from graphc.ir.node import Equation, Leaf, Node, Read, operand_maps
-from graphc.lower.joint import reads_straight
 from graphc.lower.kernels import Kernel, Nest, Pack, equations_of, results_of
 from graphc.lower.layout import Buffer
+from graphc.lower.loop_fusion import reads_straight
 
 Span = tuple[str, int, int]
 

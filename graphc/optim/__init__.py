@@ -2,12 +2,12 @@
 it names (moments, step number) belongs to the model that trains with it.
 """
 
+from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.known import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp, optimizer_named
-from graphc.optim.moments import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
+from graphc.optim.layerwise import LAMB, Adafactor
 from graphc.optim.rules import Rule, reference_step, rule
 from graphc.optim.schedules import Schedule, constant, cosine, exponential, schedule, step_decay, warmup
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
-from graphc.optim.whole import LAMB, Adafactor
 
 __all__ = [
     "LAMB",

@@ -8,12 +8,12 @@ from typing import Any
 from graphc.declare.formula import suggest
 from graphc.declare.origin import located
 from graphc.errors import TypeMismatchError, UnknownNameError
+from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.domains import KNOWN
-from graphc.optim.moments import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
+from graphc.optim.layerwise import LAMB, Adafactor
 from graphc.optim.rules import Rule, rule
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
 from graphc.optim.values import Value
-from graphc.optim.whole import LAMB, Adafactor
 
 
 def _known(name: str, text: str, **options: Any) -> Rule:

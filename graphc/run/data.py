@@ -17,7 +17,7 @@ from graphc.ir.affine import Affine, Extent, Gather, Size, gathers
 from graphc.ir.letters import close_name
 from graphc.ir.node import Equation, Indicator, Leaf, Node
 from graphc.ir.walk import topological
-from graphc.run.memory import address
+from graphc.jit.buffers import address
 
 CPU = 1  # as DLPack counts kinds of devices
 LARGE = 2**18  # bytes of an array; smaller ones are looked through in some 10 microseconds
@@ -130,9 +130,7 @@ def lies_on(value: Any, machine: Any) -> bool:
 
 
 def _on_machine(leaf: Leaf, value: Any, dtype: str, machine: Any) -> Any:
-    from graphc.run.cuda.arrays import as_device_array
-
-    array = as_device_array(value, machine, str(leaf.name))
+    array = machine.adopt(value, str(leaf.name))
     _check_shape(leaf, array)
     wanted = np.dtype(np.int32 if leaf.dtype == "int" else dtype)
     if array.dtype != wanted:

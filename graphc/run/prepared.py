@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.run.memory import LINE, address
-from graphc.run.native import Program
+from graphc.jit.buffers import LINE, address
+from graphc.jit.loader import Program
 
 MOST = 2**20  # bytes of working memory and results; beyond, a call takes longer than what is saved
 

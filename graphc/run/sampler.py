@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from graphc.run.random import order_keys
+from graphc.primitives.philox import order_keys
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Sampler:
 
     @property
     def keys(self) -> tuple[int, int]:
-        """The keys of the order for :func:`graphc.run.random.permuted`."""
+        """The keys of the order for :func:`graphc.primitives.philox.permuted`."""
         return order_keys(self.seed)
 
     def as_dict(self) -> dict[str, int]:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
-from graphc.run.build import Program
-from graphc.run.crew import Crew, call_together, one_thread_of_blas
-from graphc.run.memory import address, aligned, realigned
+from graphc.jit.buffers import address, aligned, realigned
+from graphc.jit.build import Program
 from graphc.run.sampler import Sampler
+from graphc.run.thread_team import TeamTuner, call_together, one_thread_of_blas
 from graphc.run.worker import carry_out
 
 Watch = Callable[[int], bool]
@@ -137,7 +137,7 @@ class Trainer:
         self.arena = aligned(sizes["arena"], dtype)
         self.integers = aligned(sizes["integers"], np.int64)
         self.control = aligned(control.C_SIZE, np.int64)
-        self.crew = Crew()
+        self.tuner = TeamTuner()
         self.kept: Kept | None = None
 
     def hold(self, inputs: Sequence[NDArray]) -> None:
@@ -176,7 +176,7 @@ class Trainer:
         kept = self._keep(moving, call)
         while call.done < call.steps and call.status == control.FINISHED:
             left = call.steps - call.done
-            team, steps = self.crew.next(left, self.seconds_per_step, settings.threads)
+            team, steps = self.tuner.next(left, self.seconds_per_step, settings.threads)
             steps = min(steps, max(1, int(KEPT / max(self.seconds_per_step, 1e-9))))
             if kept.old:
                 if settle is not None:
@@ -226,7 +226,7 @@ class Trainer:
 
     def _learn(self, team: int, steps: int, seconds: float) -> None:
         """What the next call may expect: the time of a step, and which number of threads is faster."""
-        self.crew.learn(team, steps, seconds)
+        self.tuner.learn(team, steps, seconds)
         if team == 1:
             self.seconds_per_step = seconds / steps
 

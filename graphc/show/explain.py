@@ -14,9 +14,9 @@ from graphc.ir.node import Node
 from graphc.ir.scalar import cost
 from graphc.lower.cost import PACKED, product_method
 from graphc.lower.expected import Expected
-from graphc.lower.joint import joined
 from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Count
+from graphc.lower.loop_fusion import joined
 from graphc.lower.plan import Plan
 from graphc.lower.tiers import Choice, method_of, slow_sums, stages_for
 from graphc.rewrite.normal import Applied

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphc.run.build import Program, build
+from graphc.jit.build import Program, build
 
 SECONDS = 0.25  # for one figure
 TILE = (128, 768, 256)  # rows, inner, columns of the product of tiles: inside the second-level cache
@@ -46,7 +46,7 @@ def program_text(dtype: str) -> tuple[str, dict[str, tuple[str, ...]]]:
     """Entries that repeat a product of tiles, and each function over an array."""
     m, k, n = TILE
     pointer = f"{dtype}*"
-    text = f"from graphc.run.primitives.names import {', '.join(NAMES)}, gemm, noalias\n"
+    text = f"from graphc.primitives.names import {', '.join(NAMES)}, gemm, noalias\n"
     text += f"def product(A, B, C, times):\n    for t in range(times):\n        gemm(A, 0, {k}, 1, B, 0, {n}, 1, "
     text += f"C, 0, {n}, {m}, {n}, {k}, C, 0, 0)\n    return 0\n"
     words: dict[str, tuple[str, ...]] = {"product": (pointer, pointer, pointer, "int64")}

@@ -9,15 +9,15 @@ from statistics import median
 
 import numpy as np
 
-from graphc.run.build import Program, build
-from graphc.run.crew import one_thread_of_blas
+from graphc.jit.build import Program, build
+from graphc.run.thread_team import one_thread_of_blas
 
 SHAPES = [
     (32, 30, 16), (64, 64, 128), (64, 128, 10), (128, 784, 256), (128, 256, 128),
     (1024, 64, 256), (1024, 256, 256), (512, 1677, 644), (512, 1024, 2048), (512, 2048, 2048), (64, 2048, 2048),
 ]  # fmt: skip
 PRIMITIVES = ("gemm", "packed_gemm", "blas_gemm")
-IMPORTS = "from graphc.run.primitives.names import blas_gemm, gemm, packed_gemm\n"
+IMPORTS = "from graphc.primitives.names import blas_gemm, gemm, packed_gemm\n"
 SECONDS, REPEATS = 0.05, 7
 
 

@@ -37,14 +37,14 @@ TIMED = [
     ("derive, rewrite", "graphc.facade.deriving", "captions"),
     ("plan", "graphc.facade.programs", "plan_step"),
     ("print", "graphc.facade.programs", "training_program"),
-    ("import numba", "graphc.run.build", "compile_object"),
-    ("load", "graphc.run.build", "Program"),
+    ("import numba", "graphc.jit.build", "compile_object"),
+    ("load", "graphc.jit.build", "Program"),
 ]
 COMPILER = [
-    ("front end", "graphc.run.build", "_execute"),
-    ("front end", "graphc.run.frontend", "lower"),
-    ("LLVM passes", "graphc.run.frontend", "optimize"),
-    ("code", "graphc.run.frontend", "emit"),
+    ("front end", "graphc.jit.build", "_execute"),
+    ("front end", "graphc.jit.target", "lower"),
+    ("LLVM passes", "graphc.jit.target", "optimize"),
+    ("code", "graphc.jit.target", "emit"),
 ]
 
 
@@ -80,7 +80,7 @@ class Watch:
     def replace_all(self) -> None:
         for entry in TIMED:
             self.replace(*entry)
-        build = importlib.import_module("graphc.run.build")
+        build = importlib.import_module("graphc.jit.build")
         execute = build._execute
 
         def first(*args: Any) -> Any:

@@ -20,7 +20,7 @@ from statistics import median
 import numpy as np
 from scipy import special
 
-from graphc.run.build import Program, build
+from graphc.jit.build import Program, build
 from tests.benchmarks.contestants import ROOT, Contestant, environment
 from tests.benchmarks.vector_math_cases import (
     LENGTH,
@@ -41,7 +41,7 @@ Ask = Callable[[str, str], float]
 
 def source(names: list[str]) -> tuple[str, list[str]]:
     """One entry for each function and precision: ``times`` passes over a row."""
-    text, entries = f"from graphc.run.primitives.vmath import {', '.join(names)}\n", []
+    text, entries = f"from graphc.primitives.vector_math.functions import {', '.join(names)}\n", []
     for name in names:
         for precision in PRECISIONS:
             entries.append(f"{name}_{precision}")

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
-from graphc.run import random
-from graphc.run.many import Together
+from graphc.primitives import philox
+from graphc.run.sweep import Together
 
 IMPORTS = re.compile(r"from graphc\.run\.primitives\.names import \([^)]*\)|from numpy import .*")
 Memory = list[float]
@@ -54,7 +54,7 @@ def _gemm(
     a: Memory, oa: int, rsa: int, csa: int, b: Memory, ob: int, rsb: int, csb: int,
     c: Memory, oc: int, ldc: int, m: int, n: int, k: int, bias: Memory, obias: int, mode: int,
 ) -> None:  # fmt: skip
-    """The arguments are those of :func:`graphc.run.primitives.gemm.gemm`."""
+    """The arguments are those of :func:`graphc.primitives.matmul.gemm.gemm`."""
     for i in range(m):
         for j in range(n):
             total = sum(a[oa + i * rsa + t * csa] * b[ob + t * rsb + j * csb] for t in range(k))
@@ -92,7 +92,7 @@ def _scalar(f: Callable[..., Any]) -> Callable[..., float]:
 
 NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUNCTIONS.items()} | {
     "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "transpose": _transpose, "copy": _copy, "fill": _fill,
-    "permuted": lambda *args: int(random.permuted(*map(int, args))), "atomic_load": lambda words, at: int(words[at]),
+    "permuted": lambda *args: int(philox.permuted(*map(int, args))), "atomic_load": lambda words, at: int(words[at]),
     "atomic_store": _store, "noalias": lambda: None, "radd": lambda acc, x: acc + x, "rmax": _scalar(np.maximum),
     "rmin": _scalar(np.minimum), "rtop": _scalar(np.fmax), "power": _scalar(np.power), "rlargest": _largest,
     "nonfinite": lambda x, at, n: int(not all(math.isfinite(x[at + i]) for i in range(n))), "f": float, "int64": int,
@@ -103,7 +103,7 @@ class Plain:
     """A program in plain Python; ``change`` edits texts first, to plant a fault. With ``divides`` a division by zero
     gives infinity or NaN, as machine code does, at three times the time.
 
-    It stands in for :class:`graphc.run.native.Program`, and for what runs the threads of a training program.
+    It stands in for :class:`graphc.jit.loader.Program`, and for what runs the threads of a training program.
     """
 
     uses_blas = False
@@ -190,5 +190,5 @@ def in_python(machine: Plain, limits: str = "usual") -> Iterator[Plain]:
         patch.setattr("graphc.facade.checking.is_verified", lambda key: False)
         patch.setattr("graphc.facade.verifying._keep", lambda key: None)
         patch.setattr("graphc.run.training.call_together", machine.together)
-        patch.setattr("graphc.run.many.Together._run", _run_copies(machine))
+        patch.setattr("graphc.run.sweep.Together._run", _run_copies(machine))
         yield machine

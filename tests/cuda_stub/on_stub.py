@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc.cuda import libraries, selection
+from graphc.cuda.arrays import DeviceArray, as_device_array
+from graphc.cuda.driver import Gpu
+from graphc.cuda.products import MatrixProduct
+from graphc.cuda.staging import CHUNK
 from graphc.errors import DataError, DeviceError
 from graphc.lower.device import Device
-from graphc.run.cuda import current, libraries
-from graphc.run.cuda.arrays import DeviceArray, as_device_array
-from graphc.run.cuda.driver import Gpu
-from graphc.run.cuda.products import MatrixProduct
-from graphc.run.cuda.staging import CHUNK
 from tests import cuda_programs
 
 STUB = ctypes.CDLL("libcuda.so.1")
@@ -227,6 +227,6 @@ def test_a_run_loads_uploads_and_launches_in_every_tier(gpu, tier, replays):
     W = graphc.param("W", (64, 64), graphc.normal(0.1))
     model = graphc.Model(output=graphc.tanh(X @ W), loss=graphc.mean((graphc.tanh(X @ W) - T) ** 2))
     before = seen("stub_replays", ctypes.c_long)
-    with current.use(gpu, tier), pytest.raises(DeviceError, match="^the GPU made no step and tells of no error"):
+    with selection.use(gpu, tier), pytest.raises(DeviceError, match="^the GPU made no step and tells of no error"):
         model.fit(np.zeros((150, 64)), np.zeros((150, 64)), steps=3, batch_size=64, target="cuda", verify=False)
     assert seen("stub_replays", ctypes.c_long) - before == replays

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import graphc as gc
+from graphc.cuda import selection
+from graphc.cuda.driver import Gpu
+from graphc.cuda.emulator import Emulator
+from graphc.cuda.machine import Machine
+from graphc.emit.cuda.plan import BYTES
 from graphc.facade.devices import cuda_plan
 from graphc.lower.tiers import RESERVED, Tier
-from graphc.run.cuda import current
-from graphc.run.cuda.driver import Gpu
-from graphc.run.cuda.emulator import Emulator
-from graphc.run.cuda.machine import Machine
-from graphc.run.cuda.plan import BYTES
 from tests.gpu.networks import Case
 
 
@@ -78,7 +78,7 @@ class Bench:
 
     def chosen(self, case: Case) -> tuple[Tier, bool]:
         """The tier that graphc chooses, and whether the network fits into one block."""
-        with current.use(self.machine()):
+        with selection.use(self.machine()):
             plan = cuda_plan(self.fresh(case)._core, _alone(case.optimizer), case.batch)
         shared = self.machine().device.shared
         return plan.choice.tier, plan.memory.size * BYTES[plan.program.dtype] + RESERVED <= shared
@@ -88,7 +88,7 @@ class Bench:
     ) -> Outcome:
         """A training from the start of a case, on the CPU or on the machine in a tier."""
         model, given = self.fresh(case), dict(case.options) | options
-        with current.use(self.machine(blocks), tier):
+        with selection.use(self.machine(blocks), tier):
             return run(model, case, case.data, given | {"target": target, "record": "step"})
 
 

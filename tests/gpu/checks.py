@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
+from graphc.cuda import selection
 from graphc.errors import DivergenceError
 from graphc.facade.devices import cuda_plan
-from graphc.run.cuda import current
 from tests.gpu.bench import Bench, LeftOut, Wrong, require_close, require_same, run
 from tests.gpu.networks import Case, cases
 from tests.gpu.questions import QUESTIONS, ask
@@ -105,7 +105,7 @@ def chosen_tier(case: Case, bench: Bench) -> Figures:
     model, _ = bench.start(case)
     inputs = [case.data[str(leaf.name)] for leaf in model.inputs]
     read = {str(leaf.name): case.data[str(leaf.name)] for leaf in model._core.training_inputs}
-    with current.use(bench.machine()):
+    with selection.use(bench.machine()):
         outputs, means = model.predict(*inputs, target="cuda"), model.evaluate(read, target="cuda")
     wanted = model.evaluate(read)
     figures["predict"] = require_close("outputs", outputs, model.predict(*inputs), case.tolerance)
@@ -130,7 +130,7 @@ def diverges(case: Case, bench: Bench) -> Figures:
     wild = replace(case, options=dict(case.options) | {"optimizer": gc.SGD(1e12)})
     model = bench.fresh(wild)
     try:
-        with current.use(bench.machine()):
+        with selection.use(bench.machine()):
             model.fit(wild.data, target="cuda", **wild.options)
     except DivergenceError:
         if not np.isfinite(model.params.snapshot()).all():
@@ -154,7 +154,7 @@ def device_arrays(case: Case, bench: Bench) -> Figures:
     """Data that lie on the machine give the bits that data of the host give, and outputs that stay there."""
     placed, wanted = _placed(case, bench), bench.train(case, "cuda")
     model = bench.fresh(case)
-    with current.use(bench.machine()):
+    with selection.use(bench.machine()):
         model.fit(placed, target="cuda", **case.options)
         outputs = model.predict(placed["X"], target="cuda")
     if not np.array_equal(model.params.snapshot(), wanted.parameters):
@@ -170,7 +170,7 @@ def torch_arrays(case: Case, bench: Bench) -> Figures:
     torch = cuda_torch(bench)
     x, t = (torch.from_numpy(case.data[n]).cuda() for n in ("X", "T"))
     wanted, model = bench.train(case, "cuda"), bench.fresh(case)
-    with current.use(bench.machine()):
+    with selection.use(bench.machine()):
         model.fit(x, t.int(), target="cuda", **case.options)
         outputs = model.predict(x, target="cuda")
     tensor = torch.from_dlpack(outputs)
@@ -212,7 +212,7 @@ def halves(case: Case, bench: Bench) -> Figures:
     steps, first = case.options["steps"], case.options["steps"] // 2 - 1
     rest = {k: v for k, v in case.options.items() if k != "seed"} | {"steps": steps - first}
     model = bench.fresh(case)
-    with current.use(bench.machine()):
+    with selection.use(bench.machine()):
         a = run(model, case, case.data, dict(case.options) | {"steps": first, "target": "cuda", "record": "step"})
         b = run(model, case, case.data, rest | {"target": "cuda", "record": "step"})
     require_same("two fits", replace(b, losses=np.concatenate([a.losses, b.losses])), wanted)
@@ -224,7 +224,7 @@ def any_blocks(case: Case, bench: Bench) -> Figures:
     wanted = bench.train(case, "cuda", "B")
     for blocks in BLOCKS:
         require_same(f"{blocks} blocks", bench.train(case, "cuda", "B", blocks), wanted)
-    with current.use(bench.machine(), "B"):
+    with selection.use(bench.machine(), "B"):
         most = cuda_plan(bench.fresh(case)._core, case.optimizer, case.batch).choice.blocks
     return {"blocks": sorted({min(most, n) for n in (*BLOCKS, most)})}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from graphc.cuda import selection
 from graphc.facade.devices import cuda_plan
-from graphc.run.cuda import current
 from tests.benchmarks import graphc_peer
 from tests.benchmarks import workloads as wl
 from tests.gpu.field import TF32
@@ -20,7 +20,7 @@ class Peer(graphc_peer.Peer):
         self.options |= {"target": "cuda"} | ({"precision": "tf32"} if mode.endswith(TF32) else {})
         self.places = ExitStack()
         if device == "cpu":
-            self.places.enter_context(current.use())
+            self.places.enter_context(selection.use())
         self.facts = {"tier": "A" if self.restarts else self.tier(w)}
 
     def tier(self, w: wl.Workload) -> str:

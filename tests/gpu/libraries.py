@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from graphc.run.cuda import libraries
+from graphc.cuda import libraries
 from tests.gpu.process import QUIET, ROOT
 
 PACKAGES = ("numba", "llvmlite", "numba-cuda", "cuda-bindings", "cuda-core", "cuda-pathfinder",

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from graphc.cuda import launching, selection
 from graphc.lower import choice
 from graphc.lower.tiers import Tier
-from graphc.run.cuda import current, launching
 from tests.gpu.bench import Bench, LeftOut
 from tests.gpu.networks import Case
 
@@ -75,7 +75,7 @@ def _timed(case: Case, tier: Tier | None, bench: Bench) -> tuple[float, float]:
     model._core._cache.clear()  # the plan depends on what the question sets
     options = dict(case.options) | {"target": "cuda", "verify": False, "epochs": None}
     options.pop("tol", None)
-    with current.use(bench.machine(), tier):
+    with selection.use(bench.machine(), tier):
         fit: Callable[[int], Any] = lambda n: model.fit(case.data, **options | {"steps": n})
         fit(2 if bench.emulated else FIRST)
         trainer = model.params.trainer

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from graphc.run.cuda import libraries as installed
+from graphc.cuda import libraries as installed
 from tests.gpu import libraries, report, seen, timings, verify
 from tests.gpu.options import SECTIONS, Options, read
 

@@ -1,4 +1,4 @@
-"""What a run has seen right, for the table by which graphc chooses tiers (:mod:`graphc.lower.seen`)."""
+"""What a run has seen right, for the table by which graphc chooses tiers (:mod:`graphc.lower.verified_tiers`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from graphc.lower import seen
-from graphc.run.cuda import libraries
+from graphc.cuda import libraries
+from graphc.lower import verified_tiers
 
 Line = dict[str, Any]
 _TIER = re.compile(r"\btier ([ABCD])\b")
@@ -26,7 +26,7 @@ def tiers_of(lines: list[Line]) -> dict[str, tuple[list[Line], list[Line]]]:
     return found
 
 
-def note(lines: list[Line], gpu: str, path: Path = seen.TABLE) -> list[str]:
+def note(lines: list[Line], gpu: str, path: Path = verified_tiers.TABLE) -> list[str]:
     """Write the tiers that were right, take out those that were wrong; returns a sentence for each."""
     capability, right, wrong, said = libraries.capability(0), [], set(), []
     for tier, (passed, failed) in sorted(tiers_of(lines).items()):
@@ -37,13 +37,13 @@ def note(lines: list[Line], gpu: str, path: Path = seen.TABLE) -> list[str]:
         elif len(trained) >= ENOUGH:
             right.append(_line(capability, tier, gpu, trained))
             said.append(f"tier {tier}: right in {len(passed)} checks, in the table")
-    seen.write(right, wrong, path)
+    verified_tiers.write(right, wrong, path)
     return said
 
 
-def _line(capability: tuple[int, int], tier: str, gpu: str, trained: list[Line]) -> seen.Seen:
+def _line(capability: tuple[int, int], tier: str, gpu: str, trained: list[Line]) -> verified_tiers.Seen:
     worst = max(float(x["figures"]["losses"]) for x in trained)
     cuda = "CUDA {}.{}".format(*libraries.driver_version())
     packages = f"numba-cuda {importlib.metadata.version('numba-cuda')}"
     figures = f"losses of {len(trained)} trainings within {worst:.0e} of the CPU's"
-    return seen.Seen(capability, tier, gpu, cuda, packages, datetime.date.today().isoformat(), figures)
+    return verified_tiers.Seen(capability, tier, gpu, cuda, packages, datetime.date.today().isoformat(), figures)

@@ -8,15 +8,15 @@ from functools import partial
 
 from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
-from graphc.emit.cuda.places import Places
+from graphc.emit.cuda.memory_map import Places
 from graphc.emit.expressions import PRODUCT
 from graphc.emit.loops import Text
 from graphc.ir.affine import Affine, Extent, Gather, identity, indices
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Indicator, Node, Operand, Read
 from graphc.ir.scalar import placeholder
-from graphc.lower.joint import joint_bodies
 from graphc.lower.kernels import Kernel, Nest, Product, View, safest_first
+from graphc.lower.loop_fusion import joint_bodies
 from graphc.lower.norms import rare_part
 from graphc.lower.plan import scatter_target
 

@@ -1,7 +1,7 @@
 """Words that the host and a CUDA program share: int32, a set a copy of the network."""
 
 ROWS, STEPS, POSITION, SHUFFLE, LOW_BITS, HIGH_BITS, ROUNDS, STATUS, DONE, EPOCHS = range(10)
-"""LOW_BITS, HIGH_BITS and ROUNDS describe the network that orders the rows (:func:`graphc.run.random.permuted`);
+"""LOW_BITS, HIGH_BITS and ROUNDS describe the network that orders the rows (:func:`graphc.primitives.philox.permuted`);
 EPOCHS counts the epochs ended in this launch."""
 BAD_GRADIENT, BAD_UPDATE = 10, 11
 """Set by the first thread that meets a loss or gradient, or a parameter or state, that is not finite."""

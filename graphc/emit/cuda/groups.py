@@ -26,7 +26,7 @@ from graphc.emit.cuda.bodies import (
     term_of,
     view_text,
 )
-from graphc.emit.cuda.places import Places
+from graphc.emit.cuda.memory_map import Places
 from graphc.emit.loops import Text
 from graphc.ir.affine import Extent
 from graphc.ir.letters import index_letters

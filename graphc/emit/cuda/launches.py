@@ -14,8 +14,8 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.bodies import decode
 from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, free_names, size_of, widest_lanes
+from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.module import module_text
-from graphc.emit.cuda.places import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.loops import Text

@@ -13,7 +13,7 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
-from graphc.emit.cuda.places import LARGEST, NORM, Places
+from graphc.emit.cuda.memory_map import LARGEST, NORM, Places
 from graphc.emit.loops import Text
 from graphc.emit.update import constrained, padded, states_of
 from graphc.lower.tiers import LANES

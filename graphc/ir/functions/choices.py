@@ -391,8 +391,8 @@ class where(Function):
 class guarded(where):
     """A ``where`` of the compiler's own, of which formulas show one branch alone.
 
-    ``guarded(r, r*s, 0)`` is shown as r*s (:mod:`graphc.derive.care`), and ``guarded(u < t, far, plain)`` as ``plain``,
-    which leaves the range of numbers where u < t (:mod:`graphc.rewrite.range_rules`).
+    ``guarded(r, r*s, 0)`` is shown as r*s (:mod:`graphc.derive.zero_times_infinity`), and ``guarded(u < t, far,
+    plain)`` as ``plain``, which leaves the range of numbers where u < t (:mod:`graphc.rewrite.range_rules`).
     """
 
 

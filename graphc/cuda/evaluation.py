@@ -1,0 +1,57 @@
+"""Outputs and means of scalars over all rows, on a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.cuda.arrays import DeviceArray
+from graphc.cuda.launching import GraphLauncher, Task, unwritten
+from graphc.cuda.machine import Machine
+from graphc.cuda.residency import on_machine
+from graphc.cuda.step_table import order_words
+from graphc.emit.cuda import control
+from graphc.emit.cuda.plan import CudaPlan
+
+
+class CudaEvaluator:
+    """An evaluation program on a machine."""
+
+    def __init__(self, machine: Machine, plan: CudaPlan, precision: str = "float32") -> None:
+        self.machine, self.plan, self.dtype = machine, plan, np.dtype(plan.program.dtype)
+        self.launcher = GraphLauncher(machine, plan, precision)
+
+    def run(
+        self,
+        parameters: NDArray,
+        data: Sequence[Any],
+        constants: NDArray,
+        rows: int,
+        outputs: Mapping[str, tuple[int, ...]],
+        fresh: bool = False,
+    ) -> tuple[dict[str, DeviceArray], NDArray]:
+        """Outputs on the machine, by name with their shapes, and the mean of every scalar over the rows; with
+        ``fresh`` everything that the kernels have to write holds NaN before."""
+        state = np.zeros(self.plan.memory.kept, self.dtype)
+        state[: min(parameters.size, self.plan.memory.total)] = parameters[: self.plan.memory.total]
+        self.launcher.upload(state[None], np.zeros((1, 1)), np.zeros((1, self.plan.width)))
+        kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
+        held = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
+        results = {n: self.machine.array(max(int(np.prod(shape)), 1), self.dtype) for n, shape in outputs.items()}
+        if fresh:
+            self.launcher.unwrite([])
+            for result in results.values():
+                unwritten(self.machine, result)
+        words = np.zeros((1, control.SIZE), np.int32)
+        steps = -(-rows // self.plan.step.capacity)
+        for word, value in (order_words(rows) | {control.ROWS: rows, control.STEPS: steps}).items():
+            words[0, word] = value
+        keys, table = np.zeros((1, 1, 2 * control.KEYS), np.uint64), np.zeros((1, 1, 1), self.dtype)
+        pointers = {f"{n}_out": r for n, r in results.items()}
+        self.launcher.begin(Task(words, keys, table, 1), held, pointers)
+        [totals] = self.launcher.totals()
+        shaped = {n: r.part(0, int(np.prod(outputs[n]))).reshape(*outputs[n]) for n, r in results.items()}
+        return shaped, totals[1:] / max(totals[0], 1.0)

@@ -1,0 +1,116 @@
+"""Generated text -> running program: looked up in the cache, compiled when it is not there.
+
+>>> program = build(source, {"step": ("float32*", "int64")}, name="xor")    # doctest: +SKIP
+>>> program.call("step", address, 32)                                       # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from graphc.errors import CompileError
+from graphc.jit import blas_library, cache
+from graphc.jit.buffers import trim
+from graphc.jit.gc_pause import at_rest
+from graphc.jit.loader import Program, statistics, undefined_symbols
+
+__all__ = ["Program", "build", "statistics", "undefined_symbols"]
+
+Entries = Mapping[str, tuple[str, ...]]
+
+_compiling = threading.Lock()  # typing and lowering share tables
+if hasattr(os, "register_at_fork"):
+    release = _compiling.release
+    os.register_at_fork(before=_compiling.acquire, after_in_parent=release, after_in_child=release)
+
+
+def build(source: str, entries: Entries, *, name: str, folder: str | Path | None = None) -> Program:
+    """Compile a generated module, or take its machine code from the cache.
+
+    Parameters
+    ----------
+    source
+        Text of a Python module written by the emit stage. Every name has one type in a function; functions take
+        numbers and pointers and return an int64.
+    entries
+        Function name -> words of its argument types, such as ``"float32*"`` or ``"int64"``.
+    name
+        Shown in tracebacks and errors.
+    folder
+        Where compiled code is kept; default: the environment variable GRAPHC_CACHE, else the user's cache folder.
+
+    Raises
+    ------
+    CompileError
+        When the text does not compile: a defect of graphc.
+    """
+    words = {entry: tuple(kinds) for entry, kinds in entries.items()}
+    key = cache.key_of(source, words)
+    found = find(key, words, name=name, folder=folder)
+    if found is not None:
+        return found
+    statistics["compiled"] += 1
+    with _compiling:
+        image = compile_object(source, words, name=name)
+    trim()
+    store = cache.open_store(folder)
+    if store:
+        store.put(key, image)
+    return _load(name, image, words)
+
+
+def find(key: str, entries: Entries, *, name: str, folder: str | Path | None = None) -> Program | None:
+    """The program whose machine code the cache has under :func:`graphc.jit.cache.key_of` its text, or None."""
+    store = cache.open_store(folder)
+    image = store.get(key) if store else None
+    if image is None:
+        return None
+    statistics["loaded_from_cache"] += 1
+    return _load(name, image, entries)
+
+
+def _load(name: str, image: bytes, entries: Entries) -> Program:
+    blas_library.provide_for(image)
+    return Program(name, image, entries)
+
+
+def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
+    """Machine code of all entries as one object file; what :func:`build` does when the cache has nothing.
+
+    Raises
+    ------
+    CompileError
+        When the text does not compile: a defect of graphc.
+    """
+    with at_rest():
+        from numba.core.errors import NumbaError
+
+        from graphc.jit import target
+
+    functions = _execute(source, name, target.replace_numbers)
+    try:
+        module = target.lower({entry: (functions[entry], tuple(words)) for entry, words in entries.items()})
+    except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
+        reason = str(error).strip().splitlines()
+        detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")
+        raise CompileError(
+            f"internal defect: the generated program {name!r} does not compile: {detail}; "
+            f"please report it with the generated text"
+        ) from None
+    target.optimize(module)
+    return target.emit(module)
+
+
+def _execute(source: str, name: str, finish: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run the module text; its lines show in tracebacks under the name of the program."""
+    filename = f"<graphc {name}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = {"__name__": f"graphc.generated.{name}"}
+    exec(compile(source, filename, "exec"), namespace)  # noqa: S102  text of our own emitter, never a user's
+    finish(namespace)
+    return namespace

@@ -1,0 +1,284 @@
+"""Generated Python text -> LLVM module -> object file: a compilation target of our own inside Numba.
+
+Numba's own CPU target spends 0.2 s of a first compilation on loading what generated code never uses (arrays, linear
+algebra, reference counting), resolves every call against overloads that generated code never calls, optimises each
+function three times and reports every error as a traceback. This target knows scalars, typed pointers, loops and
+intrinsics only; it types and lowers with Numba and hands one module to LLVM once.
+
+This file imports Numba when it is imported: load it only when something must be compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import llvmlite.binding as llvm
+import numpy as np
+from numba.core import cgutils, compiler, cpu, fastmathpass, target_extension, transforms, types
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+from numba.core.typed_passes import NativeLowering, NoPythonBackend, NopythonTypeInference
+from numba.core.typing import context as typing_context
+from numba.core.typing import mathdecl, templates
+from numba.core.untyped_passes import FixupArgs, TranslateByteCode
+from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
+
+from graphc.jit.gc_pause import at_rest
+from graphc.jit.loader import FLUSHING, SYMBOL_PREFIX
+from graphc.jit.subnormals import flushing
+from graphc.primitives.vector_math import vector_abi
+from graphc.primitives.vector_math.functions import LATE
+
+_NUMBERS: dict[object, object] = {
+    np.float32: types.float32,
+    np.float64: types.float64,
+    np.int32: types.int32,
+    np.int64: types.int64,
+    np.uint32: types.uint32,
+    np.uint64: types.uint64,
+}
+_OVERLOADS = (templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate)
+
+
+class _Graphc(target_extension.Generic):
+    """The name of this target in Numba's registry."""
+
+
+def _is_plain(template: Any) -> bool:
+    """Whether a typing template needs no second compilation behind it."""
+    return not (isinstance(template, type) and issubclass(template, _OVERLOADS))
+
+
+class _Typing(typing_context.BaseContext):
+    """Types of scalars, pointers, ranges and intrinsics."""
+
+    def __init__(self) -> None:
+        self._signatures: dict[object, object] = {}
+        super().__init__()
+
+    def load_additional_registries(self) -> None:
+        self.install_registry(mathdecl.registry)
+
+    def install_registry(self, registry: templates.Registry) -> None:
+        loader = self._registries.get(registry)
+        if loader is None:
+            loader = self._registries[registry] = templates.RegistryLoader(registry)
+        for template in filter(_is_plain, loader.new_registrations("functions")):
+            self.insert_function(template(self))
+        for template in filter(_is_plain, loader.new_registrations("attributes")):
+            self.insert_attributes(template(self))
+        for value, kind in loader.new_registrations("globals"):
+            self._add_global(value, kind)
+
+    def _add_global(self, value: object, kind: types.Type) -> None:
+        if isinstance(kind, types.Function) and not all(map(_is_plain, kind.templates)):
+            return
+        known = self._lookup_global(value)
+        if known is not None:
+            kind = known.augment(kind)
+            self._remove_global(value)
+        self._insert_global(value, kind)
+
+    def resolve_function_type(self, func: object, args: tuple, kws: dict) -> object:
+        if kws:
+            return super().resolve_function_type(func, args, kws)
+        key = (func, args)
+        signature = self._signatures.get(key)
+        if signature is None:
+            signature = self._signatures[key] = super().resolve_function_type(func, args, kws)
+        return signature
+
+
+class _Lowering(cpu.CPUContext):
+    """Lowers to LLVM without the object runtime: no reference counts, no Python objects, no executable."""
+
+    def __init__(self, typing: _Typing) -> None:
+        self._implementations: dict[object, object] = {}
+        super().__init__(typing, "graphc")
+
+    def load_additional_registries(self) -> None:
+        self.install_registry(mathimpl.registry)
+
+    def get_function(self, fn: object, sig: object, _firstcall: bool = True) -> object:
+        key = (fn, sig)
+        found = self._implementations.get(key)
+        if found is None:
+            found = self._implementations[key] = super().get_function(fn, sig, _firstcall)
+        return found
+
+    def mangler(self, name: str, types: object, *, abi_tags: tuple = (), uid: int | None = None) -> str:
+        kind = "environment_" if name.startswith(".NumbaEnv") else ""
+        return SYMBOL_PREFIX + kind + name.rsplit(".", 1)[-1]
+
+    def post_lowering(self, mod: Any, library: object) -> None:
+        fastmathpass.rewrite_module(mod, self.fastmath)
+
+    def get_executable(self, library: object, fndesc: object, env: object) -> None:
+        return None
+
+
+class _Library:
+    """Stands where Numba expects a code library: it only collects the modules."""
+
+    recorded_timings = None
+
+    def __init__(self, codegen: Any) -> None:
+        self.codegen = codegen
+        self.name = "graphc"
+        self.modules: list[Any] = []
+        self._reload_init: set[object] = set()
+
+    def create_ir_module(self, name: str) -> Any:
+        return self.codegen._create_empty_module(name)
+
+    def add_ir_module(self, module: Any) -> None:
+        self.modules.append(module)
+
+    def add_linking_library(self, library: object) -> None:
+        """Nothing generated links to another library."""
+
+    def finalize(self) -> None:
+        """LLVM runs later, once for all functions."""
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Canonical(FunctionPass):
+    """Loops in the form that lowering expects. Numba's own pass also finds out how long every variable lives, which
+    only counting references needs."""
+
+    _name = "graphc_canonical"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> Any:
+        state["func_ir"].blocks = transforms.canonicalize_cfg(state["func_ir"].blocks)
+        return True
+
+
+class _Pipeline(compiler.Compiler):
+    """Byte code -> Numba IR -> types -> LLVM IR; no rewrites, no inlining, no lifetimes of Python objects.
+
+    No SSA either: a name of generated code has one type in a function, so each name becomes one stack slot, which
+    LLVM turns into registers.
+    """
+
+    def define_pipelines(self) -> list[PassManager]:
+        manager = PassManager("graphc")
+        steps = (TranslateByteCode, FixupArgs, _Canonical, NopythonTypeInference, NativeLowering, NoPythonBackend)
+        for step in steps:
+            manager.add_pass(step, step.__name__)
+        manager.finalize()
+        return [manager]
+
+
+class _Target:
+    """The one pair of contexts, in the place where Numba's registry looks for a dispatcher."""
+
+    class targetdescr:  # noqa: N801  the attribute names are Numba's
+        typing_context: ClassVar[_Typing]
+        target_context: ClassVar[_Lowering]
+
+
+def _contexts() -> tuple[_Typing, _Lowering]:
+    """Both contexts, made on first use."""
+    pair = _Target.targetdescr
+    if not hasattr(pair, "target_context"):
+        pair.typing_context = _Typing()
+        target_extension.target_registry["graphc"] = _Graphc
+        target_extension.dispatcher_registry[_Graphc] = _Target
+        pair.target_context = _Lowering(pair.typing_context)
+    return pair.typing_context, pair.target_context
+
+
+def argument_type(word: str) -> types.Type:
+    """``"float32*"`` or ``"int64"`` -> the type that the compiler knows."""
+    scalar = getattr(types, word.rstrip("*"))
+    return types.CPointer(scalar) if word.endswith("*") else scalar
+
+
+def replace_numbers(namespace: dict[str, Any]) -> None:
+    """Put the compiler's number types where the module's names are NumPy's, whose typing would load Numba's arrays."""
+    for name, value in namespace.items():
+        if isinstance(value, type) and value in _NUMBERS:
+            namespace[name] = _NUMBERS[value]
+
+
+def _flags() -> compiler.Flags:
+    flags = compiler.Flags()
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.no_rewrites = True
+    flags.enable_ssa = False
+    flags.error_model = "numpy"
+    flags.fastmath = cpu.FastMathOptions({"contract"})
+    return flags
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """This thread compiles for our target. The collector rests: tens of thousands of short-lived IR nodes wake it."""
+    with at_rest(), target_extension.target_override("graphc"):
+        yield
+
+
+def _to_ir(function: Callable[..., int], words: tuple[str, ...]) -> llvm.ModuleRef:
+    """One function -> one LLVM module."""
+    typing, lowering = _contexts()
+    library = _Library(lowering.codegen())
+    arguments = tuple(map(argument_type, words))
+    compiler.compile_extra(
+        typing, lowering, function, arguments, types.int64, _flags(), {}, library=library, pipeline_class=_Pipeline
+    )
+    [module] = library.modules
+    return llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
+
+
+def lower(entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]]) -> llvm.ModuleRef:
+    """Type and lower every entry into one verified, not yet optimised LLVM module.
+
+    Raises
+    ------
+    numba.core.errors.NumbaError
+        When an entry does not fit the language of generated code.
+    """
+    with _compiling():
+        modules = [_to_ir(function, words) for function, words in entries.values()]
+    whole = modules[0]
+    for module in [*modules[1:], *_in_their_mode(entries)]:
+        whole.link_in(module)
+    whole.verify()
+    return whole
+
+
+def _in_their_mode(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> list[llvm.ModuleRef]:
+    """Beside every entry one that flushes subnormal numbers while it runs."""
+    names = {entry: (FLUSHING + entry, SYMBOL_PREFIX + entry) for entry in entries}
+    return [llvm.parse_assembly(flushing(*names[entry], words)) for entry, (_, words) in entries.items()]
+
+
+def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine | None = None) -> None:
+    """Run LLVM's pipeline in place, once.
+
+    No unrolling: a short inner loop unrolled before the vectoriser sees it is lost for vector code (8 times slower on
+    a bias over rows of 16), and unrolled copies are what most of LLVM's time goes to.
+    """
+    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_vectorization = True
+    tuning.loop_interleaving = False
+    tuning.loop_unrolling = False
+    tuning.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine or target_machine(), tuning)
+    builder.getModulePassManager().run(module, builder)
+    vector_abi.complete(module, LATE, lambda library: optimize(library, machine))
+
+
+def target_machine() -> llvm.TargetMachine:
+    """The machine that this process runs on."""
+    return _contexts()[1].codegen()._tm
+
+
+def emit(module: llvm.ModuleRef) -> bytes:
+    """Machine code of an optimised module, as an object file."""
+    return target_machine().emit_object(module)

@@ -1,0 +1,1 @@
+"""Matrix products: register tiles, packed operands, and BLAS as a yardstick."""

@@ -1,0 +1,396 @@
+"""Matrix products as register-blocked tiles of vector code, one function a kind of product.
+
+C[i, j] = start[i, j] + sum_k A[i, k] B[k, j], where ``start`` is 0, C itself, or bias[j]. Every element sums k upwards
+in one chain of fused operations (the matrix-vector case: in vector lanes that are added at the end), whatever block
+its row falls into: a row has the same bits for every M and every split of the rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.extending import intrinsic
+
+from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
+from graphc.primitives.memory import as_index, is_pointer
+
+SET, ADD, BIAS = 0, 1, 2
+"""Modes: C = A B, C += A B, C = A B + bias."""
+
+LATENCY = 4
+"""Cycles from one fused operation of a chain to the next; a lone row takes at least so many for each term."""
+
+_ROWS = {32: (8, 4, 4, 4), 16: (8, 6)}
+"""Vector registers -> rows of a block of 1, 2, ... vectors: enough sums to hide the latency, and little code."""
+
+
+SMALL, OFTEN = 1024, 8
+"""Elements of a right factor that is small: a call takes some nanoseconds, a tenth of six products of 4 by 8 by 8.
+A product with a small one stands alone when a program has more than so many of its kind."""
+
+_calls: weakref.WeakKeyDictionary[ir.Function, int] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Where element (i, j) lies: base[i*rows + j*columns]."""
+
+    base: ir.Value
+    rows: Int
+    columns: Int
+
+    @property
+    def transposed(self) -> Matrix:
+        return Matrix(self.base, self.columns, self.rows)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product C[m, n] = start + A[m, k] B[k, n]; the bias of column j lies at bias[j*bias_step]."""
+
+    a: Matrix
+    b: Matrix
+    c: Matrix
+    m: Int
+    n: Int
+    k: Int
+    bias: ir.Value
+    bias_step: int
+    mode: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Columns ``first + t*width`` for t < count, ``width`` being the sum of ``lanes``, the vectors' lane counts.
+
+    ``active`` lanes of the last vector exist; None stands for all.
+    """
+
+    first: Int
+    count: Int
+    lanes: tuple[int, ...]
+    active: Int | None = None
+
+    @property
+    def width(self) -> int:
+        return sum(self.lanes)
+
+    def offsets(self) -> list[int]:
+        """The column of each vector, counted from the panel's first."""
+        return [sum(self.lanes[:t]) for t in range(len(self.lanes))]
+
+
+def emit_product(v: Vectors, p: Product) -> None:
+    """Emit a product by the method that its literal shape and strides call for."""
+    if p.n == 1 and p.a.columns == 1 and p.b.rows == 1 and p.k != 1:
+        emit_dots(v, p)
+        return
+    if p.n == 1 and p.a.rows == 1 and p.c.rows == 1:
+        column = replace(p, a=p.b.transposed, b=p.a.transposed, c=p.c.transposed, m=1, n=p.m, bias_step=0)
+        emit_tiles(v, column)
+        return
+    emit_tiles(v, p)
+
+
+def emit_dots(v: Vectors, p: Product) -> None:
+    """c[i] = start + sum_k A[i, k] b[k], both contiguous in k: lanes sum k modulo the lane count, then a fixed tree."""
+    lanes = _lanes(v, p.k)
+
+    def turn(row: ir.Value) -> Callable[..., list[ir.Value]]:
+        return lambda k, acc: [v.fma(v.load(v.at(row, k), lanes), v.load(v.at(p.b.base, k), lanes), acc[0])]
+
+    def rest(row: ir.Value, k: Int, acc: ir.Value) -> ir.Value:
+        mask = v.mask(lanes, v.add(p.k, v.mul(k, -1)))
+        return v.fma(v.load(v.at(row, k), lanes, mask), v.load(v.at(p.b.base, k), lanes, mask), acc)
+
+    def one_row(i: Int, _: list[ir.Value]) -> list[ir.Value]:
+        row = v.at(p.a.base, v.mul(i, p.a.rows))
+        whole = _multiple(v, p.k, lanes)
+        [acc] = v.loop(whole, [v.zero(lanes)], turn(row), step=lanes)
+        if whole is not p.k and whole != p.k:
+            acc = rest(row, whole, acc)
+        place = v.at(p.c.base, v.mul(i, p.c.rows))
+        start = _start(v, p, place, p.bias, 1, None)
+        v.store(v.ir.fadd(start, v.total(acc)), place, 1)
+        return []
+
+    v.loop(p.m, [], one_row)
+
+
+def emit_tiles(v: Vectors, p: Product) -> None:
+    """Every panel of columns from top to bottom: whole blocks of rows, then the rows that are left."""
+    for panel in panels(v, p):
+        v.loop(panel.count, [], _panel_body(v, p, panel))
+
+
+def _panel_body(v: Vectors, p: Product, panel: Panel) -> Callable[..., list[ir.Value]]:
+    vectors = len(panel.lanes)
+    rows = block_rows(vectors, p.m)
+
+    def body(t: Int, _: list[ir.Value]) -> list[ir.Value]:
+        block = functools.partial(_block, v, p, panel, v.add(panel.first, v.mul(t, panel.width)))
+        if isinstance(p.m, int):
+            whole = _multiple(v, p.m, rows)
+            v.loop(whole, [], lambda i, _: block(i, rows), step=rows)
+            return block(whole, p.m % rows) if p.m != whole else []
+        lone = rows if p.mode == ADD else rows * vectors // max(vectors, LATENCY)
+        whole, last = _cut_rows(v, p.m, rows, lone)
+        v.loop(whole, [], lambda i, _: block(v.least(i, last), rows), step=rows)
+        v.loop(p.m, [], lambda i, _: block(i, 1), start=whole)
+        return []
+
+    return body
+
+
+def _cut_rows(v: Vectors, m: ir.Value, rows: int, lone: int) -> tuple[ir.Value, ir.Value]:
+    """The end of the rows done in blocks, and the last block's first row.
+
+    More than ``lone`` rows left over are done by one more block that ends at the last row: it computes some rows for a
+    second time, and stores the same bits. A sum that starts with C must not do that.
+    """
+    whole = _multiple(v, m, rows)
+    last = v.ir.sub(m, v.int(rows))
+    if lone >= rows - 1:
+        return whole, last
+    many = v.ir.icmp_signed(">", v.ir.sub(m, whole), v.int(lone))
+    overlap = v.ir.and_(many, v.ir.icmp_signed(">", m, v.int(rows)))
+    return v.ir.select(overlap, m, whole), last
+
+
+def _block(v: Vectors, p: Product, panel: Panel, first: Int, i: Int, rows: int) -> list[ir.Value]:
+    """C[i : i + rows, first : first + width]: all sums in registers, one pass over k."""
+    lanes, offsets = panel.lanes, panel.offsets()
+    masks = [None] * (len(lanes) - 1) + [v.mask(lanes[-1], panel.active)]
+    corner = v.at(p.c.base, v.mul(i, p.c.rows), v.mul(first, p.c.columns))
+    places = [[v.at(corner, v.mul(r, p.c.rows), v.mul(o, p.c.columns)) for o in offsets] for r in range(rows)]
+    bias = v.at(p.bias, v.mul(first, p.bias_step))
+    biases = [v.at(bias, o * p.bias_step) for o in offsets]
+    left = v.at(p.a.base, v.mul(i, p.a.rows))
+    top = v.at(p.b.base, v.mul(first, p.b.columns))
+
+    def turn(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
+        column, row = v.at(left, v.mul(k, p.a.columns)), v.at(top, v.mul(k, p.b.rows))
+        right = [v.load(v.at(row, v.mul(o, p.b.columns)), w, mask) for o, w, mask in zip(offsets, lanes, masks)]
+        entries = [v.load(v.at(column, v.mul(r, p.a.rows)), 1) for r in range(rows)]
+        pairs = [(entry, vector) for entry in entries for vector in right]
+        widths = lanes * rows
+        return [v.fma(v.splat(x, w), y, total) for (x, y), w, total in zip(pairs, widths, sums)]
+
+    cells = [(row[t], biases[t], lanes[t], masks[t]) for row in places for t in range(len(lanes))]
+    sums = v.loop(p.k, [_start(v, p, *cell) for cell in cells], turn)
+    for total, (place, _, width, mask) in zip(sums, cells):
+        v.store(total, place, width, mask)
+    return []
+
+
+def _start(v: Vectors, p: Product, place: ir.Value, bias: ir.Value, lanes: int, mask: ir.Value | None) -> ir.Value:
+    """The value that a sum begins with."""
+    if p.mode == ADD:
+        return v.load(place, lanes, mask)
+    if p.mode == BIAS and p.bias_step == 0:
+        return v.splat(v.load(bias, 1), lanes)
+    return v.load(bias, lanes, mask) if p.mode == BIAS else v.zero(lanes)
+
+
+def panels(v: Vectors, p: Product) -> list[Panel]:
+    """Cut the columns: panels of nearly equal width, so that no narrow one is left, and a masked last vector."""
+    lanes = _lanes(v, p.n) if p.b.columns == 1 and p.c.columns == 1 else 1
+    most = len(_ROWS[vector_unit()[1]])
+    if not isinstance(p.n, int):
+        return _run_time_panels(v, p.n, lanes, most)
+    vectors = -(-p.n // lanes)
+    pieces = -(-vectors // most)
+    narrow, more = divmod(vectors, pieces)
+    widths = [narrow + 1] * more + [narrow] * (pieces - more)
+    return _grouped(widths, lanes, p.n % lanes)
+
+
+def _run_time_panels(v: Vectors, n: ir.Value, lanes: int, most: int) -> list[Panel]:
+    """Wide panels, then single vectors, then one masked vector for the rest."""
+    wide, whole = _multiple(v, n, most * lanes), _multiple(v, n, lanes)
+    count = v.ir.sdiv(wide, v.int(most * lanes))
+    middle = v.ir.sdiv(v.ir.sub(whole, wide), v.int(lanes))
+    found = [Panel(0, count, (lanes,) * most), Panel(wide, middle, (lanes,))]
+    if lanes == 1:
+        return found
+    rest = v.ir.sub(n, whole)
+    last = v.ir.zext(v.ir.icmp_signed(">", rest, v.int(0)), rest.type)
+    return [*found, Panel(whole, last, (lanes,), rest)]
+
+
+def _grouped(widths: list[int], lanes: int, active: int) -> list[Panel]:
+    """Neighbours of one width share their code; a panel whose last vector is not full stands alone."""
+    out: list[Panel] = []
+    first = 0
+    for position, width in enumerate(widths):
+        ragged = position == len(widths) - 1 and active > 0
+        if ragged:
+            last = _power_above(active)
+            out.append(Panel(first, 1, (lanes,) * (width - 1) + (last,), active if active < last else None))
+        elif out and len(out[-1].lanes) == width:
+            out[-1] = replace(out[-1], count=out[-1].count + 1)
+        else:
+            out.append(Panel(first, 1, (lanes,) * width))
+        first += width * lanes
+    return out
+
+
+def block_rows(vectors: int, m: Int) -> int:
+    """Rows of a block: all its sums fit the registers; a literal row count is cut without a rest where possible."""
+    most = _ROWS[vector_unit()[1]][vectors - 1]
+    if not isinstance(m, int):
+        return most
+    fitting = [rows for rows in range(most, (most + 1) // 2, -1) if m % rows == 0]
+    return fitting[0] if fitting else min(m, most)
+
+
+def _lanes(v: Vectors, extent: Int) -> int:
+    """Lanes of a vector for an extent: the host's, or fewer where a literal extent needs fewer."""
+    most = vector_unit()[0] // v.size
+    return min(most, _power_above(extent)) if isinstance(extent, int) else most
+
+
+def _power_above(extent: int) -> int:
+    """The least power of two that is not below extent."""
+    return 1 << (extent - 1).bit_length()
+
+
+def _multiple(v: Vectors, extent: Int, step: int) -> Int:
+    """The largest multiple of step that is not above extent."""
+    if isinstance(extent, int):
+        return extent // step * step
+    return extent if step == 1 else v.ir.sub(extent, v.ir.srem(extent, v.int(step)))
+
+
+def _integer(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, position: int) -> Int:
+    """A literal argument as a Python int, another one as its int64 value."""
+    kind = signature.args[position]
+    if isinstance(kind, types.IntegerLiteral):
+        return int(kind.literal_value)
+    return as_index(context, builder, signature, position, args)
+
+
+Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
+
+
+def _call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int], emit: Emit) -> None:
+    """Call a function of the program that ``emit`` writes, when there is none yet of that name and literal sizes.
+
+    It is put into its callers, unless it is called often: then passes and code grow with the kinds of products, not
+    with their number.
+    """
+    variable = [size for size in sizes if isinstance(size, ir.Value)]
+    name = "_".join([name, *("x" if isinstance(size, ir.Value) else str(size) for size in sizes)])
+
+    def body(inner: Vectors, args: Sequence[ir.Value]) -> None:
+        rest = list(args[len(pointers) :])
+        emit(inner, list(args[: len(pointers)]), [s if isinstance(s, int) else rest.pop(0) for s in sizes])
+
+    function = function_of(v, name, [v.kind.as_pointer()] * len(pointers) + [I64] * len(variable), body)
+    _calls[function] = _calls.get(function, 0) + 1
+    small = math.prod(size for size in sizes if isinstance(size, int)) < SMALL
+    often = _calls[function] > (OFTEN if small else 1)
+    function.attributes.discard("alwaysinline" if often else "noinline")
+    function.attributes.add("noinline" if often else "alwaysinline")
+    v.ir.call(function, [*pointers, *variable])
+
+
+@intrinsic(prefer_literal=True)
+def gemm(
+    typingctx: Any, a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
+    c: Any, oc: Any, ldc: Any, m: Any, n: Any, k: Any, bias: Any, obias: Any, mode: Any,
+) -> Any:  # fmt: skip
+    """C[i, j] = start[i, j] + sum_k A[i, k] B[k, j]; A[i, k] = a[oa + i*rsa + k*csa], C[i, j] = c[oc + i*ldc + j].
+
+    Strides and mode are literals; m, n and k may be literals. ``mode`` is 0: start = 0, 1: start = C, 2: start =
+    bias[obias + j]; otherwise any pointer may stand for the bias. Fast when csb is 1 (any strides of A), or n is 1
+    and one of A's strides is 1. C overlaps no operand.
+    """
+    literal = (rsa, csa, rsb, csb, ldc, mode)
+    if not is_pointer(a, b, c, bias) or not all(isinstance(kind, types.IntegerLiteral) for kind in literal):
+        return None
+    if len({a.dtype, b.dtype, c.dtype, bias.dtype}) != 1 or a.dtype not in (types.float32, types.float64):
+        return None
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        v = Vectors(builder, context.get_value_type(a.dtype))
+        number = {position: _integer(context, builder, signature, args, position)
+                  for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
+        places = [v.at(args[position], number[position + 1]) for position in (0, 4, 8, 14)]
+        rsa, csa, rsb, csb, ldc = (number[position] for position in (2, 3, 6, 7, 10))
+
+        def product(inner: Vectors, pointers: list[ir.Value], sizes: list[Int]) -> None:
+            (a, b, c, bias), (m, n, k) = pointers, sizes
+            parts = Matrix(a, rsa, csa), Matrix(b, rsb, csb), Matrix(c, ldc, 1)
+            emit_product(inner, Product(*parts, m, n, k, bias, 1, mode.literal_value))
+
+        name = "_".join(map(str, ("gemm", rsa, csa, rsb, csb, ldc, mode.literal_value)))
+        _call_shared(v, name, places, [number[position] for position in (11, 12, 13)], product)
+        return context.get_dummy_value()
+
+    return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit
+
+
+@intrinsic(prefer_literal=True)
+def transpose(typingctx: Any, dst: Any, doff: Any, src: Any, soff: Any, rows: Any, cols: Any) -> Any:
+    """dst[doff + j*rows + i] = src[soff + i*cols + j] for i < rows, j < cols; the two do not overlap."""
+    if not is_pointer(dst, src) or dst.dtype != src.dtype or dst.dtype not in (types.float32, types.float64):
+        return None
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        v = Vectors(builder, context.get_value_type(dst.dtype))
+        number = [_integer(context, builder, signature, args, position) for position in (1, 3, 4, 5)]
+        places = [v.at(args[0], number[0]), v.at(args[2], number[1])]
+        _call_shared(v, "transpose", places, number[2:], lambda inner, p, sizes: emit_transpose(inner, *p, *sizes))
+        return context.get_dummy_value()
+
+    return types.void(dst, doff, src, soff, rows, cols), emit
+
+
+def emit_transpose(v: Vectors, dst: ir.Value, src: ir.Value, rows: Int, cols: Int) -> None:
+    """Square blocks through registers, the rest element by element."""
+    lanes = 32 // v.size
+    high, wide = _multiple(v, rows, lanes), _multiple(v, cols, lanes)
+
+    def block(i: Int, j: Int) -> list[ir.Value]:
+        corner, target = v.at(src, v.mul(i, cols), j), v.at(dst, v.mul(j, rows), i)
+        square = [v.load(v.at(corner, v.mul(r, cols)), lanes) for r in range(lanes)]
+        for r, column in enumerate(transposed(v, square)):
+            v.store(column, v.at(target, v.mul(r, rows)), lanes)
+        return []
+
+    def element(i: Int, j: Int) -> list[ir.Value]:
+        v.store(v.load(v.at(src, v.mul(i, cols), j), 1), v.at(dst, v.mul(j, rows), i), 1)
+        return []
+
+    def each(row_range: tuple[Int, Int, int], column_range: tuple[Int, Int, int], body: Callable[..., Any]) -> None:
+        (start, stop, step), (left, right, stride) = row_range, column_range
+        columns = lambda i: v.loop(right, [], lambda j, _: body(i, j), start=left, step=stride)
+        v.loop(stop, [], lambda i, _: columns(i), start=start, step=step)
+
+    each((0, high, lanes), (0, wide, lanes), block)
+    if wide != cols or not isinstance(cols, int):
+        each((0, high, 1), (wide, cols, 1), element)
+    if high != rows or not isinstance(rows, int):
+        each((high, rows, 1), (0, cols, 1), element)
+
+
+def transposed(v: Vectors, square: list[ir.Value]) -> list[ir.Value]:
+    """Transpose a square of lanes by log2(lanes) rounds, each swapping off-diagonal blocks of half the size."""
+    lanes, half = len(square), len(square) // 2
+    while half:
+        low = [lane if not lane & half else lane - half + lanes for lane in range(lanes)]
+        high = [lane + half if not lane & half else lane + lanes for lane in range(lanes)]
+        paired = list(square)
+        for r in (r for r in range(lanes) if not r & half):
+            paired[r] = v.shuffle(square[r], square[r + half], low)
+            paired[r + half] = v.shuffle(square[r], square[r + half], high)
+        square, half = paired, half // 2
+    return square

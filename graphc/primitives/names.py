@@ -1,0 +1,33 @@
+"""Every primitive that a generated program may call, under the name it calls it by."""
+
+from typing import Any
+
+from graphc.primitives.barrier import meet
+from graphc.primitives.matmul.blas import blas_gemm
+from graphc.primitives.matmul.gemm import gemm, transpose
+from graphc.primitives.matmul.packed_gemm import packed_gemm
+from graphc.primitives.memory import (
+    atomic_load,
+    atomic_store,
+    copy,
+    fill,
+    noalias,
+    nonfinite,
+    radd,
+    rlargest,
+    rmax,
+    rmin,
+    rtop,
+)
+from graphc.primitives.shuffle import permuted
+from graphc.primitives.vector_math import functions
+from graphc.primitives.vector_math.functions import *  # noqa: F403  the names of the scalar table
+
+__all__ = [
+    "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "meet", "noalias", "nonfinite", "packed_gemm",
+    "permuted", "radd", "rlargest", "rmax", "rmin", "rtop", "transpose",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(functions, name)

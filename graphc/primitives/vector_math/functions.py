@@ -1,0 +1,118 @@
+"""The scalar functions of generated CPU code, by name: Numba intrinsics that emit their LLVM IR inside the caller.
+
+Every name in :data:`VECTOR_MATH` takes float32 or float64 and returns the same type. Integer and boolean arguments
+beside a float are converted to it; float32 beside float64 gives float64. There are no branches, and no calls but those
+of LATE, so a loop around any mix of them is vectorised.
+The code is right under ``fastmath={'contract'}`` and without; it is not made for ``reassoc``, ``nnan`` or ``nsz``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from graphc.ir.scalar import FUNCTIONS, Scalar, formula_of, placeholder
+from graphc.primitives.vector_math import exp, log, power, register_table, select, slow_path, trig
+from graphc.primitives.vector_math.builder import FloatBuilder
+from graphc.primitives.vector_math.formula import Straight
+from graphc.primitives.vector_math.vector_abi import Late
+
+Emitter = Callable[..., ir.Value]
+
+
+def _result_type(arguments: tuple[types.Type, ...]) -> types.Float | None:
+    """The widest float among the arguments; None (Numba then reports the call) without one or beside a non-number."""
+    floats = [a for a in arguments if isinstance(a, types.Float)]
+    numbers = all(isinstance(a, (types.Float, types.Integer, types.Boolean)) for a in arguments)
+    return max(floats, key=lambda kind: kind.bitwidth) if floats and numbers else None
+
+
+def _typed(emit: Emitter, arguments: tuple[types.Type, ...]) -> tuple[Any, Callable[..., ir.Value]] | None:
+    """Signature and code generator for one call."""
+    kind = _result_type(arguments)
+    if kind is None:
+        return None
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        cast = [context.cast(builder, v, t, kind) for v, t in zip(values, signature.args, strict=True)]
+        return emit(FloatBuilder(builder, context.get_value_type(kind)), *cast)
+
+    return kind(*arguments), generate
+
+
+def _one(emit: Emitter) -> Callable[..., Any]:
+    def typing(typing_context: Any, x: types.Type) -> Any:
+        return _typed(emit, (x,))
+
+    return typing
+
+
+def _two(emit: Emitter) -> Callable[..., Any]:
+    def typing(typing_context: Any, x: types.Type, y: types.Type) -> Any:
+        return _typed(emit, (x, y))
+
+    return typing
+
+
+def _three(emit: Emitter) -> Callable[..., Any]:
+    def typing(typing_context: Any, x: types.Type, y: types.Type, z: types.Type) -> Any:
+        return _typed(emit, (x, y, z))
+
+    return typing
+
+
+def _primitive(emit: Emitter, arity: int = 0) -> Any:
+    """The intrinsic for an emitter; its arity is the emitter's, less the builder."""
+    arity = arity or len(inspect.signature(emit).parameters) - 1
+    typing = {1: _one, 2: _two, 3: _three}[arity](emit)
+    typing.__name__ = typing.__qualname__ = emit.__name__
+    typing.__doc__ = emit.__doc__
+    return intrinsic(prefer_literal=True)(typing)
+
+
+_EMITTERS: tuple[Emitter, ...] = (
+    *(exp.exp, exp.expm1, exp.tanh, exp.tanh_slope, exp.sinh, exp.cosh),
+    *(exp.sigmoid, exp.sigmoid_minus, exp.sigmoid_slope, exp.elu),
+    *(log.log, log.log1p, log.softplus, log.bce, log.logcosh, log.xlogx),
+    *(trig.sin, trig.cos, trig.tan, trig.asin, trig.acos, trig.atan),
+    *(trig.erf, power.sqrt, power.power),
+    *(select.relu, select.leaky_relu, select.step, select.absolute, select.sign),
+    *(select.round_, select.floor_, select.maximum, select.minimum, select.where),
+    *(select.equal, select.less, select.less_equal, select.isfinite),
+)
+
+EMITTERS: dict[str, Emitter] = {emit.__name__: emit for emit in _EMITTERS}
+VECTOR_MATH: dict[str, Any] = {name: _primitive(emit) for name, emit in EMITTERS.items()}
+globals().update(VECTOR_MATH)
+
+
+def __getattr__(name: str) -> Any:
+    """A function of the table that has no code here: it is computed as its formula."""
+    entry = FUNCTIONS.get(name)
+    if entry is None or entry.formula is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = _primitive(_of_formula(entry), entry.arity)
+    return made
+
+
+def _of_formula(entry: Scalar) -> Emitter:
+    slots = [placeholder(j) for j in range(entry.arity)]
+    formula = formula_of(entry, slots)
+
+    def emit(k: FloatBuilder, *values: ir.Value) -> ir.Value:
+        return Straight(k, EMITTERS, dict(zip(slots, values, strict=True))).value(formula)
+
+    emit.__name__, emit.__doc__ = entry.name, entry.doc
+    return emit
+
+LATE: dict[str, Late] = {}
+for _name, _emit in trig.OF_LARGE.items():
+    LATE.update(slow_path.definitions(_name, _emit, vectorized=False))
+LATE.update(slow_path.definitions("power", power.power_of_any, vectorized=True))
+for _name, _values in power.TABLES.items():
+    LATE.update(register_table.definition(_name, _values))

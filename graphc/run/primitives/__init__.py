@@ -1,1 +1,0 @@
-"""Machine-level primitives that generated CPU code calls by name."""

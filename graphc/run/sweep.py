@@ -1,0 +1,247 @@
+"""Many copies of one network, trained in one native call: every thread takes the next copy until none is left.
+
+A training program is an ordinary C function of pointers, so a sweep needs no program of its own. A few lines of machine
+code call it for one row of a table after the other, with the instructions that also train one network alone: each copy
+gets the same bits. What a copy keeps (parameters, states, control words) has a row of its own; what it only needs while
+it runs (gradients, arena, row order) belongs to the thread and stays in its cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from graphc.emit import control
+from graphc.jit.buffers import LINE, address, aligned
+from graphc.jit.loader import Program, assemble, load, statistics
+from graphc.run.sampler import Sampler
+from graphc.run.thread_team import one_thread_of_blas, spread
+from graphc.run.training import BAD, Settings, Trainer, set_control
+from graphc.run.worker import carry_out
+
+ARGUMENTS = "PGSALKHCFRQ"  # of a training program, before the data, "me" and "team"
+OF_A_THREAD = "GAL"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where one copy begins: its weights, hyper-parameters and place in the data; and for how many steps it goes."""
+
+    parameters: NDArray
+    hyper: NDArray
+    sampler: Sampler
+    steps: int
+    settings: Settings
+
+
+class Trained(Protocol):
+    """What the copies' memory depends on of a trainer, on any target."""
+
+    total: int
+    n_metrics: int
+    dtype: np.dtype
+
+    def epochs_ahead(self, sampler: Sampler, steps: int) -> int: ...
+
+
+class Copies:
+    """The memory of the copies, a row each, and how each of them ended.
+
+    Attributes
+    ----------
+    parameters, states, totals, control : arrays of shape (copies, at least what one needs)
+    history : array of shape (copies, epochs, 1 + metrics)
+        Means over the epochs that ended; control[EPOCHS] tells how many.
+    losses : array of shape (copies, steps)
+        The loss of every step, of copies that record it.
+    status : array of shape (copies,)
+        One of FINISHED, STOPPED, NONFINITE, CONVERGED, OVERFLOW.
+    """
+
+    def __init__(self, starts: Sequence[Start], trainer: Trained, n_states: int) -> None:
+        count, width = len(starts), 1 + trainer.n_metrics
+        epochs = max(trainer.epochs_ahead(s.sampler, s.steps) for s in starts)
+        recorded = max((s.steps for s in starts if s.settings.record_steps), default=1)
+        self.starts = starts
+        self.parameters = _rows(count, trainer.total, trainer.dtype)
+        self.states = _rows(count, n_states * trainer.total, trainer.dtype)
+        self.hyper = _rows(count, len(starts[0].hyper), np.float64)
+        self.control = _rows(count, control.C_SIZE, np.int64)
+        self.totals = _rows(count, control.F_SIZE + trainer.n_metrics, np.float64)
+        self.history = np.empty((count, epochs, width))
+        self.losses = np.full((count, recorded), np.nan)
+        self.status = np.zeros(count, np.int64)
+        for place, start in enumerate(starts):
+            self.begin(place, start.steps)
+
+    def begin(self, place: int, steps: int) -> None:
+        """Put a copy back to its start, from where it is to go so many steps."""
+        start = self.starts[place]
+        self.parameters[place, : start.parameters.size] = start.parameters
+        self.states[place] = 0
+        self.hyper[place, : start.hyper.size] = start.hyper
+        set_control(self.control[place], start.sampler, steps, 0, start.settings)
+        self.totals[place] = 0.0
+        self.totals[place, control.TOLERANCE] = start.settings.tolerance
+
+    def word(self, word: int) -> NDArray:
+        """One control word of every copy."""
+        return self.control[:, word]
+
+
+class Together:
+    """Trains copies with one program; every thread makes one native call."""
+
+    def __init__(self, trainer: Trainer, copies: Copies, shared: Sequence[NDArray], threads: int) -> None:
+        """``shared`` are the constants, then the data in the order of the program's inputs."""
+        self.program, self.copies, self.shared = trainer.program, copies, shared
+        self.threads = min(threads, len(copies.starts))
+        self.seconds_per_step = trainer.seconds_per_step
+        sizes = [(trainer.total, trainer.dtype), (trainer.arena.size, trainer.dtype), (trainer.integers.size, np.int64)]
+        self.buffers = [[aligned(size, kind) for size, kind in sizes] for _ in range(self.threads)]
+
+    def train(self, watch: Callable[[int], bool]) -> None:
+        """All copies to their ends; ``watch`` is told the steps done, and stops all by returning True.
+
+        A copy that met a number that is not finite is trained again up to the step before, as a run alone would be.
+        """
+        copies = self.copies
+        self._run(np.arange(len(copies.starts)), watch)
+        copies.status[:] = copies.word(control.STATUS)
+        again = np.flatnonzero(np.isin(copies.status, BAD))
+        for place in again.tolist():
+            copies.begin(place, int(copies.control[place, control.DONE]))
+        if again.size:
+            self._run(again, watch)
+
+    def _run(self, places: NDArray, watch: Callable[[int], bool]) -> None:
+        table, counter = self._table(places), aligned(1, np.int64)
+        own = [np.array([address(a) for a in buffers]) for buffers in self.buffers]
+        steps = int(self.copies.control[places, control.STEPS].sum())
+        fixed = (self.program.address("train"), address(table), len(places), address(counter))
+        work = lambda: _share_out(self.program, table.shape[1], [(*fixed, address(a)) for a in own])
+
+        def stop() -> None:
+            self.copies.control[:, control.STOP] = 1
+
+        done = lambda: int(self.copies.word(control.PROGRESS).sum())
+        carry_out(work, steps * self.seconds_per_step / self.threads, lambda: watch(done()), stop)
+
+    def _table(self, places: NDArray) -> NDArray:
+        """The arguments of every copy: addresses, then "thread 0 of 1"; those of the thread are filled in later."""
+        c, (constants, *data) = self.copies, self.shared
+        rows = {"P": c.parameters, "S": c.states, "H": c.hyper, "C": c.control, "F": c.totals, "R": c.history,
+                "Q": c.losses}  # fmt: skip
+        table = np.zeros((len(places), len(ARGUMENTS) + len(data) + 2), np.int64)
+        for letter, array in rows.items():
+            table[:, ARGUMENTS.index(letter)] = address(array) + places * array.strides[0]
+        table[:, ARGUMENTS.index("K")] = address(constants)
+        table[:, len(ARGUMENTS) : -2] = [address(a) for a in data]
+        table[:, -1] = 1
+        return table
+
+
+def _rows(count: int, width: int, dtype: DTypeLike) -> NDArray:
+    """Zeros of shape (count, at least width); every row starts on a cache line."""
+    per_line = LINE // np.dtype(dtype).itemsize
+    padded = -(-max(width, 1) // per_line) * per_line
+    return aligned(count * padded, dtype).reshape(count, padded)
+
+
+def _share_out(program: Program, arity: int, arguments: Sequence[tuple[int, ...]]) -> None:
+    """One native call a thread, the calling thread among them; those that cannot be started leave more to the rest."""
+    call, failed = trampoline(arity), []
+
+    def take(me: int, mine: tuple[int, ...]) -> None:
+        if len(arguments) > 1:
+            spread(me)
+        statistics["native_calls"] += 1
+        status = call(*mine)
+        if status:
+            failed.append(status)
+
+    with one_thread_of_blas(program):
+        _in_threads([functools.partial(take, me, mine) for me, mine in enumerate(arguments)])
+    if failed:
+        raise RuntimeError(f"{program.name}.train returned status {failed[0]}")
+
+
+def _in_threads(works: Sequence[Callable[[], None]]) -> None:
+    helpers = [threading.Thread(target=work, daemon=True) for work in works[1:]]
+    try:
+        with contextlib.suppress(RuntimeError):  # no thread to be had
+            for helper in helpers:
+                helper.start()
+        works[0]()
+    finally:
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
+
+
+# ---------------------------------------------------------------- the machine code
+
+
+@functools.cache
+def trampoline(arity: int) -> Any:
+    """``int32 f(entry, table, copies, counter, own)``: calls a program of ``arity`` arguments for row after row.
+
+    The next row comes from a counter that threads share; a row whose stop word is set is passed over.
+    """
+    engine = load(assemble(_text(arity)))
+    word = ctypes.c_void_p
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, word, word, ctypes.c_int64, word, word)
+    call = prototype(engine.get_function_address("graphc_many"))
+    call.engine = engine  # the code lives as long as its engine
+    return call
+
+
+def _text(arity: int) -> str:
+    """Every argument is passed as a word of 64 bits: pointers and whole numbers go the same way in C."""
+    loads = [line for place in range(arity) for line in _load(place)]
+    passed = ", ".join(f"i64 %a{place}" for place in range(arity))
+    return f"""
+define i32 @graphc_many(ptr %entry, ptr %table, i64 %copies, ptr %counter, ptr %own) {{
+start:
+  %result = alloca i64
+  %exception = alloca ptr
+  br label %next
+next:
+  %copy = atomicrmw add ptr %counter, i64 1 monotonic
+  %more = icmp slt i64 %copy, %copies
+  br i1 %more, label %look, label %done
+look:
+  %words = mul i64 %copy, {arity}
+  %row = getelementptr i64, ptr %table, i64 %words
+  %where = getelementptr i64, ptr %row, i64 {ARGUMENTS.index("C")}
+  %c = load ptr, ptr %where
+  %stop_at = getelementptr i64, ptr %c, i64 {control.STOP}
+  %stop = load atomic i64, ptr %stop_at monotonic, align 8
+  %stopped = icmp ne i64 %stop, 0
+  br i1 %stopped, label %next, label %run
+run:
+{chr(10).join(loads)}
+  %status = call i32 %entry(ptr %result, ptr %exception, {passed})
+  %failed = icmp ne i32 %status, 0
+  br i1 %failed, label %fail, label %next
+fail:
+  ret i32 %status
+done:
+  ret i32 0
+}}
+"""
+
+
+def _load(place: int) -> tuple[str, str]:
+    """Argument number ``place``: from the buffers of the thread, else from the row of the copy."""
+    letter = ARGUMENTS[place] if place < len(ARGUMENTS) else ""
+    base, at = ("%own", OF_A_THREAD.index(letter)) if letter and letter in OF_A_THREAD else ("%row", place)
+    return f"  %p{place} = getelementptr i64, ptr {base}, i64 {at}", f"  %a{place} = load i64, ptr %p{place}"
