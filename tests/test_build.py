@@ -88,7 +88,7 @@ def scaled(program: build.Program) -> np.ndarray:
 
 def child(folder: Path, text: str) -> subprocess.Popen[str]:
     """Another process that builds the same module in the same folder."""
-    program = f"import sys\nfrom graphc.run import build\nsource = {SCALE!r}\nentries = {SCALE_ENTRIES!r}\n{text}"
+    program = f"import sys\nfrom graphc.jit import build\nsource = {SCALE!r}\nentries = {SCALE_ENTRIES!r}\n{text}"
     env = os.environ | {"PYTHONPATH": str(ROOT), "GRAPHC_CACHE": str(folder)}
     return subprocess.Popen([sys.executable, "-W", "error", "-c", program], env=env, stdout=subprocess.PIPE, text=True)
 

@@ -17,9 +17,17 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from graphc.ir.scalar import FUNCTIONS, Scalar, formula_of, placeholder
-from graphc.primitives.vector_math import exp, log, power, register_table, select, slow_path, trig
+from graphc.primitives.vector_math import (
+    exponential,
+    logarithmic,
+    powers,
+    register_table,
+    selection,
+    slow_path,
+    trigonometric,
+)
 from graphc.primitives.vector_math.builder import FloatBuilder
-from graphc.primitives.vector_math.formula import Straight
+from graphc.primitives.vector_math.formulas import Straight
 from graphc.primitives.vector_math.vector_abi import Late
 
 Emitter = Callable[..., ir.Value]
@@ -76,14 +84,17 @@ def _primitive(emit: Emitter, arity: int = 0) -> Any:
 
 
 _EMITTERS: tuple[Emitter, ...] = (
-    *(exp.exp, exp.expm1, exp.tanh, exp.tanh_slope, exp.sinh, exp.cosh),
-    *(exp.sigmoid, exp.sigmoid_minus, exp.sigmoid_slope, exp.elu),
-    *(log.log, log.log1p, log.softplus, log.bce, log.logcosh, log.xlogx),
-    *(trig.sin, trig.cos, trig.tan, trig.asin, trig.acos, trig.atan),
-    *(trig.erf, power.sqrt, power.power),
-    *(select.relu, select.leaky_relu, select.step, select.absolute, select.sign),
-    *(select.round_, select.floor_, select.maximum, select.minimum, select.where),
-    *(select.equal, select.less, select.less_equal, select.isfinite),
+    *(exponential.exp, exponential.expm1, exponential.tanh, exponential.tanh_slope),
+    *(exponential.sinh, exponential.cosh),
+    *(exponential.sigmoid, exponential.sigmoid_minus, exponential.sigmoid_slope, exponential.elu),
+    *(logarithmic.log, logarithmic.log1p, logarithmic.softplus),
+    *(logarithmic.bce, logarithmic.logcosh, logarithmic.xlogx),
+    *(trigonometric.sin, trigonometric.cos, trigonometric.tan),
+    *(trigonometric.asin, trigonometric.acos, trigonometric.atan),
+    *(trigonometric.erf, powers.sqrt, powers.power),
+    *(selection.relu, selection.leaky_relu, selection.step, selection.absolute, selection.sign),
+    *(selection.round_, selection.floor_, selection.maximum, selection.minimum, selection.where),
+    *(selection.equal, selection.less, selection.less_equal, selection.isfinite),
 )
 
 EMITTERS: dict[str, Emitter] = {emit.__name__: emit for emit in _EMITTERS}
@@ -111,8 +122,8 @@ def _of_formula(entry: Scalar) -> Emitter:
     return emit
 
 LATE: dict[str, Late] = {}
-for _name, _emit in trig.OF_LARGE.items():
+for _name, _emit in trigonometric.OF_LARGE.items():
     LATE.update(slow_path.definitions(_name, _emit, vectorized=False))
-LATE.update(slow_path.definitions("power", power.power_of_any, vectorized=True))
-for _name, _values in power.TABLES.items():
+LATE.update(slow_path.definitions("power", powers.power_of_any, vectorized=True))
+for _name, _values in powers.TABLES.items():
     LATE.update(register_table.definition(_name, _values))

@@ -3,7 +3,7 @@
 x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)). float64 follows fdlibm (Sun Microsystems, e_log.c,
 netlib.org/fdlibm): log(1 + f) = f + s (R - f), s = f/(2 + f). float32 has no division (the form of Cephes logf.c):
 f + f^2 (f P(f) - 1/2). log1p takes e from 1 + x and f = 2^-e x + (2^-e - 1) in one rounding, so that nothing of x is
-lost (N. Juffa's log1pf). Polynomials without a source are near-minimax fits as in ``exp``.
+lost (N. Juffa's log1pf). Polynomials without a source are near-minimax fits as in ``exponential``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from llvmlite import ir
 
 from graphc.primitives.vector_math.builder import FloatBuilder
-from graphc.primitives.vector_math.exp import exp_decay
+from graphc.primitives.vector_math.exponential import exp_decay
 
 _LN2 = (0.6931471805599453, 2.3190468138462996e-17)
 # Both parts are positive, so that an infinite exponent goes through.

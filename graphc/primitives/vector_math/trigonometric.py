@@ -5,7 +5,7 @@ and 2^44 (float64); larger x are rare arguments, which ``range_reduction`` reduc
 atan: t = a, (a - 1)/(a + 1) or -1/a, a = |x|, so that |t| <= tan(pi/8) (Cephes atan.c). asin, acos: z = x^2 below 1/2,
 else z = (1 - a)/2 and the half-angle formula (fdlibm e_asin.c).
 erf: |x| (1 + P(x^2)) below 1, else 1 - exp(L(|x|)) with L ~ log(erfc), the form of N. Juffa's erff.
-Polynomials are near-minimax fits as in ``exp``.
+Polynomials are near-minimax fits as in ``exponential``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 from llvmlite import ir
 
 from graphc.primitives.vector_math.builder import FloatBuilder
-from graphc.primitives.vector_math.exp import exp_normal
+from graphc.primitives.vector_math.exponential import exp_normal
 from graphc.primitives.vector_math.range_reduction import reduced_exactly
 from graphc.primitives.vector_math.slow_path import unless_rare
 

@@ -4,7 +4,7 @@ float32 with AVX-512: log2(x) = e + log2(c) + log2(m/c), 32 intervals of m with 
 numbers, like its product with y; exp2. What is not ordinary, and other machines: log2(x) and the product in float64
 (but for the far end of the series of log2), exp2 in float32. float64: log x and the product are unevaluated sums.
 The pairs are built from error-free sums and products (T. J. Dekker, Numer. Math. 18, 1971); the series of atanh is a
-near-minimax fit as in ``exp``.
+near-minimax fit as in ``exponential``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from llvmlite import ir
 
 from graphc.primitives.vector_math import register_table
 from graphc.primitives.vector_math.builder import FloatBuilder
-from graphc.primitives.vector_math.exp import exp_of_sum, scaled
-from graphc.primitives.vector_math.log import split_exponent
+from graphc.primitives.vector_math.exponential import exp_of_sum, scaled
+from graphc.primitives.vector_math.logarithmic import split_exponent
 from graphc.primitives.vector_math.slow_path import unless_rare
 
 # log2(1 + f)/f, the second part in float32; and exp2(r).
