@@ -14,7 +14,7 @@ from graphc.facade import attach, checkpoint, deriving, devices, evaluating, fit
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Stage, Target, data_by_name, not_swept
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
-from graphc.facade.options import check_options
+from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
 from graphc.optim import Rule
@@ -208,11 +208,11 @@ class Model:
         """
         core = self._core
         core.needs_loss()
-        checked = check_options(
-            "fit", optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, seed=seed,
-            validation=validation, callbacks=callbacks, shuffle=shuffle, sample_weight=sample_weight, record=record,
-            progress=progress, target=target, precision=precision, threads=threads, verify=verify,
-        )  # fmt: skip
+        checked = Options(
+            optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, seed=seed, validation=validation,
+            callbacks=callbacks, shuffle=shuffle, sample_weight=sample_weight, record=record, progress=progress,
+            target=target, precision=precision, threads=threads, verify=verify,
+        ).checked("fit")  # fmt: skip
         if dtype is not None and dtype != self.dtype:
             core.cast(dtype)
         core.shuffled = checked.shuffle
@@ -258,11 +258,11 @@ class Model:
             :meth:`fit`, without DivergenceError; after Ctrl-C, ``last_sweep`` holds what was reached.
         """
         self._core.needs_loss()
-        checked = check_options(
-            "sweep", optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, shuffle=shuffle,
+        checked = Options(
+            optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, shuffle=shuffle,
             sample_weight=sample_weight, record=record, progress=progress, target=target, precision=precision,
             threads=threads, verify=verify,
-        )  # fmt: skip
+        ).checked("sweep")  # fmt: skip
         return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of)
 
     @located

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from graphc.cuda.selection import Place
     from graphc.cuda.training import CudaTrainer
     from graphc.emit.cuda.plan import CudaPlan
+    from graphc.emit.cuda.program import Training
     from graphc.facade.state import Parameters
 
 
@@ -117,11 +118,8 @@ def _plan(
     """Tier and kernels of a training run on a machine."""
     from graphc.emit.cuda.plan import plan_cuda
 
-    step = _step(model, capacity, weighted)
-    return plan_cuda(
-        model.name, step, rule, model.dtype, model.metric_names, place.machine.device, captions(model),
-        options.tolerance > 0, place.tier, copies,
-    )  # fmt: skip
+    training = _training(model, rule, capacity, weighted, options.tolerance > 0)
+    return plan_cuda(training, place.machine.device, place.tier, copies)
 
 
 def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
@@ -132,11 +130,7 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     rule = optimizer_named(optimizer)
     place = selection.here() if selection.is_there() else None
     device = place.machine.device if place else Device()
-    step = _step(model, batch_size, weighted=False)
-    return plan_cuda(
-        model.name, step, rule, model.dtype, model.metric_names, device, captions(model), False,
-        place.tier if place else None,
-    )  # fmt: skip
+    return plan_cuda(_training(model, rule, batch_size), device, place.tier if place else None)
 
 
 def kernels_take(plan: CudaPlan) -> dict[str, tuple[int, int, float]]:
@@ -157,10 +151,14 @@ def kernels_take(plan: CudaPlan) -> dict[str, tuple[int, int, float]]:
     return found
 
 
-def _step(model: Core, capacity: int, weighted: bool) -> StepPlan:
+def _training(model: Core, rule: Rule, capacity: int, weighted: bool = False, tolerance: bool = False) -> Training:
+    """What a training program of the model is printed from."""
+    from graphc.emit.cuda.program import Training
+
     weights = model.weight_leaf if weighted else None
     graph, shown = model.differentiated(weighted), captions(model)
-    return training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, shown, weights)
+    step = training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, shown, weights)
+    return Training(model.name, step, rule, model.dtype, tuple(model.metric_names), shown, tolerance)
 
 
 def on_device(params: Parameters, name: str) -> DeviceArray:

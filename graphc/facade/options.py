@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,18 +34,15 @@ def check_target(who: str, target: Any, precision: Any) -> None:
         raise DomainError(f"{who}: precision {precision!r} is for target='cuda'\n  hint: leave it out on the CPU")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Options:
-    """The arguments of ``fit``, checked."""
+    """The arguments of ``fit`` and ``sweep``; :meth:`checked` makes of them what a run takes."""
 
-    rule: Rule
+    optimizer: Any
     steps: int | None
     epochs: int | None
     batch_size: int | None
-    tolerance: float
-    seed: int | None
-    validation: Any
-    callbacks: list[Callback]
+    tol: float | None
     shuffle: bool
     sample_weight: Any
     record: str
@@ -54,63 +51,47 @@ class Options:
     precision: str = "float32"
     threads: int | None = None
     verify: bool = True
+    seed: int | None = None
+    validation: Any = None
+    callbacks: Sequence[Any] = ()
+
+    @property
+    def rule(self) -> Rule:
+        """The optimizer, where it was checked."""
+        return self.optimizer
+
+    @property
+    def tolerance(self) -> float:
+        """Of ``tol``; 0 where none was given."""
+        return float(self.tol or 0.0)
 
     @property
     def by_epoch(self) -> bool:
         """Whether the run returns to Python after every epoch."""
         return bool(self.callbacks) or self.validation is not None
 
-
-def check_options(
-    who: str,
-    optimizer: Any,
-    *,
-    epochs: int | None,
-    steps: int | None,
-    tol: float | None,
-    batch_size: int | None,
-    shuffle: bool,
-    sample_weight: Any,
-    record: str,
-    progress: bool,
-    target: str,
-    precision: str,
-    threads: int | None,
-    verify: bool,
-    seed: int | None = None,
-    validation: Any = None,
-    callbacks: Sequence[Any] = (),
-) -> Options:
-    """The arguments of ``fit``, each checked on its own; errors begin with ``who``."""
-    check_target(who, target, precision)
-    if record not in ("epoch", "step"):
-        raise DomainError(f"{who}: record is {record!r}\n  hint: choose 'epoch' or 'step'")
-    if epochs is not None and steps is not None:
-        raise DomainError(f"{who}: both epochs and steps are given\n  hint: give one of them")
-    for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size), ("threads", threads)):
-        _check_count(who, name, value)
-    if tol is not None and not (isinstance(tol, int | float) and tol > 0):
-        raise DomainError(f"{who}: tol is {tol!r}\n  hint: give a positive number, such as 1e-6")
-    if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
-        raise DomainError(f"{who}: seed is {seed!r}\n  hint: give a whole number of at least 0")
-    return Options(
-        rule=optimizer_named(optimizer),
-        steps=steps,
-        epochs=epochs if epochs or steps or tol else 1,
-        batch_size=batch_size,
-        tolerance=float(tol or 0.0),
-        seed=seed,
-        validation=validation,
-        callbacks=_callbacks(who, callbacks),
-        shuffle=bool(shuffle),
-        sample_weight=sample_weight,
-        record=record,
-        progress=bool(progress),
-        target=target,
-        precision=precision,
-        threads=threads,
-        verify=bool(verify),
-    )
+    def checked(self, who: str) -> Options:
+        """Each argument checked on its own, the optimizer by its rule; errors begin with ``who``."""
+        check_target(who, self.target, self.precision)
+        if self.record not in ("epoch", "step"):
+            raise DomainError(f"{who}: record is {self.record!r}\n  hint: choose 'epoch' or 'step'")
+        if self.epochs is not None and self.steps is not None:
+            raise DomainError(f"{who}: both epochs and steps are given\n  hint: give one of them")
+        for name in ("epochs", "steps", "batch_size", "threads"):
+            _check_count(who, name, getattr(self, name))
+        if self.tol is not None and not (isinstance(self.tol, int | float) and self.tol > 0):
+            raise DomainError(f"{who}: tol is {self.tol!r}\n  hint: give a positive number, such as 1e-6")
+        if self.seed is not None and (not isinstance(self.seed, int | np.integer) or self.seed < 0):
+            raise DomainError(f"{who}: seed is {self.seed!r}\n  hint: give a whole number of at least 0")
+        return replace(
+            self,
+            optimizer=optimizer_named(self.optimizer),
+            epochs=self.epochs if self.epochs or self.steps or self.tol else 1,
+            callbacks=_callbacks(who, self.callbacks),
+            shuffle=bool(self.shuffle),
+            progress=bool(self.progress),
+            verify=bool(self.verify),
+        )
 
 
 def _callbacks(who: str, values: Any) -> list[Callback]:

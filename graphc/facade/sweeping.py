@@ -246,7 +246,7 @@ def sweep(
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
     inputs = model.training_inputs
     swept, settings = grid(options.rule)
-    place, choice = place_for(model, replace(options, rule=settings[0]), args, len(settings) * len(seeds))
+    place, choice = place_for(model, replace(options, optimizer=settings[0]), args, len(settings) * len(seeds))
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "sweep", place and place.machine)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     started = time.perf_counter()

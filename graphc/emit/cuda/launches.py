@@ -16,7 +16,7 @@ from graphc.emit.cuda.bodies import decode
 from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, free_names, size_of, widest_lanes
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.module import module_text
-from graphc.emit.cuda.program import CudaKernel, CudaProgram
+from graphc.emit.cuda.program import CudaKernel, CudaProgram, Training
 from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.loops import Text
 from graphc.ir.node import Node
@@ -30,19 +30,10 @@ GUARDED = ("largest", "norm", "pass", "whole", "update", "constraints", "results
 """How the kernels are called that change what a run keeps; batch looks by itself."""
 
 
-def training_launches(
-    name: str,
-    step: StepPlan,
-    rule: Rule,
-    dtype: str,
-    metrics: Sequence[str],
-    choice: Choice,
-    captions: Mapping[Node, str] | None = None,
-    tolerance: bool = False,
-    blas: bool = True,
-) -> CudaProgram:
+def training_launches(training: Training, choice: Choice, blas: bool = True) -> CudaProgram:
     """The kernels of one training step and the order of their launches."""
-    launches = _Launches(step, dtype, choice, captions or {}, blas, rule)
+    rule, tolerance = training.rule, training.tolerance
+    launches = _Launches(training.step, training.dtype, choice, training.captions, blas, rule)
     launches.steps()
     if tolerance:
         launches.kernel("largest", launches.parts.largest, "the largest gradient", grid="one")
@@ -50,10 +41,10 @@ def training_launches(
         launches.kernel("norm", launches.parts.norm, "the norm of the gradient", grid="one")
     launches.early_passes()
     title = f"the update: {rule.name}; the books, and the place of the next step"
-    launches.kernel("update", lambda: launches.update(["loss", *metrics], tolerance), title)
+    launches.kernel("update", lambda: launches.update(["loss", *training.metrics], tolerance), title)
     if launches.parts.has_norms:
         launches.kernel("constraints", launches.parts.constrained_norms, "what parameters are set to by their norms")
-    return launches.program(name, "training")
+    return launches.program(training.name, "training")
 
 
 def evaluation_launches(

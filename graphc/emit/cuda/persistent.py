@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from graphc.emit import control as status
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import plus, times, u
 from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, widest_lanes
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.module import module_text
-from graphc.emit.cuda.program import CudaKernel, CudaProgram
+from graphc.emit.cuda.program import CudaKernel, CudaProgram, Training
 from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.loops import Text
-from graphc.ir.node import Node
 from graphc.lower.stages import Group
 from graphc.lower.tiers import LANES, Choice, method_of, stages_for
-from graphc.lower.training import StepPlan
-from graphc.optim.rules import Rule
 
 STATIC = 47 * 1024  # bytes of shared memory whose size a kernel may name
 BYTES = {"float32": 4, "float64": 8}
 
 
-def training_kernel(
-    name: str,
-    step: StepPlan,
-    rule: Rule,
-    dtype: str,
-    metrics: Sequence[str],
-    choice: Choice,
-    captions: Mapping[Node, str] | None = None,
-    tolerance: bool = False,
-) -> CudaProgram:
-    """``train``: many steps in one launch. Roots of the plan are "loss", the metrics and the gradients."""
-    printer = _Persistent(step, rule, dtype, list(metrics), choice, captions or {}, tolerance)
-    return printer.program(name)
+def training_kernel(training: Training, choice: Choice) -> CudaProgram:
+    """``train``: many steps in one launch."""
+    return _Persistent(training, choice).program(training.name)
 
 
 class _Persistent:
-    def __init__(
-        self,
-        step: StepPlan,
-        rule: Rule,
-        dtype: str,
-        metrics: list[str],
-        choice: Choice,
-        captions: Mapping[Node, str],
-        tolerance: bool,
-    ) -> None:
-        self.step, self.rule, self.dtype, self.metrics = step, rule, dtype, metrics
-        self.choice, self.tolerance, self.alone = choice, tolerance, choice.tier == "A"
+    def __init__(self, training: Training, choice: Choice) -> None:
+        step, rule, dtype = training.step, training.rule, training.dtype
+        self.step, self.rule, self.dtype, self.metrics = step, rule, dtype, list(training.metrics)
+        self.choice, self.tolerance, self.alone = choice, training.tolerance, choice.tier == "A"
         self.text = Text(depth=0)
         self.capacity = capacity_of(step)
         self.memory = memory_of(step, len(rule.states))
         self.places = Places(step.plan.buffers, self.memory, self.capacity)
         self.stages = stages_for(step.plan, choice.tier, blas=False)
         team = _one_block() if self.alone else _many_blocks()
-        self.groups = GroupPrinter(self.text, self.places, team, self._method, captions, dtype)
+        self.groups = GroupPrinter(self.text, self.places, team, self._method, training.captions, dtype)
         flags = "F" if self.alone else "S"
         self.parts = StepPrinter(self.text, self.places, step, rule, self.groups, flags)
         self.flags = flags

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.emit.cuda.launches import evaluation_launches, training_launches
 from graphc.emit.cuda.memory_map import Memory, memory_of
 from graphc.emit.cuda.persistent import training_kernel
-from graphc.emit.cuda.program import CudaProgram
+from graphc.emit.cuda.program import CudaProgram, Training
 from graphc.emit.cuda.steps import StepScalars, step_scalars
-from graphc.ir.node import Node
 from graphc.lower.choice import choose_tier
 from graphc.lower.device import Device
 from graphc.lower.expected import Expected, Update, expected_step
@@ -59,25 +58,17 @@ class CudaPlan:
         return self.choice.tier == "A"
 
 
-def plan_cuda(
-    name: str,
-    step: StepPlan,
-    rule: Rule,
-    dtype: str,
-    metrics: Sequence[str],
-    device: Device,
-    captions: Mapping[Node, str] | None = None,
-    tolerance: bool = False,
-    tier: Tier | None = None,
-    copies: int = 1,
-) -> CudaPlan:
+def plan_cuda(training: Training, device: Device, tier: Tier | None = None, copies: int = 1) -> CudaPlan:
     """Choose a tier and print its kernels."""
+    step, rule, dtype = training.step, training.rule, training.dtype
     memory = memory_of(step, len(rule.states))
     choice = choose_tier(step.plan, update_of(step, memory, dtype), memory.size, BYTES[dtype], device, tier, copies)
-    common = (name, step, rule, dtype, list(metrics), choice, captions, tolerance)
-    program = training_kernel(*common) if choice.tier in ("A", "B") else training_launches(*common, device.blas)
-    width = 2 + len(metrics)
-    return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule), tolerance, device.blas)
+    if choice.tier in ("A", "B"):
+        program = training_kernel(training, choice)
+    else:
+        program = training_launches(training, choice, device.blas)
+    width = 2 + len(training.metrics)
+    return CudaPlan(program, step, memory, choice, width, rule, step_scalars(rule), training.tolerance, device.blas)
 
 
 def update_of(step: StepPlan, memory: Memory, dtype: str) -> Update:

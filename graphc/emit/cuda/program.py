@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from graphc.ir.node import Node
 from graphc.lower.kernels import Product
+from graphc.lower.training import StepPlan
+from graphc.optim.rules import Rule
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a program that trains is printed from.
+
+    The roots of the plan are "loss", the metrics and the gradients. ``captions`` are the formulas that stand beside the
+    loops; with ``tolerance`` a run ends when the largest gradient is small.
+    """
+
+    name: str
+    step: StepPlan
+    rule: Rule
+    dtype: str
+    metrics: tuple[str, ...] = ()
+    captions: Mapping[Node, str] = field(default_factory=dict)
+    tolerance: bool = False
 
 
 @dataclass(frozen=True)
