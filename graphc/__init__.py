@@ -25,7 +25,7 @@ import importlib
 import sys
 import types
 
-from graphc.jit.gc_pause import at_rest
+from graphc.native.gc_pause import at_rest
 
 __version__ = "0.1.0"
 _THIS = sys.modules[__name__]

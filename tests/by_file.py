@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphc.jit import cache
+from graphc.native import cache
 
 COUNTS = "counts"
 

@@ -12,7 +12,7 @@ import graphc as gc
 from graphc.declare.tensor import Tensor
 from graphc.errors import DataError, NameClashError, UnknownNameError
 from graphc.facade.verifying import is_verified
-from graphc.jit.loader import statistics
+from graphc.native.loader import statistics
 
 X = gc.input("X", ("n", 2))
 U = gc.input("U", ("m", 3))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from graphc.errors import CompileError
-from graphc.jit import build, cache, loader, target
-from graphc.jit.build import statistics, undefined_symbols
-from graphc.jit.cache import CacheWarning
+from graphc.native import build, cache, loader, target
+from graphc.native.build import statistics, undefined_symbols
+from graphc.native.cache import CacheWarning
 
 ROOT = Path(__file__).parent.parent
 SCALE = """
@@ -88,7 +88,7 @@ def scaled(program: build.Program) -> np.ndarray:
 
 def child(folder: Path, text: str) -> subprocess.Popen[str]:
     """Another process that builds the same module in the same folder."""
-    program = f"import sys\nfrom graphc.jit import build\nsource = {SCALE!r}\nentries = {SCALE_ENTRIES!r}\n{text}"
+    program = f"import sys\nfrom graphc.native import build\nsource = {SCALE!r}\nentries = {SCALE_ENTRIES!r}\n{text}"
     env = os.environ | {"PYTHONPATH": str(ROOT), "GRAPHC_CACHE": str(folder)}
     return subprocess.Popen([sys.executable, "-W", "error", "-c", program], env=env, stdout=subprocess.PIPE, text=True)
 

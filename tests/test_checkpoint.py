@@ -27,7 +27,7 @@ PER_EPOCH = 76
 RESUME = """
 import json, sys
 import graphc as gc
-from graphc.jit.build import statistics
+from graphc.native.build import statistics
 from tests import nets
 X, T = nets.data(601)
 model = gc.Model.load(sys.argv[1])

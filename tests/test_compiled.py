@@ -11,7 +11,7 @@ from scipy import special
 
 import graphc as gc
 from graphc.declare.tensor import Tensor
-from graphc.jit.build import statistics
+from graphc.native.build import statistics
 from tests.graphs import (
     LOSSES,
     STEPS,

@@ -16,7 +16,7 @@ from graphc.cuda.emulator import Emulator
 from graphc.cuda.kernel_arguments import packed
 from graphc.emit.cuda.program import CudaKernel
 from graphc.errors import CompileError
-from graphc.jit.loader import statistics
+from graphc.native.loader import statistics
 from tests import cuda_programs
 
 pytestmark = pytest.mark.cuda

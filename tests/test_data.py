@@ -11,7 +11,7 @@ import scipy.sparse
 
 import graphc as gc
 from graphc.errors import DataError, UnknownNameError
-from graphc.jit.build import statistics as native
+from graphc.native.build import statistics as native
 from graphc.run.data import convert
 from tests import nets
 

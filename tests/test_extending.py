@@ -19,7 +19,7 @@ from graphc.errors import UnknownNameError
 from graphc.ir import scalar_table as table
 from graphc.ir.functions import declaring
 from graphc.ir.scalar import FUNCTIONS, placeholder
-from graphc.jit import cache
+from graphc.native import cache
 from graphc.optim import OPTIMIZERS
 from graphc.rewrite import stable_rules
 from graphc.rewrite.rules import TRIGGERS, rule

@@ -6,8 +6,8 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from graphc.jit import blas_library, build, target
-from graphc.jit.build import Program
+from graphc.native import blas_library, build, target
+from graphc.native.build import Program
 from graphc.primitives.matmul import gemm
 
 # m, n, k as literals; ragged widths, single rows, columns and terms, several panels.

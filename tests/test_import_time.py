@@ -21,7 +21,7 @@ print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.module
 FIT = """
 import json, sys
 from tests import nets
-from graphc.jit.build import statistics
+from graphc.native.build import statistics
 X, T = nets.data(101)
 model = nets.network("float32")
 run = model.fit(X, T, optimizer="adam", batch_size=8, epochs=2)
@@ -43,7 +43,7 @@ def test_importing_graphc_loads_neither_sympy_nor_numba():
 
 
 def test_a_second_process_fits_predicts_and_evaluates_without_numba():
-    """Mutation-checked: an import of numba in graphc.jit.loader is caught."""
+    """Mutation-checked: an import of numba in graphc.native.loader is caught."""
     output_of(FIT)
     seconds, statistics, modules = output_of(FIT)
     print(f"a cached program was ready after {1e3 * seconds:.1f} ms")

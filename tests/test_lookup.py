@@ -15,8 +15,8 @@ import pytest
 
 import graphc as gc
 from graphc.facade import lookup, preparing, programs
-from graphc.jit import cache
-from graphc.jit.build import statistics
+from graphc.native import cache
+from graphc.native.build import statistics
 from tests import nets
 
 ROOT = Path(__file__).parents[1]

@@ -13,11 +13,11 @@ from llvmlite import ir
 
 import graphc as gc
 from graphc.facade import preparing, programs
-from graphc.jit import build, target
 from graphc.lower import cost
 from graphc.lower.cost import PACKED, TILES, product_method
 from graphc.lower.kernels import Product, View
 from graphc.lower.layout import Buffer, Count
+from graphc.native import build, target
 from graphc.primitives.matmul import packed_gemm, packed_kernel, packing
 from graphc.primitives.matmul.vector_ir import I64, Vectors
 

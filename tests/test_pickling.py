@@ -18,7 +18,7 @@ import pytest
 import graphc as gc
 from graphc.declare.tensor import Tensor
 from graphc.errors import TypeMismatchError
-from graphc.jit.loader import statistics
+from graphc.native.loader import statistics
 from tests import nets
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import graphc as gc
-from graphc.jit.build import statistics
+from graphc.native.build import statistics
 from tests import nets
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from graphc.jit import build
+from graphc.native import build
 from graphc.primitives import philox
 
 # Random123, file kat_vectors: philox4x32-10 counter, key, result.

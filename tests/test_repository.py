@@ -45,7 +45,7 @@ def test_the_structure_contracts_hold(package_copy):
 
 STAGES = "A stage imports only from the stages before it BROKEN"
 CIRCLES = "No circle of files, nor of folders within a folder BROKEN"
-MACHINE = "Only primitives, jit, cuda and interop import numba or llvmlite BROKEN"
+MACHINE = "Only primitives, native, cuda and interop import numba or llvmlite BROKEN"
 
 
 @pytest.mark.parametrize(

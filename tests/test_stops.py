@@ -15,7 +15,7 @@ from graphc.errors import DataError, DivergenceError, DomainError, UnknownNameEr
 from graphc.facade.failure_causes import advice
 from graphc.facade.pipeline import read_graph
 from graphc.ir.walk import leaves, topological
-from graphc.jit import build
+from graphc.native import build
 from graphc.primitives import philox
 from graphc.run import training
 from tests import nets

@@ -11,9 +11,9 @@ import pytest
 import graphc as gc
 from graphc.emit.reference import evaluate
 from graphc.facade.agreement import PRECISIONS, judge
-from graphc.jit.buffers import address, aligned
-from graphc.jit.loader import FLUSHING, SYMBOL_PREFIX, Program, assemble
-from graphc.jit.subnormals import flushing
+from graphc.native.buffers import address, aligned
+from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, Program, assemble
+from graphc.native.subnormals import flushing
 from graphc.run.thread_team import call_together
 from tests.covering.plain import Plain, in_python
 

@@ -10,7 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import DataError, DivergenceError, DomainError, TypeMismatchError
-from graphc.jit.build import statistics
+from graphc.native.build import statistics
 from graphc.run.thread_team import cores
 from graphc.show.sweep_table import sweep_text
 from graphc.show.verdicts import Ended, verdicts

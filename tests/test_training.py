@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.jit.build import statistics
+from graphc.native.build import statistics
 from tests import nets
 
 X, T = nets.data()

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from graphc.jit import build, loader, target
+from graphc.native import build, loader, target
 from graphc.primitives.vector_math.functions import VECTOR_MATH
 
 TWO = {"elu", "leaky_relu", "bce", "sigmoid_minus", "power", "maximum", "minimum", "equal", "less", "less_equal"}

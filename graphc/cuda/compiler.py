@@ -19,8 +19,8 @@ from graphc.cuda import cubin, dialect, libraries, numba_cuda
 from graphc.cuda.cubin import Report
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.errors import CompileError
-from graphc.jit import cache
-from graphc.jit.loader import statistics
+from graphc.native import cache
+from graphc.native.loader import statistics
 
 _compiling = threading.Lock()  # typing and lowering share tables
 

@@ -23,8 +23,8 @@ from graphc.cuda.arrays import DeviceArray, as_device_array, values_for
 from graphc.cuda.machine import Arguments, Loaded
 from graphc.cuda.products import MatrixProduct
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
-from graphc.jit.buffers import address, aligned
 from graphc.lower.device import Device
+from graphc.native.buffers import address, aligned
 
 Work = Callable[[], None]
 

@@ -27,9 +27,9 @@ from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
-from graphc.jit.buffers import address, aligned
-from graphc.jit.build import Program
 from graphc.lower.layout import Count
+from graphc.native.buffers import address, aligned
+from graphc.native.build import Program
 from graphc.rewrite.normal import tidy_graph
 from graphc.run.data import check_labels, check_rows, convert, label_limits, rows_needed
 from graphc.run.prepared import MOST, Ready, usable

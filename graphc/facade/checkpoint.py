@@ -24,7 +24,7 @@ from graphc.facade.core import Core
 from graphc.facade.declaration import make_node, node_data
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
-from graphc.jit.buffers import aligned
+from graphc.native.buffers import aligned
 from graphc.run.training import RuleState
 
 FORMAT = "graphc-model-1"

@@ -16,7 +16,7 @@ from graphc.facade.core import Core
 from graphc.facade.preparing import evaluator
 from graphc.facade.programs import Compiled
 from graphc.ir.node import Leaf, Node
-from graphc.jit.buffers import aligned
+from graphc.native.buffers import aligned
 from graphc.run.data import Bound, bind, check_labels, is_finite
 from graphc.run.prepared import MOST, Ready, usable
 from graphc.run.training import Evaluator

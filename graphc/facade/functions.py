@@ -22,9 +22,9 @@ from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
-from graphc.jit import cache
-from graphc.jit.build import Program, find
 from graphc.lower.layout import Count
+from graphc.native import cache
+from graphc.native.build import Program, find
 
 NAME = "function"
 

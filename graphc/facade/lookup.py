@@ -22,7 +22,7 @@ import graphc
 from graphc.facade.declaration import node_data
 from graphc.ir.node import Equation, Leaf, Node, extent_symbols
 from graphc.ir.walk import topological
-from graphc.jit import cache
+from graphc.native import cache
 
 
 @dataclass(frozen=True)

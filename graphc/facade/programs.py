@@ -22,14 +22,14 @@ from graphc.facade.pipeline import Differentiated
 from graphc.ir.node import Leaf, Node
 from graphc.ir.text import node_name
 from graphc.ir.walk import leaves as leaves_of
-from graphc.jit import cache
-from graphc.jit.buffers import aligned
-from graphc.jit.build import Program, build, find
 from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.nan_propagation import noticed
 from graphc.lower.plan import Plan, make_plan
 from graphc.lower.training import StepPlan, check_sizes, plan_step
+from graphc.native import cache
+from graphc.native.buffers import aligned
+from graphc.native.build import Program, build, find
 from graphc.optim.rules import Rule
 from graphc.rewrite.weights import total_weight
 

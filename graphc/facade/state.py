@@ -16,8 +16,8 @@ from graphc.errors import DataError, TypeMismatchError, UnknownNameError
 from graphc.facade.read_only import hand_out
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
-from graphc.jit.buffers import aligned, realigned
 from graphc.lower.training import Layout
+from graphc.native.buffers import aligned, realigned
 from graphc.primitives import philox
 from graphc.run.sampler import Sampler
 from graphc.run.training import RuleState, Totals

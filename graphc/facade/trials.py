@@ -26,9 +26,9 @@ from graphc.facade.verifying import ROWS, few_rows, has_rows, work_of_interprete
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves
-from graphc.jit.buffers import aligned
-from graphc.jit.build import Program
 from graphc.lower.layout import Count
+from graphc.native.buffers import aligned
+from graphc.native.build import Program
 from graphc.optim import Rule
 from graphc.optim.rules import reference_step
 from graphc.run.data import Bound, label_limits, rows_needed

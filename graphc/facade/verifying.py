@@ -21,7 +21,7 @@ from graphc.facade.trial import Trial
 from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.walk import topological
-from graphc.jit import cache
+from graphc.native import cache
 
 ROWS = 4  # of every free extent at most
 TRIES = 3  # sets of parameters, when the first say nothing

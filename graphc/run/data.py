@@ -17,7 +17,7 @@ from graphc.ir.affine import Affine, Extent, Gather, Size, gathers
 from graphc.ir.letters import close_name
 from graphc.ir.node import Equation, Indicator, Leaf, Node
 from graphc.ir.walk import topological
-from graphc.jit.buffers import address
+from graphc.native.buffers import address
 
 CPU = 1  # as DLPack counts kinds of devices
 LARGE = 2**18  # bytes of an array; smaller ones are looked through in some 10 microseconds

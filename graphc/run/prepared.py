@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.jit.buffers import LINE, address
-from graphc.jit.loader import Program
+from graphc.native.buffers import LINE, address
+from graphc.native.loader import Program
 
 MOST = 2**20  # bytes of working memory and results; beyond, a call takes longer than what is saved
 

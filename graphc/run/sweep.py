@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from graphc.emit import control
-from graphc.jit.buffers import LINE, address, aligned
-from graphc.jit.loader import Program, assemble, load, statistics
+from graphc.native.buffers import LINE, address, aligned
+from graphc.native.loader import Program, assemble, load, statistics
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import one_thread_of_blas, spread
 from graphc.run.training import BAD, Settings, Trainer, set_control

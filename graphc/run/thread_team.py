@@ -13,8 +13,8 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from graphc.jit import blas_library
-from graphc.jit.build import Program
+from graphc.native import blas_library
+from graphc.native.build import Program
 
 WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet four times a step
 TRIAL = 0.01  # seconds of a trial

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
-from graphc.jit.buffers import address, aligned, realigned
-from graphc.jit.build import Program
+from graphc.native.buffers import address, aligned, realigned
+from graphc.native.build import Program
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import TeamTuner, call_together, one_thread_of_blas
 from graphc.run.worker import carry_out

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphc.jit.build import Program, build
+from graphc.native.build import Program, build
 
 SECONDS = 0.25  # for one figure
 TILE = (128, 768, 256)  # rows, inner, columns of the product of tiles: inside the second-level cache

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from graphc.jit.build import Program, build
+from graphc.native.build import Program, build
 from graphc.run.thread_team import one_thread_of_blas
 
 SHAPES = [

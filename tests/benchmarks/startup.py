@@ -37,14 +37,14 @@ TIMED = [
     ("derive, rewrite", "graphc.facade.deriving", "captions"),
     ("plan", "graphc.facade.programs", "plan_step"),
     ("print", "graphc.facade.programs", "training_program"),
-    ("import numba", "graphc.jit.build", "compile_object"),
-    ("load", "graphc.jit.build", "Program"),
+    ("import numba", "graphc.native.build", "compile_object"),
+    ("load", "graphc.native.build", "Program"),
 ]
 COMPILER = [
-    ("front end", "graphc.jit.build", "_execute"),
-    ("front end", "graphc.jit.target", "lower"),
-    ("LLVM passes", "graphc.jit.target", "optimize"),
-    ("code", "graphc.jit.target", "emit"),
+    ("front end", "graphc.native.build", "_execute"),
+    ("front end", "graphc.native.target", "lower"),
+    ("LLVM passes", "graphc.native.target", "optimize"),
+    ("code", "graphc.native.target", "emit"),
 ]
 
 
@@ -80,7 +80,7 @@ class Watch:
     def replace_all(self) -> None:
         for entry in TIMED:
             self.replace(*entry)
-        build = importlib.import_module("graphc.jit.build")
+        build = importlib.import_module("graphc.native.build")
         execute = build._execute
 
         def first(*args: Any) -> Any:

@@ -20,7 +20,7 @@ from statistics import median
 import numpy as np
 from scipy import special
 
-from graphc.jit.build import Program, build
+from graphc.native.build import Program, build
 from tests.benchmarks.contestants import ROOT, Contestant, environment
 from tests.benchmarks.vector_math_cases import (
     LENGTH,

@@ -103,7 +103,7 @@ class Plain:
     """A program in plain Python; ``change`` edits texts first, to plant a fault. With ``divides`` a division by zero
     gives infinity or NaN, as machine code does, at three times the time.
 
-    It stands in for :class:`graphc.jit.loader.Program`, and for what runs the threads of a training program.
+    It stands in for :class:`graphc.native.loader.Program`, and for what runs the threads of a training program.
     """
 
     uses_blas = False

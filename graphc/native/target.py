@@ -24,9 +24,9 @@ from numba.core.typing import mathdecl, templates
 from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
-from graphc.jit.gc_pause import at_rest
-from graphc.jit.loader import FLUSHING, SYMBOL_PREFIX
-from graphc.jit.subnormals import flushing
+from graphc.native.gc_pause import at_rest
+from graphc.native.loader import FLUSHING, SYMBOL_PREFIX
+from graphc.native.subnormals import flushing
 from graphc.primitives.vector_math import vector_abi
 from graphc.primitives.vector_math.functions import LATE
 

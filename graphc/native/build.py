@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from graphc.errors import CompileError
-from graphc.jit import blas_library, cache
-from graphc.jit.buffers import trim
-from graphc.jit.gc_pause import at_rest
-from graphc.jit.loader import Program, statistics, undefined_symbols
+from graphc.native import blas_library, cache
+from graphc.native.buffers import trim
+from graphc.native.gc_pause import at_rest
+from graphc.native.loader import Program, statistics, undefined_symbols
 
 __all__ = ["Program", "build", "statistics", "undefined_symbols"]
 
@@ -65,7 +65,7 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
 
 
 def find(key: str, entries: Entries, *, name: str, folder: str | Path | None = None) -> Program | None:
-    """The program whose machine code the cache has under :func:`graphc.jit.cache.key_of` its text, or None."""
+    """The program whose machine code the cache has under :func:`graphc.native.cache.key_of` its text, or None."""
     store = cache.open_store(folder)
     image = store.get(key) if store else None
     if image is None:
@@ -90,7 +90,7 @@ def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
     with at_rest():
         from numba.core.errors import NumbaError
 
-        from graphc.jit import target
+        from graphc.native import target
 
     functions = _execute(source, name, target.replace_numbers)
     try:

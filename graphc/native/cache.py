@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from graphc.ir.scalar import FUNCTIONS, formula_of, placeholder
-from graphc.jit import loader
+from graphc.native import loader
 
 LIMIT = 512 * 2**20
 _MAGIC = b"graphc object 1\n"
