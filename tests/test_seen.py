@@ -14,7 +14,7 @@ from graphc.emit.reference import evaluate
 from graphc.errors import DataError, DivergenceError
 from graphc.facade.pipeline import differentiate, read_graph
 from graphc.ir.node import Leaf, Node
-from graphc.lower.nan_propagation import noticed
+from graphc.lower.nan_propagation import propagating
 from graphc.lower.training import StepPlan
 from graphc.run import data as looks
 from graphc.run import training
@@ -171,7 +171,7 @@ def test_a_bad_value_of_a_noticed_input_makes_a_gradient_bad(plan, place):
     feed = {x.node: np.asarray(v) for x, v in feed_of(graph, draw_data(8)).items()}
     leaves = [p.node for p in graph.params]
     gradients = [*differentiate(read_graph({"loss": graph.loss.node}), "loss", leaves).gradients.values()]
-    for leaf in noticed(step):
+    for leaf in propagating(step):
         assert shows(leaf, feed, gradients, place)
 
 
@@ -192,9 +192,9 @@ LOSSES = {
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_dense_network_notices_its_data_behind_every_activation(activation):
     """relu(NaN) is 0, but the gradient of the first weights is a product with the data."""
-    assert "".join(leaf.name for leaf in noticed(step_of(activation, "mse"))) == "XT"
+    assert "".join(leaf.name for leaf in propagating(step_of(activation, "mse"))) == "XT"
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_targets_are_looked_through_each_time_where_a_loss_might_drop_a_bad_one(loss):
-    assert "".join(leaf.name for leaf in noticed(step_of("tanh", loss))) == LOSSES[loss]
+    assert "".join(leaf.name for leaf in propagating(step_of("tanh", loss))) == LOSSES[loss]

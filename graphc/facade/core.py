@@ -64,7 +64,7 @@ class Core:
         self.last_sweep: Any = None
         self.last_compiled: Compiled | None = None
         self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
-        self.noticed: Sequence[Leaf] = ()  # inputs whose values that are not finite end a run of the training program
+        self.nan_propagating: Sequence[Leaf] = ()  # inputs in which a value that is not finite ends a training run
         self.seen = Seen()
         self.ready: dict[str, Any] = {}  # calls made ready for arrays that look like the last
         self._cache: dict[Any, Any] = {}

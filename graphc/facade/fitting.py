@@ -64,7 +64,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
     run.compile_seconds = time.perf_counter() - started
-    data.look(set(data.unseen) - set(model.noticed))
+    data.look(set(data.unseen) - set(model.nan_propagating))
     before = _Before(model) if data.unseen else None
     if options.seed is not None:
         sampler.restart(seed)

@@ -38,7 +38,8 @@ class Facts:
     """What running a program takes of its plan.
 
     ``machine_code`` is the key of the object file; ``inputs`` are in the order of the arguments; ``constants`` go to
-    their offsets, in elements, of one array; a value of one of ``noticed`` that is not finite ends a training run.
+    their offsets, in elements, of one array; a value that is not finite in one of
+    ``nan_propagating`` ends a training run.
     """
 
     machine_code: str
@@ -48,7 +49,7 @@ class Facts:
     constants: tuple[tuple[Leaf, int], ...]
     sizes: Mapping[str, int]
     seconds_per_step: float
-    noticed: tuple[Leaf, ...] = ()
+    nan_propagating: tuple[Leaf, ...] = ()
 
 
 def declared(roots: Mapping[str, Node], others: Sequence[Leaf], *options: object) -> Declared:
@@ -110,7 +111,7 @@ def recall(found: Declared) -> Facts | None:
         constants=tuple((leaves[t], offset) for t, offset in value["constants"]),
         sizes=value["sizes"],
         seconds_per_step=value["seconds_per_step"],
-        noticed=tuple(leaves[t] for t in value["noticed"]),
+        nan_propagating=tuple(leaves[t] for t in value["nan_propagating"]),
     )
 
 
@@ -127,6 +128,6 @@ def remember(found: Declared, facts: Facts) -> None:
         "constants": [(place[leaf], offset) for leaf, offset in facts.constants],
         "sizes": facts.sizes,
         "seconds_per_step": facts.seconds_per_step,
-        "noticed": [place[leaf] for leaf in facts.noticed],
+        "nan_propagating": [place[leaf] for leaf in facts.nan_propagating],
     }
     remembered(found, lambda: value)

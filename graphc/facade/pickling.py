@@ -28,7 +28,7 @@ from graphc.run.data import Seen
 from graphc.show.derivation import Derivation
 
 WITH_BUFFERS = ("trainer", "cuda", "key of")  # of what a model made, and what is known of it by its identity
-MADE_ANEW = ("_cache", "last_compiled", "reads", "noticed", "seen", "ready")  # of a model, where it arrives
+MADE_ANEW = ("_cache", "last_compiled", "reads", "nan_propagating", "seen", "ready")  # of a model, where it arrives
 
 _bundle: WeakKeyDictionary[Node, ref[Bundle]] = WeakKeyDictionary()
 _signs: WeakKeyDictionary[Leaf, str] = WeakKeyDictionary()
@@ -144,7 +144,7 @@ def model_state(model: Core) -> dict[str, Any]:
 
 def restore_model(model: Core, state: dict[str, Any]) -> None:
     """Put back what :func:`model_state` gave."""
-    fresh = {"_cache": {}, "last_compiled": None, "reads": ((), np.empty(0)), "noticed": (), "seen": Seen(),
+    fresh = {"_cache": {}, "last_compiled": None, "reads": ((), np.empty(0)), "nan_propagating": (), "seen": Seen(),
              "ready": {}}  # fmt: skip
     model.__dict__.update({name: x for name, x in state.items() if name != "nodes"} | fresh)
     note_model(leaf for leaf in state["nodes"].nodes if isinstance(leaf, Leaf))

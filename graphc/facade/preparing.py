@@ -54,7 +54,7 @@ def _of_model(model: Core, compiled: Compiled) -> Compiled:
 def trainer(model: Core, rule: Rule, capacity: int, weighted: bool) -> Trainer:
     """The training program with its buffers."""
     compiled = model.last_compiled = training_program(model, rule, capacity, weighted)
-    model.reads, model.noticed = (compiled.facts.inputs, compiled.constants), compiled.facts.noticed
+    model.reads, model.nan_propagating = (compiled.facts.inputs, compiled.constants), compiled.facts.nan_propagating
     return model.once(("trainer", id(compiled)), lambda: _trainer(model, compiled, capacity))
 
 

@@ -24,7 +24,7 @@ from graphc.ir.text import node_name
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
-from graphc.lower.nan_propagation import noticed
+from graphc.lower.nan_propagation import propagating
 from graphc.lower.plan import Plan, make_plan
 from graphc.lower.training import StepPlan, check_sizes, plan_step
 from graphc.native import cache
@@ -115,7 +115,7 @@ def facts_of(lowered: Lowered) -> Facts:
             "integers": step.integer_arena.at(capacity),
         },
         seconds_per_step=expected_seconds(step),
-        noticed=tuple(noticed(step)),
+        nan_propagating=tuple(propagating(step)),
     )
 
 

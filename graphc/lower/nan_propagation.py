@@ -15,7 +15,7 @@ from graphc.lower.kernels import Pack, equations_of
 from graphc.lower.training import StepPlan
 
 
-def noticed(step: StepPlan) -> list[Leaf]:
+def propagating(step: StepPlan) -> list[Leaf]:
     """The floating-point inputs of which a value that is not finite makes a gradient of its batch not finite.
 
     What is not proved is not in the list.

@@ -28,7 +28,7 @@ from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX
 from graphc.native.subnormals import flushing
 from graphc.primitives.vector_math import vector_abi
-from graphc.primitives.vector_math.functions import LATE
+from graphc.primitives.vector_math.functions import ABI_FUNCTIONS
 
 _NUMBERS: dict[object, object] = {
     np.float32: types.float32,
@@ -271,7 +271,7 @@ def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine | None = None) 
     tuning.slp_vectorization = False
     builder = llvm.create_pass_builder(machine or target_machine(), tuning)
     builder.getModulePassManager().run(module, builder)
-    vector_abi.complete(module, LATE, lambda library: optimize(library, machine))
+    vector_abi.complete(module, ABI_FUNCTIONS, lambda library: optimize(library, machine))
 
 
 def target_machine() -> llvm.TargetMachine:

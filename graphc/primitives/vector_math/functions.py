@@ -2,7 +2,7 @@
 
 Every name in :data:`VECTOR_MATH` takes float32 or float64 and returns the same type. Integer and boolean arguments
 beside a float are converted to it; float32 beside float64 gives float64. There are no branches, and no calls but those
-of LATE, so a loop around any mix of them is vectorised.
+of ABI_FUNCTIONS, so a loop around any mix of them is vectorised.
 The code is right under ``fastmath={'contract'}`` and without; it is not made for ``reassoc``, ``nnan`` or ``nsz``.
 """
 
@@ -28,7 +28,7 @@ from graphc.primitives.vector_math import (
 )
 from graphc.primitives.vector_math.builder import FloatBuilder
 from graphc.primitives.vector_math.formulas import Straight
-from graphc.primitives.vector_math.vector_abi import Late
+from graphc.primitives.vector_math.vector_abi import AbiFunction
 
 Emitter = Callable[..., ir.Value]
 
@@ -121,9 +121,9 @@ def _of_formula(entry: Scalar) -> Emitter:
     emit.__name__, emit.__doc__ = entry.name, entry.doc
     return emit
 
-LATE: dict[str, Late] = {}
+ABI_FUNCTIONS: dict[str, AbiFunction] = {}
 for _name, _emit in trigonometric.OF_LARGE.items():
-    LATE.update(slow_path.definitions(_name, _emit, vectorized=False))
-LATE.update(slow_path.definitions("power", powers.power_of_any, vectorized=True))
+    ABI_FUNCTIONS.update(slow_path.definitions(_name, _emit, vectorized=False))
+ABI_FUNCTIONS.update(slow_path.definitions("power", powers.power_of_any, vectorized=True))
 for _name, _values in powers.TABLES.items():
-    LATE.update(register_table.definition(_name, _values))
+    ABI_FUNCTIONS.update(register_table.definition(_name, _values))

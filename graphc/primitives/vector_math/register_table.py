@@ -12,7 +12,15 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphc.primitives.vector_math.builder import FloatBuilder
-from graphc.primitives.vector_math.vector_abi import PREFIX, Late, declared, function_type, inlined, version, widths
+from graphc.primitives.vector_math.vector_abi import (
+    PREFIX,
+    AbiFunction,
+    declared,
+    function_type,
+    inlined,
+    version,
+    widths,
+)
 
 SIZE = 32
 _I32, _FLOAT = ir.IntType(32), ir.FloatType()
@@ -30,10 +38,10 @@ def look_up(k: FloatBuilder, name: str, index: ir.Value) -> ir.Value:
     return k.ir.call(declared(k.ir.module, PREFIX + name, _FLOAT, _I32), [index])
 
 
-def definition(name: str, values: list[float]) -> dict[str, Late]:
+def definition(name: str, values: list[float]) -> dict[str, AbiFunction]:
     """A table under its name; the values are rounded to float32."""
     rounded = [FloatBuilder(ir.IRBuilder(), _FLOAT).const(value) for value in values]
-    return {PREFIX + name: Late(partial(_define, rounded))}
+    return {PREFIX + name: AbiFunction(partial(_define, rounded))}
 
 
 def _define(values: list[ir.Constant], library: ir.Module, symbol: str) -> None:

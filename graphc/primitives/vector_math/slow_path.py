@@ -16,7 +16,7 @@ from llvmlite import ir
 from graphc.primitives.vector_math.builder import FloatBuilder
 from graphc.primitives.vector_math.vector_abi import (
     PREFIX,
-    Late,
+    AbiFunction,
     declared,
     function_type,
     inlined,
@@ -36,13 +36,13 @@ def unless_rare(k: FloatBuilder, name: str, usual: ir.Value, *arguments: ir.Valu
     return k.ir.call(function, [usual, *arguments])
 
 
-def definitions(name: str, emit: Emitter, vectorized: bool) -> dict[str, Late]:
+def definitions(name: str, emit: Emitter, vectorized: bool) -> dict[str, AbiFunction]:
     """A function for any argument, in both types, where an ordinary case of this name is NaN.
 
     Loops over the lanes are vectorised on demand, since that costs time of compilation.
     """
     kinds = (ir.FloatType(), ir.DoubleType())
-    return {f"{PREFIX}{name}_{kind}": Late(partial(_define, kind, emit), vectorized) for kind in kinds}
+    return {f"{PREFIX}{name}_{kind}": AbiFunction(partial(_define, kind, emit), vectorized) for kind in kinds}
 
 
 def _define(kind: ir.Type, emit: Emitter, library: ir.Module, symbol: str) -> None:

@@ -19,7 +19,7 @@ _WIDTHS = {"float": (2, 4, 8, 16), "double": (2, 4, 8)}
 _POINTER = ir.PointerType()
 
 
-class Late(NamedTuple):
+class AbiFunction(NamedTuple):
     """What writes the scalar function of a symbol and its vector versions, and whether loops in them are vectorised."""
 
     define: Callable[[ir.Module, str], None]
@@ -79,14 +79,16 @@ def inlined(library: ir.Module, kind: ir.FunctionType, name: str) -> tuple[ir.Fu
     return function, ir.IRBuilder(function.append_basic_block("entry"))
 
 
-def complete(module: llvm.ModuleRef, late: Mapping[str, Late], optimize: Callable[[llvm.ModuleRef], None]) -> None:
+def complete(
+    module: llvm.ModuleRef, functions: Mapping[str, AbiFunction], optimize: Callable[[llvm.ModuleRef], None]
+) -> None:
     """Define in an optimised module what it declares, and put the bodies in line.
 
     Parameters
     ----------
     module
         The module, vectorised.
-    late
+    functions
         The definitions of all symbols there are.
     optimize
         Vectorises a module in place.
@@ -95,10 +97,10 @@ def complete(module: llvm.ModuleRef, late: Mapping[str, Late], optimize: Callabl
     for name in names:
         symbol = name.replace(_KEEP, PREFIX)
         library = ir.Module()
-        late[symbol].define(library, symbol)
+        functions[symbol].define(library, symbol)
         bodies = llvm.parse_assembly(str(library))
         bodies.triple, bodies.data_layout = module.triple, module.data_layout
-        if late[symbol].vectorized:
+        if functions[symbol].vectorized:
             optimize(bodies)
         module.link_in(bodies)
     if names:
