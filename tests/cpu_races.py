@@ -23,7 +23,7 @@ from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
 from graphc.primitives import philox
 
-IMPORTS = re.compile(r"from graphc\.run\.primitives\.names import \([^)]*\)")
+IMPORTS = re.compile(r"from graphc\.primitives\.names import \([^)]*\)")
 Lines = dict[int, int]  # element -> the line of the text that touched it last
 Thread = Generator[tuple[Any, int, int], None, int]
 

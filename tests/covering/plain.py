@@ -22,7 +22,7 @@ from graphc.ir.scalar import FUNCTIONS
 from graphc.primitives import philox
 from graphc.run.sweep import Together
 
-IMPORTS = re.compile(r"from graphc\.run\.primitives\.names import \([^)]*\)|from numpy import .*")
+IMPORTS = re.compile(r"from graphc\.primitives\.names import \([^)]*\)|from numpy import .*")
 Memory = list[float]
 DIVIDING = {name: lambda *args, f=function.numpy: np.float64(f(*args)) for name, function in FUNCTIONS.items()}
 
