@@ -215,7 +215,6 @@ class Model:
         ).checked("fit")  # fmt: skip
         if dtype is not None and dtype != self.dtype:
             core.cast(dtype)
-        core.shuffled = checked.shuffle
         return fitting.fit(core, data, checked, self)
 
     @advised(not_swept)

@@ -8,7 +8,7 @@ thread writes there and another reads or writes is a race, whatever values it ha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import permutations
 from types import FrameType
@@ -22,6 +22,7 @@ from graphc.emit import control
 from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
 from graphc.primitives import philox
+from graphc.run.thread_team import Arguments, arguments_of
 
 IMPORTS = re.compile(r"from graphc\.primitives\.names import \([^)]*\)")
 Lines = dict[int, int]  # element -> the line of the text that touched it last
@@ -158,18 +159,22 @@ class Machine:
         self.found: list[str] = []
         self.texts: set[str] = set()
 
-    def run(self, program: Program, entry: str, arguments: Sequence[NDArray], team: int) -> None:
-        """One call of all threads, until all have returned."""
+    def run(self, program: Program, entry: str, arguments: Arguments, team: int) -> None:
+        """One call of all threads, until all have returned; an array that two threads are given is one array."""
         text = self.change(program.text)
         self.texts.add(text)
         names = dict(NAMES)
         body = IMPORTS.sub(lambda m: "\n" * m[0].count("\n"), text).replace("meet(", "yield (")
         exec(compile(body, "<program>", "exec"), names)  # noqa: S102  text of our own emitter
-        memory = [self.kind(name, x) for (name, _), x in zip(program.arguments, arguments)]
-        arena = next(array for array in memory if array.name == "A").values
-        if not np.isnan(arena).any():
-            arena[:] = self.rng.normal(size=arena.size)  # what is read before it is written differs from run to run
-        threads = [names[entry](*memory, me, team) for me in range(team)]
+        lists, arrays = [arguments_of(me, arguments) for me in range(team)], {}
+        for given in lists:
+            named = zip((name for name, _ in program.arguments), given)
+            arrays |= {id(x): self.kind(name, x) for name, x in named if id(x) not in arrays}
+        memory = list(arrays.values())
+        for arena in (array.values for array in memory if array.name == "A"):
+            if not np.isnan(arena).any():
+                arena[:] = self.rng.normal(size=arena.size)  # what is read before it is written differs from run to run
+        threads = [names[entry](*(arrays[id(x)] for x in given), me, team) for me, given in enumerate(lists)]
         with np.errstate(all="ignore"):
             self._run(threads, memory, text.splitlines())
 

@@ -16,7 +16,7 @@ import pytest
 
 import graphc as gc
 from graphc.run.history import Run
-from tests import nets
+from tests import cpu_races, nets
 from tests.cpu_races import Machine, watching
 from tests.graphs import LOSSES, Graph, Plan, build, covering_plans, draw_data, feed_of, reference
 
@@ -24,6 +24,8 @@ TEAMS = (1, 2, 3, 5)
 ROWS, ETA = 11, 0.05
 DIVIDED = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
 PACKED = DIVIDED | {f"lower.cost.{name}": 0 for name in "TILE_LIMIT DEEP FEW_ROWS FEW_COLUMNS LONG FAR".split()}
+BLOCKS = {f"lower.training.{name}": n for name, n in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 2}.items()}
+BLOCKS |= {"emit.row_blocks.PARTS": 3}
 LIMITS = {"usual": {}, "divided": DIVIDED, "packed": PACKED}
 
 
@@ -33,6 +35,13 @@ def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     for name, value in LIMITS[request.param].items():
         monkeypatch.setattr(f"graphc.{name}", value)
     return request.param
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch whose loss is a mean over rows is computed in three parts, in blocks of two rows."""
+    for name, value in BLOCKS.items():
+        monkeypatch.setattr(f"graphc.{name}", value)
 
 
 def same_bits(
@@ -87,6 +96,30 @@ def test_steps_of_any_team_are_the_interpreter_s_bit_for_bit_the_same_and_withou
     steps = 2 * -(-ROWS // size)
     batches = nets.batches(ROWS, size, steps, 1, shuffle)
     assert_as_interpreted(graph, arrays, batches, steps=steps, batch_size=size, shuffle=shuffle)
+
+
+@pytest.mark.parametrize("plan", covering_plans(0)[::2], ids=str)
+def test_steps_in_blocks_of_rows_are_the_interpreter_s_bit_for_bit_the_same_and_without_races(blocks: None, plan: Plan):
+    """A batch of nine rows, in order and not, and a last one of two: several parts, and parts of several blocks.
+
+    Mutation-checked: a block that counts as the whole batch, parts that are not emptied, sums of another thread's.
+    """
+    graph, arrays = build(plan), draw_data(ROWS, plan.seed)
+    for shuffle in (True, False):
+        batches = nets.batches(ROWS, 9, 4, 1, shuffle)
+        assert_as_interpreted(graph, arrays, batches, steps=4, batch_size=9, shuffle=shuffle)
+
+
+def test_a_run_in_blocks_of_rows_is_without_races(blocks: None, monkeypatch: pytest.MonkeyPatch):
+    """A metric, the norm of the gradient, a schedule; a batch of all rows takes them in the order of the data."""
+    monkeypatch.setitem(cpu_races.NAMES, "permuted", None)
+    x, t = nets.data(23)
+    options = {"optimizer": nets.MOMENTUM, "batch_size": None, "seed": 5}
+    run = same_bits(model := nets.network(), {"X": x, "T": t}, steps=5, **options)
+    start = nets.flat(nets.network().initialize(5))
+    theta, _ = nets.train(start, nets.MOMENTUM, x, t, [np.arange(23)] * 5, None)
+    np.testing.assert_allclose(nets.flat(model), theta, rtol=1e-10, atol=1e-12)
+    assert run.steps == 5 and list(run.history) == ["loss", "mae"]
 
 
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "norm"])

@@ -21,12 +21,13 @@ import pytest
 from graphc.emit import control
 from graphc.emit.cpu import Program, evaluation_program, function_program
 from graphc.emit.definite_assignment import decided, unassigned
+from graphc.emit.row_blocks import PARTIALS, partial_size
 from graphc.emit.training import training_program
 from graphc.emit.update import hyper_values
 from graphc.ir.node import Leaf
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.plan import Plan
-from graphc.lower.training import StepPlan
+from graphc.lower.training import PARTS, StepPlan
 from graphc.optim.rules import Rule
 from graphc.run.data import label_limits
 from tests.text_memory import Region
@@ -111,19 +112,22 @@ def training(program: Program, step: StepPlan, rule: Rule, metrics: Sequence[str
     lengths = _lengths(step.capacity) if step.batch else [0]
 
     def run(team: int, last: int, shuffle: bool) -> Run:
-        rows = step.capacity + last
+        rows = (step.whole_batch or step.capacity) + last
         regions = _shared(step, rows) | _own("PGSH", step, rule) | {
             "F": Region("F", control.F_SIZE + len(metrics), state=True),
             "R": Region("R", 3 * (1 + len(metrics)), state=True),
             "Q": Region("Q", 2, state=True),
         }  # fmt: skip
+        if step.whole_batch:
+            regions[PARTIALS] = Region(PARTIALS, PARTS * partial_size(step))
         words = regions["C"].values
         assert words is not None
         words[control.ROWS], words[control.STEPS], words[control.RECORD_STEPS] = rows, 2, 1
         words[control.SHUFFLE] = shuffle
         return Run(regions, team=team)
 
-    return Case(program, [lambda t=t, at=at: run(t, lengths[at % len(lengths)], t % 2 == 1) for t, at in TEAMS])
+    teams = TEAMS[:1] if step.whole_batch else TEAMS  # memory of a thread's own is not told apart here
+    return Case(program, [lambda t=t, at=at: run(t, lengths[at % len(lengths)], t % 2 == 1) for t, at in teams])
 
 
 def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], scalars: Sequence[str]) -> Case:

@@ -140,7 +140,8 @@ class Region:
             self.first[access.at] = moments
         else:  # of several writes of one element the first counts: the one that is assigned last
             self.first[access.at[::-1]] = moments[::-1]
-        self.owner[access.at], self.thread[access.at] = place.number, me
+        padding = (owner == PADDING) & (place.number == 0)  # between buffers, written by no buffer's name
+        self.owner[access.at], self.thread[access.at] = np.where(padding, PADDING, place.number), me
         return lost
 
     def _lost(self, place: Place, access: Access) -> tuple[int, str] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from graphc.emit import control
 from graphc.emit.cpu import Program, batch_size, constants_of, finish, pointers, print_kernels, value_text
 from graphc.emit.loops import Text, place
+from graphc.emit.row_blocks import PARTIALS, print_blocks
 from graphc.emit.update import print_constraints, print_update
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN
@@ -27,7 +28,9 @@ def training_program(
     captions: Mapping[Node, str] | None = None,
 ) -> Program:
     """``train``: the whole run, one call.  Roots of the plan are "loss", the metrics and the gradients."""
-    arguments = [*pointers(dtype, step, "PGSALKHCFRQ"), ("me", "int64"), ("team", "int64")]
+    own = pointers(dtype, step, "PGSALKHCFRQ")
+    partials = [(PARTIALS, f"{dtype}*")] if step.whole_batch else []
+    arguments = [*own, *partials, ("me", "int64"), ("team", "int64")]
     text = Text(depth=0)
     with text.block(f"def train({', '.join(n for n, _ in arguments)}):"):
         text.add('"""One call trains: order of the rows, batch, forward, backward, update, history."""')
@@ -64,11 +67,16 @@ def _print_step(
     metrics: list[str],
     captions: Mapping[Node, str] | None,
 ) -> None:
-    n = batch_size(text, step)
-    text.add(f"first_row = {n}*me//team", f"last_row = {n}*(me + 1)//team")
-    _print_gather(text, step)
-    print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
-    _meet(text)
+    if step.whole_batch:
+        n = "batch_rows"
+        text.add(f"{n} = rows - at if rows - at < {step.whole_batch} else {step.whole_batch}")
+        print_blocks(text, step, dtype, ["loss", *metrics], captions, _meet, _print_block)
+    else:
+        n = batch_size(text, step)
+        text.add(f"first_row = {n}*me//team", f"last_row = {n}*(me + 1)//team")
+        _print_gather(text, step)
+        print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
+        _meet(text)
     print_update(text, rule, step.layout, lambda: _meet(text))
     print_constraints(text, step.layout, lambda: _meet(text))
     _print_findings(text, step)
@@ -93,13 +101,31 @@ def _print_gather(text: Text, step: StepPlan) -> None:
         return
     rows = "for i in range(first_row, last_row):"
     with text.block(f"if C[{control.SHUFFLE}] != 0:"), text.block(rows):
-        text.add(f"L[i] = permuted(rows, at + i, C[{control.KEY0}], C[{control.KEY1}], epoch)")
+        _print_place(text, "at")
     with text.block("else:"), text.block(rows):
         text.add("L[i] = at + i")
     with text.block(rows):
         text.add("row = L[i]")
         for i in batched:
             _print_row_copy(text, i)
+
+
+def _print_block(text: Text, step: StepPlan, at: str, n: str) -> None:
+    """The ``n`` rows of the epoch from ``at`` on: one copy where they keep the order of the data."""
+    batched = [i for i in step.inputs if i.batched]
+    with text.block(f"if C[{control.SHUFFLE}] != 0:"), text.block(f"for i in range({n}):"):
+        _print_place(text, at)
+        text.add("row = L[i]")
+        for i in batched:
+            _print_row_copy(text, i)
+    with text.block("else:"):
+        for i in batched:
+            text.add(f"copy({i.buffer.region}, {place(i.buffer)}, {i.pointer}, ({at})*{i.row}, {n}*{i.row})")
+
+
+def _print_place(text: Text, at: str) -> None:
+    """Which row of the data is row ``at + i`` of the epoch."""
+    text.add(f"L[i] = permuted(rows, {at} + i, C[{control.KEY0}], C[{control.KEY1}], epoch)")
 
 
 def _print_row_copy(text: Text, i: Input) -> None:

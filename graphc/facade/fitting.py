@@ -51,6 +51,8 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     data, weights, held_out = _split(model, data, weights, options.validation, seed)
     run.notes = data.notes
     full, capacity = batch_of(options, data.rows)
+    options = in_order(options, full, data.rows)
+    model.shuffled = options.shuffle
     model.check_rows(data.rows % full or full, "the last batch has")
     before = model.state.rules.get(options.rule.text)
     check_schedules(options, before.step if before else 0, -(-data.rows // full))
@@ -95,6 +97,11 @@ def batch_of(options: Options, rows: int) -> tuple[int, int]:
     if options.batch_size is None:
         return rows, 1 << (rows - 1).bit_length()
     return int(options.batch_size), int(options.batch_size)
+
+
+def in_order(options: Options, full: int, rows: int) -> Options:
+    """A batch of all rows takes them as they are given: another order would change nothing but rounding."""
+    return replace(options, shuffle=options.shuffle and full < rows)
 
 
 def row_weights(weights: Any, rows: int, dtype: str) -> NDArray | None:

@@ -15,6 +15,7 @@ from graphc.derive.blocked_gradients import Blocked, blocked
 from graphc.emit.cpu import Program as Text
 from graphc.emit.cpu import evaluation_program, function_program
 from graphc.emit.definite_assignment import unassigned
+from graphc.emit.row_blocks import partial_size
 from graphc.emit.training import training_program
 from graphc.errors import REPORT, CompileError, NonDifferentiableError
 from graphc.facade.lookup import Declared, Facts, recall, remember
@@ -26,12 +27,12 @@ from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.nan_propagation import propagating
 from graphc.lower.plan import Plan, make_plan
-from graphc.lower.training import StepPlan, check_sizes, plan_step
+from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_of_block
 from graphc.native import cache
 from graphc.native.buffers import aligned
 from graphc.native.build import Program, build, find
 from graphc.optim.rules import Rule
-from graphc.rewrite.weights import total_weight
+from graphc.rewrite.weights import is_row_mean, total_weight
 
 OPERATIONS = 20e9  # a second: a rough guess, which measuring replaces
 
@@ -96,7 +97,8 @@ def verdict_key(found: Declared, machine_code: str) -> str:
 def expected_seconds(step: StepPlan) -> float:
     """What a step of one thread is expected to take before any was made."""
     capacity = {step.batch: step.capacity} if step.batch else {}
-    return 1e-6 + sum(work_of(k, capacity) for k in step.plan.kernels) / OPERATIONS
+    blocks = max(1, step.whole_batch // step.capacity)
+    return 1e-6 + blocks * sum(work_of(k, capacity) for k in step.plan.kernels) / OPERATIONS
 
 
 def facts_of(lowered: Lowered) -> Facts:
@@ -113,6 +115,7 @@ def facts_of(lowered: Lowered) -> Facts:
             "parameters": max(step.layout.total, 1),
             "arena": step.plan.arena.at(capacity),
             "integers": step.integer_arena.at(capacity),
+            "partials": PARTS * partial_size(step) if step.whole_batch else 0,
         },
         seconds_per_step=expected_seconds(step),
         nan_propagating=tuple(propagating(step)),
@@ -133,7 +136,16 @@ def training_text(
 ) -> Lowered:
     """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
     step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True, apart=apart)
+    block = rows_of_block(step, dtype)
+    if block and weights is None and _adds_up(graph, metrics, str(step.batch)):
+        step = training_step(graph, params, metrics, dtype, block, captions, apart=apart)
+        step.whole_batch = capacity
     return Lowered(training_program(name, step, rule, dtype, list(metrics), captions), step)
+
+
+def _adds_up(graph: Differentiated, metrics: Sequence[str], rows: str) -> bool:
+    """Whether loss and metrics of a batch are the means of those of its parts, weighted by their rows."""
+    return all(is_row_mean(node, rows) for node in (graph.loss, *(graph.roots[m] for m in metrics)))
 
 
 def training_step(

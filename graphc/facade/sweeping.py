@@ -22,7 +22,7 @@ from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, together, trainer_for
 from graphc.facade.evaluating import loss_and_metrics
-from graphc.facade.fitting import MOST_STEPS, batch_of, check_schedules, filled, row_weights
+from graphc.facade.fitting import MOST_STEPS, batch_of, check_schedules, filled, in_order, row_weights
 from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
@@ -251,6 +251,7 @@ def sweep(
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)
+    options = in_order(options, full, data.rows)
     model.check_rows(data.rows % full or full, "the last batch has")
     check_schedules(options, 0, -(-data.rows // full))
     copies_wanted = len(settings) * len(seeds)

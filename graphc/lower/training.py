@@ -13,6 +13,12 @@ from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import ALIGN, Buffer, Count
 from graphc.lower.plan import Plan, copy_of, make_plan
 
+PARTS = 16  # of a batch that is computed in blocks: as many threads may share it
+LARGE = 1 << 22  # bytes of a step's values from which blocks pay
+BLOCK_BYTES = 1 << 17  # of the values of a block: a part of the second-level cache
+FEWEST, MOST = 64, 4096  # rows of a block
+MOST_PARAMETERS = 1 << 16  # whose gradients are added once more a block
+
 
 @dataclass
 class Input:
@@ -40,7 +46,10 @@ class Layout:
 
 @dataclass
 class StepPlan:
-    """A plan over batches of rows: what a training, an evaluation or a prediction program needs to know."""
+    """A plan over batches of rows: what a training, an evaluation or a prediction program needs to know.
+
+    With ``whole_batch`` a step takes up to so many rows, block after block of up to ``capacity``.
+    """
 
     plan: Plan
     layout: Layout
@@ -49,6 +58,7 @@ class StepPlan:
     capacity: int
     constants: list[Buffer] = field(default_factory=list)
     integer_arena: Count = field(default_factory=Count)
+    whole_batch: int = 0
 
 
 def layout_parameters(params: Sequence[Leaf], taken: Sequence[str] = ()) -> Layout:
@@ -143,6 +153,17 @@ def plan_step(
     plan = make_plan(roots, places, targets, room, own, names, batch, dtype, by_rows, apart)
     _unique_names(plan, taken, [i.buffer for i in described])
     return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
+
+
+def rows_of_block(step: StepPlan, dtype: str) -> int:
+    """Rows of a block where a batch is better computed in blocks than as a whole, else 0: a power of two."""
+    if not step.batch or step.layout.total > MOST_PARAMETERS:
+        return 0
+    size = step.plan.arena.at({step.batch: step.capacity}) * (8 if dtype == "float64" else 4)
+    if size < LARGE:
+        return 0
+    rows = BLOCK_BYTES * step.capacity // size
+    return max(FEWEST, min(MOST, 1 << max(rows, 1).bit_length() - 1))
 
 
 def _kept(root: Node) -> Node:

@@ -12,7 +12,7 @@ import contextlib
 import ctypes
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,8 +105,13 @@ class Together:
         self.program, self.copies, self.shared = trainer.program, copies, shared
         self.threads = min(threads, len(copies.starts))
         self.seconds_per_step = trainer.seconds_per_step
-        sizes = [(trainer.total, trainer.dtype), (trainer.arena.size, trainer.dtype), (trainer.integers.size, np.int64)]
-        self.buffers = [[aligned(size, kind) for size, kind in sizes] for _ in range(self.threads)]
+        self.partials = bool(trainer.partials)
+        self.buffers = [self._buffers(trainer) for _ in range(self.threads)]
+
+    @staticmethod
+    def _buffers(trainer: Trainer) -> list[NDArray]:
+        """What belongs to a thread: OF_A_THREAD, and the parts of a batch that is computed in blocks."""
+        return [*trainer.working_memory(), *(aligned(p.size, p.dtype) for p in trainer.partials)]
 
     def train(self, watch: Callable[[int], bool]) -> None:
         """All copies to their ends; ``watch`` is told the steps done, and stops all by returning True.
@@ -127,7 +132,8 @@ class Together:
         own = [np.array([address(a) for a in buffers]) for buffers in self.buffers]
         steps = int(self.copies.control[places, control.STEPS].sum())
         fixed = (self.program.address("train"), address(table), len(places), address(counter))
-        work = lambda: _share_out(self.program, table.shape[1], [(*fixed, address(a)) for a in own])
+        call = trampoline(table.shape[1], self.partials)
+        work = lambda: _share_out(self.program, call, [(*fixed, address(a)) for a in own])
 
         def stop() -> None:
             self.copies.control[:, control.STOP] = 1
@@ -140,11 +146,12 @@ class Together:
         c, (constants, *data) = self.copies, self.shared
         rows = {"P": c.parameters, "S": c.states, "H": c.hyper, "C": c.control, "F": c.totals, "R": c.history,
                 "Q": c.losses}  # fmt: skip
-        table = np.zeros((len(places), len(ARGUMENTS) + len(data) + 2), np.int64)
+        end = len(ARGUMENTS) + len(data)
+        table = np.zeros((len(places), end + self.partials + 2), np.int64)
         for letter, array in rows.items():
             table[:, ARGUMENTS.index(letter)] = address(array) + places * array.strides[0]
         table[:, ARGUMENTS.index("K")] = address(constants)
-        table[:, len(ARGUMENTS) : -2] = [address(a) for a in data]
+        table[:, len(ARGUMENTS) : end] = [address(a) for a in data]
         table[:, -1] = 1
         return table
 
@@ -156,9 +163,9 @@ def _rows(count: int, width: int, dtype: DTypeLike) -> NDArray:
     return aligned(count * padded, dtype).reshape(count, padded)
 
 
-def _share_out(program: Program, arity: int, arguments: Sequence[tuple[int, ...]]) -> None:
+def _share_out(program: Program, call: Any, arguments: Sequence[tuple[int, ...]]) -> None:
     """One native call a thread, the calling thread among them; those that cannot be started leave more to the rest."""
-    call, failed = trampoline(arity), []
+    failed = []
 
     def take(me: int, mine: tuple[int, ...]) -> None:
         if len(arguments) > 1:
@@ -191,12 +198,13 @@ def _in_threads(works: Sequence[Callable[[], None]]) -> None:
 
 
 @functools.cache
-def trampoline(arity: int) -> Any:
+def trampoline(arity: int, partials: bool = False) -> Any:
     """``int32 f(entry, table, copies, counter, own)``: calls a program of ``arity`` arguments for row after row.
 
-    The next row comes from a counter that threads share; a row whose stop word is set is passed over.
+    With ``partials`` the last argument before "me" and "team" belongs to the thread, too. The next row comes from a
+    counter that threads share; a row whose stop word is set is passed over.
     """
-    engine = load(assemble(_text(arity)))
+    engine = load(assemble(_text(arity, partials)))
     word = ctypes.c_void_p
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, word, word, ctypes.c_int64, word, word)
     call = prototype(engine.get_function_address("graphc_many"))
@@ -204,9 +212,11 @@ def trampoline(arity: int) -> Any:
     return call
 
 
-def _text(arity: int) -> str:
+def _text(arity: int, partials: bool) -> str:
     """Every argument is passed as a word of 64 bits: pointers and whole numbers go the same way in C."""
-    loads = [line for place in range(arity) for line in _load(place)]
+    own = {ARGUMENTS.index(letter): at for at, letter in enumerate(OF_A_THREAD)}
+    own |= {arity - 3: len(OF_A_THREAD)} if partials else {}
+    loads = [line for place in range(arity) for line in _load(place, own)]
     passed = ", ".join(f"i64 %a{place}" for place in range(arity))
     return f"""
 define i32 @graphc_many(ptr %entry, ptr %table, i64 %copies, ptr %counter, ptr %own) {{
@@ -240,8 +250,7 @@ done:
 """
 
 
-def _load(place: int) -> tuple[str, str]:
+def _load(place: int, own: Mapping[int, int]) -> tuple[str, str]:
     """Argument number ``place``: from the buffers of the thread, else from the row of the copy."""
-    letter = ARGUMENTS[place] if place < len(ARGUMENTS) else ""
-    base, at = ("%own", OF_A_THREAD.index(letter)) if letter and letter in OF_A_THREAD else ("%row", place)
+    base, at = ("%own", own[place]) if place in own else ("%row", place)
     return f"  %p{place} = getelementptr i64, ptr {base}, i64 {at}", f"  %a{place} = load i64, ptr %p{place}"

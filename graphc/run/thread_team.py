@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from graphc.native import blas_library
 from graphc.native.build import Program
@@ -127,11 +129,20 @@ def _pace(first: tuple[int, float], second: tuple[int, float]) -> Pace:
     return Pace(max(0.0, short - few * step), [(short, short / few), (long, long / many)])
 
 
-def call_together(program: Program, entry: str, arguments: list[int], team: int) -> None:
-    """Run an entry in ``team`` threads, the calling one among them, and wait for all."""
+Arguments = Sequence[Any] | Sequence[Sequence[Any]]
+
+
+def arguments_of(me: int, arguments: Arguments) -> Sequence[Any]:
+    """The arguments of thread ``me``: those of all threads, or its own."""
+    return arguments[me] if isinstance(arguments[0], list) else arguments
+
+
+def call_together(program: Program, entry: str, arguments: Arguments, team: int) -> None:
+    """Run an entry in ``team`` threads, the calling one among them, and wait for all; ``arguments`` are those of all
+    threads, or a list for each."""
     with one_thread_of_blas(program):
         if team == 1:
-            program.call(entry, *arguments, 0, 1)
+            program.call(entry, *arguments_of(0, arguments), 0, 1)
             return
         gate = _Gate()
         members = [
@@ -145,7 +156,7 @@ def call_together(program: Program, entry: str, arguments: list[int], team: int)
         finally:  # when a thread could not be started, those that wait already must go home
             gate.opened.set()
         spread(0)
-        program.call(entry, *arguments, 0, team)
+        program.call(entry, *arguments_of(0, arguments), 0, team)
         for member in members:
             member.join()
 
@@ -156,11 +167,11 @@ class _Gate:
         self.all_there = False
 
 
-def _member(program: Program, entry: str, arguments: list[int], me: int, team: int, gate: _Gate) -> None:
+def _member(program: Program, entry: str, arguments: Arguments, me: int, team: int, gate: _Gate) -> None:
     gate.opened.wait()
     if gate.all_there:
         spread(me)
-        program.call(entry, *arguments, me, team)
+        program.call(entry, *arguments_of(me, arguments), me, team)
 
 
 def spread(me: int) -> None:

@@ -18,7 +18,7 @@ from graphc.emit import control
 from graphc.native.buffers import address, aligned, realigned
 from graphc.native.build import Program
 from graphc.run.sampler import Sampler
-from graphc.run.thread_team import TeamTuner, call_together, one_thread_of_blas
+from graphc.run.thread_team import Arguments, TeamTuner, call_together, one_thread_of_blas
 from graphc.run.worker import carry_out
 
 Watch = Callable[[int], bool]
@@ -132,13 +132,18 @@ class Trainer:
     ) -> None:
         self.program, self.dtype, self.capacity, self.n_metrics = program, np.dtype(dtype), capacity, n_metrics
         self.seconds_per_step = seconds_per_step
-        self.total = sizes["parameters"]
-        self.gradients = aligned(self.total, dtype)
-        self.arena = aligned(sizes["arena"], dtype)
-        self.integers = aligned(sizes["integers"], np.int64)
+        self.sizes, self.total = sizes, sizes["parameters"]
+        self.partials = [aligned(sizes["partials"], dtype)] if sizes.get("partials") else []
+        self.own = [self.working_memory()]
+        self.gradients, self.arena, self.integers = self.own[0]
         self.control = aligned(control.C_SIZE, np.int64)
         self.tuner = TeamTuner()
         self.kept: Kept | None = None
+
+    def working_memory(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Gradients, arena and integers: of all threads, or of each where the program adds parts of a batch."""
+        arena, integers = self.sizes["arena"], self.sizes["integers"]
+        return aligned(self.total, self.dtype), aligned(arena, self.dtype), aligned(integers, np.int64)
 
     def hold(self, inputs: Sequence[NDArray]) -> None:
         """Bring data to where the program runs: on the CPU they are there."""
@@ -246,10 +251,16 @@ class Trainer:
         c[control.STEEP + moving.sampler.epoch % 2] = f[control.GRADIENT] > settings.tolerance
         history = np.empty((self.epochs_ahead(moving.sampler, steps), 1 + self.n_metrics))
         losses = np.empty(steps if settings.record_steps else 0)
-        arrays = [moving.parameters, self.gradients, moving.rule.values, self.arena, self.integers, constants, hyper]
-        arguments = [address(a) for a in (*arrays, c, f, history, losses, *data)]
+
+        def arguments(gradients: NDArray, arena: NDArray, integers: NDArray) -> list[int]:
+            arrays = [moving.parameters, gradients, moving.rule.values, arena, integers, constants, hyper, c, f]
+            return [address(a) for a in (*arrays, history, losses, *data, *self.partials)]
+
+        while self.partials and len(self.own) < team:
+            self.own.append(self.working_memory())
+        each = [arguments(*own) for own in self.own]
         try:
-            self._native(arguments, team, steps * self.seconds_per_step, watch, call.done)
+            self._native(each if self.partials else each[0], team, steps * self.seconds_per_step, watch, call.done)
         finally:
             moving.rule.step = int(c[control.STEP])
             moving.sampler.epoch, moving.sampler.position = int(c[control.EPOCH]), int(c[control.POSITION])
@@ -263,7 +274,7 @@ class Trainer:
         """At least as many as the epochs that so many steps can end."""
         return epochs_within(sampler, steps, self.capacity)
 
-    def _native(self, arguments: list[int], team: int, seconds: float, watch: Watch | None, before: int) -> None:
+    def _native(self, arguments: Arguments, team: int, seconds: float, watch: Watch | None, before: int) -> None:
         def wants_end() -> bool:
             return watch is not None and watch(before + int(self.control[control.PROGRESS]))
 
