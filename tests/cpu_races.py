@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from graphc.emit import control
 from graphc.emit.cpu import Program
+from graphc.emit.shared import expanded
 from graphc.ir.scalar import FUNCTIONS
 from graphc.primitives import philox
 from graphc.run.thread_team import Arguments, arguments_of
@@ -161,7 +162,7 @@ class Machine:
 
     def run(self, program: Program, entry: str, arguments: Arguments, team: int) -> None:
         """One call of all threads, until all have returned; an array that two threads are given is one array."""
-        text = self.change(program.text)
+        text = self.change(expanded(program.text))
         self.texts.add(text)
         names = dict(NAMES)
         body = IMPORTS.sub(lambda m: "\n" * m[0].count("\n"), text).replace("meet(", "yield (")

@@ -24,6 +24,23 @@ from graphc.primitives.matmul.gemm import gemm, transpose
 
 ADDED = "gemm(A, 3, 12, 1, B, 5, 10, 1, C, 7, 10, m, 10, 12, b, 2, 1)"
 
+GENERIC = {
+    "free_rows": "gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
+    "narrow_rows": "gemm(A, 3, 37, 1, B, 5, 10, 1, C, 7, 10, m, 10, 37, b, 2, 2)",
+    "added_rows": "gemm(A, 3, 37, 1, B, 5, 10, 1, C, 7, 10, m, 10, 37, b, 2, 1)",
+    "wide_rows": "gemm(A, 3, 37, 1, B, 5, 100, 1, C, 7, 100, m, 100, 37, b, 2, 0)",
+    "free_terms": "gemm(A, 3, 1, 19, B, 5, 40, 1, C, 7, 40, 19, 40, k, b, 2, 1)",
+    "free_columns": "gemm(A, 3, 37, 1, B, 5, 200, 1, C, 7, 200, 11, n, 37, b, 2, 2)",
+    "free_dots": "gemm(A, 3, 37, 1, B, 5, 1, 1, C, 7, 1, m, 1, 37, b, 2, 2)",
+    "free_length": "gemm(A, 3, 200, 1, B, 5, 1, 1, C, 7, 1, m, 1, k, b, 2, 0)",
+    "turned": "gemm(A, 3, 37, 1, B, 5, 1, 37, C, 7, 12, m, 12, 37, b, 2, 0)",
+    "blas": "blas_gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
+    "blas_turned": "blas_gemm(A, 3, 1, 19, B, 5, 1, 23, C, 7, 40, 19, 40, 23, b, 2, 1)",
+    "transposed": "transpose(C, 7, A, 3, m, n)",
+    "seldom": "; ".join([ADDED] * gemm.OFTEN),
+    "often": "; ".join([ADDED] * (gemm.OFTEN + 1)),
+}
+
 
 def site(name: str, call: str) -> str:
     """An entry with one product in it; the operands begin at offsets 3, 5, 7 and 2."""
@@ -39,24 +56,8 @@ def sources() -> tuple[str, list[str]]:
             names.append(f"{word}_{q}")
             call = f"gemm(A, 3, {strides}, B, 5, {n}, 1, C, 7, {n}, {m}, {n}, {k}, b, 2, {mode})"
             parts.append(site(names[-1], call))
-    generic = {
-        "free_rows": "gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
-        "narrow_rows": "gemm(A, 3, 37, 1, B, 5, 10, 1, C, 7, 10, m, 10, 37, b, 2, 2)",
-        "added_rows": "gemm(A, 3, 37, 1, B, 5, 10, 1, C, 7, 10, m, 10, 37, b, 2, 1)",
-        "wide_rows": "gemm(A, 3, 37, 1, B, 5, 100, 1, C, 7, 100, m, 100, 37, b, 2, 0)",
-        "free_terms": "gemm(A, 3, 1, 19, B, 5, 40, 1, C, 7, 40, 19, 40, k, b, 2, 1)",
-        "free_columns": "gemm(A, 3, 37, 1, B, 5, 200, 1, C, 7, 200, 11, n, 37, b, 2, 2)",
-        "free_dots": "gemm(A, 3, 37, 1, B, 5, 1, 1, C, 7, 1, m, 1, 37, b, 2, 2)",
-        "free_length": "gemm(A, 3, 200, 1, B, 5, 1, 1, C, 7, 1, m, 1, k, b, 2, 0)",
-        "turned": "gemm(A, 3, 37, 1, B, 5, 1, 37, C, 7, 12, m, 12, 37, b, 2, 0)",
-        "blas": "blas_gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
-        "blas_turned": "blas_gemm(A, 3, 1, 19, B, 5, 1, 23, C, 7, 40, 19, 40, 23, b, 2, 1)",
-        "transposed": "transpose(C, 7, A, 3, m, n)",
-        "seldom": "; ".join([ADDED] * gemm.OFTEN),
-        "often": "; ".join([ADDED] * (gemm.OFTEN + 1)),
-    }
-    parts += [site(name, call) for name, call in generic.items()]
-    return "\n".join(parts), [*names, *generic]
+    parts += [site(name, call) for name, call in GENERIC.items()]
+    return "\n".join(parts), [*names, *GENERIC]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -105,6 +106,24 @@ def test_products_of_literal_shapes_agree_with_extended_precision(tiles):
         expected = exact(q % 3, a, b, c, bias)
         assert_close(run(tiles, f"rows_{q}", a, b, c, bias), expected, k)
         assert_close(run(tiles, f"columns_{q}", a.T.copy(), b, c, bias), expected, k)
+
+
+def test_products_whose_panels_are_shared_have_the_same_bits(tiles, tmp_path, monkeypatch):
+    """Seen to fail when the last vector of a panel had all its lanes."""
+    if tiles[1] != "float32":
+        pytest.skip("one more program is enough")
+    monkeypatch.setattr(gemm, "MANY", -1)
+    calls = {name: GENERIC[name] for name in ("free_rows", "wide_rows", "free_terms")}
+    source = "\n".join([IMPORTS, *(site(name, call) for name, call in calls.items())])
+    names = dict.fromkeys(calls, ("float32*",) * 4 + ("int64",) * 3)
+    shared = build.build(source, names, name="panels", folder=tmp_path)
+    for name, n, last in (("free_rows", 40, 37), ("wide_rows", 100, 37), ("free_terms", 40, 0)):
+        for rows in (1, 5, 19, 30):
+            m, k = (rows, last) if last else (19, rows)
+            a, b, c, bias = operands(rows, m, n, k, "float32")
+            left = a if last else a.T.copy()
+            found = [run((program, "float32"), name, left, b, c, bias, m, n, k) for program in (shared, tiles[0])]
+            assert np.array_equal(*found) and not np.array_equal(found[0], c)
 
 
 def test_products_of_one_kind_stand_alone_when_they_are_many_and_give_the_same(tiles):

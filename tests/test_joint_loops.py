@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.emit.shared import expanded
 from graphc.facade.programs import training_text
 from graphc.lower.kernels import Nest
 from graphc.lower.layout import Buffer, Count
@@ -50,7 +51,7 @@ def calls(source: str, name: str) -> int:
 def test_a_derivative_that_shares_functions_is_computed_with_them_and_stored():
     model = network()
     model.fit(X, T, optimizer=gc.SGD(0.1), steps=1, batch_size=None)
-    source = model.source()
+    source = expanded(model.source())
     assert (calls(source, "sin"), calls(source, "cos"), calls(source, "sigmoid")) == (2, 2, 4)
     assert len(re.findall(r"# part of δ[01]\[i,j\]   \(\d\)\n +for t", source)) == 2
 

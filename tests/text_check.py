@@ -22,6 +22,7 @@ from graphc.emit import control
 from graphc.emit.cpu import Program, evaluation_program, function_program
 from graphc.emit.definite_assignment import decided, unassigned
 from graphc.emit.row_blocks import PARTIALS, partial_size
+from graphc.emit.shared import expanded
 from graphc.emit.training import training_program
 from graphc.emit.update import hyper_values
 from graphc.ir.node import Leaf
@@ -63,7 +64,7 @@ class Case:
 
 def findings_of(case: Case, text: str | None = None) -> list[str]:
     """What is wrong with a program; with ``text``, with that text instead of its own."""
-    text = case.program.text if text is None else text
+    text = expanded(case.program.text if text is None else text)
     found = dict.fromkeys([*unassigned(text), *decided(text)])
     for make in case.runs:
         run = make()

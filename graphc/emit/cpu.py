@@ -14,6 +14,7 @@ from functools import partial
 
 from graphc.emit import control
 from graphc.emit.loops import KernelPrinter, Text, extent, place
+from graphc.emit.shared import share
 from graphc.ir.letters import PRIMITIVES
 from graphc.ir.node import Node
 from graphc.ir.scalar import FUNCTIONS
@@ -90,11 +91,17 @@ def print_kernels(
     Phase 0 reads what a thread has gathered itself; it may be empty.
     """
     method = partial(product_method, capacity=step.plan.capacity, dtype=dtype)
-    printer = KernelPrinter(text, step.plan.buffers, method, captions, team=between is not None)
-    for phase in step.plan.phases:
+    plan = step.plan
+    printer = KernelPrinter(text, plan.buffers, method, captions, between is not None, plan.capacity)
+    for phase in plan.phases:
         if phase[0].phase and between is not None:
             between()
         printer.phase(phase)
+
+
+def shared_lines(text: Text, step: StepPlan) -> list[str]:
+    """The functions of nests that occur several times, and the program that calls them."""
+    return share(text, [extent(step.batch)] if step.batch else []) + text.lines
 
 
 def value_text(step: StepPlan, root: str) -> str:
@@ -129,7 +136,7 @@ def evaluation_program(
                 text.add(f"{slot} = {slot} + float({n})*{value_text(step, root)}")
             text.add(f"at = at + {n}" if step.batch else "at = rows")
         text.add("return 0")
-    finished = finish(f"{name}: evaluation", dtype, constants_of(step), text.lines)
+    finished = finish(f"{name}: evaluation", dtype, constants_of(step), shared_lines(text, step))
     return Program(name, finished, "evaluate", tuple(arguments))
 
 
@@ -188,4 +195,6 @@ def function_program(
         printer = KernelPrinter(text, plan.buffers, method, captions)
         printer.phase(plan.kernels)
         text.add("return 0")
-    return Program(name, finish(f"{name}: function", dtype, [], text.lines), "call", tuple(arguments))
+    functions = share(text, [*map(extent, sizes), *(f"{extent(size)}_cap" for size in sizes)])
+    finished = finish(f"{name}: function", dtype, [], functions + text.lines)
+    return Program(name, finished, "call", tuple(arguments))

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 
 from graphc.emit.expressions import Printer
-from graphc.emit.text import Part, Text
-from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, Size, identity, indices
+from graphc.emit.text import Part, Piece, Text, extent, factor, offset, place, simple, stride
+from graphc.ir.affine import Affine, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
-from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of, safest_first
+from graphc.lower.kernels import (
+    Kernel,
+    Nest,
+    Pack,
+    Product,
+    caption_of,
+    results_of,
+    safest_first,
+    sources_of,
+    work_of,
+)  # fmt: skip
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.loop_fusion import guarded, joined, joint_bodies, reads_straight
 from graphc.lower.norms import rare_part
@@ -41,9 +52,11 @@ class KernelPrinter:
         method: Callable[[Product], str],
         captions: Mapping[Node, str] | None = None,
         team: bool = False,
+        capacity: Mapping[str, int] | None = None,
     ) -> None:
         self.text, self.buffers, self.method, self.captions = text, buffers, method, captions or {}
         self.team = team
+        self.capacity = defaultdict(lambda: ROWS_AT_ONCE, capacity or {})
 
     def phase(self, kernels: Sequence[Kernel]) -> None:
         """Print the kernels of one phase; neighbours that belong together become one loop nest.
@@ -94,7 +107,14 @@ class KernelPrinter:
         elif isinstance(kernel, Product):
             self.product(kernel, part)
         else:
-            _NestPrinter(self.text, self.buffers, [k for k in group if isinstance(k, Nest)], part).print()
+            self._nests([k for k in group if isinstance(k, Nest)], part)
+
+    def _nests(self, nests: Sequence[Nest], part: Part) -> None:
+        start = len(self.text.lines)
+        _NestPrinter(self.text, self.buffers, nests, part).print()
+        touched = [b for n in nests for b in (*(self.buffers[s] for s in sources_of(n)), *results_of(n))]
+        work = sum(work_of(nest, self.capacity) for nest in nests)
+        self.text.pieces.append(Piece(start, len(self.text.lines), self.text.depth, touched, work))
 
     def _pack(self, p: Pack) -> None:
         """A transposed copy; of a part of a buffer, or of rows that lie a capacity apart, element by element."""
@@ -103,8 +123,8 @@ class KernelPrinter:
             self.text.add(f"transpose({target}, {source}, {p.rows}, {p.columns})")
             return
         with self.text.loops([f"for i in range({extent(p.rows)}):", f"for j in range({extent(p.columns)}):"]):
-            target = f"{p.out.region}[{place(p.out)} + j*{_factor(Count.of((p.rows,)))} + i]"
-            at = f"{place(p.source)} + i*{_factor(p.view.column)} + j*{_factor(p.view.row)}"
+            target = f"{p.out.region}[{place(p.out)} + j*{factor(Count.of((p.rows,)))} + i]"
+            at = f"{place(p.source)} + i*{factor(p.view.column)} + j*{factor(p.view.row)}"
             self.text.add(f"{target} = {p.source.region}[{at}]")
 
     def _outer(self, kernel: Kernel) -> str:
@@ -178,26 +198,6 @@ def _advance(at: str, part: Part, width: str) -> str:
     return at if part.start == "0" or width == "0" else f"{at} + {part.times(width).start}"
 
 
-def extent(e: Extent) -> str:
-    """Program text of a loop bound."""
-    return safe_name(e) if isinstance(e, str) else str(e)
-
-
-def stride(c: Count) -> str:
-    """Program text of a stride."""
-    return c.text()
-
-
-def _factor(c: Count) -> str:
-    """A stride as a factor."""
-    return c.text() if _simple(c.text()) else f"({c.text()})"
-
-
-def place(buffer: Buffer) -> str:
-    """The name of the constant that holds a buffer's offset; buffers behind a pointer of their own start at 0."""
-    return buffer.name if buffer.region != buffer.name else "0"
-
-
 class _NestPrinter:
     """Prints the loops of a nest, or of several elementwise ones that share their loops."""
 
@@ -248,7 +248,7 @@ class _NestPrinter:
             self._guarded(lines, f"top = rtop(top, {value})")
         self.text.add("shift = top if absolute(top) < INF else f(0.0)", "s = f(0.0)")
         with self._loops(bound, self.invariant):
-            self._guarded(lines, f"s = radd(s, exp({value} - shift))" if _simple(value) else
+            self._guarded(lines, f"s = radd(s, exp({value} - shift))" if simple(value) else
                           f"s = radd(s, exp(({value}) - shift))")  # fmt: skip
         assert self.nest.log is not None
         self.text.add(f"{self._out()} = shift", f"{self._element(self.nest.log, self._own_place())} = log(s)")
@@ -394,7 +394,7 @@ class _NestPrinter:
         if isinstance(op, Read):
             buffer = self.buffers[op.node]
             if flat:
-                return f"{buffer.region}[{_offset(place(buffer), 't')}]"
+                return f"{buffer.region}[{offset(place(buffer), 't')}]"
             text = self._element(buffer, op.at)
             return f"f({text})" if buffer.integer else text
         if isinstance(op, Position):
@@ -412,8 +412,8 @@ class _NestPrinter:
             text = self._affine(a)
             if text != "0":
                 width = stride(step)
-                parts.append(text if width == "1" else f"{text if _simple(text) else f'({text})'}*{width}")
-        return f"{buffer.region}[{_offset(place(buffer), ' + '.join(parts))}]"
+                parts.append(text if width == "1" else f"{text if simple(text) else f'({text})'}*{width}")
+        return f"{buffer.region}[{offset(place(buffer), ' + '.join(parts))}]"
 
     def _condition(self, mask: Mask) -> str:
         x = self._affine(mask.map)
@@ -443,13 +443,3 @@ class _NestPrinter:
             return text if self.buffers[atom.node].integer else f"int64({text})"
         assert isinstance(atom, Size)
         return safe_name(atom.name)
-
-
-def _offset(base: str, rest: str) -> str:
-    if base == "0":
-        return rest or "0"
-    return f"{base} + {rest}" if rest else base
-
-
-def _simple(text: str) -> bool:
-    return text.replace("_", "").isalnum() or (text.startswith("(") and text.find(")") == len(text) - 1)

@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from graphc.ir.affine import Extent
+from graphc.ir.letters import safe_name
+from graphc.lower.layout import Buffer, Count
+
 INDENT = "    "
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Lines ``start`` to ``stop`` of a text, the loops of some kernels: how far in they stand, the buffers they touch,
+    and the operations they take."""
+
+    start: int
+    stop: int
+    depth: int
+    buffers: Sequence[Buffer]
+    work: int
 
 
 @dataclass
 class Text:
-    """Lines of a program under construction."""
+    """Lines of a program under construction; ``pieces`` are those that may become functions."""
 
     lines: list[str] = field(default_factory=list)
     depth: int = 1
+    pieces: list[Piece] = field(default_factory=list)
 
     def add(self, *lines: str) -> None:
         self.lines += [INDENT * self.depth + line if line else "" for line in lines]
@@ -90,3 +107,35 @@ class Part:
         if width == "1":
             return self
         return Part("0" if self.start == "0" else f"{self.start}*{width}", f"{self.stop}*{width}")
+
+
+def extent(e: Extent) -> str:
+    """Program text of a loop bound."""
+    return safe_name(e) if isinstance(e, str) else str(e)
+
+
+def stride(c: Count) -> str:
+    """Program text of a stride."""
+    return c.text()
+
+
+def factor(c: Count) -> str:
+    """A stride as a factor."""
+    return c.text() if simple(c.text()) else f"({c.text()})"
+
+
+def place(buffer: Buffer) -> str:
+    """The name of the constant that holds a buffer's offset; buffers behind a pointer of their own start at 0."""
+    return buffer.name if buffer.region != buffer.name else "0"
+
+
+def offset(base: str, rest: str) -> str:
+    """A place in a region: where a buffer begins, and how far in."""
+    if base == "0":
+        return rest or "0"
+    return f"{base} + {rest}" if rest else base
+
+
+def simple(text: str) -> bool:
+    """True when a text needs no parentheses as a factor."""
+    return text.replace("_", "").isalnum() or (text.startswith("(") and text.find(")") == len(text) - 1)

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc.emit import control
-from graphc.emit.cpu import Program, batch_size, constants_of, finish, pointers, print_kernels, value_text
+from graphc.emit.cpu import (
+    Program,
+    batch_size,
+    constants_of,
+    finish,
+    pointers,
+    print_kernels,
+    shared_lines,
+    value_text,
+)  # fmt: skip
 from graphc.emit.loops import Text, place
 from graphc.emit.row_blocks import PARTIALS, print_blocks
 from graphc.emit.update import print_constraints, print_update
@@ -38,7 +47,7 @@ def training_program(
         with text.block("while done < n_steps:"):
             _print_step(text, step, rule, dtype, list(metrics), captions)
         _print_end(text)
-    finished = finish(f"{name}: training", dtype, constants_of(step), text.lines)
+    finished = finish(f"{name}: training", dtype, constants_of(step), shared_lines(text, step))
     return Program(name, finished, "train", tuple(arguments))
 
 

@@ -93,8 +93,9 @@ def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
         from graphc.native import target
 
     functions = _execute(source, name, target.replace_numbers)
+    shared = target.replace_shared(functions, entries)
     try:
-        module = target.lower({entry: (functions[entry], tuple(words)) for entry, words in entries.items()})
+        module = target.lower({entry: (functions[entry], tuple(words)) for entry, words in entries.items()}, shared)
     except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
         reason = str(error).strip().splitlines()
         detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")

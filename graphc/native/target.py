@@ -10,14 +10,18 @@ This file imports Numba when it is imported: load it only when something must be
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 import numpy as np
+from llvmlite import ir
 from numba.core import cgutils, compiler, cpu, fastmathpass, target_extension, transforms, types
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+from numba.core.extending import intrinsic
 from numba.core.typed_passes import NativeLowering, NoPythonBackend, NopythonTypeInference
 from numba.core.typing import context as typing_context
 from numba.core.typing import mathdecl, templates
@@ -223,11 +227,55 @@ def _compiling() -> Iterator[None]:
         yield
 
 
-def _to_ir(function: Callable[..., int], words: tuple[str, ...]) -> llvm.ModuleRef:
+class Shared:
+    """Functions of a program that its entries call: lowered once each, when the first call has said with what types."""
+
+    def __init__(self, functions: Mapping[str, Callable[..., int]]) -> None:
+        self.functions = functions
+        self.types: dict[str, tuple[types.Type, ...]] = {}
+
+    def declared(self, name: str) -> Any:
+        """What stands for a function while its callers are typed and lowered: a call of its symbol."""
+
+        def typed(typingctx: Any, *arguments: types.Type) -> Any:  # noqa: ARG001
+            kinds = self.types.setdefault(name, tuple(types.unliteral(kind) for kind in arguments))
+
+            def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+                kind = context.call_conv.get_function_type(types.int64, kinds)
+                function = cgutils.get_or_insert_function(builder.module, kind, SYMBOL_PREFIX + name)
+                return context.call_conv.call_function(builder, function, types.int64, kinds, args)[1]
+
+            return types.int64(*kinds), emit
+
+        own = inspect.signature(self.functions[name], follow_wrapped=False)
+        context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        typed.__signature__ = inspect.Signature([context, *own.parameters.values()])
+        return intrinsic(typed)
+
+    def modules(self) -> list[llvm.ModuleRef]:
+        """Every function that is called, as a module."""
+        return [_to_ir(self.functions[name], kinds) for name, kinds in self.types.items()]
+
+    def hide(self, module: llvm.ModuleRef) -> None:
+        """In the module of all functions: these belong to it alone, and are not copied into their callers."""
+        for name in self.types:
+            function = module.get_function(SYMBOL_PREFIX + name)
+            function.linkage = "internal"
+            function.add_function_attribute("noinline")
+
+
+def replace_shared(namespace: dict[str, Any], entries: Mapping[str, tuple[str, ...]]) -> Shared:
+    """Put declarations where a module's functions are, but for its entries."""
+    own = [name for name, value in namespace.items() if isinstance(value, FunctionType) and name not in entries]
+    shared = Shared({name: namespace[name] for name in own})
+    namespace.update((name, shared.declared(name)) for name in own)
+    return shared
+
+
+def _to_ir(function: Callable[..., int], arguments: tuple[types.Type, ...]) -> llvm.ModuleRef:
     """One function -> one LLVM module."""
     typing, lowering = _contexts()
     library = _Library(lowering.codegen())
-    arguments = tuple(map(argument_type, words))
     compiler.compile_extra(
         typing, lowering, function, arguments, types.int64, _flags(), {}, library=library, pipeline_class=_Pipeline
     )
@@ -235,8 +283,10 @@ def _to_ir(function: Callable[..., int], words: tuple[str, ...]) -> llvm.ModuleR
     return llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
 
 
-def lower(entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]]) -> llvm.ModuleRef:
-    """Type and lower every entry into one verified, not yet optimised LLVM module.
+def lower(
+    entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]], shared: Shared | None = None
+) -> llvm.ModuleRef:
+    """Type and lower every entry, and what they share, into one verified, not yet optimised LLVM module.
 
     Raises
     ------
@@ -244,10 +294,13 @@ def lower(entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]]) -> llv
         When an entry does not fit the language of generated code.
     """
     with _compiling():
-        modules = [_to_ir(function, words) for function, words in entries.values()]
+        modules = [_to_ir(function, tuple(map(argument_type, words))) for function, words in entries.values()]
+        modules += shared.modules() if shared else []
     whole = modules[0]
     for module in [*modules[1:], *_in_their_mode(entries)]:
         whole.link_in(module)
+    if shared:
+        shared.hide(whole)
     whole.verify()
     return whole
 

@@ -31,9 +31,15 @@ _ROWS = {32: (8, 4, 4, 4), 16: (8, 6)}
 """Vector registers -> rows of a block of 1, 2, ... vectors: enough sums to hide the latency, and little code."""
 
 
-SMALL, OFTEN = 1024, 8
-"""Elements of a right factor that is small: a call takes some nanoseconds, a tenth of six products of 4 by 8 by 8.
-A product with a small one stands alone when a program has more than so many of its kind."""
+ROWS, SMALL, OFTEN = 32, 1024, 8
+"""Rows of a free extent, for an estimate; elements of a right factor that is small: a call takes some nanoseconds, a
+tenth of six products of 4 by 8 by 8. A product with a small one stands alone when a program has more than so many of
+its kind."""
+
+MANY, COPIES = 8, 4
+"""Kinds of products, and of transposed copies, that are written with their sizes as literals. What comes on top shares
+the code of its panels, whose strides and lengths are arguments: a deep network of ever other widths compiles in the
+time of its kinds of panels. Networks of a few layers stay as they were, and bits do not depend on panels."""
 
 _calls: weakref.WeakKeyDictionary[ir.Function, int] = weakref.WeakKeyDictionary()
 
@@ -53,7 +59,10 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Product:
-    """One product C[m, n] = start + A[m, k] B[k, n]; the bias of column j lies at bias[j*bias_step]."""
+    """One product C[m, n] = start + A[m, k] B[k, n]; the bias of column j lies at bias[j*bias_step].
+
+    The panels of a ``shared`` one are functions that other products of the program call, too.
+    """
 
     a: Matrix
     b: Matrix
@@ -64,6 +73,7 @@ class Product:
     bias: ir.Value
     bias_step: int
     mode: int
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,36 @@ def emit_dots(v: Vectors, p: Product) -> None:
 def emit_tiles(v: Vectors, p: Product) -> None:
     """Every panel of columns from top to bottom: whole blocks of rows, then the rows that are left."""
     for panel in panels(v, p):
-        v.loop(panel.count, [], _panel_body(v, p, panel))
+        if p.shared and p.b.columns == 1 and p.c.columns == 1:
+            _call_panel(v, p, panel)
+        else:
+            v.loop(panel.count, [], _panel_body(v, p, panel))
+
+
+def _call_panel(v: Vectors, p: Product, panel: Panel) -> None:
+    """Call the function of all panels of so many vectors, and of products of the same mode that lie alike."""
+    most, last = vector_unit()[0] // v.size, panel.lanes[-1]
+    active = panel.active if panel.active is not None else last if len(panel.lanes) > 1 and last < most else None
+    lanes = panel.lanes[:-1] + (most if len(panel.lanes) > 1 else last,)
+    numbers = [p.a.rows, p.a.columns, p.b.rows, p.c.rows, p.m, p.k, panel.first, panel.count, active]
+    fixed = [x if x == 1 and t < 2 or x is None else None for t, x in enumerate(numbers)]  # strides of 1 are literals
+    fixed[-1] = None
+
+    def emit(inner: Vectors, args: Sequence[ir.Value]) -> None:
+        given = iter(args[4:])
+        a_rows, a_columns, b_rows, c_rows, m, k, first, count, some = [
+            x if x is not None else next(given) if number is not None else None
+            for x, number in zip(fixed, numbers, strict=True)
+        ]
+        parts = Matrix(args[0], a_rows, a_columns), Matrix(args[1], b_rows, 1), Matrix(args[2], c_rows, 1)
+        own = Product(*parts, m, 1, k, args[3], p.bias_step, p.mode)
+        inner.loop(count, [], _panel_body(inner, own, Panel(first, count, lanes, some)))
+
+    variable = [v.int(x) for x, literal in zip(numbers, fixed, strict=True) if literal is None and x is not None]
+    words = ("panel", *lanes, p.mode, p.bias_step, *fixed[:2], "part" if active is not None else "whole")
+    pointers = [p.a.base, p.b.base, p.c.base, p.bias]
+    kinds = [v.kind.as_pointer()] * 4 + [I64] * len(variable)
+    v.ir.call(function_of(v, "_".join(map(str, words)), kinds, emit), [*pointers, *variable])
 
 
 def _panel_body(v: Vectors, p: Product, panel: Panel) -> Callable[..., list[ir.Value]]:
@@ -277,6 +316,11 @@ def _integer(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, pos
     return as_index(context, builder, signature, position, args)
 
 
+def _kinds(v: Vectors, name: str) -> int:
+    """The functions of a name, with all their literals, that the program has."""
+    return sum(known.startswith(f"graphc_{name}_") for known in v.ir.module.globals)
+
+
 Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
 
 
@@ -329,7 +373,9 @@ def gemm(
         def product(inner: Vectors, pointers: list[ir.Value], sizes: list[Int]) -> None:
             (a, b, c, bias), (m, n, k) = pointers, sizes
             parts = Matrix(a, rsa, csa), Matrix(b, rsb, csb), Matrix(c, ldc, 1)
-            emit_product(inner, Product(*parts, m, n, k, bias, 1, mode.literal_value))
+            large = math.prod(size if isinstance(size, int) else ROWS for size in (n, k)) >= SMALL
+            shared = large and _kinds(inner, "gemm") > MANY
+            emit_product(inner, Product(*parts, m, n, k, bias, 1, mode.literal_value, shared))
 
         name = "_".join(map(str, ("gemm", rsa, csa, rsb, csb, ldc, mode.literal_value)))
         _call_shared(v, name, places, [number[position] for position in (11, 12, 13)], product)
@@ -348,6 +394,8 @@ def transpose(typingctx: Any, dst: Any, doff: Any, src: Any, soff: Any, rows: An
         v = Vectors(builder, context.get_value_type(dst.dtype))
         number = [_integer(context, builder, signature, args, position) for position in (1, 3, 4, 5)]
         places = [v.at(args[0], number[0]), v.at(args[2], number[1])]
+        if _kinds(v, "transpose") >= COPIES:
+            number = list(map(v.int, number))
         _call_shared(v, "transpose", places, number[2:], lambda inner, p, sizes: emit_transpose(inner, *p, *sizes))
         return context.get_dummy_value()
 

@@ -1,0 +1,160 @@
+"""Loop nests that differ in their buffers alone become one function, which the program calls: it is compiled once.
+
+    for t in range(lo*64, hi*64):                    def nest_1(x0, at0, at1, lo, hi):
+        A[H0 + t] = tanh(A[Z0 + t])          ->          noalias()
+    ..                                                   for t in range(lo*64, hi*64):
+    for t in range(lo*64, hi*64):                            x0[at1 + t] = tanh(x0[at0 + t])
+        A[H1 + t] = tanh(A[Z1 + t])                  nest_1(A, Z0, H0, lo, hi) .. nest_1(A, Z1, H1, lo, hi)
+
+Every buffer is a pointer of its own there, so that LLVM knows that they do not overlap; those that lie at one place
+share it (buffers of one phase do so only where a result overwrites what it is made of).  A nest stands where it is used
+when it is used once, or when it is so small that calls would cost.  Where layers differ in width, large extents are
+arguments, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from graphc.emit.text import INDENT, Piece, Text
+from graphc.lower.layout import Buffer
+
+SMALL, OFTEN = 4096, 8
+"""Operations of a nest that is small: it is shared when it occurs more often than so."""
+
+LARGE, MANY = 32, 4
+"""Extents so large become arguments, where nests differ in them alone and there are more than so many kinds."""
+
+_PARTS = ("lo", "hi", "first_row", "last_row")
+_WORD = re.compile(r"[^\W\d]\w*")
+_NUMBER, _INSIDE = re.compile(r"(?<![\w.])\d+(?![\w.])"), re.compile(r"\[[^\[\]]*\]")
+_DEFINITION = re.compile(r"^def (nest_\d+_*)\((.*)\):\n((?:    .*\n)+)\n\n", re.MULTILINE)
+_CALL = re.compile(r"^( *)(nest_\d+_*)\((.*)\)$")
+_FRAME = re.compile(r"noalias\(\)|at\d+ = at\d+|return 0")
+
+
+def share(text: Text, sizes: Collection[str]) -> list[str]:
+    """Replace nests of one form by calls; returns the lines of the functions.  ``sizes`` are names of the program's
+    own that nests read beside their buffers: free extents."""
+    forms = [_Form.of(piece, text, [*_PARTS, *sizes]) for piece in text.pieces]
+    forms = _without_extents(forms)
+    count = Counter(form.text for form in forms if form is not None)
+    taken = set(_WORD.findall("\n".join(text.lines)))
+    names: dict[str, str] = {}
+    definitions: list[str] = []
+    calls: list[tuple[Piece, str]] = []
+    for piece, form in zip(text.pieces, forms, strict=True):
+        if form is None or count[form.text] <= (OFTEN if piece.work < SMALL else 1):
+            continue
+        if form.text not in names:
+            name = names[form.text] = _free(f"nest_{len(names) + 1}", taken)
+            definitions += [*form.definition(name), "", ""]
+        calls.append((piece, f"{INDENT * piece.depth}{names[form.text]}({', '.join(form.arguments)})"))
+    for piece, call in reversed(calls):
+        text.lines[piece.start : piece.stop] = [call]
+    return definitions
+
+
+def expanded(text: str) -> str:
+    """The program with its shared nests put where they are called, as it is printed without sharing."""
+    found = {name: (words.split(", "), lines) for name, words, lines in _DEFINITION.findall(text)}
+    if not found:
+        return text
+    out: list[str] = []
+    for line in _DEFINITION.sub("", text).split("\n"):
+        call = _CALL.match(line)
+        if call is None or call[2] not in found:
+            out.append(line)
+            continue
+        words, lines = found[call[2]]
+        given = dict(zip(words, call[3].split(", "), strict=True))
+        body = [one.removeprefix(INDENT) for one in lines.rstrip("\n").split("\n")]
+        out += [call[1] + _WORD.sub(lambda m, given=given: given.get(m[0], m[0]), one)
+                for one in body if not _FRAME.fullmatch(one)]  # fmt: skip
+    return "\n".join(out)
+
+
+def _without_extents(forms: Sequence[_Form | None]) -> list[_Form | None]:
+    """The forms; those of which there are many kinds that differ in large extents alone get these as arguments."""
+    general = [form.general() if form else None for form in forms]
+    kinds = Counter(g.text for g in {f.text: g for f, g in zip(forms, general, strict=True) if f and g}.values())
+    return [g if g and kinds[g.text] > MANY else f for f, g in zip(forms, general, strict=True)]
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+class _Form:
+    """A nest with neutral names: x0, x1, .. for pointers, at0, at1, .. for offsets."""
+
+    def __init__(self, lines: list[str], parameters: list[str], arguments: list[str], equal: list[str]) -> None:
+        self.lines, self.parameters, self.arguments, self.equal = lines, parameters, arguments, equal
+        self.text = "\n".join([", ".join(parameters), *equal, *lines])
+
+    @staticmethod
+    def of(piece: Piece, text: Text, names: Collection[str]) -> _Form | None:
+        """The form of a piece of text, None when it cannot be told apart from its buffers."""
+        lines = [line[len(INDENT) * piece.depth :] for line in text.lines[piece.start : piece.stop]]
+        words = set(_WORD.findall("\n".join(lines)))
+        clash = any(re.fullmatch(r"(x|at|e)\d+", word) for word in words - {b.name for b in piece.buffers})
+        if clash:
+            return None
+        return _renamed(lines, piece.buffers, [name for name in names if name in words])
+
+    def general(self) -> _Form | None:
+        """The same with large extents as arguments e0, e1, ..; None for a sum whose order is the compiler's choice,
+        since that may depend on its length."""
+        names: dict[str, str] = {}
+
+        def named(m: re.Match[str]) -> str:
+            return names.setdefault(m[0], f"e{len(names)}") if int(m[0]) >= LARGE else m[0]
+
+        def line(text: str) -> str:
+            if text.lstrip().startswith("for "):
+                return _NUMBER.sub(named, text)
+            return _INSIDE.sub(lambda m: _NUMBER.sub(named, m[0]), text)
+
+        if any("radd(" in text for text in self.lines):
+            return None
+        lines = list(map(line, self.lines))
+        return _Form(lines, [*self.parameters, *names.values()], [*self.arguments, *names], self.equal)
+
+    def definition(self, name: str) -> list[str]:
+        """The lines of the function."""
+        body = ["noalias()", *self.equal, *self.lines, "return 0"]
+        return [f"def {name}({', '.join(self.parameters)}):", *(INDENT + line for line in body)]
+
+
+def _renamed(lines: Sequence[str], buffers: Sequence[Buffer], more: list[str]) -> _Form:
+    places: dict[tuple[str, object], str] = {}  # region and offset -> pointer
+    offsets: dict[tuple[str, str], str] = {}  # pointer and name of an offset -> the neutral name
+    pointers: dict[str, str] = {}
+    by_name = {(b.region, b.name if b.region != b.name else ""): b for b in buffers}
+    regions = "|".join(re.escape(r) for r in {b.region for b in buffers})
+    own = "|".join(sorted((re.escape(name) for _, name in by_name if name), key=len, reverse=True))
+    pattern = re.compile(rf"\b({regions})(\[|, )(?:({own})\b)?" if own else rf"\b({regions})(\[|, )()")
+
+    def neutral(m: re.Match[str]) -> str:
+        region, name = m[1], m[3] or ""
+        buffer = by_name.get((region, name))
+        key = (region, buffer.offset if buffer else name)
+        x = places.setdefault(key, f"x{len(places)}")
+        pointers[x] = region
+        if not name:
+            return x + m[2]
+        return x + m[2] + offsets.setdefault((x, name), f"at{len(offsets)}")
+
+    neutral_lines = [pattern.sub(neutral, line) for line in lines]
+    equal: list[str] = []
+    first: dict[str, str] = {}
+    for (x, _), at in offsets.items():
+        if x in first:
+            equal.append(f"{at} = {first[x]}")
+        first.setdefault(x, at)
+    parameters = [*pointers, *offsets.values(), *more]
+    return _Form(neutral_lines, parameters, [*pointers.values(), *(name for _, name in offsets), *more], equal)
