@@ -61,6 +61,7 @@ _NAMESPACES = {
     "constraints": "declare.constraints",
     "errors": "errors",
     "init": "declare.init",
+    "linalg": "declare.linalg",
     "losses": "declare.losses",
     "metrics": "declare.metrics",
     "nn": "declare.layers",

@@ -28,6 +28,7 @@ from graphc.declare import layers as _layers
 nn = _layers
 from graphc.declare.leaves import input as input
 from graphc.declare.leaves import param as param
+from graphc.declare import linalg as linalg
 from graphc.declare import losses as losses
 from graphc.declare import metrics as metrics
 from graphc.declare.norms import norm as norm

@@ -293,7 +293,7 @@ class Model:
             Check a program that is new first, as :meth:`fit` does.
         """
         core = self._core
-        found = evaluating.outputs_of(core, data, devices.place_of(target), verify)
+        found = evaluating.outputs_of(core, data, devices.place_of(target, core), verify)
         return found[0] if core._single else dict(zip(core._outputs, found, strict=True))
 
     @advised(data_by_name)
@@ -306,7 +306,8 @@ class Model:
             As for :meth:`predict`; the inputs are those of loss and metrics.
         """
         core = self._core
-        return evaluating.losses_of(core, fitting.filled(core.training_inputs, data), devices.place_of(target), verify)
+        filled = fitting.filled(core.training_inputs, data)
+        return evaluating.losses_of(core, filled, devices.place_of(target, core), verify)
 
     # ------------------------------------------------------------------ inspecting
     @located

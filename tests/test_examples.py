@@ -96,3 +96,10 @@ def test_intervals_hold_most_of_the_patients_they_were_not_trained_on(capsys):
     assert "∂J/∂W1[k] = Σ_i H0[i,k]·δ1[i] = H0ᵀ δ1" in text
     [inside] = [float(v) for v in re.findall(r"inside the interval: (\d+) %", text)]
     assert 70 <= inside <= 97
+
+
+def test_a_covariance_is_learnt_and_least_squares_agree_with_numpy(capsys):
+    text = output_of("gaussian", capsys)
+    assert "∂J/∂S = 1/2 S⁻ᵀ - S⁻ᵀ Rᵀ δ1 S⁻ᵀ" in text
+    covariance, mean, weights = (float(v) for v in re.findall(r"by ([\d.e+-]+\d)", text))
+    assert covariance < 1e-9 and mean < 1e-9 and weights < 1e-9

@@ -120,6 +120,8 @@ def of_function(noun: str, function: Any, args: tuple[Any, ...], options: Mappin
     name, module = function.__name__, function.__module__
     shown = name if module == "numpy" else f"{module.removeprefix('numpy.')}.{name}"
     own = _ADAPTED.get(name) or find(name) if module in ("numpy", "numpy.linalg") else None
+    if own is None and module == "numpy.linalg":
+        own = getattr(word("linalg"), name, None)
     if own is None:
         _refuse(noun, shown, name, {})
     positional, given = _arguments(noun, shown, function, own, args, options)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import sympy
 
+from graphc.derive.dense import pullback_dense, pushforward_dense
 from graphc.derive.zero_times_infinity import careful, times
 from graphc.errors import ShapeError
 from graphc.ir.affine import Affine, Extent, identity, index, substitute
@@ -30,6 +31,8 @@ def pullback(y: Equation, ybar: Node, j: int, lead: tuple[Extent, ...] = ()) -> 
 
     ``lead`` are the extents of a stack of cotangents ybar[s.., i..]; the result is then the stack Abar[s.., p..].
     """
+    if y.dense:
+        return pullback_dense(y, ybar, lead)
     read = y.operands[j]
     assert isinstance(read, Read)
     n_lead = len(lead)
@@ -49,6 +52,8 @@ def pullback(y: Equation, ybar: Node, j: int, lead: tuple[Extent, ...] = ()) -> 
 
 def pushforward(y: Equation, tangents: dict[Node, Node]) -> Node | None:
     """ydot[i] = sum_k sum_j df/da_j * w[i, k] * adot_j       for the operands that have a tangent."""
+    if y.dense:
+        return pushforward_dense(y, tangents[y.reads[0].node]) if y.reads[0].node in tangents else None
     operands: list[Operand] = list(y.operands)
     out = identity(y.n_free)
     terms = []

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import groupby
 
 from graphc.emit.expressions import Printer
+from graphc.emit.matrices import Matrix, print_function
 from graphc.emit.text import Part, Piece, Text, extent, factor, offset, place, simple, stride
 from graphc.ir.affine import Affine, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
-from graphc.ir.node import Mask, Node, Operand, Position, Read
+from graphc.ir.node import DENSE, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
 from graphc.lower.kernels import (
@@ -211,7 +213,8 @@ class _NestPrinter:
 
     def print(self) -> None:
         flat = self._flat_count()
-        printers = {"map": self._map, "register": self._register, "memory": self._memory, "scatter": self._scatter}
+        printers = {"map": self._map, "register": self._register, "memory": self._memory, "scatter": self._scatter,
+                    "dense": self._dense}  # fmt: skip
         return self._print_flat(flat) if flat is not None else printers[self.nest.how]()
 
     # ------------------------------------------------------------------ the four shapes of a nest
@@ -297,6 +300,26 @@ class _NestPrinter:
             # what is read once stands behind the gather too, whose value it may need
             self.text.add(f"{self.names[target]} = {self._atom(gather)}")
             self._guarded([*self.invariant, *lines], f"{self._out()} = {self._out()} + {value}")
+
+    def _dense(self) -> None:
+        """A function of every matrix of a stack."""
+        y, nest = self.y, self.nest
+        self.names = index_letters((*y.extents, 1, 1, 1))
+        batch = self._own_place()[: y.n_free - DENSE[y.reducer]]
+        source, target, out = (partial(self._placed, b, batch) for b in (
+            self.buffers[y.reads[0].node], nest.work or nest.out, nest.out))  # fmt: skip
+        p, r, c = self.names[-3:]
+        with self._loops(nest.order):
+            matrix = Matrix(source, target, extent(y.extents[-1]), (p, r, c))
+            print_function(self.text, y.reducer, matrix, out if DENSE[y.reducer] else lambda *_: self._out())
+
+    def _placed(self, buffer: Buffer, batch: Sequence[Affine], *inner: str) -> str:
+        """The value of an element of a matrix at indices that are program text."""
+        found = self._element(buffer, (*batch, *(Affine(0) for _ in inner))).removesuffix("]")
+        widths = map(stride, buffer.strides[len(batch) :])
+        steps = [name if width == "1" else f"{name}*{width}" for name, width in zip(inner, widths, strict=True)]
+        start = "" if found.endswith("[0") else f"{found.partition('[')[2]} + "
+        return f"{buffer.region}[{start}{' + '.join(steps)}]"
 
     # ------------------------------------------------------------------ one flat loop
     def _flat_count(self) -> str | None:

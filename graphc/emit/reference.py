@@ -12,6 +12,7 @@ import numpy as np
 import sympy
 from numpy.typing import DTypeLike
 
+from graphc.emit.dense import of_matrices
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo
 from graphc.ir.node import REDUCERS, Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import numpy_function, placeholder_index
@@ -139,6 +140,8 @@ class _Interpreter:
         return tuple(e if isinstance(e, int) else self.sizes[e] for e in extents)
 
     def equation(self, y: Equation) -> np.ndarray:
+        if y.dense:
+            return of_matrices(y.reducer, self.values[y.reads[0].node])
         y = self._rescued(y)
         contracted = self._einsum(y)
         if contracted is not None:

@@ -21,12 +21,13 @@ from graphc.facade.checking import verify_function
 from graphc.facade.functions import FunctionFacts, obtain_function
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import check_differentiable
+from graphc.facade.singular import check_matrices
 from graphc.facade.trials import FunctionTrial
 from graphc.facade.unrewritten import note_derivatives
 from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
-from graphc.ir.walk import topological
+from graphc.ir.walk import equations, topological
 from graphc.lower.layout import Count
 from graphc.native.buffers import address, aligned
 from graphc.native.build import Program
@@ -293,6 +294,7 @@ class Function:
         self._limits, self._needed = label_limits(self._outputs), rows_needed(self._outputs)
         self._named = _by_name(self._arguments[len(self._positional) :])
         self._ready: _Ready | None = None
+        self._matrices = any(n.dense for n in equations(self._outputs))
 
     def __reduce__(self) -> tuple[Any, ...]:
         outputs, inputs = map(Tensor, self._outputs), map(Tensor, self._positional)
@@ -318,10 +320,12 @@ class Function:
         ------
         DataError
             When an argument is missing, superfluous or does not fit its declaration.
+        DomainError
+            When a result is NaN because a matrix is singular or not positive definite.
         CompilerError
             In the first call, when the program computes something else than its formulas.
         """
-        found = self._ready and self._ready(args, named)
+        found = None if self._matrices else self._ready and self._ready(args, named)
         if found is not None:
             return found[0] if self._single else found
         values = self._match(args, named)
@@ -338,6 +342,8 @@ class Function:
         arrays = [given[leaf] for leaf in self._arguments]
         program, facts = self._compiled.program, self._compiled.facts
         shaped = self._run(program, facts, arrays, sizes, aligned(facts.arena.at(sizes), self.dtype))
+        if self._matrices:
+            check_matrices(shaped, self._outputs, given, sizes, self.dtype)
         self._ready = self._prepared(named, values, given, sizes)
         return shaped[0] if self._single else shaped
 

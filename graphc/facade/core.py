@@ -22,6 +22,7 @@ from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
+from graphc.ir.walk import equations
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
 from graphc.rewrite.weights import weight_rows
@@ -130,6 +131,11 @@ class Core:
     def rows_needed(self) -> dict[str, int]:
         """How many rows fixed places of the data need, by free extent."""
         return self.once("rows needed", lambda: rows_needed(self.raw_roots.values()))
+
+    @property
+    def matrices(self) -> bool:
+        """Whether it takes functions of whole matrices: those may be singular, and are not on CUDA yet."""
+        return self.once("matrices", lambda: any(n.dense for n in equations(self.raw_roots.values())))
 
     def needs_loss(self) -> Tensor:
         """The loss, an error when there is none."""

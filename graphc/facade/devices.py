@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.errors import MissingExtraError
+from graphc.errors import DeviceError, MissingExtraError
 from graphc.facade.checking import verify_device_evaluation
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from graphc.facade.state import Parameters
 
 
-def place_of(target: str) -> Place | None:
+def place_of(target: str, model: Core) -> Place | None:
     """The machine of a target, None for the CPU.
 
     Raises
@@ -45,11 +45,20 @@ def place_of(target: str) -> Place | None:
     """
     if target == "cpu":
         return None
+    if model.matrices and target == "auto":
+        return None
+    _refuse_matrices(model)
     from graphc.cuda import selection
 
     if target == "auto" and not selection.is_there():
         return None
     return selection.here()
+
+
+def _refuse_matrices(model: Core) -> None:
+    if model.matrices:
+        message = f"{model.name} takes inverses, determinants or Cholesky factors, which are not on CUDA yet"
+        raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
 
 
 def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 1) -> tuple[Place | None, list[str]]:
@@ -58,7 +67,7 @@ def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 
     ``"auto"`` takes whichever is expected to make a step (of all copies) sooner; a GPU where that cannot be told, where
     data lie on it, and where a precision is asked for that only a GPU has.
     """
-    place, values = place_of(options.target), _values(args)
+    place, values = place_of(options.target, model), _values(args)
     rows = options.batch_size or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
     if place is None or options.target != "auto" or options.precision != "float32" or not rows:
         return place, []
@@ -127,6 +136,7 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     from graphc.cuda import selection
     from graphc.emit.cuda.plan import plan_cuda
 
+    _refuse_matrices(model)
     rule = optimizer_named(optimizer)
     place = selection.here() if selection.is_there() else None
     device = place.machine.device if place else Device()

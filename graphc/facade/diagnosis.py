@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit.reference import evaluate_all
-from graphc.errors import DivergenceError
+from graphc.errors import DivergenceError, DomainError
 from graphc.facade.core import Core
 from graphc.facade.deriving import formula_of
 from graphc.facade.failure_causes import SMALLER, advice
+from graphc.facade.singular import singular_matrix
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
 from graphc.optim import Rule
@@ -29,12 +30,18 @@ def explain_divergence(model: Core, data: Bound, weights: NDArray | None, rule: 
     ------
     DivergenceError
         With the step, the formula line, the first bad value and the names of what it was computed from.
+    DomainError
+        When a matrix was singular or not positive definite: with its place in the stack.
     """
     head = _head(model.state.rules[rule.text])
-    feed = _feed(model, data, weights)
+    rows = _rows(model, data)
+    feed = _feed(model, data, weights, rows)
     graph = model.differentiated(weights is not None)
     roots = [graph.loss, *graph.gradients.values()]
     values = evaluate_all(roots, feed, dtype=np.dtype(model.dtype))
+    told = singular_matrix(roots, values, rows)
+    if told:
+        raise DomainError(f"{head}\n  {told}")
     found = next((n for n in topological(roots) if isinstance(n, Equation) and _is_bad(values[n])), None)
     if found is None:  # float32 sums may overflow in another order than the interpreter's
         raise DivergenceError(f"{head}\n{HINT}")
@@ -71,12 +78,16 @@ def _is_bad(value: Any) -> bool:
     return not np.isfinite(value).all()
 
 
-def _feed(model: Core, data: Bound, weights: NDArray | None) -> dict[Leaf, NDArray]:
-    """The parameters and the rows of the batch that failed."""
+def _rows(model: Core, data: Bound) -> NDArray:
+    """The rows of the data in the batch that failed."""
     sampler = model.state.sampler
     stop = min(sampler.position + sampler.batch, data.rows)
     place = np.arange(sampler.position, stop)
-    rows = philox.permuted(data.rows, place, *sampler.keys, sampler.epoch) if model.shuffled else place
+    return philox.permuted(data.rows, place, *sampler.keys, sampler.epoch) if model.shuffled else place
+
+
+def _feed(model: Core, data: Bound, weights: NDArray | None, rows: NDArray) -> dict[Leaf, NDArray]:
+    """The parameters and the rows of the batch that failed."""
     feed: dict[Leaf, NDArray] = {}
     for leaf, array in data.arrays.items():
         feed[leaf] = array[rows] if leaf.shape and isinstance(leaf.shape[0], str) else array

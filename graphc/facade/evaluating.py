@@ -15,6 +15,7 @@ from graphc.facade.checking import verify_evaluation
 from graphc.facade.core import Core
 from graphc.facade.preparing import evaluator
 from graphc.facade.programs import Compiled
+from graphc.facade.singular import check_matrices
 from graphc.ir.node import Leaf, Node
 from graphc.native.buffers import aligned
 from graphc.run.data import Bound, bind, check_labels, is_finite
@@ -46,12 +47,16 @@ def _values(
     verify: bool,
 ) -> tuple[list[Any], NDArray]:
     ready = model.ready.get(what) if place is None else None
-    found = ready and ready(model, args)
+    found = None if model.matrices else ready and ready(model, args)
     if found is not None:
         return found
     data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine)
     model.check_rows(data.rows)
     values = evaluate(model, outputs, scalars, data, place, verify)
+    if model.matrices:
+        feed = {**data.arrays, **{leaf: model.params[str(leaf.name)] for leaf in model.param_leaves}}
+        roots = [model.raw_roots[n] for n in (*outputs, *scalars)]
+        check_matrices([*values[0], values[1]], roots, feed, {}, model.dtype)
     if place is None:
         model.ready[what] = _prepared(model, inputs, outputs, scalars, args, data)
     return values

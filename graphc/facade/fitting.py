@@ -203,7 +203,7 @@ class _Loop:
             with line as drawn:
                 self._calls(total, drawn)
         except BaseException as reason:
-            self.run.stopped = "diverged" if isinstance(reason, DivergenceError) else "interrupted"
+            self.run.stopped = "diverged" if isinstance(reason, DivergenceError | DomainError) else "interrupted"
             raise
         finally:
             self._record_unfinished()

@@ -25,6 +25,7 @@ from graphc.ir.affine import (
 )
 from graphc.ir.contract import contract, map_mask, map_operand
 from graphc.ir.node import (
+    DENSE,
     Equation,
     Indicator,
     Mask,
@@ -73,6 +74,8 @@ def equation(
     stands for operand j.  Returns the node that computes it, which is an operand itself for the identity.
     """
     d = _Draft(tuple(extents), n_free, reducer, body, list(operands), list(masks))
+    if reducer in DENSE:
+        return _intern(d)
     _merge_operands(d)
     _inline_views(d)
     _fix_unit_indices(d)
@@ -98,6 +101,16 @@ def equation(
 def constant_node(value: sympy.Expr | int, shape: Sequence[Extent] = ()) -> Node:
     """The same number everywhere."""
     return equation(shape, len(shape), "sum", sympy.sympify(value), [])
+
+
+def dense(kind: Reducer, matrices: Node) -> Node:
+    """The function of every matrix of a stack A[b.., k, l]: its inverse, its Cholesky factor, its determinant."""
+    shape = matrices.shape
+    batch, n_free = shape[:-2], len(shape) - 2 + DENSE[kind]
+    places = [*range(len(batch)), n_free, n_free + 1]
+    at = tuple(constant(0) if e == 1 else index(i) for i, e in zip(places, shape, strict=True))
+    extents = (*shape, *shape[-2:]) if DENSE[kind] else shape
+    return equation(extents, n_free, kind, placeholder(0), [Read(matrices, at)])
 
 
 def elementwise(body: sympy.Expr, nodes: Sequence[Node], shape: Sequence[Extent] | None = None) -> Node:

@@ -15,13 +15,18 @@ import sympy
 
 from graphc.ir.affine import Affine, Extent, Size
 
-Reducer = Literal["sum", "max", "min", "prod", "logsumexp"]
+Reducer = Literal[
+    "sum", "max", "min", "prod", "logsumexp", "inverse", "cholesky", "det", "logabsdet", "detsign"
+]  # fmt: skip
+DENSE: dict[str, int] = {"inverse": 2, "cholesky": 2, "det": 0, "logabsdet": 0, "detsign": 0}
+"""Reducers of a whole matrix, with the axes of their result: out[b.., i, j] = inverse_{k, l} A[b.., k, l]."""
 REDUCERS: dict[Reducer, float] = {
     "sum": 0.0,
     "max": float("-inf"),
     "min": float("inf"),
     "prod": 1.0,
     "logsumexp": float("-inf"),
+    **dict.fromkeys(("inverse", "cholesky", "det", "logabsdet", "detsign"), 0.0),
 }  # each with its identity, the value of an empty reduction
 
 MaskKind = Literal["ge", "eq", "ne", "divides"]
@@ -156,6 +161,11 @@ class Equation(Node):
     def elementwise(self) -> bool:
         """No reduction; masks are allowed (the value is 0 where they fail)."""
         return len(self.extents) == self.n_free
+
+    @property
+    def dense(self) -> bool:
+        """A function of whole matrices: what it reads is one node, as it stands."""
+        return self.reducer in DENSE
 
     @property
     def reads(self) -> tuple[Read, ...]:

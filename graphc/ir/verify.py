@@ -41,8 +41,8 @@ def _problem(y: Equation) -> str | None:
 
 
 def _idle_indices(y: Equation) -> list[int]:
-    """The free indices that no operand and no mask holds; only a view may have them."""
-    if is_view(y):
+    """The free indices that no operand and no mask holds; only views and functions of matrices have them."""
+    if is_view(y) or y.dense:
         return []
     maps = [m for op in y.operands for m in operand_maps(op)] + [m.map for m in y.masks]
     used = set().union(*map(indices, maps))

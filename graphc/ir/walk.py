@@ -48,6 +48,11 @@ def consumers(roots: Iterable[Node]) -> dict[Node, int]:
     return count
 
 
+def equations(roots: Iterable[Node]) -> list[Equation]:
+    """The equations that the roots need, each after what it reads."""
+    return [n for n in topological(roots) if isinstance(n, Equation)]
+
+
 def leaves(roots: Iterable[Node]) -> list[Leaf]:
     """The leaves that the roots need, in order of declaration."""
     return sorted((n for n in topological(roots) if isinstance(n, Leaf)), key=lambda n: n.serial)

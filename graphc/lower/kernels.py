@@ -10,14 +10,14 @@ from typing import Literal
 import sympy
 
 from graphc.ir.affine import Extent, constant, gathers, index, indices
-from graphc.ir.node import Equation, Mask, Node, Read
+from graphc.ir.node import DENSE, Equation, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder, placeholder_index
 from graphc.ir.text import equation_text
 from graphc.ir.walk import sources
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.norms import rare_part
 
-How = Literal["map", "register", "memory", "scatter"]
+How = Literal["map", "register", "memory", "scatter", "dense"]
 Share = Literal["rows", "split", "one"]  # how threads divide a kernel, see graphc.lower.phases
 
 
@@ -28,6 +28,7 @@ class Nest:
     map       no reduction
     register  bound loops innermost, the accumulator is a scalar
     memory    the last free index is innermost, the result accumulates where it lies
+    dense     a function of whole matrices, over the matrices of a stack; ``work`` is the memory it needs
     scatter   the free index ``target`` is not a loop: a gather gives its value
 
     ``form`` computes the same as ``node`` from values that another loop has stored, ``part_of`` is the node whose
@@ -46,6 +47,7 @@ class Nest:
     form: Equation | None = None
     part_of: Node | None = None
     log: Buffer | None = None
+    work: Buffer | None = None
 
     @property
     def equation(self) -> Equation:
@@ -129,8 +131,8 @@ def equations_of(kernel: Kernel) -> list[Equation]:
 
 def results_of(kernel: Kernel) -> list[Buffer]:
     """The buffers a kernel writes."""
-    log = kernel.log if isinstance(kernel, Nest) else None
-    return [kernel.out] if log is None else [kernel.out, log]
+    more = [kernel.log, kernel.work] if isinstance(kernel, Nest) else []
+    return [kernel.out, *(b for b in more if b is not None)]
 
 
 def sources_of(kernel: Kernel) -> list[Node]:
@@ -149,6 +151,8 @@ def safest_first(masks: Sequence[Mask]) -> list[Mask]:
 def loop_order(y: Equation, strides) -> tuple[How, tuple[int, ...]]:
     """The loops of an equation; ``strides(read)`` gives the distance of each of its axes in elements."""
     free = tuple(i for i in range(y.n_free) if y.extents[i] != 1)
+    if y.dense:
+        return "dense", tuple(i for i in free if i < y.n_free - DENSE[y.reducer])
     bound = tuple(i for i in range(y.n_free, len(y.extents)) if y.extents[i] != 1)
     if not bound:
         return "map", free
@@ -276,4 +280,8 @@ def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
         return Count.of((kernel.rows, kernel.columns)).at(capacity)
     if isinstance(kernel, Product):
         return 2 * Count.of((kernel.m, kernel.n, kernel.k)).at(capacity)
+    y = kernel.equation
+    if y.dense:
+        n = y.extents[-1]
+        return Count.of((*y.shape[: y.n_free - DENSE[y.reducer]], n, n, n)).at(capacity)
     return Count.of(kernel.equation.extents).at(capacity) * max(1, cost(kernel.equation.body))

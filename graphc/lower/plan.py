@@ -241,7 +241,10 @@ class _Planner:
             bound = [i for i in range(node.n_free, len(node.extents)) if node.extents[i] != 1]
             return Nest(node, out, "scatter", (*bound, *free), t, form=form)
         how, order = loop_order(y, lambda read: self.buffers[read.node].strides)
-        return Nest(node, out, how, order, form=form)
+        nest = Nest(node, out, how, order, form=form)
+        if node.dense and node.reducer != "cholesky":
+            nest.work = Buffer(f"{out.name}_work", "A", node.reads[0].node.shape)
+        return nest
 
     def _stored(self, y: Equation, beside: Nest, reader: Nest) -> Nest:
         """The nest of a part of ``reader`` that is computed beside another."""

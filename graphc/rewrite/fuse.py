@@ -64,7 +64,7 @@ def _reads_once(body: sympy.Expr, operands: Sequence[Operand], node: Node) -> bo
 
 def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bool) -> bool:
     """Whether the producer that operand j reads belongs into the body of y."""
-    if not isinstance(op, Read) or not isinstance(op.node, Equation) or not op.node.elementwise:
+    if not isinstance(op, Read) or not isinstance(op.node, Equation) or not op.node.elementwise or y.dense:
         return False
     producer = op.node
     if _repeats(y, op) and not _trivial(producer) and not divides_by_norm(producer):

@@ -11,7 +11,7 @@ from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, indic
 from graphc.ir.node import Leaf, Mask, Node
 from graphc.ir.scalar import scalar_of
 from graphc.show.names import Names
-from graphc.show.reading import Iverson, Piece, Place, Ref, Shown, Softmax, Sum
+from graphc.show.reading import Iverson, Piece, Place, Ref, Shown, Softmax, Sum, Whole
 from graphc.show.styles import Latex, Unicode
 
 ADD, MUL, POWER, ATOM = 1, 2, 3, 4
@@ -173,6 +173,9 @@ class Printer:
     def piece(self, piece: Piece) -> Text:
         if isinstance(piece, Ref):
             return self.ref(piece), ATOM
+        if isinstance(piece, Whole):
+            text, maps = self.whole(piece), self.maps(piece)
+            return (self.style.element(text, maps), ATOM) if maps else (text, MUL)
         if isinstance(piece, Iverson):
             return self.style.bracket(self.condition(piece.mask)), ATOM
         if isinstance(piece, Place):
@@ -197,7 +200,12 @@ class Printer:
         """X[i,k], unit axes dropped."""
         return self.style.ref(self.style.name(self.names.of(ref.node)), self.maps(ref))
 
-    def maps(self, ref: Ref) -> list[str]:
+    def whole(self, piece: Whole) -> str:
+        """A⁻¹, det A: the function of the matrix without a place."""
+        matrix = self.names.of(piece.node.reads[0].node)
+        return self.style.of_matrix(piece.node.reducer, self.style.name(matrix))
+
+    def maps(self, ref: Ref | Whole) -> list[str]:
         return [self.affine(a) for a, e in zip(ref.at, ref.node.shape, strict=True) if e != 1]
 
     def affine(self, x: Affine) -> str:
@@ -273,7 +281,7 @@ class Printer:
 
     def indices_of(self, piece: Piece) -> set[int]:
         """The indices that a piece depends on."""
-        if isinstance(piece, Ref):
+        if isinstance(piece, Ref | Whole):
             return set().union(*(indices(a) for a in piece.at)) if piece.at else set()
         if isinstance(piece, Iverson):
             return indices(piece.mask.map)

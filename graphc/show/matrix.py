@@ -16,7 +16,7 @@ from graphc.ir.node import Mask
 from graphc.ir.scalar import scalar_of
 from graphc.show.formulas import ADD, ATOM, MUL, POWER, Printer, is_negative
 from graphc.show.names import Names
-from graphc.show.reading import Iverson, Piece, Ref, Shown, Softmax, Sum
+from graphc.show.reading import Iverson, Piece, Ref, Shown, Softmax, Sum, Whole
 from graphc.show.styles import Unicode
 
 Index = int | None
@@ -76,6 +76,8 @@ class _Matrix:
     def piece(self, piece: Piece, row: Index, column: Index) -> Form:
         if isinstance(piece, Ref):
             return self.ref(piece, row, column)
+        if isinstance(piece, Whole):
+            return self.placed(piece, self.printer.whole(piece), row, column)
         if isinstance(piece, Sum):
             return self.reduction(piece, row, column)
         if isinstance(piece, Softmax):
@@ -85,13 +87,15 @@ class _Matrix:
         raise _Impossible
 
     def ref(self, ref: Ref, row: Index, column: Index) -> Form:
-        name = self.style.name(self.printer.names.of(ref.node))
+        return self.placed(ref, self.style.name(self.printer.names.of(ref.node)), row, column)
+
+    def placed(self, ref: Ref | Whole, name: str, row: Index, column: Index) -> Form:
         own = [a.plain_index for a, e in zip(ref.at, ref.node.shape, strict=True)]
         if ref.node.rank > 2 or any(i is None and not _unit(ref, t) for t, i in enumerate(own)):
             raise _Impossible
         here = tuple((own + [None, None])[:2])
         if here == (None, None):
-            return Form(name, ATOM, False, False)
+            return Form(name, MUL if " " in name else ATOM, False, False)
         straight = {(row, column): (True, True), (row, None): (True, False), (None, column): (False, True)}
         turned = {(column, row): (True, True), (None, row): (True, False), (column, None): (False, True)}
         if here in straight:
@@ -284,5 +288,5 @@ class _Matrix:
         return Form(text, ATOM, first.rows, first.columns, any(a.products for a in args))
 
 
-def _unit(ref: Ref, axis: int) -> bool:
+def _unit(ref: Ref | Whole, axis: int) -> bool:
     return ref.node.shape[axis] == 1

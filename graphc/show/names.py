@@ -106,7 +106,7 @@ def name_others(names: Names, nodes: Iterable[Node]) -> None:
     """Names for further nodes that need a line: S for sums, L for logsumexp, M, P, U for the rest."""
     for node in nodes:
         if isinstance(node, Equation) and node not in names.names:
-            names.names[node] = names._fresh("U" if node.elementwise else _REDUCED[node.reducer])
+            names.names[node] = names._fresh("U" if node.elementwise else _REDUCED.get(node.reducer, "U"))
 
 
 def _prefix(family: str, taken: Iterable[str]) -> str:

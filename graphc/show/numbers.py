@@ -19,7 +19,7 @@ from graphc.ir.walk import leaves
 from graphc.show.formulas import ADD, ATOM, MUL, Printer, Text
 from graphc.show.names import Names
 from graphc.show.outline import Line, Outline
-from graphc.show.reading import Iverson, Piece, Place, Ref, Shown, Softmax, Sum
+from graphc.show.reading import Iverson, Piece, Place, Ref, Shown, Softmax, Sum, Whole
 from graphc.show.styles import Unicode
 
 MOST_TERMS = 4
@@ -101,7 +101,7 @@ class _Filled(Printer):
         return False  # what was a sum is a parenthesis now
 
     def value(self, piece: Piece) -> float:
-        if isinstance(piece, Ref):
+        if isinstance(piece, Ref | Whole):
             return float(self.values[piece.node][tuple(self.map(a) for a in piece.at)])
         if isinstance(piece, Iverson):
             return float(self.holds(piece.mask))

@@ -122,17 +122,20 @@ def outline(
 
 
 def _goes_in(roots: Sequence[Node], names: Names) -> set[Node]:
-    """Unnamed equations that are put into the one that reads them: single consumers and plain logsumexps."""
+    """Unnamed equations that are put into the one that reads them: single consumers, plain logsumexps, and functions of
+    matrices, whose matrices are lines of their own."""
     count = consumers(roots)
     size: dict[Node, int] = {}
     found: set[Node] = set()
+    matrices = {r.node for n in topological(roots) if isinstance(n, Equation) and n.dense for r in n.reads}
     for node in topological(roots):
-        if not isinstance(node, Equation):
+        if not isinstance(node, Equation) or node in matrices:
+            size[node] = 1
             continue
         read = {s: max(1, sum(r.node is s for r in node.reads)) for s in sources(node)}  # once for each place
         size[node] = sum(times * (size[s] if s in found else 1) for s, times in read.items())
         plain = node.reducer == "logsumexp" and placeholder_index(node.body) is not None
-        if node not in names.names and size[node] <= LONGEST and (plain or count[node] == 1):
+        if node not in names.names and size[node] <= LONGEST and (plain or node.dense or count[node] == 1):
             found.add(node)
     return found
 

@@ -47,6 +47,14 @@ class Softmax:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A function of a whole matrix at a place: A⁻¹[i,j], det A."""
+
+    node: Equation
+    at: tuple[Affine, ...]
+
+
+@dataclass(frozen=True)
 class Iverson:
     """[condition]: 1 where it holds, else 0."""
 
@@ -60,7 +68,7 @@ class Place:
     map: Affine
 
 
-Piece = Ref | Sum | Softmax | Iverson | Place
+Piece = Ref | Sum | Softmax | Whole | Iverson | Place
 
 
 @dataclass
@@ -145,6 +153,8 @@ class _Builder:
 
     def expand(self, y: Equation, at: Sequence[Affine]) -> Expr:
         """The value of y at a place of the index space, as an expression."""
+        if y.dense:
+            return self.symbol(Whole(y, tuple(at)))
         first = len(self.shown.extents)
         bound = tuple(range(first, first + len(y.bound)))
         self.shown.extents += y.bound

@@ -9,6 +9,16 @@ from graphc.ir.scalar import Scalar
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _RELATIONS = {"≥": r"\ge", "≠": r"\ne"}
+_OF_MATRIX = {
+    "inverse": "{}⁻¹", "cholesky": "chol({})", "det": "det {}", "logabsdet": "log|det {}|", "detsign": "sign(det {})"
+}  # fmt: skip
+_LATEX_OF_MATRIX = {
+    "inverse": "{}^{{-1}}",
+    "cholesky": r"\operatorname{{chol}}\left({}\right)",
+    "det": r"\det {}",
+    "logabsdet": r"\log\left|\det {}\right|",
+    "detsign": r"\operatorname{{sign}}\left(\det {}\right)",
+}
 _INFINITIES = {"∞": r"\infty", "−∞": r"-\infty"}
 _REDUCERS = {"sum": "Σ", "prod": "Π"}
 _LATEX_REDUCERS = {
@@ -83,8 +93,15 @@ class Unicode:
     def direct(self, text: str) -> str:
         return f"{text} (direct)"
 
+    def of_matrix(self, kind: str, name: str) -> str:
+        return _OF_MATRIX[kind].format(name)
+
+    def element(self, text: str, maps: Sequence[str]) -> str:
+        """An element of a function of a matrix."""
+        return f"{self.group(text) if ' ' in text and '|' not in text else text}[{','.join(maps)}]"
+
     def transpose(self, text: str) -> str:
-        return text + "ᵀ"
+        return f"{text.removesuffix('¹')}ᵀ"
 
     def norm_squared(self, text: str) -> str:
         return f"‖{text}‖²"
@@ -164,7 +181,15 @@ class Latex(Unicode):
     def direct(self, text: str) -> str:
         return rf"\left.{text}\right|_{{\text{{direct}}}}"
 
+    def of_matrix(self, kind: str, name: str) -> str:
+        return _LATEX_OF_MATRIX[kind].format(_one_group(name))
+
+    def element(self, text: str, maps: Sequence[str]) -> str:
+        return f"{self.group(text)}_{{{','.join(maps)}}}"
+
     def transpose(self, text: str) -> str:
+        if text.endswith("^{-1}"):
+            return text.removesuffix("1}") + r"\top}"
         return f"{_one_group(text)}^{{\\top}}"
 
     def norm_squared(self, text: str) -> str:
