@@ -52,9 +52,11 @@ _NAMES = {
     "declare.repeating": "roll repeat tile pad take",
     "declare.activations": "glu",
     "model": "Model grad derive hessian jacobian hvp compile",
+    "facade.comparing": "compare",
+    "facade.deciding": "plot_decision",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
     " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor",
-    "run.callbacks": "EarlyStopping Checkpoint",
+    "run.callbacks": "EarlyStopping Checkpoint Trajectory",
 }
 _NAMESPACES = {
     "activations": "declare.activations",

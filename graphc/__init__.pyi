@@ -207,6 +207,8 @@ from graphc.declare.statistics import std as std
 from graphc.declare.statistics import var as var
 from graphc.declare.tensor import Tensor as Tensor
 from graphc import errors as errors
+from graphc.facade.comparing import compare as compare
+from graphc.facade.deciding import plot_decision as plot_decision
 from graphc.model import Model as Model
 from graphc.model import compile as compile
 from graphc.model import derive as derive
@@ -237,5 +239,6 @@ from graphc.optim import rule as rule
 from graphc.optim import schedules as schedules
 from graphc.run.callbacks import Checkpoint as Checkpoint
 from graphc.run.callbacks import EarlyStopping as EarlyStopping
+from graphc.run.callbacks import Trajectory as Trajectory
 
 __version__: str

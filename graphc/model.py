@@ -13,7 +13,10 @@ from graphc.declare.tensor import Tensor
 from graphc.facade import attach, checkpoint, deriving, devices, evaluating, fitting, inspecting, summary, sweeping  # noqa: F401
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Stage, Target, data_by_name, not_swept
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
+from graphc.facade.certifying import Certificate, Ranges, certificate
 from graphc.facade.core import Core
+from graphc.facade.deriving import derive
+from graphc.facade.landscape import Landscape, Runs, landscape
 from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
@@ -357,6 +360,55 @@ class Model:
         """
         return inspecting.check(self._core, data, rows)
 
+    @advised(data_by_name)
+    def landscape(
+        self,
+        *data: Any,
+        size: int = 51,
+        along: Any = "random",
+        reach: Any = None,
+        runs: Runs = None,
+        seed: int = 0,
+        threads: int | None = None,
+        verify: bool = True,
+    ) -> Landscape:
+        """Loss and metrics over a plane or a line of parameters in one native call; ``.plot(path)`` draws it.
+
+        Parameters
+        ----------
+        *data : arrays in the order of declaration, or one dict by name
+        size : int
+            Points along each axis.
+        along : str, tuple of str, or Model
+            ``"random"``: two filter-normalised random directions (Li et al. 2018); ``"path"``: the plane of the two
+            principal components of ``runs``, else of the last run; ``"hessian"``: the two leading eigenvectors of the
+            Hessian; ``("W0[0, 1]", "B0[2]")``: two elements, or one; another model: the straight line to it.
+        reach : float or pair of float, optional
+            How far from these parameters it goes along each direction, for an element from its value.
+        runs : Run or dict of Runs by name, optional
+            With ``callbacks=[gc.Trajectory()]``; drawn over the plane, which holds them when ``reach`` is left out.
+        seed : int
+            Of the random directions.
+        threads, verify : as for :meth:`fit`
+        """
+        line = (along.name, along.params) if isinstance(along, Model) else along
+        return landscape(self._core, data, line, size, reach, runs, seed, threads, verify)
+
+    @located
+    def certificate(self, bound: float = 10.0, ranges: Ranges = None, rows: int = 100_000) -> Certificate:
+        """Where the model is not smooth or not defined, and where float32 or float64 may overflow; print it.
+
+        Parameters
+        ----------
+        bound : float
+            Inputs and parameters lie between -bound and bound.
+        ranges : dict of (low, high) by name, optional
+            Of inputs and parameters that lie elsewhere: ``{"T": (0, 1)}``.
+        rows : int
+            There are no more rows.
+        """
+        return certificate(self._core, bound, ranges, rows)
+
     # ------------------------------------------------------------------ storing
     @located
     def save(self, path: str | Path) -> None:
@@ -396,17 +448,3 @@ class Model:
 
     def _repr_html_(self) -> str:
         return summary.model_page(self._core)._repr_html_()
-
-
-@located
-def derive(loss: Tensor, *wrt: Tensor) -> Derivation:
-    """The chain rule for a scalar, line by line: ``print(gc.derive(J, W0))``.
-
-    Parameters
-    ----------
-    loss : Tensor
-        A scalar.
-    *wrt : Tensor
-        Parameters; all of them by default.
-    """
-    return Model(loss=loss).derive(*wrt)

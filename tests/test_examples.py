@@ -103,3 +103,11 @@ def test_a_covariance_is_learnt_and_least_squares_agree_with_numpy(capsys):
     assert "∂J/∂S = 1/2 S⁻ᵀ - S⁻ᵀ Rᵀ δ1 S⁻ᵀ" in text
     covariance, mean, weights = (float(v) for v in re.findall(r"by ([\d.e+-]+\d)", text))
     assert covariance < 1e-9 and mean < 1e-9 and weights < 1e-9
+
+
+def test_the_pictures_of_the_lecture_are_drawn(capsys, tmp_path):
+    text = output_of("landscape", capsys, str(tmp_path), "5", "2")
+    assert re.search(r"^Adam +0\.", text, re.MULTILINE) and "of the variance" in text and "λ = " in text
+    names = {"optimizers.png", "path.png", "random.png", "hessian.png", "boundary.png", "fit.gif"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert "smooth, for X in [-1, 1], T in [0, 1]" in text and "no overflow in float32" in text

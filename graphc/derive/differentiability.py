@@ -21,6 +21,7 @@ from graphc.ir.scalar import (
     Scalar,
     absolute,
     canonical,
+    guarded,
     less,
     less_equal,
     numpy_function,
@@ -61,7 +62,7 @@ def hazards(expr: Expr, intervals: Mapping[Symbol, Interval] | None = None) -> t
 
 def interval(expr: Expr, known: Mapping[Symbol, Interval]) -> Interval:
     """The closed interval of `expr` where its symbols lie in theirs; see :func:`hazards`."""
-    return _Quiet(dict(known)).interval(canonical(expr))
+    return Quiet(dict(known)).interval(canonical(expr))
 
 
 def _show(x: Interval) -> str:
@@ -119,7 +120,11 @@ class _Walk:
         return _power(base, float(n))
 
     def general_power(self, expr: Expr, base: Interval) -> Interval:
-        self.interval(expr.exp)
+        power = self.interval(expr.exp)
+        if base[0] > 0 and base[1] < math.inf and max(map(abs, power)) < math.inf:
+            with np.errstate(all="ignore"):
+                ends = [float(np.float64(b) ** p) for b in base for p in power]
+            return min(ends), max(ends)
         if base[0] < 0:
             self.add("domain", expr, f"{expr.base} in {_show(base)} can be negative under a variable power")
         elif base[0] == 0:
@@ -169,8 +174,7 @@ class _Walk:
         boundary = _boundary(condition)
         self.condition(condition.args if boundary is not None else (condition,))
         yes, no = self.under(condition, a, True), self.under(condition, b, False)
-        if boundary is not None:
-            self.seam(expr, boundary)
+        self.seam(expr, boundary)
         return min(yes[0], no[0]), max(yes[1], no[1])
 
     def condition(self, parts: tuple[Expr, ...]) -> None:
@@ -185,7 +189,7 @@ class _Walk:
         before, bound = self.known, _bound(condition, holds)
         if bound is not None:
             part, (low, high) = bound
-            old = type(self)(before).interval(part)
+            old = Quiet(dict(before)).interval(part)
             low, high = max(low, old[0]), min(high, old[1])
             if low > high:
                 return math.inf, -math.inf
@@ -194,9 +198,12 @@ class _Walk:
         self.known = before
         return found
 
-    def seam(self, expr: Expr, boundary: Expr) -> None:
+    def seam(self, expr: Expr, boundary: Expr | None) -> None:
         """Compare the branches, and then their derivatives, where the condition changes."""
-        for symbol, point in _roots(boundary):
+        roots = [] if boundary is None else list(_roots(boundary))
+        if not roots and not isinstance(expr, guarded):  # what the compiler chose between is continuous
+            self.unsolved(expr, boundary)
+        for symbol, point in roots:
             low, high = self.known.get(symbol, _default(symbol))
             if point.is_comparable and not low <= float(point) <= high:
                 continue
@@ -207,7 +214,16 @@ class _Walk:
                 self.add("kink", expr, f"the slopes differ at {symbol} = {point}; the branch taken there decides")
 
 
-class _Quiet(_Walk):
+    def unsolved(self, expr: Expr, boundary: Expr | None) -> None:
+        """A condition whose change cannot be solved for: the branches may differ there."""
+        condition, a, b = expr.args
+        low, high = Quiet(dict(self.known)).interval(condition if boundary is None else boundary)
+        decided = low == high if boundary is None else low > 0 or high < 0
+        if not decided and condition.free_symbols and a != b:
+            self.add("jump", expr, f"the branches may differ where {condition} changes")
+
+
+class Quiet(_Walk):
     """Intervals alone: nothing is looked for."""
 
     def add(self, kind: str, expr: Expr, text: str) -> None:
@@ -216,7 +232,7 @@ class _Quiet(_Walk):
     def breaks(self, expr: Expr, entry: Scalar, args: list[Interval]) -> None:
         pass
 
-    def seam(self, expr: Expr, boundary: Expr) -> None:
+    def seam(self, expr: Expr, boundary: Expr | None) -> None:
         pass
 
 

@@ -13,6 +13,7 @@ from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
 from graphc.facade import pickling  # noqa: F401  makes nodes and derivations fit to be pickled
+from graphc.facade.deciding import animate
 from graphc.facade.devices import on_device
 from graphc.facade.pipeline import read_graph
 from graphc.facade.state import Parameters
@@ -66,6 +67,7 @@ def _latex_of_leaf(leaf: Leaf) -> str | None:
 METHODS = (
     (Run, "plot", _plot_run),
     (Run, "curve", _curve),
+    (Run, "animate", animate),
     (Function, "plot", _plot_function),
     (Tensor, "_repr_latex_", _latex),
     (Tensor, "__str__", tensor_text),

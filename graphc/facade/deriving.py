@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from graphc.declare.origin import fail
+from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
 from graphc.errors import REPORT, DefectWarning, UnknownNameError
 from graphc.facade.core import Core
@@ -15,6 +15,20 @@ from graphc.ir.node import Leaf, Node
 from graphc.ir.text import equation_text
 from graphc.show.derivation import Derivation
 from graphc.show.derivation import derivation as show_derivation
+
+
+@located
+def derive(loss: Tensor, *wrt: Tensor) -> Derivation:
+    """The chain rule for a scalar, line by line: ``print(gc.derive(J, W0))``.
+
+    Parameters
+    ----------
+    loss : Tensor
+        A scalar.
+    *wrt : Tensor
+        Parameters; all of them by default.
+    """
+    return derivation(Core(None, loss, None, "float32", "model"), wrt)
 
 
 def derivation(model: Core, wrt: Sequence[Tensor | str]) -> Derivation:

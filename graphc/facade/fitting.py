@@ -75,7 +75,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
     loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full, public)
-    loop.before = before
+    loop.before, loop.given = before, tuple(args)
     loop.run_all()
     return run
 
@@ -185,6 +185,7 @@ class _Loop:
         self.per_epoch = -(-data.rows // batch)
         self.by_epoch = options.by_epoch
         self.before: _Before | None = None
+        self.given: tuple[Any, ...] = ()
         self.names = ["loss", *model.metric_names]
         for name in self.names:
             run.history[name] = []
@@ -196,6 +197,8 @@ class _Loop:
         total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
         for c in o.callbacks:
             c.begin(self.run, self.public)
+        if self.run.trajectory is not None:
+            self.run.trajectory.data = self.given
         line = ProgressLine(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.errors import DomainError, UnknownNameError
 from graphc.ir.letters import close_name
+from graphc.run.history import Trace
 
 if TYPE_CHECKING:
     from graphc.run.history import Run
@@ -90,6 +91,37 @@ class EarlyStopping(Callback):
     def end(self, run: Run, model: Any) -> None:
         if self.parameters is not None:
             model.params.restore(self.parameters)
+
+
+class Trajectory(Callback):
+    """Keep the parameters before the first step and after every ``every`` epochs, as ``run.trajectory``.
+
+    ``model.landscape(x, t, along="path")`` and ``run.animate("fit.gif")`` draw the way they went. With
+    ``batch_size=None`` an epoch is one step.
+
+    Parameters
+    ----------
+    every : int
+        Epochs between two points; each point takes the memory of all parameters.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        if every < 1:
+            raise DomainError(f"Trajectory: every is {every}\n  hint: give at least 1 epoch")
+        self.every = every
+
+    def begin(self, run: Run, model: Any) -> None:
+        self.trace = run.trajectory = Trace(model=model)
+        self.trace.add(0, model.params.snapshot())
+
+    def epoch_end(self, run: Run, model: Any) -> bool | None:
+        if run.epochs % self.every == 0:
+            self.trace.add(run.steps, model.params.snapshot())
+        return None
+
+    def end(self, run: Run, model: Any) -> None:
+        if self.trace.steps[-1] != run.steps:
+            self.trace.add(run.steps, model.params.snapshot())
 
 
 class Checkpoint(Callback):

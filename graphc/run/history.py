@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from graphc.errors import UnknownNameError
 from graphc.ir.letters import close_name
 
@@ -14,6 +16,27 @@ class History(dict[str, list[float]]):
 
     def __missing__(self, name: str) -> list[float]:
         raise UnknownNameError(f"the history has no entry {name!r}\n  hint: {close_name(str(name), self)}")
+
+
+@dataclass
+class Trace:
+    """Parameters on the way of a run: ``points[i]``, all in one array, after ``steps[i]`` steps.
+
+    ``model`` and ``data`` are those of the fit, for pictures; they are not pickled.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    points: list[NDArray] = field(default_factory=list)
+    model: Any = field(default=None, repr=False, compare=False)
+    data: tuple[Any, ...] | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "model": None, "data": None}
+
+    def add(self, step: int, point: NDArray) -> None:
+        """The next point."""
+        self.steps.append(step)
+        self.points.append(point)
 
 
 @dataclass
@@ -45,6 +68,8 @@ class Run:
         Where it ran.
     choice : str
         On a GPU: the tier, and the µs a step that it and the others were expected to take.
+    trajectory : Trace, optional
+        Parameters on the way, when ``gc.Trajectory`` kept them.
     """
 
     history: History = field(default_factory=History)
@@ -61,6 +86,7 @@ class Run:
     record: str = "epoch"
     target: str = "cpu"
     choice: str = ""
+    trajectory: Trace | None = None
 
     @property
     def microseconds_per_step(self) -> float:

@@ -1,4 +1,4 @@
-"""Many copies of one network, trained in one native call: every thread takes the next copy until none is left.
+"""Many copies of one network, trained or evaluated in one native call: each thread takes the next until none is left.
 
 A training program is an ordinary C function of pointers, so a sweep needs no program of its own. A few lines of machine
 code call it for one row of a table after the other, with the instructions that also train one network alone: each copy
@@ -24,10 +24,11 @@ from graphc.native.buffers import LINE, address, aligned
 from graphc.native.loader import Program, assemble, load, statistics
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import one_thread_of_blas, spread
-from graphc.run.training import BAD, Settings, Trainer, set_control
+from graphc.run.training import BAD, Evaluator, Settings, Trainer, set_control
 from graphc.run.worker import carry_out
 
 ARGUMENTS = "PGSALKHCFRQ"  # of a training program, before the data, "me" and "team"
+EVALUATION = "PALKCF"  # of an evaluation program, before the data
 OF_A_THREAD = "GAL"
 
 
@@ -71,11 +72,11 @@ class Copies:
         epochs = max(trainer.epochs_ahead(s.sampler, s.steps) for s in starts)
         recorded = max((s.steps for s in starts if s.settings.record_steps), default=1)
         self.starts = starts
-        self.parameters = _rows(count, trainer.total, trainer.dtype)
-        self.states = _rows(count, n_states * trainer.total, trainer.dtype)
-        self.hyper = _rows(count, len(starts[0].hyper), np.float64)
-        self.control = _rows(count, control.C_SIZE, np.int64)
-        self.totals = _rows(count, control.F_SIZE + trainer.n_metrics, np.float64)
+        self.parameters = rows_of(count, trainer.total, trainer.dtype)
+        self.states = rows_of(count, n_states * trainer.total, trainer.dtype)
+        self.hyper = rows_of(count, len(starts[0].hyper), np.float64)
+        self.control = rows_of(count, control.C_SIZE, np.int64)
+        self.totals = rows_of(count, control.F_SIZE + trainer.n_metrics, np.float64)
         self.history = np.empty((count, epochs, width))
         self.losses = np.full((count, recorded), np.nan)
         self.status = np.zeros(count, np.int64)
@@ -132,7 +133,7 @@ class Together:
         own = [np.array([address(a) for a in buffers]) for buffers in self.buffers]
         steps = int(self.copies.control[places, control.STEPS].sum())
         fixed = (self.program.address("train"), address(table), len(places), address(counter))
-        call = trampoline(table.shape[1], self.partials)
+        call = trampoline(ARGUMENTS, table.shape[1], self.partials)
         work = lambda: _share_out(self.program, call, [(*fixed, address(a)) for a in own])
 
         def stop() -> None:
@@ -156,16 +157,56 @@ class Together:
         return table
 
 
-def _rows(count: int, width: int, dtype: DTypeLike) -> NDArray:
+def rows_of(count: int, width: int, dtype: DTypeLike) -> NDArray:
     """Zeros of shape (count, at least width); every row starts on a cache line."""
     per_line = LINE // np.dtype(dtype).itemsize
     padded = -(-max(width, 1) // per_line) * per_line
     return aligned(count * padded, dtype).reshape(count, padded)
 
 
+def evaluate_many(
+    evaluator: Evaluator, parameters: NDArray, shared: Sequence[NDArray], rows: int, threads: int, seconds: float
+) -> NDArray:
+    """The means of the scalars for many sets of parameters, one a row: shape (sets, scalars).
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        Of a program without outputs.
+    parameters : array of shape (sets, at least what one needs)
+        As :func:`rows_of` makes it.
+    shared : sequence of arrays
+        Constants, then the data in the order of the program's inputs.
+    seconds : float
+        What it is expected to take, for Ctrl-C to be heard.
+    """
+    count, (constants, *data) = len(parameters), shared
+    words = rows_of(count, control.C_SIZE, np.int64)
+    totals = rows_of(count, control.F_SIZE + evaluator.n_scalars, np.float64)
+    words[:, control.ROWS] = rows
+    table, counter = np.zeros((count, len(EVALUATION) + len(data)), np.int64), aligned(1, np.int64)
+    for letter, array in {"P": parameters, "C": words, "F": totals}.items():
+        table[:, EVALUATION.index(letter)] = address(array) + np.arange(count) * array.strides[0]
+    table[:, EVALUATION.index("K")] = address(constants)
+    table[:, len(EVALUATION) :] = [address(a) for a in data]
+    sizes = (evaluator.arena_size, evaluator.dtype), (evaluator.integer_size, np.int64)
+    buffers = [[aligned(size, kind) for size, kind in sizes] for _ in range(min(threads, count))]
+    own = [np.array([address(a) for a in pair]) for pair in buffers]
+    program, call = evaluator.program, trampoline(EVALUATION, table.shape[1])
+    fixed = (program.address("evaluate"), address(table), count, address(counter))
+
+    def stop() -> None:
+        words[:, control.STOP] = 1
+
+    work = lambda: _share_out(program, call, [(*fixed, address(a)) for a in own])
+    carry_out(work, seconds, lambda: False, stop)
+    means = totals[:, control.TOTALS : control.TOTALS + evaluator.n_scalars]
+    return means / np.maximum(totals[:, control.WEIGHT], 1.0)[:, None]
+
+
 def _share_out(program: Program, call: Any, arguments: Sequence[tuple[int, ...]]) -> None:
     """One native call a thread, the calling thread among them; those that cannot be started leave more to the rest."""
-    failed = []
+    failed: list[int] = []
 
     def take(me: int, mine: tuple[int, ...]) -> None:
         if len(arguments) > 1:
@@ -178,7 +219,7 @@ def _share_out(program: Program, call: Any, arguments: Sequence[tuple[int, ...]]
     with one_thread_of_blas(program):
         _in_threads([functools.partial(take, me, mine) for me, mine in enumerate(arguments)])
     if failed:
-        raise RuntimeError(f"{program.name}.train returned status {failed[0]}")
+        raise RuntimeError(f"{program.name} returned status {failed[0]}")
 
 
 def _in_threads(works: Sequence[Callable[[], None]]) -> None:
@@ -198,13 +239,14 @@ def _in_threads(works: Sequence[Callable[[], None]]) -> None:
 
 
 @functools.cache
-def trampoline(arity: int, partials: bool = False) -> Any:
+def trampoline(letters: str, arity: int, partials: bool = False) -> Any:
     """``int32 f(entry, table, copies, counter, own)``: calls a program of ``arity`` arguments for row after row.
 
-    With ``partials`` the last argument before "me" and "team" belongs to the thread, too. The next row comes from a
-    counter that threads share; a row whose stop word is set is passed over.
+    ``letters`` are those of its arguments that the host provides; data and other numbers follow. With ``partials`` the
+    last argument before "me" and "team" belongs to the thread, too. The next row comes from a counter that threads
+    share; a row whose stop word is set is passed over.
     """
-    engine = load(assemble(_text(arity, partials)))
+    engine = load(assemble(_text(letters, arity, partials)))
     word = ctypes.c_void_p
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, word, word, ctypes.c_int64, word, word)
     call = prototype(engine.get_function_address("graphc_many"))
@@ -212,10 +254,11 @@ def trampoline(arity: int, partials: bool = False) -> Any:
     return call
 
 
-def _text(arity: int, partials: bool) -> str:
+def _text(letters: str, arity: int, partials: bool) -> str:
     """Every argument is passed as a word of 64 bits: pointers and whole numbers go the same way in C."""
-    own = {ARGUMENTS.index(letter): at for at, letter in enumerate(OF_A_THREAD)}
-    own |= {arity - 3: len(OF_A_THREAD)} if partials else {}
+    mine = [letter for letter in OF_A_THREAD if letter in letters]
+    own = {letters.index(letter): at for at, letter in enumerate(mine)}
+    own |= {arity - 3: len(mine)} if partials else {}
     loads = [line for place in range(arity) for line in _load(place, own)]
     passed = ", ".join(f"i64 %a{place}" for place in range(arity))
     return f"""
@@ -231,7 +274,7 @@ next:
 look:
   %words = mul i64 %copy, {arity}
   %row = getelementptr i64, ptr %table, i64 %words
-  %where = getelementptr i64, ptr %row, i64 {ARGUMENTS.index("C")}
+  %where = getelementptr i64, ptr %row, i64 {letters.index("C")}
   %c = load ptr, ptr %where
   %stop_at = getelementptr i64, ptr %c, i64 {control.STOP}
   %stop = load atomic i64, ptr %stop_at monotonic, align 8

@@ -204,9 +204,9 @@ def _plain(body: sympy.Expr) -> str:
     return re.sub(r"\ba(\d+)\b", lambda m: "uvwxyz"[int(m[1])] if int(m[1]) < 6 else m[0], str(body)).replace("**", "^")
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = LONGEST) -> str:
     """The text, cut to what a column of a table holds."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _shape(extents: Sequence[Extent]) -> str:

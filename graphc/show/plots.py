@@ -10,6 +10,12 @@ from typing import Any
 from graphc.errors import DomainError, MissingExtraError
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
+COLOURS = ("#D55E00", "#56B4E9", "#CC79A7", "#009E73", "#000000", "#E69F00", "#0072B2")
+"""Told apart by colour-blind eyes (Okabe and Ito, 2008, "Color universal design")."""
+VERDICTS = {
+    "too small": ("#0072B2", "--", "v"), "good": ("#009E73", "-", "o"), "too large": ("#D55E00", ":", "^"),
+    "": ("#777777", "-.", "x"),
+}  # fmt: skip
 
 
 def text_curve(values: Sequence[float], width: int = 60, height: int = 10, unit: str = "") -> str:
@@ -63,13 +69,25 @@ def _averaged(values: list[float], width: int) -> list[float]:
     return [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
 
 
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """A figure of its own, and its axes: the user's backend and his open figures stay as they are."""
+def empty_figure(width: float, height: float) -> Any:
+    """A figure of its own: the user's backend and his open figures stay as they are.
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
+        from mpl_toolkits import mplot3d  # noqa: F401  makes axes with three directions known
     except ImportError:
         raise MissingExtraError("plots need matplotlib\n  hint: install it with: pip install 'graphc[plot]'") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+    """A figure and its axes."""
+    figure = empty_figure(width, height)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.grid(alpha=0.3)
@@ -77,7 +95,21 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
     return figure, axes
 
 
-def _save(figure: Any, path: str | Path) -> None:
+def one_axis(width: float, height: float) -> tuple[Any, Any]:
+    """A figure with one pair of axes."""
+    figure, axes = _figure(1, 1, width, height)
+    return figure, axes[0, 0]
+
+
+def film_writer(pace: int) -> Any:
+    """What writes GIFs of so many frames a second, when there is a figure."""
+    from matplotlib.animation import PillowWriter
+
+    return PillowWriter(fps=pace)
+
+
+def save_figure(figure: Any, path: str | Path) -> None:
+    """Write it as a picture, in a folder that is made when it is missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
@@ -100,12 +132,12 @@ def plot_history(history: Mapping[str, Sequence[float]], path: str | Path, units
         for name in names:
             _draw(axis, name, history[name])
         if losses:
-            axis.set(**_scale([v for name in names for v in history[name]]))
+            axis.set(**scale([v for name in names for v in history[name]]))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set(xlabel=unit, ylabel=names[0] if len({n.removeprefix("val_") for n in names}) == 1 else "")
         if len(names) > 1:
             axis.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw(axis: Any, name: str, values: Sequence[float]) -> None:
@@ -130,36 +162,53 @@ def plot_function(formula: str, x: Sequence[float], curves: Mapping[str, Sequenc
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_title(formula.replace("$", r"\$"), fontsize=10)
     axis.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_sweep(
     name: str, values: Sequence[float], curves: Sequence[Sequence[float]], said: Sequence[str], path: str | Path
 ) -> None:
-    """Write two pictures of a sweep: the loss over the epochs, and the loss at the end over the value; colour: verdict.
+    """Write two pictures of a sweep: the loss over the epochs, and the loss at the end over the value.
+
+    Colour, line and mark tell the verdict; values are shaded in the colour of what most of their copies were.
 
     Raises
     ------
     MissingExtraError
         When matplotlib is not installed.
     """
-    figure, axes = _figure(1, 2, 10, 3.8)
+    figure, axes = _figure(1, 2, 9.5, 4.2)
     left, right = axes.flat
-    colours = {"too small": "tab:blue", "good": "tab:green", "too large": "tab:red", "": "tab:gray"}
     for value, curve, verdict in zip(values, curves, said, strict=True):
-        left.plot(range(1, len(curve) + 1), curve, color=colours[verdict], linewidth=1, alpha=0.7)
-        right.plot([value], [curve[-1]], "o", color=colours[verdict], markersize=4)
-    for verdict in dict.fromkeys(said):
-        right.plot([], [], "o", color=colours[verdict], label=verdict or "interrupted")
+        colour, line, mark = VERDICTS[verdict]
+        left.plot(range(1, len(curve) + 1), curve, color=colour, linestyle=line, linewidth=1.2, alpha=0.8)
+        right.plot([value], [curve[-1]], mark, color=colour, markersize=5)
+    for verdict in [v for v in VERDICTS if v in said]:
+        colour, line, mark = VERDICTS[verdict]
+        left.plot([], [], color=colour, linestyle=line, label=verdict or "interrupted")
+        right.plot([], [], mark, color=colour, label=verdict or "interrupted")
+    left.legend(frameon=False)
+    _shade_regimes(right, values, said)
     for axis, label in ((left, "epoch"), (right, name)):
-        axis.set(xlabel=label, ylabel="loss", **_scale([v for c in curves for v in c]))
+        axis.set(xlabel=label, ylabel="loss", **scale([v for c in curves for v in c]))
     if values and min(values) > 0:
         right.set_xscale("log")
     right.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _scale(losses: Sequence[float]) -> dict[str, Any]:
+def _shade_regimes(axis: Any, values: Sequence[float], said: Sequence[str]) -> None:
+    """Bands from value to value, halfway between them, in the colour of what most copies of the value were."""
+    each = sorted(set(values))
+    if len(each) < 2 or each[0] <= 0:
+        return
+    edges = [each[0], *(math.sqrt(a * b) for a, b in zip(each, each[1:], strict=False)), each[-1]]
+    for value, low, high in zip(each, edges, edges[1:], strict=False):
+        votes = [s for v, s in zip(values, said, strict=True) if v == value]
+        axis.axvspan(low, high, color=VERDICTS[max(votes, key=votes.count)][0], alpha=0.12, linewidth=0)
+
+
+def scale(losses: Sequence[float]) -> dict[str, Any]:
     """A logarithmic axis for positive losses, which shows at most three powers of ten above the median."""
     finite = sorted(v for v in losses if math.isfinite(v))
     if not finite or finite[0] <= 0:

@@ -180,6 +180,7 @@ cbrt = smooth(
     numpy=lambda x: np.cbrt(x) if np.result_type(x).kind == "f" else np.sign(np.real(x)) * abs(x) ** (1 / 3),
     at={0: 0, 1: 1, -1: -1},
     interval="increasing",
+    kinks=(Break(0.0, "the slope is infinite at 0"),),
     unicode="∛({0})",
     latex=r"\sqrt[3]{{{0}}}",
     doc="The real cube root; its derivative is infinite at 0.",

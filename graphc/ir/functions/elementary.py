@@ -11,7 +11,7 @@ from sympy import Expr, Function
 
 from graphc.ir.functions.choices import ZERO
 from graphc.ir.functions.declaring import function, within
-from graphc.ir.scalar_table import POSITIVE, Interval
+from graphc.ir.scalar_table import POSITIVE, REALS, Interval
 
 _OVERFLOW = 709.0
 """exp of a larger argument is no finite float64 (88 for float32)."""
@@ -82,9 +82,8 @@ function("erf", numpy=erf_reference, interval="increasing", cuda="math.erf({0})"
          doc="The error function 2/sqrt(pi) * integral of exp(-t**2) from 0 to x.", cost=20, fades=True)(
     sp.erf
 )  # fmt: skip
-function("tan", numpy=np.tan, cuda="math.tan({0})", public="tan", doc="The tangent.", pole=_poles_of_tan, cost=20)(
-    sp.tan
-)  # fmt: skip
+function("tan", numpy=np.tan, interval=lambda x: REALS if _poles_of_tan(x) else (math.tan(x[0]), math.tan(x[1])),
+         cuda="math.tan({0})", public="tan", doc="The tangent.", pole=_poles_of_tan, cost=20)(sp.tan)  # fmt: skip
 function("sinh", numpy=np.sinh, interval="increasing", cuda="math.sinh({0})", public="sinh",
          doc="The hyperbolic sine.", finite=_BOTH, cost=20)(sp.sinh)  # fmt: skip
 function("cosh", numpy=np.cosh, interval="even", cuda="math.cosh({0})", public="cosh",

@@ -203,11 +203,22 @@ class xlogx(Function):
         return sp.log(self.args[0]) + 1
 
 
+def _range_of_bce(z: Interval, t: Interval) -> Interval:
+    """Largest at a corner, since it is convex in z and linear in t; not negative where t is a probability."""
+    ends = np.array([[u, v] for u in z for v in t])
+    with np.errstate(all="ignore"):
+        above = np.where(positive(ends[:, 0]), ends[:, 0], 0.0) + np.log1p(decay(ends[:, 0]))
+        values, products = above - ends[:, 0] * ends[:, 1], ends[:, 0] * ends[:, 1]
+    if not np.isfinite(values).all():
+        return POSITIVE if t[0] >= 0 and t[1] <= 1 else REALS
+    return (0.0 if t[0] >= 0 and t[1] <= 1 else float(above.min() - products.max())), float(values.max())
+
+
 @function(
     "bce",
     # ((1 - t)*z for z > 0, else -t*z) + log1p(exp(-|z|)): no difference of large numbers
     numpy=lambda z, t: np.where(positive(z), (1 - t) * z, -t * z)[()] + np.log1p(decay(z)),
-    interval=lambda z, t: POSITIVE if t[0] >= 0 and t[1] <= 1 else REALS,
+    interval=_range_of_bce,
     paper=lambda z, t: softplus(z) - t * z,
     cuda="((-{1}*{0} if {0} <= f(0.0) else (f(1.0) - {1})*{0}) + math.log1p(math.exp(-abs({0}))))",
     arguments="z t",
