@@ -35,6 +35,7 @@ _NAMES = {
     "declare.leaves": "input param",
     "declare.indexed": "indices define",
     "declare.functions": "function",
+    "declare.from_sympy": "from_sympy",
     "declare.penalties": "l1 l2",
     "declare.init": "normal uniform zeros glorot he",
     "declare.operators": "softmax logsumexp sum mean max min prod where argmax reshape transpose concatenate stack"

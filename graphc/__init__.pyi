@@ -15,6 +15,7 @@ from graphc.declare.diagonals import trace as trace
 from graphc.declare.diagonals import tril as tril
 from graphc.declare.diagonals import triu as triu
 from graphc.declare.einsum import einsum as einsum
+from graphc.declare.from_sympy import from_sympy as from_sympy
 from graphc.declare.functions import function as function
 from graphc.declare.indexed import define as define
 from graphc.declare.indexed import indices as indices

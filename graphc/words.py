@@ -106,7 +106,12 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "SymPy": {
         "symbols": "gc.indices for index letters, gc.input for data",
-        "lambdify": "gc.function",
+        "lambdify": "gc.function for a scalar expression, gc.from_sympy for sums and matrices",
+        "sympify": "gc.from_sympy, and x.to_sympy() back",
+        "IndexedBase": "gc.input with a shape; gc.from_sympy reads sums of its elements",
+        "Function": "gc.function",
+        "Derivative": "gc.grad, or f.d('a') of a gc.function",
+        "MatrixSymbol": "gc.input with a shape; gc.from_sympy reads matrix expressions",
         "Piecewise": "gc.where",
         "Matrix": "gc.input with a shape",
         "Sum": "gc.sum(..., over=k)",

@@ -111,3 +111,12 @@ def test_the_pictures_of_the_lecture_are_drawn(capsys, tmp_path):
     names = {"optimizers.png", "path.png", "random.png", "hessian.png", "boundary.png", "fit.gif"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert "smooth, for X in [-1, 1], T in [0, 1]" in text and "no overflow in float32" in text
+
+
+def test_partial_derivatives_an_own_loss_and_sympy_stand_side_by_side(capsys, tmp_path):
+    text = output_of("partial_derivatives", capsys, str(tmp_path / "f.png"))
+    assert "∂f/∂a(a, b) = 2\n∂f/∂b(a, b) = 2*b\n" in text and "ties share the gradient equally" in text
+    assert "loss 3.214 -> 0.375, offset -0.250" in text  # 3*(B + 1/2) + (B - 1/2) = 0
+    assert "Eq(J, Sum(tanh(Sum(W[j, 0]*X[i, j], (j, 0, 1)))**2, (i, 0, n - 1))/n)" in text
+    assert "J     = 1/n Σ_i tanh(Z0[i])²" in text and "∂J/∂W[j] = Σ_i X[i,j]·δ0[i]" in text
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")

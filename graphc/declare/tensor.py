@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from graphc.declare.linear import matmul
 from graphc.declare.names import check_name, check_unused, node_text, shape_text
 from graphc.declare.ops import Op
 from graphc.declare.origin import fail
+from graphc.declare.to_sympy import elements_of, equation_of
 from graphc.declare.views import labels_leaf, subscript
 from graphc.errors import IndexNotationError, NameClashError, TypeMismatchError
 from graphc.ir.build import constant_node
@@ -90,6 +92,43 @@ class Tensor(ArrayMethods):
         check_unused(name, self.node)
         self.node.name = name
         return Tensor(self.node, name)
+
+    def to_sympy(self, explicit: Mapping[str, int] | None = None) -> Any:
+        """The tensor in SymPy's words.
+
+        Parameters
+        ----------
+        explicit : mapping of str to int, optional
+            Sizes of the free extents, ``{"n": 2}`` (``{}`` when there are none): every sum is written out.
+
+        Returns
+        -------
+        sympy.Eq, or Expr or Array
+            The equation ``Eq(Y[i, j], ...)`` over an IndexedBase for each input and parameter, with ``Sum``.
+            With ``explicit`` the element of a scalar, or a ``sympy.Array`` of all elements, in plain real symbols
+            ``W_0_1`` that ``sympy.diff`` differentiates; those of a parameter are ``W.to_sympy(explicit={})``.
+
+        Raises
+        ------
+        FormulaError
+            When SymPy has no word for an operation, such as ``stop_gradient``.
+        DomainError
+            When a size is missing or the sums are too long.
+        NameClashError
+            When two symbols would have the same name.
+
+        Examples
+        --------
+        >>> import graphc as gc
+        >>> X = gc.input("X", ("n", 2)); w = gc.param("w", (2,), 0.5)
+        >>> gc.mean(gc.tanh(X @ w)).to_sympy().rhs
+        Sum(tanh(Sum(X[i, j]*w[j], (j, 0, 1))), (i, 0, n - 1))/n
+        >>> gc.mean(gc.tanh(X @ w)).to_sympy(explicit={"n": 1})
+        tanh(X_0_0*w_0 + X_0_1*w_1)
+        """
+        if explicit is not None:
+            return elements_of(self.node, explicit)
+        return equation_of(self.node, self.name or "Y", self.index_names)
 
     def _combine(self, op: Op, args: tuple[Any, ...]) -> Any:
         return combine(op, args)
@@ -183,4 +222,3 @@ def _entry(x: Tensor, t: int, entry: Any) -> IndexMap:
 def is_expression(value: Any) -> bool:
     """True for what is not a Tensor yet: indexed expressions and indices."""
     return isinstance(value, Indexed | IndexArithmetic)
-

@@ -150,6 +150,13 @@ _FOREIGN: dict[Any, Callable[..., Expr]] = {
     sp.coth: lambda x: 1 / sp.tanh(x),
     sp.sech: lambda x: 1 / sp.cosh(x),
     sp.csch: lambda x: 1 / sp.sinh(x),
+    sp.acot: lambda x: sp.atan(1 / x),
+    sp.asec: lambda x: sp.acos(1 / x),
+    sp.acsc: lambda x: sp.asin(1 / x),
+    sp.sinc: lambda x: FUNCTIONS["sinc"](x / sp.pi),  # SymPy's is sin(x)/x
+    sp.frac: lambda x: x - floor_(x),
+    sp.factorial: lambda x: FUNCTIONS["gamma_function"](x + 1),
+    sp.erf2: lambda x, y: sp.erf(y) - sp.erf(x),
 }
 
 

@@ -91,6 +91,8 @@ class Scalar:
         Of a word: its formula. Of a function: how it is computed where no machine code is written for it.
     paper : callable
         How it is written out on paper, where that differs from its name.
+    plain : callable
+        How SymPy's own functions say it, where neither its class nor `means` nor `paper` does.
     cuda : str
         Its text for GPUs, with places {0}, {1}, ..; by default what `formula` gives.
     points : (low, high)
@@ -132,6 +134,7 @@ class Scalar:
     folds: bool = False
     formula: Callable[..., Expr] | None = None
     paper: Callable[..., Expr] | None = None
+    plain: Callable[..., Expr] | None = None
     cuda: str = ""
     points: Interval = (-9.0, 9.0)
 

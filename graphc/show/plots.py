@@ -16,6 +16,7 @@ VERDICTS = {
     "too small": ("#0072B2", "--", "v"), "good": ("#009E73", "-", "o"), "too large": ("#D55E00", ":", "^"),
     "": ("#777777", "-.", "x"),
 }  # fmt: skip
+ARROWS = 8  # an arrow of the gradient at every eighth point of a grid
 
 
 def text_curve(values: Sequence[float], width: int = 60, height: int = 10, unit: str = "") -> str:
@@ -162,6 +163,49 @@ def plot_function(formula: str, x: Sequence[float], curves: Mapping[str, Sequenc
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_title(formula.replace("$", r"\$"), fontsize=10)
     axis.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def plot_surface(
+    formula: str,
+    names: Sequence[str],
+    grids: Sequence[Any],
+    values: Any,
+    slopes: Sequence[Any],
+    path: str | Path,
+) -> None:
+    """Write a function of two variables to a picture: as a surface, and its level lines with the gradient as arrows.
+
+    Parameters
+    ----------
+    formula : str
+        The title.
+    names : two str
+        What the axes show.
+    grids, slopes : two arrays of shape (m, m)
+        The variables at the points of a grid; the derivatives by them, none to leave the arrows out.
+    values : array of shape (m, m)
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    """
+    figure, axes = _figure(1, 2, 10, 4.2)
+    a, b = grids
+    left, right = axes.flat
+    place = left.get_subplotspec()
+    left.remove()
+    surface = figure.add_subplot(place, projection="3d")
+    surface.plot_surface(a, b, values, cmap="viridis", rcount=60, ccount=60)
+    lines = right.contourf(a, b, values, levels=20, cmap="viridis")
+    figure.colorbar(lines, ax=right)
+    if slopes:
+        some = (slice(ARROWS // 2, None, ARROWS),) * 2
+        right.quiver(a[some], b[some], *(s[some] for s in slopes), color="white", width=0.004)
+    for axis in (surface, right):
+        axis.set(xlabel=names[0], ylabel=names[1])
+    figure.suptitle(formula.replace("$", r"\$"), fontsize=10)
     save_figure(figure, path)
 
 

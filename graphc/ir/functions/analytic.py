@@ -160,6 +160,7 @@ sinc = smooth(
     interval=lambda x: (-0.22, 1.0),
     doc="sin(pi*x)/(pi*x), 1 at 0.",
     cost=40,
+    plain=lambda x: sp.sinc(sp.pi * x),
 )
 
 
@@ -185,6 +186,7 @@ cbrt = smooth(
     latex=r"\sqrt[3]{{{0}}}",
     doc="The real cube root; its derivative is infinite at 0.",
     cost=40,
+    plain=lambda x: sp.sign(x) * sp.Abs(x) ** Rational(1, 3),
 )
 
 
@@ -219,4 +221,5 @@ logaddexp = smooth(
     interval=lambda a, b: (max(a[0], b[0]), max(a[1], b[1]) + math.log(2)),
     doc="log(exp(a) + exp(b)) without overflow.",
     cost=42,
+    plain=lambda a, b: sp.log(sp.exp(a) + sp.exp(b)),
 )

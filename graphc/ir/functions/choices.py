@@ -39,6 +39,7 @@ def numbers(*args: Any) -> bool:
 
 @function(
     "step",
+    plain=lambda x: sp.Piecewise((1, x > 0), (0, True)),
     numpy=lambda x: flag(positive(x), x),
     interval="increasing",
     unicode="[{0} > 0]",
@@ -172,6 +173,7 @@ class floor_(Function):
 
 @function(
     "equal",
+    plain=lambda a, b: sp.Piecewise((1, sp.Eq(a, b)), (0, True)),
     numpy=lambda a, b: flag(np.real(a) == np.real(b), a),
     unicode="[{0} = {1}]",
     latex=r"\left[{0} = {1}\right]",
@@ -195,6 +197,7 @@ class equal(Function):
 
 @function(
     "less",
+    plain=lambda a, b: sp.Piecewise((1, a < b), (0, True)),
     numpy=lambda a, b: flag(np.real(a) < np.real(b), a),
     unicode="[{0} < {1}]",
     latex=r"\left[{0} < {1}\right]",
@@ -221,6 +224,7 @@ class less(Function):
 
 @function(
     "less_equal",
+    plain=lambda a, b: sp.Piecewise((1, a <= b), (0, True)),
     numpy=lambda a, b: flag(np.real(a) <= np.real(b), a),
     unicode="[{0} ≤ {1}]",
     latex=r"\left[{0} \le {1}\right]",
@@ -272,6 +276,7 @@ class isfinite(Function):
 
 @function(
     "relu",
+    plain=lambda x: sp.Piecewise((x, x > 0), (0, True)),
     numpy=part,
     interval="increasing",
     cuda="(f(0.0) if {0} <= f(0.0) else {0})",
@@ -305,6 +310,7 @@ def _smaller(a: Interval, b: Interval) -> Interval:
 
 @function(
     "maximum",
+    plain=lambda a, b: sp.Max(a, b),
     numpy=lambda a, b: np.where((np.real(a) >= np.real(b)) | np.isnan(a), a, b)[()],
     interval=_larger,
     shown="max",
@@ -333,6 +339,7 @@ class maximum(Function):
 
 @function(
     "minimum",
+    plain=lambda a, b: sp.Min(a, b),
     numpy=lambda a, b: np.where((np.real(a) <= np.real(b)) | np.isnan(a), a, b)[()],
     interval=_smaller,
     shown="min",
@@ -361,6 +368,7 @@ class minimum(Function):
 
 @function(
     "where",
+    plain=lambda c, a, b: sp.Piecewise((b, sp.Eq(c, 0)), (a, True)),
     numpy=lambda c, a, b: np.where(np.real(c) != 0, a, b)[()],
     interval=lambda c, a, b: hull(a, b),
     cuda="({1} if {0} != f(0.0) else {2})",

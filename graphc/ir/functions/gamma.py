@@ -59,6 +59,7 @@ def _polygamma_function(n: int) -> Any:
         unicode=f"ψ{str(n).translate(_SUPERSCRIPTS) if n else ''}({{0}})",
         latex=rf"\psi^{{{{({n})}}}}\left({{0}}\right)" if n else r"\psi\left({0}\right)",
         doc=f"The derivative of order {n + 1} of log(gamma(x)).",
+        plain=lambda x: sp.polygamma(n, x),
         cost=60,
     )
 

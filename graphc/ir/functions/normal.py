@@ -86,6 +86,7 @@ erfcx = smooth(
     doc="exp(x**2)*erfc(x), the scaled complementary error function.",
     careful=True,
     cost=60,
+    plain=lambda x: sp.exp(x**2) * sp.erfc(x),
 )
 
 
@@ -126,6 +127,7 @@ ndtr = smooth(
     careful=True,
     fades=True,
     cost=80,
+    plain=lambda x: sp.erfc(-x / sp.sqrt(2)) / 2,
 )
 
 
@@ -151,6 +153,7 @@ log_ndtr = smooth(
     doc="log(ndtr(x)), which stays finite where ndtr(x) underflows.",
     careful=True,
     cost=120,
+    plain=lambda x: sp.log(sp.erfc(-x / sp.sqrt(2)) / 2),
 )
 
 
@@ -212,6 +215,7 @@ ndtri = smooth(
     doc="The quantile of the standard normal distribution.",
     points=(0.0, 1.0),
     cost=200,
+    plain=lambda p: -sp.sqrt(2) * sp.erfcinv(2 * p),
 )
 erfinv = smooth(
     "special.erfinv",

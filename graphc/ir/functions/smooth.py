@@ -27,6 +27,7 @@ def _bent(x: Interval, alpha: Interval, low: float) -> Interval:
 
 @function(
     "leaky_relu",
+    plain=lambda x, alpha: sp.Piecewise((x, x > 0), (alpha * x, True)),
     numpy=lambda x, alpha: np.where(positive(x), x, alpha * x)[()],
     interval=lambda x, alpha: _bent(x, alpha, min(x[0], 0.0)),
     cuda="({1}*{0} if {0} <= f(0.0) else {0})",
@@ -56,6 +57,7 @@ class leaky_relu(Function):
 
 @function(
     "elu",
+    plain=lambda x, alpha: sp.Piecewise((x, x > 0), (alpha * (sp.exp(x) - 1), True)),
     numpy=lambda x, alpha: np.where(positive(x), x, alpha * np.expm1(np.where(positive(x), -x, x)))[()],
     interval=lambda x, alpha: _bent(x, alpha, math.expm1(min(x[0], 0.0))),
     cuda="({1}*math.expm1({0}) if {0} <= f(0.0) else {0})",
@@ -86,6 +88,7 @@ class elu(Function):
 
 @function(
     "sigmoid",
+    plain=lambda x: 1 / (1 + sp.exp(-x)),
     numpy=logistic,
     interval="increasing",
     unicode="σ({0})",
@@ -115,6 +118,7 @@ class sigmoid(Function):
 
 @function(
     "softplus",
+    plain=lambda x: sp.log(1 + sp.exp(x)),
     numpy=lambda x: part(x) + np.log1p(decay(x)),
     interval="increasing",
     cuda="((f(0.0) if {0} <= f(0.0) else {0}) + math.log1p(math.exp(-abs({0}))))",
