@@ -22,6 +22,7 @@ RULES = Path(__file__).parent / "rules.md"
 GALLERY = Path(__file__).parent / "gallery.md"
 WORDS_PAGE = Path(__file__).parent / "coming_from.md"
 FUNCTIONS = Path(__file__).parent / "functions.md"
+MEASURED = STUB.parent / "declare" / "measured.py"
 
 
 def rules_page() -> str:
@@ -109,9 +110,33 @@ def functions_page() -> str:
     return "\n".join([*lines, *(_function_row(rows[entry], entry) for entry in reversed(rows))]) + "\n"
 
 
+def measured() -> dict[str, tuple[float, ...]]:
+    """By public name, the errors of functions that miss 4 units of the last place in float64 or 2 in float32."""
+    found = {}
+    for name, entry in PUBLIC.items():
+        if name.rpartition(".")[2] == entry.public and _is_measured(name, entry):
+            errors = tuple(round(e, 1) for e in worst_errors(entry))
+            if not all(e <= bound for e, bound in zip(errors, (4, 4, 2, 2), strict=True)):
+                found[name] = errors
+    return found
+
+
+def measured_module() -> str:
+    """What docstrings say of errors."""
+    lines = ['"""Worst errors of functions that miss 4 units of the last place in float64 or 2 in float32:', "",
+             "of value and slope in float64, then in float32.  Printed by docs/generate.py; all: docs/functions.md.",
+             '"""', ""]  # fmt: skip
+    lines += ["MEASURED: dict[str, tuple[float, float, float, float]] = {"]
+    lines += [f'    "{name}": {errors},' for name, errors in measured().items()]
+    return "\n".join([*lines, "}", ""])
+
+
+def _is_measured(name: str, entry: Scalar) -> bool:
+    return entry.arity - len(entry.defaults) == 1 and not entry.zero_gradient and name != "stop_gradient"
+
+
 def _function_row(name: str, entry: Scalar) -> str:
-    one = entry.arity - len(entry.defaults) == 1 and not entry.zero_gradient and name != "stop_gradient"
-    errors = [f"{e:.1f}" for e in worst_errors(entry)] if one else ["", "", "", ""]
+    errors = [f"{e:.1f}" for e in worst_errors(entry)] if _is_measured(name, entry) else ["", "", "", ""]
     low, high = entry.domain
     left = "(" if entry.open_domain or low == -math.inf else "["
     right = ")" if entry.open_domain or high == math.inf else "]"
@@ -151,7 +176,7 @@ def main(check: bool) -> int:
     """Write the pages, or only say which are out of date."""
     old = 0
     pages = ((STUB, stub()), (RULES, rules_page()), (GALLERY, gallery_page()), (WORDS_PAGE, words_page()),
-             (FUNCTIONS, functions_page()))  # fmt: skip
+             (FUNCTIONS, functions_page()), (MEASURED, measured_module()))  # fmt: skip
     for path, page in pages:
         if not check:
             path.write_text(page, encoding="utf-8")

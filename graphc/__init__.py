@@ -51,12 +51,13 @@ _NAMES = {
     "declare.shapes": "squeeze expand_dims swapaxes moveaxis flip ravel broadcast_to zeros_like ones_like full_like"
     " meshgrid hstack vstack split",
     "declare.repeating": "roll repeat tile pad take",
-    "declare.activations": "glu",
+    "declare.activations": "glu sparsemax",
+    "declare.remainders": "modf divmod",
     "model": "Model grad derive hessian jacobian hvp compile",
     "facade.comparing": "compare",
     "facade.deciding": "plot_decision",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
-    " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor",
+    " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor Muon",
     "run.callbacks": "EarlyStopping Checkpoint Trajectory",
 }
 _NAMESPACES = {
@@ -93,7 +94,7 @@ def __getattr__(name: str) -> object:
         module = importlib.import_module(f"graphc.{home}")
         if home.startswith("declare."):  # what is declared can be drawn before a Model is made
             importlib.import_module("graphc.facade.attach")
-    value = module if name in _NAMESPACES else getattr(module, name)
+    value = _leading_on(module, name) if name in _NAMESPACES else getattr(module, name)
     globals()[name] = value
     return value
 
@@ -102,17 +103,38 @@ def _unknown(name: str) -> AttributeError:
     return AttributeError(f"module 'graphc' has no attribute {name!r}{_hint(name)}", name=name, obj=_THIS)
 
 
-def _hint(name: str) -> str:
-    """Another library's word for it, else the name that is spelled most like it."""
+def _leading_on(module: types.ModuleType, place: str) -> types.ModuleType:
+    """A namespace in which unknown names are answered as those of graphc are."""
+    own = vars(module).get("__getattr__")
+
+    def lead(name: str) -> object:
+        try:
+            if own is not None:
+                return own(name)
+        except AttributeError:
+            pass
+        text = f"module 'graphc.{place}' has no attribute {name!r}{_hint(name, place)}"
+        raise AttributeError(text, name=name, obj=module)
+
+    setattr(module, "__getattr__", lead)  # noqa: B010  type checkers know the names of the module itself
+    return module
+
+
+def _hint(name: str, place: str = "") -> str:
+    """Another library's word for it, else the name that is spelled most like it, else where it is."""
     if name.startswith("__"):
         return ""
     found = importlib.import_module("graphc.words").meaning(name)
     if found is not None:
         return f"; here it is {found}"
-    known = [*_HOME, *_elementwise()]
+    everywhere = [*_HOME, *_elementwise()]
+    known = dir(globals()[place]) if place in globals() else everywhere
     swapped = [n for n in known if sorted(n) == sorted(name)]  # tahn is tanh, though tan is as near
     close = swapped or difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean graphc.{close[0]}?" if close else "; dir(graphc) lists the public names"
+    shown = f"graphc.{place}" if place else "graphc"
+    if place and name in everywhere and not swapped:
+        return f"; here it is gc.{name}"
+    return f"; did you mean {shown}.{close[0]}?" if close else f"; dir({shown}) lists the public names"
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from graphc.declare import activations as activations
 from graphc.declare.activations import glu as glu
+from graphc.declare.activations import sparsemax as sparsemax
 from graphc.declare import constraints as constraints
 from graphc.declare.counting import all as all
 from graphc.declare.counting import any as any
@@ -136,6 +137,7 @@ from graphc.declare.pointwise import negative as negative
 from graphc.declare.pointwise import not_equal as not_equal
 from graphc.declare.pointwise import positive as positive
 from graphc.declare.pointwise import power as power
+from graphc.declare.pointwise import prelu as prelu
 from graphc.declare.pointwise import rad2deg as rad2deg
 from graphc.declare.pointwise import radians as radians
 from graphc.declare.pointwise import reciprocal as reciprocal
@@ -182,6 +184,8 @@ from graphc.declare.products import vdot as vdot
 from graphc.declare.reductions import argmin as argmin
 from graphc.declare.reductions import log_softmax as log_softmax
 from graphc.declare.reductions import softmin as softmin
+from graphc.declare.remainders import divmod as divmod
+from graphc.declare.remainders import modf as modf
 from graphc.declare.repeating import pad as pad
 from graphc.declare.repeating import repeat as repeat
 from graphc.declare.repeating import roll as roll
@@ -229,6 +233,7 @@ from graphc.optim import Adamax as Adamax
 from graphc.optim import LAMB as LAMB
 from graphc.optim import Lion as Lion
 from graphc.optim import Momentum as Momentum
+from graphc.optim import Muon as Muon
 from graphc.optim import NAdam as NAdam
 from graphc.optim import Nesterov as Nesterov
 from graphc.optim import RAdam as RAdam

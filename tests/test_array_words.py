@@ -21,7 +21,9 @@ import graphc as gc
 from graphc.errors import GraphcError, IndexNotationError, ShapeError
 from tests import graphs
 
-MODULES = "statistics counting norms products einsum diagonals repeating shapes cumulative reductions rearrange"
+MODULES = (
+    "statistics counting norms products einsum diagonals repeating shapes cumulative reductions rearrange remainders"
+)
 PLAIN = (
     "sum mean max min prod var std average ptp any all count_nonzero argmax argmin cumsum cumprod diff trace diagonal"
     " diag tril triu outer inner dot vdot tensordot einsum kron cross squeeze expand_dims swapaxes moveaxis flip roll"

@@ -33,6 +33,26 @@ def test_no_word_is_there_twice_and_spelling_still_helps():
         _ = gc.softmaxx
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "hint"),
+    [
+        ("losses", "categorical_crossentropy", "; here it is gc.losses.cross_entropy"),
+        ("losses", "crossentropy", "; did you mean graphc.losses.cross_entropy?"),
+        ("losses", "softmax", "; here it is gc.softmax"),
+        ("special", "erfcc", "; did you mean graphc.special.erfc?"),
+        ("activations", "tahn", "; did you mean graphc.activations.tanh?"),
+        ("init", "xavier_normal_", "; here it is gc.init.glorot_normal"),
+        ("constraints", "nonneg", "; did you mean graphc.constraints.nonnegative?"),
+        ("schedules", "zzzqq", "; dir(graphc.schedules) lists the public names"),
+        ("nn", "__path__", ""),
+    ],
+)
+def test_names_that_a_namespace_lacks_lead_on_as_those_of_graphc_do(place: str, name: str, hint: str):
+    with pytest.raises(AttributeError) as caught:
+        getattr(getattr(gc, place), name)
+    assert str(caught.value) == f"module 'graphc.{place}' has no attribute {name!r}{hint}"
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_of_another_library_is_answered_by_ours(option: str):
     ours, example = OPTIONS[option]

@@ -113,6 +113,37 @@ def test_unit_vectors_and_their_gradients_are_right_at_every_size(dtype: str):
 
 
 @pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("eps", [1e-12, 1e-5])
+def test_a_small_number_under_the_root_changes_nothing_beside_large_squares(dtype: str, eps: float):
+    """sqrt(S + eps) and x/sqrt(S + eps) with their gradients: wrong without scaling where S overflows."""
+    x, t, unit = gc.param("x", (3,)), np.array([1.0, 2, 3]), V / 13
+    root = gc.sqrt(gc.sum(x**2) + eps)
+    y = gc.sum(x / root * t)
+    nodes = [normalise([n.node]).roots[0] for n in (root, gc.grad(root, x), y, gc.grad(y, x))]
+    for size in (s for s in SIZES[dtype] if s > 1):
+        found = evaluate(nodes, {x.node: (V * size).astype(dtype)}, dtype=dtype)
+        wanted = (13 * size, unit, unit @ t, (t - unit * (unit @ t)) / 13 / size)
+        for value, exact in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(np.float64(value), exact, rtol=128 * np.finfo(dtype).eps)
+    for size in (s for s in SIZES[dtype] if s < 1e-12):
+        found = evaluate(nodes, {x.node: (V * size).astype(dtype)}, dtype=dtype)
+        for value, exact in zip(found, (eps**0.5, V * size / eps**0.5, V @ t * size / eps**0.5, t / eps**0.5)):
+            np.testing.assert_allclose(np.float64(value), exact, rtol=128 * np.finfo(dtype).eps, atol=1e-37)
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+def test_vectors_times_a_power_of_their_squares_are_unit_vectors(dtype: str):
+    x, t, unit = gc.param("x", (3,)), np.array([1.0, 2, 3]), V / 13
+    y = gc.sum(x * gc.sum(x**2) ** -0.5 * t)
+    nodes = [normalise([n.node]).roots[0] for n in (y, gc.grad(y, x))]
+    for size in SIZES[dtype]:
+        value, slope = evaluate(nodes, {x.node: (V * size).astype(dtype)}, dtype=dtype)
+        np.testing.assert_allclose(value, unit @ t, rtol=64 * np.finfo(dtype).eps)
+        wanted = (t - unit * (unit @ t)) / 13
+        np.testing.assert_allclose(np.float64(slope) * size, wanted, rtol=128 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", SIZES)
 def test_the_text_of_a_program_says_the_same(dtype: str):
     """All cases in one function, which plain Python runs, and NumPy scalars of the precision."""
     x = gc.input("x", (3,))

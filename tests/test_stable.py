@@ -29,6 +29,7 @@ from graphc.ir.scalar import (
     sigmoid,
     softplus,
     xlogx,
+    xlogx1p,
 )
 from graphc.rewrite.stable import TABLES, stabilise, tidy
 
@@ -105,6 +106,17 @@ def test_a_paper_formula_and_its_two_derivatives_are_accurate_from_subnormals_to
         assert_close(slope, exact_values(formula.diff(Z), x), dtype, (name, "through its output", dtype.__name__))
 
 
+def test_a_number_near_1_times_its_logarithm_keeps_the_digits_of_what_it_differs_by():
+    """(1 + 1e-30)*log1p(1e-30) was 0: 1 + u keeps nothing of u."""
+    u = np.array([1e-30, -1e-30, 1e-9, 0.5, -0.75, 0.0, -1.0])
+    for body in ((1 + Z) * log1p(Z), (1 + Z) * log(1 + Z)):
+        stable, _ = stabilise(body)
+        exact = np.append((1 + u[:-1]) * np.log1p(u[:-1]), 0.0)
+        np.testing.assert_allclose(numpy_function(stable, 1)(u), exact, rtol=4e-16)
+        slope = numpy_function(derivative(stable, 0), 1, (OUT,))(u[:-1], exact[:-1])
+        np.testing.assert_allclose(slope, 1 + np.log1p(u[:-1]), rtol=4e-16)
+
+
 def test_x_log_x_is_zero_at_zero_and_the_report_says_that_the_domain_grew():
     stable, fired = stabilise(Z * log(Z))
     assert stable == xlogx(Z) and numpy_function(stable, 1)(np.float64(0)) == 0
@@ -149,7 +161,7 @@ S = sigmoid(Z)
         (-(T * log(1 / (1 + exp(-(Z + W)))) + (1 - T) * log(1 - 1 / (1 + exp(-(Z + W))))), bce(Z + W, T)),
         (log(1 + exp(Z)) - T * Z, bce(Z, T)),
         (maximum(Z, 0) - Z * T + log(1 + exp(-absolute(Z))), bce(Z, T)),
-        (T * log(T / S) + (1 - T) * log((1 - T) / (1 - S)), bce(Z, T) + xlogx(T) + xlogx(1 - T)),
+        (T * log(T / S) + (1 - T) * log((1 - T) / (1 - S)), bce(Z, T) + xlogx(T) + xlogx1p(-T)),
         (-(3 * T * log(S) + (1 - T) * log(1 - S)), 3 * T * softplus(-Z) + (1 - T) * softplus(Z)),
         (log(S) - log(1 - S), Z),
         (log(P * T), log(T) - softplus(-Z)),
@@ -161,7 +173,7 @@ S = sigmoid(Z)
         (exp(Z) / (exp(Z) - 1), -1 / expm1(-Z)),
         (1 / (exp(Z) - 1), 1 / expm1(Z)),
         (exp(Z) * exp(-T) * W, exp(Z - T) * W),
-        (-Z * log(Z) - (1 - Z) * log(1 - Z), -xlogx(Z) - xlogx(1 - Z)),
+        (-Z * log(Z) - (1 - Z) * log(1 - Z), -xlogx(Z) - xlogx1p(-Z)),
         (Z**2 * log(Z), Z * xlogx(Z)),
         (Z * log(Z / T), T * xlogx(Z / T)),
         (sqrt(Z**2), absolute(Z)),

@@ -22,12 +22,14 @@ from scipy import special
 
 import graphc as gc
 from graphc.declare.formula import formula_text, parse
+from graphc.declare.measured import MEASURED
 from graphc.declare.pointwise import public_function
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError, ShapeError
 from graphc.ir.scalar import FUNCTIONS, PUBLIC, Scalar, derivative, number, numpy_function, placeholder
 from graphc.ir.scalar_latex import scalar_latex
 from tests.exact_scalars import exact
+from tests.word_errors import worst_errors
 
 EPS = 2.0**-52
 LINE = (-37.25, -9.2, -2.55, -0.75, -0.3, -1e-3, -1e-7, 1e-7, 0.013, 0.3, 0.8125, 2.375, 5.75, 20.6)
@@ -127,7 +129,10 @@ JAX = {
     "threshold": lambda x: jnp.where(x > 0, x, 0.0), "exponential": jnp.exp,
     "snake": lambda x: x + jnp.sin(x) ** 2, "relu_squared": lambda x: jnp.maximum(x, 0) ** 2,
 }  # fmt: skip
-OWN = {"special.log_cosh": lambda x: np.log(np.cosh(x)), "stop_gradient": lambda x: x}
+OWN = {
+    "special.log_cosh": lambda x: np.log(np.cosh(x)), "stop_gradient": lambda x: x,
+    "prelu": lambda x, alpha: np.where(x > 0, x, alpha * x),
+}  # fmt: skip
 SECOND = {"ldexp": 3, "special.boxcox": 0.65}
 
 
@@ -190,6 +195,16 @@ def test_a_name_is_called_with_tensors_and_documented_printed_and_read_back(name
     assert parse(formula_text(body), symbols) == body
     text = scalar_latex(body)
     assert text.count("{") == text.count("}")
+
+
+def test_the_tails_of_the_normal_distribution_keep_within_4_units_and_docstrings_say_what_does_not():
+    """The page of functions and declare/measured.py are printed from the same errors; erfc had 5.6 units."""
+    for name in ("special.erfc", "special.erfcx", "special.ndtr", "gelu"):
+        assert max(worst_errors(PUBLIC[name])) <= 4, name
+    doc = gc.special.ndtri.__doc__
+    assert "slope {} and {}".format(*MEASURED["special.ndtri"][1::2]) in doc
+    assert "slope many and many" in gc.tanh.__doc__ and "Worst" not in gc.exp.__doc__
+    assert "Worst errors" in gc.swish.__doc__ and "slope, 1 - tanh(x)**2, is exact to a unit of 1" in gc.tanh.__doc__
 
 
 @pytest.mark.parametrize("name", [n for n, entry in PUBLIC.items() if entry.activation])
@@ -257,3 +272,41 @@ def test_functions_without_machine_code_are_compiled_from_their_formulas():
         with np.errstate(all="ignore"):
             wanted = entry.numpy(centre + width * points, *[2.0] * (entry.arity - 1))
         np.testing.assert_allclose(value, wanted, rtol=2e-12, atol=1e-300, err_msg=name)
+
+
+def test_the_nearest_point_of_the_simplex_and_its_gradient_are_those_of_the_sorted_elements():
+    """Martins & Astudillo's algorithm 1; seen to fail with `less` for `less_equal`, and with a threshold held fixed."""
+    z = np.random.default_rng(3).normal(size=(40, 5))
+    z[0], z[1] = 0, [1, 1, 0, 0, 0]
+    ordered = -np.sort(-z, axis=1)
+    sums, places = ordered.cumsum(axis=1), np.arange(1, 6)
+    size = (1 + places * ordered > sums).sum(axis=1, keepdims=True)
+    wanted = np.maximum(z - (np.take_along_axis(sums, size - 1, axis=1) - 1) / size, 0)
+    inside, weights = wanted > 0, np.arange(5.0)
+    level = (inside * weights).sum(axis=1, keepdims=True) / size
+    Z = gc.input("Z", (40, 5))
+    for axis, shown in ((-1, Z), (0, Z.T)):
+        y = gc.sparsemax(shown, axis=axis)
+        y = y if axis else y.T
+        p, slope = evaluate([y.node, gc.grad(gc.sum(y * weights), Z).node], {Z.node: z})
+        np.testing.assert_allclose(p, wanted, atol=1e-15)
+        np.testing.assert_allclose(slope, np.where(inside, weights - level, 0), atol=1e-15)
+    assert gc.nn.Dense(3, "sparsemax")(Z).shape == (40, 3)
+
+
+def test_functions_with_two_results_are_numpys():
+    x = np.array([1.5, -1.5, 0.25, -3.0, np.inf, -np.inf])
+    X = gc.input("X", (6,))
+    for ours, theirs in ((gc.modf(X), np.modf(x)), (gc.divmod(X[:4], -0.4), np.divmod(x[:4], -0.4))):
+        np.testing.assert_array_equal(evaluate([y.node for y in ours], {X.node: x}), theirs)
+    np.testing.assert_array_equal(evaluate([gc.grad(gc.sum(gc.modf(X)[0]), X).node], {X.node: x})[0][:4], 1)
+
+
+def test_the_slope_of_prelu_is_learned():
+    Z, alpha = gc.input("Z", ("n", 2)), gc.param("alpha", (2,))
+    z = np.array([[1.0, -2], [-3, -4]])
+    values = {Z.node: z, alpha.node: np.array([0.25, 0.5])}
+    y = gc.prelu(Z, alpha)
+    found = evaluate([y.node, gc.grad(gc.sum(y), alpha).node], values)
+    np.testing.assert_array_equal(found[0], [[1, -1], [-0.75, -2]])
+    np.testing.assert_array_equal(found[1], [-3, -6])

@@ -9,7 +9,8 @@ from typing import Any
 from graphc.declare import pointwise
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
-from graphc.declare.reductions import softmax
+from graphc.declare.reductions import max, softmax, sum
+from graphc.declare.shapes import swapaxes
 from graphc.declare.tensor import Tensor
 from graphc.errors import ShapeError, TypeMismatchError, UnknownNameError
 from graphc.ir.scalar import PUBLIC, WORDS
@@ -69,7 +70,39 @@ def glu(x: Tensor, axis: int = -1) -> Tensor:
     return a * pointwise.sigmoid(b)
 
 
-_OWN: dict[str, Callable[[Any], Any]] = {"glu": glu, "linear": linear, "softmax": softmax}
+def sparsemax(x: Any, axis: int = -1) -> Tensor:
+    """The nearest point of the probability simplex, of which many elements are 0 (Martins & Astudillo 2016).
+
+    max(x - t, 0) with the threshold t for which the elements sum to 1: the largest of (sum of the elements that are at
+    least x[j]) - 1 over their number, for all j.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        With at least one axis.
+    axis : int
+        The axis that sums to 1; time and memory grow with the square of its extent.
+
+    Raises
+    ------
+    ShapeError
+        When there is no such axis.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.sparsemax(gc.input("X", ("n", 3))).shape
+    ('n', 3)
+    """
+    z = swapaxes(x, axis, -1)
+    above = pointwise.less_equal(z[..., :, None], z[..., None, :])
+    levels = (sum(pointwise.where(above, z[..., None, :], 0), axis=-1) - 1) / sum(above, axis=-1)
+    inside = pointwise.stop_gradient(pointwise.less(max(levels, axis=-1, keepdims=True), z))
+    threshold = (sum(inside * z, axis=-1, keepdims=True) - 1) / sum(inside, axis=-1, keepdims=True)
+    return swapaxes(pointwise.where(inside, z - threshold, 0), axis, -1)
+
+
+_OWN: dict[str, Callable[[Any], Any]] = {"glu": glu, "linear": linear, "softmax": softmax, "sparsemax": sparsemax}
 
 
 def _named(name: str) -> Callable[[Any], Any] | None:

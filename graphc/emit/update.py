@@ -16,7 +16,7 @@ from graphc.emit.loops import Text
 from graphc.errors import TypeMismatchError
 from graphc.lower.layout import ALIGN
 from graphc.lower.training import Layout
-from graphc.optim.passes import Reduction, Statement, passes, with_gradient
+from graphc.optim.passes import Reduction, Statement, matrices, orthogonal, passes, with_gradient
 from graphc.optim.rules import NORM, Rule
 from graphc.optim.schedules import K, Schedule
 
@@ -146,7 +146,8 @@ def _print_reductions(text: Text, rule: Rule, reductions: Sequence[tuple[str, Re
             for target, body in reductions:
                 shape = tuple(int(e) for e in leaf.shape)
                 text.add(f"# {target} = {body.word}({body.args[0]}) of {leaf.name}")
-                _print_reduction(text, body, shape, slot(body.args[0]) + at, slot(target) + at)
+                places = [slot(name) + at for name in (*body.args, target)]
+                (_print_orthogonal if isinstance(body, orthogonal) else _print_reduction)(text, body, shape, *places)
 
 
 def _print_reduction(text: Text, body: Reduction, shape: tuple[int, ...], source: int, result: int) -> None:
@@ -162,6 +163,36 @@ def _print_reduction(text: Text, body: Reduction, shape: tuple[int, ...], source
     if padded(size) > size:
         with text.block(f"for t in range({size}, {padded(size)}):"):
             text.add(f"S[{result} + t] = S[{result + size - 1}]")
+
+
+def _print_orthogonal(
+    text: Text, body: orthogonal, shape: tuple[int, ...], source: int, work: int, more: int, result: int
+) -> None:  # fmt: skip
+    """The steps of Newton and Schulz, by matrix products of one thread: X in the result, A and then
+    (p1*A + p2*A**2) X in working memory, p1*A + p2*A**2 in more of it."""
+    count, rows, columns = matrices(shape)
+    size, m, n = rows * columns, min(rows, columns), max(rows, columns)
+    down, along = (columns, 1) if rows <= columns else (1, columns)
+    a, b, x = (f"S, {place} + lo" for place in (work, more, result))
+    with text.block(f"for t in range({count}):"):
+        text.add(f"lo = t*{size}", "s = f(0.0)")
+        with text.block(f"for i in range({size}):"):
+            text.add(f"s = radd(s, S[{source} + lo + i]*S[{source} + lo + i])")
+        text.add("scale = sqrt(s) if s > f(0.0) else f(1.0)")
+        with text.block(f"for i in range({size}):"):
+            text.add(f"S[{result} + lo + i] = S[{source} + lo + i]/scale")
+        with text.block(f"for j in range({body.steps}):"):
+            text.add(f"gemm({x}, {down}, {along}, {x}, {along}, {down}, {a}, {m}, {m}, {m}, {n}, {a}, 0)")
+            text.add(f"gemm({a}, {m}, 1, {a}, {m}, 1, {b}, {m}, {m}, {m}, {m}, {b}, 0)")
+            with text.block(f"for i in range({m * m}):"):
+                text.add(f"S[{more} + lo + i] = f({body.p1})*S[{work} + lo + i] + f({body.p2})*S[{more} + lo + i]")
+            factors = (f"{b}, {m}, 1", f"{x}, {columns}, 1")
+            left, right = factors if rows <= columns else factors[::-1]
+            text.add(f"gemm({left}, {right}, {a}, {columns}, {rows}, {columns}, {m}, {a}, 0)")
+            with text.block(f"for i in range({size}):"):
+                text.add(f"S[{result} + lo + i] = f({body.p0})*S[{result} + lo + i] + S[{work} + lo + i]")
+    with text.block(f"for i in range({count * size}):"):
+        text.add(*(f"S[{place} + i] = S[{source} + i]" for place in (work, more)))
 
 
 @dataclass(frozen=True)

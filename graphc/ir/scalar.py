@@ -19,7 +19,13 @@ import sympy as sp
 from sympy import Expr, S, Symbol
 
 from graphc.errors import DomainError
-from graphc.ir.functions import activation_words, gamma, numpy_words, special_words  # noqa: F401  the table is full
+from graphc.ir.functions import (  # noqa: F401  the table is full
+    activation_words,
+    bessel,
+    gamma,
+    numpy_words,
+    special_words,
+)
 from graphc.ir.functions.choices import (
     absolute,
     equal,
@@ -37,7 +43,7 @@ from graphc.ir.functions.choices import (
     where,
 )
 from graphc.ir.functions.elementary import expm1, log1p
-from graphc.ir.functions.smooth import bce, elu, leaky_relu, logcosh, sigmoid, sigmoid_minus, softplus, xlogx
+from graphc.ir.functions.smooth import bce, elu, leaky_relu, logcosh, sigmoid, sigmoid_minus, softplus, xlogx, xlogx1p
 from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, PUBLIC, WORDS, Break, Interval, Scalar
 from graphc.ir.scalar_value import SQRT_EXPONENTS, value
 
@@ -46,7 +52,7 @@ __all__ = [
     "derivative", "elu", "equal", "expm1", "floor_", "formula_of", "guarded", "leaky_relu", "less", "less_equal",
     "log1p", "logcosh", "maximum", "minimum", "number", "numpy_function", "placeholder", "placeholder_index",
     "placeholders", "relu", "round_", "scalar_of", "sigmoid", "sigmoid_minus", "sign", "softplus", "step",
-    "stop_gradient", "where", "xlogx",
+    "stop_gradient", "where", "xlogx", "xlogx1p",
 ]  # fmt: skip
 
 OUT = Symbol("OUT", real=True)

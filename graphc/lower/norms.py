@@ -7,6 +7,7 @@ of numbers that are scaled by a power of 2, which is exact (Blue 1978, as LAPACK
     B[i] = sum_k (c[i]*u[i, k])²                                   no loop where c[i] is 0
     r[i] = sqrt(B[i])/c[i] where c[i] is not 0, else sqrt(S[i])
     S**q -> r**(2*q)                                               for a broken power q, such as 1/2 or -1/2
+    (S + eps)**q -> r**(2*q) where S[i] > huge, else as it reads
 
 A root of a few squares, ``sqrt(x² + y²)``, is computed of scaled numbers too, in its own body.  Formulas show S.
 """
@@ -27,12 +28,15 @@ from graphc.ir.scalar import absolute, guarded, less, placeholder, placeholder_i
 from graphc.rewrite.norms import (
     asking,
     broken_powers,
+    has_eps,
     is_hypotenuse,
+    is_inverse_norm,
     is_norm,
     is_positive,
     root_of,
     sum_of_squares,
     with_stored_squares,
+    without_eps,
 )
 
 
@@ -101,11 +105,17 @@ def reading_rescues(y: Equation, rescues: Mapping[Node, Rescue], dtype: DTypeLik
         if isinstance(op, Read) and op.node in rescues:
             operands.append(Read(rescues[op.node].root, op.at))
             roots.append(placeholder(len(operands) - 1))
-            body = _with_root(body, placeholder(j), roots[-1])
+            body, beside = _with_root(body, placeholder(j), roots[-1], SCALES[np.dtype(dtype).name].huge)
+            for root in beside:
+                body = _beside(body, root, stop_gradient(1 / root))
+        elif isinstance(op, Read) and is_inverse_norm(op.node):
+            body = _beside(body, placeholder(j), placeholder(j), 1)
+        elif isinstance(op, Read) and has_eps(op.node):
+            body = _beside(body, placeholder(j), stop_gradient(1 / placeholder(j)))
         elif isinstance(op, Read) and is_norm(op.node):
             roots.append(placeholder(j))
     for root in roots:
-        body = _beside(body, root)
+        body = _beside(body, root, 1 / root)
     return y if body == y.body else Equation(y.extents, y.n_free, y.reducer, body, tuple(operands), y.masks)
 
 
@@ -124,12 +134,21 @@ def _scaled(squares: Expr, c: Expr) -> Expr:
     return Add(*(k * absolute(c * f) ** 2 for k, f in (pair for pair in found if pair is not None)))
 
 
-def _with_root(e: Expr, total: Symbol, r: Symbol) -> Expr:
-    """(k*S)**q  ->  k**q * r**(2*q); a condition that S is not 0 asks for r."""
-    bases = {p: p.base / total for p in broken_powers(e) if p.base.has(total) and is_positive(p.base / total)}
-    powers = {p: k**p.exp * r ** (2 * p.exp) for p, k in bases.items()}
+def _with_root(e: Expr, total: Symbol, r: Symbol, huge: Expr) -> tuple[Expr, list[Expr]]:
+    """(k*S)**q  ->  k**q * r**(2*q); a condition that S is not 0 asks for r; and the roots of k*S + eps."""
+    bases = {p: without_eps(p.base) / total for p in broken_powers(e) if p.base.has(total)}
+    bases = {p: k for p, k in bases.items() if is_positive(k)}
+    roots = {p.base: _beside_eps(p.base, total, sympy.sqrt(k) * r, huge) for p, k in bases.items()
+             if without_eps(p.base) != p.base}  # fmt: skip
+    powers = {p: k**p.exp * r ** (2 * p.exp) for p, k in bases.items() if p.base not in roots}
+    powers |= {p: roots[p.base] ** (2 * p.exp) for p in bases if p.base in roots}
     conditions = {g.args[0]: g.args[0].xreplace(powers).xreplace({total: r}) for g in e.atoms(guarded)}
-    return asking(e, conditions).xreplace(powers) if powers else e
+    return (asking(e, conditions).xreplace(powers) if powers else e), list(roots.values())
+
+
+def _beside_eps(base: Expr, total: Symbol, r: Expr, huge: Expr) -> Expr:
+    """sqrt(k*S + eps): eps is nothing beside a sum that is huge, and no square is missed beside it."""
+    return stop_gradient(where(less(huge, total), r, sympy.sqrt(base)))
 
 
 def _with_hypotenuses(e: Expr, dtype: str) -> tuple[Expr, list[Expr]]:
@@ -142,29 +161,31 @@ def _with_hypotenuses(e: Expr, dtype: str) -> tuple[Expr, list[Expr]]:
     return e.xreplace(powers), list(roots.values())
 
 
-def _beside(e: Expr, root: Expr) -> Expr:
+def _beside(e: Expr, root: Expr, inverse: Expr, sign: int = -1) -> Expr:
     """Products with 1/r**n, r a root, from the inside out: ``f*g/r**3  ->  (f/r)*(g/r)/r``, since neither r**3 nor 1/r
-    need be a number where the whole is one."""
+    need be a number where the whole is one; 1/r is one where r is a root of S + eps, and loops take it once.
+    Products with u**n, u = 1/r, likewise."""
     if e.is_Atom or e == root or (e.is_Pow and e.base == root) or not e.has(root):
         return e
-    args = [_beside(a, root) for a in e.args]
+    args = [_beside(a, root, inverse, sign) for a in e.args]
     e = e.func(*args) if any(a is not b for a, b in zip(args, e.args, strict=True)) else e
-    return _quotient(e, root) if e.is_Mul else e
+    return _quotient(e, root, inverse, sign) if e.is_Mul else e
 
 
-def _quotient(e: Expr, root: Expr) -> Expr:
+def _quotient(e: Expr, root: Expr, inverse: Expr, sign: int) -> Expr:
     factors = list(Mul.make_args(e))
     guards = [f for f in factors if isinstance(f, guarded) and f.args[2] == 0 and f.args[1].has(root)]
     if len(guards) == 1 and len(factors) > 1:
         condition, value, _ = guards[0].args
-        return guarded(condition, _quotient(Mul(value, *(f for f in factors if f is not guards[0])), root), S.Zero)
-    below = [f for f in factors if f.is_Pow and f.base == root and f.exp.is_Integer and f.exp < -1]
+        product = Mul(value, *(f for f in factors if f is not guards[0]))
+        return guarded(condition, _quotient(product, root, inverse, sign), S.Zero)
+    below = [f for f in factors if f.is_Pow and f.base == root and f.exp.is_Integer and sign * f.exp > 1]
     if not below:
         return e
-    n = -int(below[0].exp)
+    n = abs(int(below[0].exp))
     rest = [f for f in factors if f is not below[0]]
     above = [f for f in rest if f.free_symbols and not (f.is_Pow and f.exp.could_extract_minus_sign())][:n]
-    whole = Mul(*(stop_gradient(f / root) for f in above), *(f for f in rest if f not in above))
+    whole = Mul(*(stop_gradient(f * inverse) for f in above), *(f for f in rest if f not in above))
     for _ in range(n - len(above)):
-        whole = stop_gradient(whole / root)
+        whole = stop_gradient(whole * inverse)
     return whole

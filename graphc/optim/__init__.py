@@ -4,7 +4,7 @@ it names (moments, step number) belongs to the model that trains with it.
 
 from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.known import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp, optimizer_named
-from graphc.optim.layerwise import LAMB, Adafactor
+from graphc.optim.layerwise import LAMB, Adafactor, Muon
 from graphc.optim.rules import Rule, reference_step, rule
 from graphc.optim.schedules import Schedule, constant, cosine, exponential, schedule, step_decay, warmup
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
@@ -28,6 +28,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Momentum",
+    "Muon",
     "Nesterov",
     "RMSProp",
     "Rule",

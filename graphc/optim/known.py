@@ -10,7 +10,7 @@ from graphc.declare.origin import located
 from graphc.errors import TypeMismatchError, UnknownNameError
 from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.domains import KNOWN
-from graphc.optim.layerwise import LAMB, Adafactor
+from graphc.optim.layerwise import LAMB, Adafactor, Muon
 from graphc.optim.rules import Rule, rule
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
 from graphc.optim.values import Value
@@ -242,7 +242,7 @@ def AdamW(
 
 _ALL = (
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW,
-    Adadelta, Adamax, NAdam, RAdam, AMSGrad, AdaBelief, Yogi, Rprop, ASGD, Lion, LAMB, Adafactor,
+    Adadelta, Adamax, NAdam, RAdam, AMSGrad, AdaBelief, Yogi, Rprop, ASGD, Lion, LAMB, Adafactor, Muon,
 )  # fmt: skip
 OPTIMIZERS: dict[str, Callable[..., Rule]] = {f.__name__.lower(): f for f in _ALL}
 

@@ -92,3 +92,38 @@ def Adafactor(
     """
     hyper = {"eta": eta, "power": power, "eps": eps, "low": low, "limit": limit, "decay": decay}
     return rule("Adafactor", text, **hyper, clip_value=clip_value, clip_norm=clip_norm).within(KNOWN)
+
+
+@located
+def Muon(
+    eta: Value = 0.02,
+    mu: Value = 0.95,
+    decay: Value = 0.0,
+    *,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+) -> Rule:
+    """Momentum whose step is an orthogonal matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
+
+    The mean of the gradients, looked one step ahead as Nesterov's, is brought near the nearest orthogonal matrix by
+    five steps of Newton and Schulz, in the precision of the program (the authors take bfloat16) and without their
+    factor sqrt(max(1, rows/columns)); of a vector only the direction is left. For CPUs.
+
+    Parameters
+    ----------
+    eta : float, Schedule or 1-D array
+        The learning rate, at least 0: about the largest singular value of a step.
+    mu : float, Schedule or 1-D array
+        How much of the mean stays, in [0, 1].
+    decay : float, Schedule or 1-D array
+        How much of theta is taken away, in units of eta, at least 0.
+    clip_value, clip_norm : float, optional
+        See :class:`Rule`.
+    """
+    text = """
+        m     <- mu*m + (1 - mu)*g
+        o     <- orthogonal((1 - mu)*g + mu*m)
+        theta <- theta - eta*decay*theta - eta*o
+    """
+    hyper = {"eta": eta, "mu": mu, "decay": decay}
+    return rule("Muon", text, **hyper, clip_value=clip_value, clip_norm=clip_norm).within(KNOWN)

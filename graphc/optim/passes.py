@@ -86,7 +86,35 @@ class column_average(Reduction):
         return matrices(shape)
 
 
-REDUCTIONS: dict[str, type[Reduction]] = {r.word: r for r in (total, average, row_average, column_average)}
+class orthogonal(Reduction):
+    """The matrix with all singular values brought near 1, by five steps of Newton and Schulz (Jordan et al. 2024).
+
+    X is divided by its Frobenius norm; then five times X <- p0*X + (p1*A + p2*A**2) X, A = X X' of the shorter side.
+    The other two arguments are working memory, which holds the argument again in the end.
+    """
+
+    nargs = (3,)  # pyright: ignore[reportAssignmentType]
+    word = "orthogonal"
+    steps, p0, p1, p2 = 5, 3.4445, -4.775, 2.0315
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> np.ndarray:
+        """By NumPy, of every matrix of the last two axes."""
+        found = x.reshape(matrices(x.shape))
+        wide = found.shape[1] <= found.shape[2]
+        found = found if wide else found.swapaxes(1, 2)
+        size = np.sqrt(np.sum(found * found, axis=(1, 2), keepdims=True))
+        found = found / np.where(size > 0, size, x.dtype.type(1))
+        p0, p1, p2 = (x.dtype.type(p) for p in (cls.p0, cls.p1, cls.p2))
+        for _ in range(cls.steps):
+            gram = found @ found.swapaxes(1, 2)
+            found = p0 * found + (p1 * gram + p2 * gram @ gram) @ found
+        return (found if wide else found.swapaxes(1, 2)).reshape(x.shape).astype(x.dtype)
+
+
+REDUCTIONS: dict[str, type[Reduction]] = {
+    r.word: r for r in (total, average, row_average, column_average, orthogonal)
+}
 
 
 def reduced_by(before: list[Statement], line: str) -> dict[str, Callable[..., Expr]]:
@@ -100,7 +128,9 @@ def reduced_by(before: list[Statement], line: str) -> dict[str, Callable[..., Ex
                 problem = f"{made.word} takes 1 argument, not {len(args)}."
                 raise formula_error(line, line.index(made.word), problem, f"Write {made.word}(x).")
             before.append((x, args[0]))
-            before.append((s, made(Symbol(x, real=True))))
+            memory = [Symbol(f"_{w}{number}", real=True) for w in "vw"] if made is orthogonal else []
+            before.extend((str(w), args[0]) for w in memory)
+            before.append((s, made(Symbol(x, real=True), *memory)))
             return Symbol(s, real=True)
 
         return reduced
@@ -122,6 +152,11 @@ def check_passes(name: str, lines: Sequence[str], statements: Sequence[Statement
         line = next(x for x in lines if x.partition("<-")[0].strip() == "theta")
         raise formula_error(line, 0, f"The rule '{name}' assigns theta before it takes a sum or a mean.",
                             "Assign theta after the last of them.")  # fmt: skip
+
+
+def only_on_cpus(statements: Iterable[Statement]) -> bool:
+    """Whether a rule has matrix products, which no printer of GPU kernels knows."""
+    return any(isinstance(body, orthogonal) for _, body in statements)
 
 
 Pass = tuple[list[Statement], list[tuple[str, Reduction]]]
@@ -157,6 +192,6 @@ def kept_between(statements: Sequence[Statement]) -> list[str]:
             kept |= {n: None for n in read if assigned_in.get(n, number) < number}
             assigned_in[target] = number
         for target, body in reductions:
-            kept |= {str(body.args[0]): None, target: None}
+            kept |= {**dict.fromkeys(map(str, body.args)), target: None}
             assigned_in[target] = number
     return list(kept)

@@ -16,6 +16,8 @@ from graphc.ir.build import inline
 from graphc.ir.node import Equation, Node, Operand, Read
 from graphc.ir.scalar import absolute, canonical, guarded, placeholder_index
 
+_EPS = (sympy.Integer(2) ** -100, sympy.Integer(2) ** 40)
+
 
 def norms_in(y: Equation) -> list[Equation]:
     """The sums of squares that y takes a root of."""
@@ -78,7 +80,8 @@ def _is_over_squares(y: Equation, base: Expr) -> bool:
 
 
 def divides_by_norm(y: Equation) -> bool:
-    """True for g/r, 0 at r = 0, with the root r of a sum of squares: the slope of a norm.
+    """True for g/r, 0 at r = 0, with the root r of a sum of squares, the slope of a norm; for g/r**n with
+    n > 1, g*u**n with u = 1/r, and g/r with r = sqrt(S + eps).
 
     It belongs into x*g/r, since g/r need not be a number where that is one.
     """
@@ -87,8 +90,13 @@ def divides_by_norm(y: Equation) -> bool:
     slopes = [f for f in Mul.make_args(y.body) if isinstance(f, guarded) and f.args[2] == 0]
     factors = [f.args[1] if f in slopes else f for f in Mul.make_args(y.body)]
     below = [g for f in factors for g in Mul.make_args(f) if g.is_Pow and g.exp.could_extract_minus_sign()]
-    others = [f for f in factors if f not in below and f.free_symbols and placeholder_index(f) is None]
-    return bool(slopes and below) and not others and all(_is_root(y, g) for g in below if _reads(g))
+    cubes = [f for f in factors if f.is_Pow and f.exp.is_Integer and f.exp > 1 and _reads_inverse(y, f.base)]
+    known = (*below, *cubes)
+    others = [f for f in factors if f not in known and f.free_symbols and placeholder_index(f) is None]
+    steep = sum(-2 * g.exp for g in below if is_broken(g.exp)) > 1 or any(_has_eps(y, g.base) for g in below)
+    if others or not (cubes or (below and (slopes or steep))):
+        return False
+    return all(_is_root(y, g) for g in below if _reads(g))
 
 
 def _reads(e: Expr) -> bool:
@@ -104,13 +112,42 @@ def _is_root(y: Equation, p: Pow) -> bool:
     return is_broken(p.exp) and (_is_over_squares(y, p.base) or _read_under(y, p.base) is not None)
 
 
+def _has_eps(y: Equation, base: Expr) -> bool:
+    """Whether a base reads a root of S + eps, a number for each of y: its slope g/r has no guard, for r is not 0."""
+    j = placeholder_index(base)
+    op = y.operands[j] if j is not None else None
+    return isinstance(op, Read) and has_eps(op.node) and len(op.node.shape) == y.n_free
+
+
+def _reads_inverse(y: Equation, base: Expr) -> bool:
+    j = placeholder_index(base)
+    op = y.operands[j] if j is not None else None
+    return isinstance(op, Read) and is_inverse_norm(op.node)
+
+
+def is_inverse_norm(node: Node) -> bool:
+    """True for k/r with the root r of a sum of squares, as in x*S**-0.5."""
+    if not isinstance(node, Equation) or not is_norm(node):
+        return False
+    k, power = node.body.as_independent(*broken_powers(node.body)[:1], as_Add=False)
+    return is_positive(k) and power.is_Pow and power.exp == -S.Half
+
+
+def has_eps(node: Node) -> bool:
+    """True for what holds the root of a sum of squares and a small constant."""
+    if not isinstance(node, Equation) or not is_norm(node):
+        return False
+    return any(without_eps(p.base) != p.base for p in broken_powers(node.body))
+
+
 def is_broken(q: Expr) -> bool:
     """True for 1/2, -3/2, 1/3 and the like."""
     return bool(q.is_Rational and not q.is_Integer)
 
 
 def _read_under(y: Equation, base: Expr) -> Read | None:
-    """The read of a sum of squares that a base is, up to a positive factor."""
+    """The read of a sum of squares that a base is, up to a positive factor and a small constant."""
+    base = without_eps(base)
     reads = [(placeholder_index(f), f) for f in Mul.make_args(base) if placeholder_index(f) is not None]
     if len(reads) != 1 or not is_positive(base / reads[0][1]):
         return None
@@ -134,6 +171,12 @@ def sum_of_squares(node: Node) -> Equation | None:
 
 def _all_squares(body: Expr) -> bool:
     return all(root_of(term) is not None for term in Add.make_args(body))
+
+
+def without_eps(base: Expr) -> Expr:
+    """S of S + eps, eps from 2**-100 to 2**40: beside it no square that underflows is missed, nor it beside huge."""
+    rest, eps = base.as_independent(*base.free_symbols, as_Add=True)[::-1] if base.is_Add else (base, S.Zero)
+    return rest if eps.is_number and _EPS[0] < eps < _EPS[1] else base
 
 
 def is_positive(e: Expr) -> bool:

@@ -20,6 +20,7 @@ from graphc.ir.scalar import (
     sigmoid,
     softplus,
     xlogx,
+    xlogx1p,
 )
 from graphc.rewrite.patterns import (
     as_sigmoid,
@@ -155,11 +156,13 @@ def expm1_over_exp(e: Mul) -> Expr | None:
 
 @rule(PRODUCTS)
 def x_log_x(e: Mul) -> Expr | None:
-    """x*log(x)  ->  xlogx(x)   also x*log(x/y) -> y*xlogx(x/y)
+    """x*log(x)  ->  xlogx(x)   also x*log(x/y) -> y*xlogx(x/y), (1 + u)*log1p(u) -> xlogx1p(u)
 
     0*log(0) is a NaN; the domain is enlarged by the limit 0 at x = 0."""
     for f in e.args:
         x = _argument(f)
+        if isinstance(f, log1p) and x is not None and _has_factor(e, x):
+            return swap(e, {f: S.One, x: S.One}, xlogx1p(f.args[0]))
         for multiple in (x, negated(x), *_numerators(x)) if x is not None else ():
             if _has_factor(e, multiple):
                 return swap(e, {f: S.One, multiple: S.One}, sp.cancel(multiple / x), xlogx(x))

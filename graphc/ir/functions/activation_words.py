@@ -12,7 +12,7 @@ from graphc.ir.functions.choices import absolute, guarded, less, less_equal, max
 from graphc.ir.functions.declaring import word
 from graphc.ir.functions.elementary import expm1
 from graphc.ir.functions.normal import ndtr
-from graphc.ir.functions.smooth import elu, sigmoid, softplus
+from graphc.ir.functions.smooth import elu, leaky_relu, sigmoid, softplus
 
 _SELU_SCALE = Rational("1.0507009873554804934193349852946")
 _SELU_ALPHA = Rational("1.6732632423543772848170429916717")
@@ -82,6 +82,9 @@ activation("exponential", lambda x: sp.exp(x), "exp(x).")
 activation("sparse_plus", lambda x: where(less(x, 1), relu(x + 1) ** 2 / 4, x),
            "0 below -1, x above 1, (x + 1)**2/4 between.")  # fmt: skip
 activation("sparse_sigmoid", lambda x: _clipped(x + 1, 0, 2) / 2, "min(max((x + 1)/2, 0), 1).")
+word("prelu", lambda x, alpha: leaky_relu(x, alpha),
+     "x where x > 0, else alpha*x with a slope that is learned (He et al. 2015).",
+     explained={"alpha": "The slope below 0: a parameter, or one for each of the last axis."})  # fmt: skip
 activation("snake", lambda x, a=1.0: x + sp.sin(a * x) ** 2 / a, "x + sin(a*x)**2/a (Liu et al. 2020).",
            explained={"a": "The frequency."})
 activation("relu_squared", lambda x: relu(x) ** 2, "max(x, 0)**2 (So et al. 2021).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ def horner(x: Expr, coefficients: Any) -> Expr:
     for c in reversed(coefficients[:-1]):
         total = c + x * total
     return total
+
+
+def rational(values: tuple[float, ...]) -> list[Rational]:
+    """Coefficients as the exact numbers that they are."""
+    return [Rational(Fraction(v).numerator, Fraction(v).denominator) for v in values]
 
 
 # ---------------------------------------------------------------- inverse hyperbolic functions

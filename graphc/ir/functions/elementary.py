@@ -73,7 +73,8 @@ function(
     cost=8,
 )(sp.Pow)
 function("tanh", numpy=np.tanh, interval="increasing", cuda="math.tanh({0})", public="tanh",
-         activation=True, doc="The hyperbolic tangent.", cost=20, fades=True)(sp.tanh)  # fmt: skip
+         doc="The hyperbolic tangent; its slope, 1 - tanh(x)**2, is exact to a unit of 1, not of itself.",
+         activation=True, cost=20, fades=True)(sp.tanh)  # fmt: skip
 function("sin", numpy=np.sin, interval=within(-1.0, 1.0), cuda="math.sin({0})", public="sin", doc="The sine.",
          cost=20)(sp.sin)  # fmt: skip
 function("cos", numpy=np.cos, interval=within(-1.0, 1.0), cuda="math.cos({0})", public="cos", doc="The cosine.",

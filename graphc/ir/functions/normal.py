@@ -6,12 +6,10 @@ Laframboise, Math. Comp. 36, 1981), fitted here to 1e-19 with mpmath. What decay
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import sympy as sp
 from sympy import Expr, Rational, S
 
-from graphc.ir.functions.analytic import horner
+from graphc.ir.functions.analytic import horner, rational
 from graphc.ir.functions.choices import absolute, equal, guarded, less, round_, sign, where
 from graphc.ir.functions.declaring import smooth
 from graphc.ir.functions.elementary import log1p
@@ -27,12 +25,17 @@ _ERFCX = (
     4.208663682529664e-09, 2.246842407603536e-09, -6.77808839433952e-10, -2.896358490408964e-10, 8.66373529877738e-11,
     2.2543869632803077e-11, -6.403975605235997e-12,
 )
+_ERFCX_SLOPE = (  # of -erfcx'(x) (1 + 2x)^2
+    2.623063993696738, -0.3487517301221607, -0.313546905088526, 0.6688570875434479, -0.6516096275563945,
+    0.39872495184632495, -0.11476931207363782, -0.06307663065583184, 0.11191140028792822, -0.08347331729687511,
+    0.03868258628018445, -0.009610372838665232, -0.0008079028204711256, 0.0016301553767286842,
+    -0.0004356033712310762, -0.00010986030667347884, 9.247457363618704e-05, -2.6862509155030414e-06,
+    -1.4141929236036105e-05, 2.486284041326496e-06, 2.0594693241722806e-06, -5.951867687376475e-07,
+    -3.138622797813508e-07, 1.092850378414064e-07, 4.919619999335519e-08, -1.5344606943742937e-08,
+    -6.693533327673336e-09, 1.2146731413546276e-09, 5.345676441636363e-10,
+)
 _SPLIT = 64  # squares of multiples of 1/64 are exact in float32, up to 64
-_SERIES = 16  # terms behind x = 8
-
-
-def _rational(values: tuple[float, ...]) -> list[Rational]:
-    return [Rational(Fraction(v).numerator, Fraction(v).denominator) for v in values]
+_FAR_OUT = 10**18
 
 
 def _gaussian(x: Expr, c: Expr) -> Expr:
@@ -57,9 +60,14 @@ gaussian = smooth(
 )
 
 
+def _mapped(a: Expr) -> Expr:
+    """q of a >= 0, 1 far out; 1 - 8/(a + 4) would lose a bit near a = 0, where the polynomials are steep."""
+    return where(less(a, _FAR_OUT), (a - 4) / (a + 4), S.One)
+
+
 def _scaled(a: Expr) -> Expr:
     """erfcx of a >= 0."""
-    return horner(1 - 8 / (a + 4), _rational(_ERFCX)) / (1 + 2 * a)
+    return horner(_mapped(a), rational(_ERFCX)) / (1 + 2 * a)
 
 
 def _erfcx(x: Expr) -> Expr:
@@ -68,13 +76,9 @@ def _erfcx(x: Expr) -> Expr:
 
 
 def _erfcx_slope(x: Expr) -> Expr:
-    """Beyond 8 by the asymptotic series, since the difference cancels."""
-    terms, term = [], S.One
-    for k in range(_SERIES):
-        terms.append(term * (2 * k + 1))
-        term = -term * Rational(2 * k + 1, 2)
-    far = -horner(1 / x**2, terms) / (_ROOT_PI * x**2)
-    return guarded(less(8, x), far, 2 * x * erfcx(x) - 2 / _ROOT_PI)
+    """Above 0 by a polynomial of its own, since the difference cancels."""
+    right = -horner(_mapped(x), rational(_ERFCX_SLOPE)) / (1 + 2 * x) / (1 + 2 * x)
+    return guarded(less(0, x), right, 2 * x * erfcx(x) - 2 / _ROOT_PI)
 
 
 erfcx = smooth(
@@ -160,19 +164,19 @@ log_ndtr = smooth(
 # ---------------------------------------------------------------- inverses
 
 # Algorithm AS 241 (Wichura, Applied Statistics 37, 1988): numerators and denominators of three ranges
-_CENTRE = _rational((3.387132872796366608, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
+_CENTRE = rational((3.387132872796366608, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
                      45921.953931549871457, 67265.770927008700853, 33430.575583588128105, 2509.0809287301226727))
-_CENTRE_BELOW = _rational((1.0, 42.313330701600911252, 687.1870074920579083, 5394.1960214247511077,
+_CENTRE_BELOW = rational((1.0, 42.313330701600911252, 687.1870074920579083, 5394.1960214247511077,
                            21213.794301586595867, 39307.89580009271061, 28729.085735721942674, 5226.495278852854561))
-_NEAR = _rational((1.42343711074968357734, 4.6303378461565452959, 5.7694972214606914055, 3.64784832476320460504,
+_NEAR = rational((1.42343711074968357734, 4.6303378461565452959, 5.7694972214606914055, 3.64784832476320460504,
                    1.27045825245236838258, 0.24178072517745061177, 0.0227238449892691845833, 7.7454501427834140764e-4))
-_NEAR_BELOW = _rational((1.0, 2.05319162663775882187, 1.6763848301838038494, 0.68976733498510000455,
+_NEAR_BELOW = rational((1.0, 2.05319162663775882187, 1.6763848301838038494, 0.68976733498510000455,
                          0.14810397642748007459, 0.0151986665636164571966, 5.475938084995344946e-4,
                          1.05075007164441684324e-9))
-_FAR = _rational((6.6579046435011037772, 5.4637849111641143699, 1.7848265399172913358, 0.29656057182850489123,
+_FAR = rational((6.6579046435011037772, 5.4637849111641143699, 1.7848265399172913358, 0.29656057182850489123,
                   0.026532189526576123093, 0.0012426609473880784386, 2.71155556874348757815e-5,
                   2.01033439929228813265e-7))
-_FAR_BELOW = _rational((1.0, 0.59983220655588793769, 0.13692988092273580531, 0.0148753612908506148525,
+_FAR_BELOW = rational((1.0, 0.59983220655588793769, 0.13692988092273580531, 0.0148753612908506148525,
                         7.868691311456132591e-4, 1.8463183175100546818e-5, 1.4215117583164458887e-7,
                         2.04426310338993978564e-15))
 

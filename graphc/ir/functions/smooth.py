@@ -10,9 +10,9 @@ import sympy as sp
 from sympy import Expr, Function, S
 
 from graphc.ir.functions.arrays import decay, logistic, magnitude, part, positive
-from graphc.ir.functions.choices import HALF, ONE, ZERO, numbers, relu, step, where
-from graphc.ir.functions.declaring import function, hull
-from graphc.ir.functions.elementary import expm1
+from graphc.ir.functions.choices import HALF, ONE, ZERO, equal, numbers, relu, step, where
+from graphc.ir.functions.declaring import function, hull, smooth
+from graphc.ir.functions.elementary import expm1, log1p
 from graphc.ir.scalar_table import POSITIVE, REALS, Break, Interval
 
 _BEND = (Break(0.0, "derivative alpha at 0"),)
@@ -96,7 +96,7 @@ class elu(Function):
     cuda="(f(1.0)/(f(1.0) + math.exp(-{0})))",
     public="sigmoid",
     activation=True,
-    doc="1/(1 + exp(-x)), accurate in both tails.",
+    doc="1/(1 + exp(-x)), accurate in both tails; a program may take its slope from the value, exact to a unit of 1.",
     careful=True,
     fades=True,
     cost=20,
@@ -205,6 +205,22 @@ class xlogx(Function):
 
     def fdiff(self, argindex: int = 1) -> Expr:
         return sp.log(self.args[0]) + 1
+
+
+xlogx1p = smooth(
+    "xlogx1p",
+    lambda u: where(equal(u, -1), 0, (1 + u) * log1p(u)),
+    lambda u: log1p(u) + 1,
+    at={0: 0, -1: 0},
+    paper=lambda u: (1 + u) * sp.log(1 + u),
+    public="",
+    domain=(-1.0, math.inf),
+    interval=lambda u: _xlogx_interval((u[0] + 1, u[1] + 1)),
+    doc="(1 + u)*log(1 + u), 0 at u = -1, accurate near 0: 1 + u keeps nothing of a small u.",
+    slope_at_ends="log",
+    careful=True,
+    cost=30,
+)
 
 
 def _range_of_bce(z: Interval, t: Interval) -> Interval:
