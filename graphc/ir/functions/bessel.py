@@ -103,6 +103,7 @@ bessel_drop = smooth(
     domain=(0.0, math.inf),
     interval=within(0.0, 1.0),
     doc="i0e(a) - i1e(a) of a >= 0, which cancels far out.",
+    plain=lambda a: (sp.besseli(0, a) - sp.besseli(1, a)) * sp.exp(-a),
     careful=True,
     cost=100,
 )
@@ -115,6 +116,7 @@ bessel_share = smooth(
     public="",
     interval=within(0.0, 0.5),
     doc="i1e(x)/x, 1/2 at 0.",
+    plain=lambda x: sp.Piecewise((sp.besseli(1, x) * sp.exp(-sp.Abs(x)) / x, sp.Ne(x, 0)), (Rational(1, 2), True)),
     careful=True,
     cost=100,
 )
@@ -126,6 +128,7 @@ i0e = smooth(
     interval=within(0.0, 1.0),
     doc="exp(-|x|)*I0(x), the modified Bessel function of order 0, scaled.",
     kinks=_KINK,
+    plain=lambda x: sp.besseli(0, x) * sp.exp(-sp.Abs(x)),
     careful=True,
     cost=100,
 )
@@ -136,6 +139,7 @@ i1e = smooth(
     at={0: 0},
     interval=within(-0.5, 0.5),
     doc="exp(-|x|)*I1(x), the modified Bessel function of order 1, scaled.",
+    plain=lambda x: sp.besseli(1, x) * sp.exp(-sp.Abs(x)),
     careful=True,
     cost=100,
 )
