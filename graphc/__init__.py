@@ -53,11 +53,12 @@ _NAMES = {
     "declare.repeating": "roll repeat tile pad take",
     "declare.activations": "glu sparsemax",
     "declare.remainders": "modf divmod",
-    "model": "Model grad derive hessian jacobian hvp compile",
+    "model": "Model grad derive hessian jacobian hvp jvp gauss_newton compile",
     "facade.comparing": "compare",
     "facade.deciding": "plot_decision",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
-    " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor Muon",
+    " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor Muon"
+    " LBFGS LevenbergMarquardt NewtonCG ConjugateGradient",
     "run.callbacks": "EarlyStopping Checkpoint Trajectory",
 }
 _NAMESPACES = {

@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from graphc.declare.names import node_text
 from graphc.declare.origin import advised, located
 from graphc.declare.tensor import Tensor
-from graphc.facade import attach, checkpoint, deriving, devices, evaluating, fitting, inspecting, summary, sweeping  # noqa: F401
+from graphc.facade import (  # noqa: F401
+    attach,
+    checkpoint,
+    curvature,
+    deriving,
+    devices,
+    evaluating,
+    fitting,
+    inspecting,
+    summary,
+    sweeping,
+)
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Stage, Target, data_by_name, not_swept
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.certifying import Certificate, Ranges, certificate
 from graphc.facade.core import Core
 from graphc.facade.deriving import derive
+from graphc.facade.directional import gauss_newton, jvp
 from graphc.facade.landscape import Landscape, Runs, landscape
 from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
-from graphc.optim import Rule
+from graphc.optim import Curvature, Rule
 from graphc.run.history import Run
 from graphc.show.derivation import Derivation
 from graphc.show.explain import Page
 
-__all__ = ["Model", "compile", "derive", "grad", "hessian", "hvp", "jacobian"]
+__all__ = ["Model", "compile", "derive", "gauss_newton", "grad", "hessian", "hvp", "jacobian", "jvp"]
 
 
 class Model:
@@ -137,11 +149,11 @@ class Model:
     def fit(
         self,
         *data: Any,
-        optimizer: str | Rule = "adam",
+        optimizer: str | Rule | Curvature = "adam",
         epochs: int | None = None,
         steps: int | None = None,
         tol: float | None = None,
-        batch_size: int | None = 32,
+        batch_size: int | Literal["auto"] | None = "auto",
         seed: int | None = None,
         validation: Any = None,
         callbacks: Sequence[Any] = (),
@@ -160,14 +172,15 @@ class Model:
         Parameters
         ----------
         *data : arrays in the order of declaration, or one dict by name
-        optimizer : Rule or str
-            ``gc.SGD(0.1)``, ``gc.Adam(1e-3)``, ``"adam"``, or your own :func:`graphc.rule`.
+        optimizer : Rule, Curvature or str
+            ``gc.SGD(0.1)``, ``gc.Adam(1e-3)``, ``"adam"``, or your own :func:`graphc.rule`; with curvature
+            ``gc.LBFGS()``, ``gc.LevenbergMarquardt()``, ``gc.NewtonCG()``, ``gc.ConjugateGradient()``.
         epochs, steps : int, optional
             How long; by default one epoch.
         tol : float, optional
             Stop when the largest gradient of an epoch, in absolute value, is at most this.
-        batch_size : int or None
-            Rows a step (32 by default); None takes all rows in every step.
+        batch_size : int, None or "auto"
+            Rows a step; None takes all rows in every step; "auto" 32 for update rules, all for those with curvature.
         seed : int, optional
             Initialises unset parameters and the order of the rows (0 for the first fit); given again, it restarts the
             order.
@@ -218,7 +231,8 @@ class Model:
         ).checked("fit")  # fmt: skip
         if dtype is not None and dtype != self.dtype:
             core.cast(dtype)
-        return fitting.fit(core, data, checked, self)
+        fit = curvature.fit if isinstance(checked.optimizer, Curvature) else fitting.fit
+        return fit(core, data, checked, self)
 
     @advised(not_swept)
     def sweep(
@@ -229,7 +243,7 @@ class Model:
         epochs: int | None = None,
         steps: int | None = None,
         tol: float | None = None,
-        batch_size: int | None = 32,
+        batch_size: int | Literal["auto"] | None = "auto",
         shuffle: bool = True,
         sample_weight: Any = None,
         record: Record = "epoch",

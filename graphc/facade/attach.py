@@ -16,6 +16,7 @@ from graphc.errors import DomainError
 from graphc.facade import pickling  # noqa: F401  makes nodes and derivations fit to be pickled
 from graphc.facade.deciding import animate
 from graphc.facade.devices import on_device
+from graphc.facade.directional import derivative
 from graphc.facade.pipeline import read_graph
 from graphc.facade.state import Parameters
 from graphc.facade.summary import formula, tensor_text
@@ -111,6 +112,7 @@ METHODS = (
     (Run, "animate", animate),
     (Function, "plot", _plot_function),
     (Tensor, "_repr_latex_", _latex),
+    (Tensor, "d", derivative),
     (Tensor, "__str__", tensor_text),
     (Parameters, "on_device", on_device),
 )

@@ -69,14 +69,14 @@ def grad(loss: Tensor, wrt: Tensor | Sequence[Tensor]) -> Any:
     ()
     """
     several = isinstance(wrt, list | tuple)
-    targets = [_tensor(w, "grad") for w in (wrt if several else [wrt])]
-    node, moved = _prepared(_scalar(loss, "grad"), targets)
-    found = _tidied(derivatives.gradient(node, moved))
-    _note(found, loss, targets, derivatives.gradient)
+    targets = [tensor_of(w, "grad") for w in (wrt if several else [wrt])]
+    node, moved = prepared(scalar_tensor(loss, "grad"), targets)
+    found = tidied(derivatives.gradient(node, moved))
+    note(found, loss, targets, derivatives.gradient)
     return [Tensor(n) for n in found] if several else Tensor(found[0])
 
 
-def _note(found: Sequence[Node], y: Tensor, wrt: Sequence[Tensor], derive: Callable) -> None:
+def note(found: Sequence[Node], y: Tensor, wrt: Sequence[Tensor], derive: Callable) -> None:
     """Remember that ``derive(y, wrt)`` gives what was found, without any rewriting: programs are checked against it."""
     nodes = [y.node, *(w.node for w in wrt)]
 
@@ -101,10 +101,10 @@ def hessian(loss: Tensor, wrt: Tensor) -> Tensor:
     wrt : Tensor
         The w: a parameter, an input or an intermediate tensor.
     """
-    node, [w] = _prepared(_scalar(loss, "hessian"), [_tensor(wrt, "hessian")])
+    node, [w] = prepared(scalar_tensor(loss, "hessian"), [tensor_of(wrt, "hessian")])
     twice = lambda y, w: [derivatives.jacobian(derivatives.gradient(y, w)[0], w[0])]
-    found = _tidied(twice(node, [w]))
-    _note(found, loss, [wrt], twice)
+    found = tidied(twice(node, [w]))
+    note(found, loss, [wrt], twice)
     return Tensor(found[0])
 
 
@@ -119,10 +119,10 @@ def jacobian(y: Tensor, x: Tensor) -> Tensor:
     x : Tensor
         A parameter, an input or an intermediate tensor.
     """
-    node, [w] = _prepared(_tensor(y, "jacobian"), [_tensor(x, "jacobian")])
+    node, [w] = prepared(tensor_of(y, "jacobian"), [tensor_of(x, "jacobian")])
     once = lambda y, x: [derivatives.jacobian(y, x[0])]
-    found = _tidied(once(node, [w]))
-    _note(found, y, [x], once)
+    found = tidied(once(node, [w]))
+    note(found, y, [x], once)
     return Tensor(found[0])
 
 
@@ -144,20 +144,21 @@ def hvp(loss: Tensor, wrt: Tensor | Sequence[Tensor], vector: Tensor | Sequence[
     Tensor, or list of Tensors when ``wrt`` is a sequence
     """
     several = isinstance(wrt, list | tuple)
-    targets = [_tensor(w, "hvp") for w in (wrt if several else [wrt])]
-    vectors = [_tensor(v, "hvp") for v in (vector if several else [vector])]
+    targets = [tensor_of(w, "hvp") for w in (wrt if several else [wrt])]
+    vectors = [tensor_of(v, "hvp") for v in (vector if several else [vector])]
     if [t.shape for t in targets] != [v.shape for v in vectors]:
         shapes = ", ".join(shape_text(t.shape) for t in targets)
         given = ", ".join(shape_text(v.shape) for v in vectors)
         fail(ShapeError, f"hvp: the vector has shape {given}, the tensor {shapes}", "they must be equal.")
-    node, moved = _prepared(_scalar(loss, "hvp"), targets)
+    node, moved = prepared(scalar_tensor(loss, "hvp"), targets)
     product = lambda y, w: derivatives.hessian_vector(y, w, [v.node for v in vectors])
-    found = _tidied(product(node, moved))
-    _note(found, loss, targets, product)
+    found = tidied(product(node, moved))
+    note(found, loss, targets, product)
     return [Tensor(n) for n in found] if several else Tensor(found[0])
 
 
-def _tensor(value: Any, what: str) -> Tensor:
+def tensor_of(value: Any, what: str) -> Tensor:
+    """The value, refused unless it is a Tensor."""
     if not isinstance(value, Tensor):
         fail(
             TypeMismatchError,
@@ -167,8 +168,9 @@ def _tensor(value: Any, what: str) -> Tensor:
     return value
 
 
-def _scalar(value: Any, what: str) -> Tensor:
-    tensor = _tensor(value, what)
+def scalar_tensor(value: Any, what: str) -> Tensor:
+    """The value, refused unless it is a Tensor of one number."""
+    tensor = tensor_of(value, what)
     if any(e != 1 for e in tensor.shape):
         shape = shape_text(tensor.shape)
         fail(ShapeError, f"{what}: {node_text(tensor.node, tensor.name)} has shape {shape}, not that of a scalar",
@@ -176,7 +178,7 @@ def _scalar(value: Any, what: str) -> Tensor:
     return tensor
 
 
-def _prepared(y: Tensor, wrt: Sequence[Tensor]) -> tuple[Node, list[Node]]:
+def prepared(y: Tensor, wrt: Sequence[Tensor]) -> tuple[Node, list[Node]]:
     """Normal forms of y and of what it is derived by, which stays an equation of its own."""
     targets = [w.node for w in wrt]
     check_differentiable(y.node, [n for n in targets if isinstance(n, Leaf)])
@@ -185,7 +187,8 @@ def _prepared(y: Tensor, wrt: Sequence[Tensor]) -> tuple[Node, list[Node]]:
     return graph.roots["y"], [graph.new.get(n, n) for n in targets]
 
 
-def _tidied(nodes: Sequence[Node]) -> list[Node]:
+def tidied(nodes: Sequence[Node]) -> list[Node]:
+    """Nodes that derivation gave, simplified."""
     return tidy_graph(nodes).roots
 
 
@@ -225,8 +228,8 @@ def compile(
     if dtype not in ("float32", "float64"):
         fail(TypeMismatchError, f"compile: dtype is {dtype!r}", 'choose "float32" or "float64".')
     single = not isinstance(outputs, list | tuple)
-    roots = [_tensor(y, "compile") for y in (outputs if isinstance(outputs, list | tuple) else [outputs])]
-    given = [_tensor(x, "compile") for x in (inputs if isinstance(inputs, list | tuple) else [inputs])]
+    roots = [tensor_of(y, "compile") for y in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+    given = [tensor_of(x, "compile") for x in (inputs if isinstance(inputs, list | tuple) else [inputs])]
     for x in given:
         if not isinstance(x.node, Leaf):
             fail(TypeMismatchError, f"compile: {node_text(x.node, x.name)} is no declared input or parameter",

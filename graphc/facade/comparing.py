@@ -21,7 +21,7 @@ from graphc.facade.landscape import Landscape, Points, landscape, own_plane, poi
 from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
-from graphc.optim import Rule, optimizer_named
+from graphc.optim import Rule, rule_named
 from graphc.run.callbacks import Trajectory
 from graphc.run.data import bind
 from graphc.run.history import Run
@@ -186,7 +186,7 @@ def _rules(given: Any) -> dict[str, Rule]:
     if not isinstance(given, list | tuple) or not given:
         hint = "gc.compare(model, x, t, [gc.SGD(0.1), gc.Adam(0.01)])"
         raise TypeMismatchError(f"compare: the last argument is {given!r:.60}, no list of optimizers\n  hint: {hint}")
-    rules = [optimizer_named(r) for r in given]
+    rules = [rule_named("compare", r) for r in given]
     count = Counter(r.name for r in rules)
     names = [r.name if count[r.name] == 1 else repr(r) for r in rules]
     twice = [n for n, times in Counter(names).items() if times > 1]

@@ -19,7 +19,7 @@ from graphc.facade.programs import constant_places, expected_seconds, pack_const
 from graphc.lower.choice import MANY
 from graphc.lower.device import Device
 from graphc.lower.training import StepPlan, plan_step
-from graphc.optim import Rule, optimizer_named
+from graphc.optim import Rule, rule_named
 from graphc.optim.passes import only_on_cpus
 from graphc.run.data import Bound, lies_on
 from graphc.run.sweep import Copies, Together
@@ -75,7 +75,7 @@ def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 
         raise DeviceError(
             f"{options.rule.name}: its orthogonal(..) is computed on CPUs only\n  hint: fit with target='cpu'."
         )
-    rows = options.batch_size or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
+    rows = options.rows_a_step or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
     if place is None or options.target != "auto" or options.precision != "float32" or not rows:
         return place, []
     if any(lies_on(v, place.machine) for v in values):
@@ -144,7 +144,7 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     from graphc.emit.cuda.plan import plan_cuda
 
     _refuse_matrices(model)
-    rule = optimizer_named(optimizer)
+    rule = rule_named("source", optimizer)
     place = selection.here() if selection.is_there() else None
     device = place.machine.device if place else Device()
     return plan_cuda(_training(model, rule, batch_size), device, place.tier if place else None)

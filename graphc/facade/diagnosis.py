@@ -15,7 +15,7 @@ from graphc.facade.failure_causes import SMALLER, advice
 from graphc.facade.singular import singular_matrix
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
-from graphc.optim import Rule
+from graphc.optim import Curvature, Rule
 from graphc.primitives import philox
 from graphc.run.data import Bound
 from graphc.run.training import RuleState
@@ -23,8 +23,10 @@ from graphc.run.training import RuleState
 HINT = f"  hint: {SMALLER}"
 
 
-def explain_divergence(model: Core, data: Bound, weights: NDArray | None, rule: Rule) -> NoReturn:
-    """Evaluate the failed step with the reference interpreter and name what went wrong.
+def explain_divergence(
+    model: Core, data: Bound, weights: NDArray | None, rule: Rule | Curvature, rows: NDArray | None = None
+) -> NoReturn:
+    """Evaluate the failed step, on ``rows`` or on those that come next, with the interpreter and name what went wrong.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def explain_divergence(model: Core, data: Bound, weights: NDArray | None, rule: 
         When a matrix was singular or not positive definite: with its place in the stack.
     """
     head = _head(model.state.rules[rule.text])
-    rows = _rows(model, data)
+    rows = _next_rows(model, data) if rows is None else rows
     feed = _feed(model, data, weights, rows)
     graph = model.differentiated(weights is not None)
     roots = [graph.loss, *graph.gradients.values()]
@@ -78,7 +80,7 @@ def _is_bad(value: Any) -> bool:
     return not np.isfinite(value).all()
 
 
-def _rows(model: Core, data: Bound) -> NDArray:
+def _next_rows(model: Core, data: Bound) -> NDArray:
     """The rows of the data in the batch that failed."""
     sampler = model.state.sampler
     stop = min(sampler.position + sampler.batch, data.rows)

@@ -48,7 +48,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
-    data, weights, held_out = _split(model, data, weights, options.validation, seed)
+    data, weights, held_out = split(model, data, weights, options.validation, seed)
     run.notes = data.notes
     full, capacity = batch_of(options, data.rows)
     options = in_order(options, full, data.rows)
@@ -94,9 +94,9 @@ def filled(inputs: Sequence[Any], args: Sequence[Any]) -> Sequence[Any]:
 
 def batch_of(options: Options, rows: int) -> tuple[int, int]:
     """Rows of a step, and the rows that the program has room for: a power of two when a step takes all."""
-    if options.batch_size is None:
+    if options.rows_a_step is None:
         return rows, 1 << (rows - 1).bit_length()
-    return int(options.batch_size), int(options.batch_size)
+    return int(options.rows_a_step), int(options.rows_a_step)
 
 
 def in_order(options: Options, full: int, rows: int) -> Options:
@@ -122,7 +122,7 @@ def row_weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
 Split = tuple[Bound, NDArray | None, Bound | None]
 
 
-def _split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: int) -> Split:
+def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: int) -> Split:
     """Validation data as given, or a fraction of the rows chosen by the seed and left out of training."""
     if wanted is None:
         return data, weights, None
@@ -138,10 +138,11 @@ def _split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed:
     order = philox.permutation(data.rows, seed, 0, SPLIT_STREAM)
     kept, out = np.sort(order[count:]), np.sort(order[:count])
     weights = None if weights is None else np.ascontiguousarray(weights[kept])
-    return _rows(data, kept), weights, _rows(data, out)
+    return rows_of(data, kept), weights, rows_of(data, out)
 
 
-def _rows(data: Bound, rows: NDArray) -> Bound:
+def rows_of(data: Bound, rows: NDArray) -> Bound:
+    """Some rows of the data."""
     arrays = {
         leaf: np.ascontiguousarray(a[rows]) if leaf.shape and isinstance(leaf.shape[0], str) else a
         for leaf, a in data.arrays.items()
@@ -289,13 +290,18 @@ class _Loop:
                 self.run.history[name] += values
 
     def _epoch_end(self) -> bool:
-        if self.held_out is not None:
-            for name, value in loss_and_metrics(self.model, self.held_out).items():
-                self.run.latest[f"val_{name}"] = value
-                self.run.history[f"val_{name}"].append(value)
-        stop = False
-        for c in self.options.callbacks:
-            if c.epoch_end(self.run, self.public):
-                stop = True
-                self.run.stopped = "early stopping" if isinstance(c, EarlyStopping) else "callback"
-        return stop
+        return epoch_end(self.model, self.run, self.options, self.held_out, self.public)
+
+
+def epoch_end(model: Core, run: Run, options: Options, held_out: Bound | None, public: Any) -> bool:
+    """Validation and callbacks at the end of an epoch; whether the run is to stop."""
+    if held_out is not None:
+        for name, value in loss_and_metrics(model, held_out).items():
+            run.latest[f"val_{name}"] = value
+            run.history[f"val_{name}"].append(value)
+    stop = False
+    for c in options.callbacks:
+        if c.epoch_end(run, public):
+            stop = True
+            run.stopped = "early stopping" if isinstance(c, EarlyStopping) else "callback"
+    return stop

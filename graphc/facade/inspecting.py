@@ -22,7 +22,7 @@ from graphc.facade.preparing import training_program
 from graphc.facade.programs import Compiled
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
-from graphc.optim import optimizer_named
+from graphc.optim import rule_named
 from graphc.primitives import philox
 from graphc.run.data import bind
 from graphc.show import explain as pages
@@ -53,7 +53,7 @@ def explain(model: Core, stage: str, target: str = "cpu") -> pages.Page:
 
 def _compiled(model: Core, optimizer: Any = "sgd", batch_size: int = 32) -> Compiled:
     """The training program of the last fit, or one for these arguments."""
-    return model.last_compiled or training_program(model, optimizer_named(optimizer), batch_size)
+    return model.last_compiled or training_program(model, rule_named("source", optimizer), batch_size)
 
 
 def _device_page(model: Core) -> pages.Page:

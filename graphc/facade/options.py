@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from graphc.errors import DomainError, TypeMismatchError
-from graphc.optim import Rule, optimizer_named
+from graphc.optim import Curvature, Rule, optimizer_named
 from graphc.run.callbacks import Callback, as_callback
 
 TARGETS = ("cpu", "cuda", "auto")
+BATCH = 32  # rows a step of an update rule unless told otherwise
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -41,7 +42,7 @@ class Options:
     optimizer: Any
     steps: int | None
     epochs: int | None
-    batch_size: int | None
+    batch_size: int | Literal["auto"] | None
     tol: float | None
     shuffle: bool
     sample_weight: Any
@@ -57,8 +58,14 @@ class Options:
 
     @property
     def rule(self) -> Rule:
-        """The optimizer, where it was checked."""
+        """The optimizer, where it was checked and is an update rule."""
         return self.optimizer
+
+    @property
+    def rows_a_step(self) -> int | None:
+        """The batch size, where it was checked; None for all rows."""
+        assert self.batch_size != "auto"
+        return self.batch_size
 
     @property
     def tolerance(self) -> float:
@@ -77,20 +84,46 @@ class Options:
             raise DomainError(f"{who}: record is {self.record!r}\n  hint: choose 'epoch' or 'step'")
         if self.epochs is not None and self.steps is not None:
             raise DomainError(f"{who}: both epochs and steps are given\n  hint: give one of them")
-        for name in ("epochs", "steps", "batch_size", "threads"):
+        optimizer = optimizer_named(self.optimizer)
+        if isinstance(optimizer, Curvature):
+            _check_curvature(who, optimizer, self)
+        whole = None if isinstance(optimizer, Curvature) else BATCH
+        batch_size = whole if isinstance(self.batch_size, str) and self.batch_size == "auto" else self.batch_size
+        for name in ("epochs", "steps", "threads"):
             _check_count(who, name, getattr(self, name))
+        _check_count(who, "batch_size", batch_size)
         if self.tol is not None and not (isinstance(self.tol, int | float) and self.tol > 0):
             raise DomainError(f"{who}: tol is {self.tol!r}\n  hint: give a positive number, such as 1e-6")
         if self.seed is not None and (not isinstance(self.seed, int | np.integer) or self.seed < 0):
             raise DomainError(f"{who}: seed is {self.seed!r}\n  hint: give a whole number of at least 0")
         return replace(
             self,
-            optimizer=optimizer_named(self.optimizer),
+            optimizer=optimizer,
+            batch_size=batch_size,
+            target="cpu" if isinstance(optimizer, Curvature) else self.target,
             epochs=self.epochs if self.epochs or self.steps or self.tol else 1,
             callbacks=_callbacks(who, self.callbacks),
             shuffle=bool(self.shuffle),
             progress=bool(self.progress),
             verify=bool(self.verify),
+        )
+
+
+def _check_curvature(who: str, optimizer: Curvature, options: Options) -> None:
+    """Refuse what an optimizer that uses curvature cannot do."""
+    if who != "fit":
+        raise DomainError(
+            f"{who}: {optimizer.name} trains one model at a time\n"
+            f"  hint: call fit in a loop, or sweep over an update rule such as gc.Adam(1e-3)"
+        )
+    if options.target == "cuda":
+        raise DomainError(
+            f"{who}: {optimizer.name} runs on the CPU only\n"
+            f"  hint: leave out target, or take an update rule such as gc.Adam(1e-3)"
+        )
+    if options.sample_weight is not None and not optimizer.weighted:
+        raise DomainError(
+            f"{who}: {optimizer.name} takes no sample_weight\n  hint: take gc.LBFGS(), or weigh the rows in the loss"
         )
 
 

@@ -3,13 +3,30 @@ it names (moments, step number) belongs to the model that trains with it.
 """
 
 from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
-from graphc.optim.known import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp, optimizer_named
+from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
+from graphc.optim.known import (
+    OPTIMIZERS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    RMSProp,
+    optimizer_named,
+    rule_named,
+)
 from graphc.optim.layerwise import LAMB, Adafactor, Muon
 from graphc.optim.rules import Rule, reference_step, rule
 from graphc.optim.schedules import Schedule, constant, cosine, exponential, schedule, step_decay, warmup
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
 
 __all__ = [
+    "Curvature",
+    "ConjugateGradient",
+    "LBFGS",
+    "LevenbergMarquardt",
+    "NewtonCG",
     "LAMB",
     "Adafactor",
     "Adadelta",
@@ -37,6 +54,7 @@ __all__ = [
     "cosine",
     "exponential",
     "optimizer_named",
+    "rule_named",
     "reference_step",
     "rule",
     "schedule",

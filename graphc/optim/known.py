@@ -9,6 +9,7 @@ from graphc.declare.formula import suggest
 from graphc.declare.origin import located
 from graphc.errors import TypeMismatchError, UnknownNameError
 from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
+from graphc.optim.curvature import CURVATURE, Curvature
 from graphc.optim.domains import KNOWN
 from graphc.optim.layerwise import LAMB, Adafactor, Muon
 from graphc.optim.rules import Rule, rule
@@ -247,18 +248,34 @@ _ALL = (
 OPTIMIZERS: dict[str, Callable[..., Rule]] = {f.__name__.lower(): f for f in _ALL}
 
 
-def optimizer_named(name: str | Rule) -> Rule:
-    """The optimizer of that name with its default hyper-parameters; a rule is returned as it is.
+def optimizer_named(name: str | Rule | Curvature) -> Rule | Curvature:
+    """The optimizer of that name with its default hyper-parameters; one that is given is returned as it is.
 
     Raises
     ------
     UnknownNameError
         With the name that comes closest.
     """
-    if isinstance(name, Rule):
+    if isinstance(name, Rule | Curvature):
         return name
     if not isinstance(name, str):
         raise TypeMismatchError(f"An optimizer is a rule or a name, not {type(name).__name__}. Write gc.Adam(1e-3).")
-    if name.lower() not in OPTIMIZERS:
-        raise UnknownNameError(f"Unknown optimizer '{name}'. {suggest(name.lower(), list(OPTIMIZERS))}")
-    return OPTIMIZERS[name.lower()]()
+    known = {**OPTIMIZERS, **CURVATURE}
+    if name.lower() not in known:
+        raise UnknownNameError(f"Unknown optimizer '{name}'. {suggest(name.lower(), list(known))}")
+    return known[name.lower()]()
+
+
+def rule_named(who: str, name: str | Rule | Curvature) -> Rule:
+    """The optimizer of that name, which must be an update rule.
+
+    Raises
+    ------
+    TypeMismatchError
+        For one that uses curvature: ``who`` says where it cannot be used.
+    """
+    found = optimizer_named(name)
+    if isinstance(found, Curvature):
+        message = f"{who}: {found.name} is no update rule but a method of its own, for model.fit on the CPU"
+        raise TypeMismatchError(f"{message}\n  hint: take an update rule such as gc.Adam(1e-3)")
+    return found

@@ -53,7 +53,8 @@ class Run:
     threads : int
         Threads that computed.
     stopped : str
-        Why the run ended: "finished", "converged", "early stopping", "callback", "interrupted", "diverged".
+        Why the run ended: "finished", "converged", "early stopping", "callback", "interrupted", "diverged";
+        with curvature also "no progress": no lower loss was found, as at the limit of the precision.
     best : dict
         Epoch and value of the best epoch, when EarlyStopping watched.
     notes : list of str

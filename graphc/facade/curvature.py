@@ -1,0 +1,210 @@
+"""``fit`` with an optimizer that uses curvature: the iteration here, everything that it evaluates a native call.
+
+History, validation, callbacks, checkpoints and Ctrl-C are those of the other optimizers; an epoch is one step on every
+batch, and the batches stay the same. What the model keeps is whole after every step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import DivergenceError
+from graphc.facade.checking import verify_training
+from graphc.facade.core import Core
+from graphc.facade.diagnosis import explain_divergence
+from graphc.facade.fitting import MOST_STEPS, batch_of, epoch_end, filled, row_weights, rows_of, split
+from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
+from graphc.facade.options import Options
+from graphc.facade.preparing import evaluator, trainer
+from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
+from graphc.primitives import philox
+from graphc.run.data import Bound, bind
+from graphc.run.descent import Point, conjugate_gradient, lbfgs, newton_cg
+from graphc.run.history import Run
+from graphc.run.interrupt import DeferredInterrupt
+from graphc.run.least_squares import Residuals, levenberg_marquardt
+from graphc.run.progress import NoProgress, ProgressLine
+from graphc.run.training import Totals
+
+METHODS: dict[type[Curvature], Callable[..., Point | Residuals | None]] = {
+    LBFGS: lbfgs,
+    ConjugateGradient: conjugate_gradient,
+    NewtonCG: newton_cg,
+    LevenbergMarquardt: levenberg_marquardt,
+}
+Batch = tuple[Bound, NDArray | None]
+
+
+def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
+    """Train ``model`` and return what happened; callbacks get ``public``."""
+    how: Curvature = options.optimizer
+    check_constraints(model, how.name)
+    run = model.last_run = Run(record=options.record)
+    inputs, sampler = model.training_inputs, model.state.sampler
+    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit")
+    weights = row_weights(options.sample_weight, data.rows, model.dtype)
+    seed = sampler.seed if options.seed is None else int(options.seed)
+    data, weights, held_out = split(model, data, weights, options.validation, seed)
+    full, capacity = batch_of(options, data.rows)
+    model.check_rows(data.rows % full or full, "the last batch has")
+    model.params.initialize(seed)
+    started = time.perf_counter()
+    run.notes = [*model.notes, *data.notes]
+    batches = _batches(data, weights, full, seed if options.shuffle else None)
+    problems = _problems(model, batches, capacity, options, run)
+    if held_out is not None:
+        evaluator(model, (), ("loss", *model.metric_names), held_out.rows)
+    run.compile_seconds = time.perf_counter() - started
+    if options.seed is not None:
+        sampler.restart(seed)
+    sampler.bind(data.rows, full)
+    run.seed = sampler.seed
+    _Loop(model, how, problems, batches, options, run, held_out, public).run_all()
+    return run
+
+
+def _batches(data: Bound, weights: NDArray | None, size: int, seed: int | None) -> list[Batch]:
+    """The rows in parts that stay the same, drawn once by the seed (None: as given)."""
+    if size >= data.rows:
+        return [(data, weights)]
+    order = np.arange(data.rows) if seed is None else philox.permutation(data.rows, seed, 0, 0)
+    parts = [np.sort(order[begin : begin + size]) for begin in range(0, data.rows, size)]
+    return [(rows_of(data, part), None if weights is None else np.ascontiguousarray(weights[part])) for part in parts]
+
+
+def _problems(
+    model: Core, batches: Sequence[Batch], capacity: int, options: Options, run: Run
+) -> list[Gradients | SquaredResiduals]:
+    """What is made small on every batch, compiled and checked."""
+    if isinstance(options.optimizer, LevenbergMarquardt):
+        return [SquaredResiduals(model, data, options.verify) for data, _ in batches]
+    data, weights = batches[0]
+    weighted = weights is not None
+    program = trainer(model, STILL, capacity, weighted)
+    if options.verify:
+        run.notes += verify_training(model, program, STILL, data, weighted, options.precision)
+    return [Gradients(model, program, data, weights, options.threads, options.verify) for data, weights in batches]
+
+
+class _Loop:
+    """Steps until the run is over."""
+
+    def __init__(
+        self,
+        model: Core,
+        how: Curvature,
+        problems: Sequence[Gradients | SquaredResiduals],
+        batches: Sequence[Batch],
+        options: Options,
+        run: Run,
+        held_out: Bound | None,
+        public: Any,
+    ) -> None:
+        self.model, self.how, self.problems, self.batches, self.options, self.run = (
+            model, how, problems, batches, options, run
+        )  # fmt: skip
+        self.held_out, self.public = held_out, public
+        self.names = ["loss", *model.metric_names]
+        for name in self.names:
+            run.history[name] = []
+        if held_out is not None:
+            run.history.update({f"val_{name}": [] for name in self.names})
+        self.state = model.state.rule(how.text, how.states)
+        self._begin_epoch()
+        self.here: Point | Residuals | None = None
+
+    def run_all(self) -> None:
+        o, per_epoch = self.options, len(self.problems)
+        total = o.steps or (o.epochs * per_epoch if o.epochs else MOST_STEPS)
+        for c in o.callbacks:
+            c.begin(self.run, self.public)
+        line = ProgressLine(total, "training") if o.progress else NoProgress()
+        started = time.perf_counter()
+        try:
+            with DeferredInterrupt() as ctrl_c, line as drawn:
+                self._steps(total, drawn, ctrl_c)
+        except BaseException as reason:
+            self.run.stopped = "diverged" if isinstance(reason, DivergenceError) else "interrupted"
+            raise
+        finally:
+            self._close_epoch()
+            self.run.seconds = time.perf_counter() - started
+            for c in o.callbacks:
+                c.end(self.run, self.public)
+
+    def _steps(self, total: int, line: NoProgress, ctrl_c: DeferredInterrupt) -> None:
+        while self.run.steps < total and not ctrl_c.seen:
+            moved = self._step()
+            line.draw(1)
+            line.next_call(1)
+            sampler = self.model.state.sampler
+            if sampler.position == 0:
+                steepest = self.steepest
+                self._close_epoch()
+                if epoch_end(self.model, self.run, self.options, self.held_out, self.public):
+                    return
+                if self.options.tol is not None and steepest <= self.options.tolerance:
+                    self.run.stopped = "converged"
+                    return
+            if not moved and len(self.problems) == 1:
+                self.run.stopped = "no progress"
+                return
+
+    def _step(self) -> bool:
+        """One step on the batch that comes next; whether it moved."""
+        model, sampler = self.model, self.model.state.sampler
+        at = sampler.position // max(sampler.batch, 1)
+        problem, (data, weights) = self.problems[at], self.batches[at]
+        here = self.here
+        if here is None or len(self.problems) > 1 or self.options.by_epoch and self._changed(here):
+            here = problem.at(model.params.flat)
+        if not (np.isfinite(here.f) and np.isfinite(here.g).all()):
+            explain_divergence(model, data, weights, self.how, np.arange(data.rows))
+        if isinstance(problem, SquaredResiduals):
+            here.metrics = problem.metrics()
+        steep = float(np.abs(here.g).max(initial=0.0))
+        size = model.params.flat.size
+        values = self.state.values[: self.how.states * size].reshape(-1, size)
+        enough = self.options.tol is not None and steep <= self.options.tolerance
+        there = None if enough else METHODS[type(self.how)](problem, here, values, self.state.step, self.how)
+        self._record(here, data.rows if weights is None else float(weights.sum()), steep)
+        if there is not None:
+            model.params.flat[:] = there.x
+            self.state.step += 1
+        self.here = there or here
+        sampler.position += data.rows
+        if sampler.position >= sampler.rows:
+            sampler.position, sampler.epoch = 0, sampler.epoch + 1
+        return there is not None
+
+    def _changed(self, here: Point | Residuals) -> bool:
+        """Whether a callback set parameters."""
+        return not np.array_equal(here.x, self.model.params.flat)
+
+    def _record(self, here: Point | Residuals, weight: float, steep: float) -> None:
+        self.sums = [total + weight * value for total, value in zip(self.sums, (here.f, *here.metrics), strict=True)]
+        self.rows += weight
+        self.steepest = max(self.steepest, steep)
+        self.run.steps += 1
+        if self.options.record == "step":
+            self.run.history["loss"].append(float(here.f))
+
+    def _close_epoch(self) -> None:
+        """Means over the epoch, also of one that the run ends within."""
+        if not self.rows:
+            return
+        self.run.epochs += 1
+        for name, value in zip(self.names, [total / self.rows for total in self.sums], strict=True):
+            self.run.latest[name] = value
+            if name != "loss" or self.options.record != "step":
+                self.run.history[name].append(value)
+        self._begin_epoch()
+        self.model.state.totals = Totals()
+
+    def _begin_epoch(self) -> None:
+        self.sums, self.rows, self.steepest = [0.0] * len(self.names), 0.0, 0.0

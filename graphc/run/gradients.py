@@ -1,0 +1,56 @@
+"""Loss and gradient at given parameters, again and again: a training step whose rule changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.emit import control
+from graphc.native.buffers import address
+from graphc.run.sampler import Sampler
+from graphc.run.thread_team import call_together
+from graphc.run.training import BAD, Settings, Trainer, set_control
+from graphc.run.worker import SHORT, carry_out
+
+MANY = 1_000_000  # calls that may follow
+
+
+class GradientCall:
+    """A call of one step over all rows of a batch, in their order, made ready once.
+
+    ``parameters`` is read by every call; ``trainer.gradients`` then holds the gradient. Calls of one trainer share its
+    memory: not in two threads at once.
+    """
+
+    def __init__(self, trainer: Trainer, parameters: NDArray, inputs: Sequence[NDArray], rows: int) -> None:
+        self.trainer, self._sampler = trainer, Sampler(rows=rows, batch=rows)
+        self._c, self._f = np.zeros_like(trainer.control), np.zeros(control.F_SIZE + trainer.n_metrics)
+        set_control(self._c, self._sampler, 1, 0, Settings(shuffle=False))
+        history, losses = np.empty((3, 1 + trainer.n_metrics)), np.empty(0)
+        constants, hyper, *data = inputs
+        arrays = [parameters, trainer.gradients, np.empty(1, trainer.dtype), trainer.arena, trainer.integers, constants,
+                  hyper, trainer.control, self._f, history, losses, *data]  # fmt: skip
+        self._kept, self._history = arrays, history
+        self._arguments = [address(a) for a in arrays]
+
+    def __call__(self, threads: int | None) -> list[float] | None:
+        """Loss and metrics; None where loss or gradient is not finite."""
+        trainer, seconds = self.trainer, self.trainer.seconds_per_step
+        trainer.control[:] = self._c
+        self._f[:] = 0.0
+        team, _ = trainer.tuner.next(MANY, seconds, threads)
+        work = lambda: call_together(trainer.program, "train", self._arguments, team)
+        started = time.perf_counter()
+        if seconds < SHORT:
+            work()
+        else:
+            carry_out(work, seconds, lambda: False, lambda: None)
+        taken = time.perf_counter() - started
+        trainer.tuner.learn(team, 1, taken)
+        if team == 1:
+            trainer.seconds_per_step = min(taken, seconds) if seconds < SHORT else taken
+        finite = int(trainer.control[control.STATUS]) not in BAD
+        return self._history[0].tolist() if finite else None
