@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
+from tests.graphs import in_jax
 
 
 def test_lbfgs_finds_the_minimum_of_rosenbrock_in_20_dimensions():
@@ -26,3 +30,56 @@ def test_what_curvature_cannot_do_is_refused():
     ):
         with pytest.raises(DomainError):
             call()
+
+
+def net(u, W, V, tanh):
+    return tanh(u @ W) @ V
+
+
+def test_derivatives_of_a_row_by_its_inputs_are_those_of_jax():
+    """Seen to fail when the order of u.d(x, 2) is ignored, and when t is taken for x."""
+    rng = np.random.default_rng(0)
+    W, V, x, t = rng.normal(size=(2, 5)), rng.normal(size=(5, 1)), rng.normal(size=(4, 1)), rng.normal(size=(4, 1))
+    X, T = gc.input("X", ("n", 1)), gc.input("T", ("n", 1))
+    u = net(gc.concatenate([X, T], axis=1), W, V, gc.tanh)
+    nodes = [u.d(X), u.d(X, 2), u.d(X, T), u.d(T, X, 2), u.d(T)]
+    found = evaluate([y.node for y in nodes], {X.node: x, T.node: t}, dtype=np.float64)
+
+    def of_jax(x, t):
+        of_row = lambda a, b: net(jnp.stack([a, b]), W, V, jnp.tanh)[0]
+        by = lambda f, *places: by(jax.grad(f, places[0]), *places[1:]) if places else f
+        orders = [(0,), (0, 0), (0, 1), (1, 0, 0), (1,)]
+        return [jax.vmap(by(of_row, *places))(x[:, 0], t[:, 0])[:, None] for places in orders]
+
+    for ours, theirs in zip(found, in_jax(of_jax)(x, t), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13)
+
+
+def test_products_with_the_jacobian_and_the_gauss_newton_matrix_are_those_of_jax():
+    """Seen to fail when the curvature of the loss by the output is left out."""
+    rng = np.random.default_rng(1)
+    w, v, x, a = (rng.normal(size=s) for s in ((3, 4), (4, 2), (6, 3), (3, 4)))
+    W, A = gc.param("W", (3, 4)), gc.param("A", (3, 4))
+    y = gc.tanh(gc.dot(x, W)) @ v
+    loss = gc.sum(gc.exp(y) + y**2)
+    found = evaluate([gc.jvp(y, W, A).node, gc.gauss_newton(loss, y, W, A).node], {W.node: w, A.node: a}, dtype=np.float64)
+
+    def of_jax(w, a):
+        f, g = lambda w: net(x, w, v, jnp.tanh), lambda y: jnp.sum(jnp.exp(y) + y**2)
+        y, pushed = jax.jvp(f, (w,), (a,))
+        curved = jax.jvp(jax.grad(g), (y,), (pushed,))[1]
+        return pushed, jax.vjp(f, w)[1](curved)[0]
+
+    for ours, theirs in zip(found, in_jax(of_jax)(w, a), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11)
+
+
+@pytest.mark.parametrize("optimizer", [gc.LevenbergMarquardt(), gc.NewtonCG(), gc.ConjugateGradient()])
+def test_least_squares_come_to_the_solution_of_numpy(optimizer):
+    rng = np.random.default_rng(2)
+    x, t = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
+    X, T, W = gc.input("X", ("n", 3)), gc.input("T", ("n", 1)), gc.param("W", (3, 1), 0.0)
+    model = gc.Model(X @ W, loss=gc.losses.mse(X @ W, T), dtype="float64")
+    run = model.fit(x, t, optimizer=optimizer, tol=1e-9, steps=60)
+    assert run.stopped == "converged"
+    np.testing.assert_allclose(model.params["W"], np.linalg.lstsq(x, t, rcond=None)[0], rtol=1e-6, atol=1e-8)

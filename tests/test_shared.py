@@ -67,7 +67,6 @@ def test_sums_whose_order_is_the_compilers_keep_their_length():
 
 @pytest.mark.parametrize(("width", "wider"), [(8, 0), (64, 0), (64, 3)])
 def test_the_program_is_the_one_without_functions(width: int, wider: int, monkeypatch: pytest.MonkeyPatch):
-    """Seen to fail when a call gave the buffers in another order."""
     model = network(10, width, wider)
     found = written(model)
     for module in (cpu, training):

@@ -275,7 +275,7 @@ def test_functions_without_machine_code_are_compiled_from_their_formulas():
 
 
 def test_the_nearest_point_of_the_simplex_and_its_gradient_are_those_of_the_sorted_elements():
-    """Martins & Astudillo's algorithm 1; seen to fail with `less` for `less_equal`, and with a threshold held fixed."""
+    """Martins & Astudillo's algorithm 1."""
     z = np.random.default_rng(3).normal(size=(40, 5))
     z[0], z[1] = 0, [1, 1, 0, 0, 0]
     ordered = -np.sort(-z, axis=1)
