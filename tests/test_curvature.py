@@ -62,7 +62,8 @@ def test_products_with_the_jacobian_and_the_gauss_newton_matrix_are_those_of_jax
     W, A = gc.param("W", (3, 4)), gc.param("A", (3, 4))
     y = gc.tanh(gc.dot(x, W)) @ v
     loss = gc.sum(gc.exp(y) + y**2)
-    found = evaluate([gc.jvp(y, W, A).node, gc.gauss_newton(loss, y, W, A).node], {W.node: w, A.node: a}, dtype=np.float64)
+    wanted = [gc.jvp(y, W, A).node, gc.gauss_newton(loss, y, W, A).node]
+    found = evaluate(wanted, {W.node: w, A.node: a}, dtype=np.float64)
 
     def of_jax(w, a):
         f, g = lambda w: net(x, w, v, jnp.tanh), lambda y: jnp.sum(jnp.exp(y) + y**2)
