@@ -159,7 +159,7 @@ MUTANTS = {
     "a label of the wrong column": ("embedding", "P[E + (L[I + i*2 + j])*3 + k]", "P[E + (L[I + i*2])*3 + k]"),
     "a product of all factors": ("embedding", "if -k + l != 0:", "if True:"),
     "a mean over one row less": ("embedding", "for k in range(n):", "for k in range(n - 1):"),
-    "a root": ("embedding", "f(0.5)/sqrt(", "f(0.5)*sqrt("),
+    "a root": ("embedding", "f(0.5)/where(", "f(0.5)*where("),
 }
 
 
