@@ -29,7 +29,7 @@ def on(machine: Emulator, values) -> object:
     return array.reshape(*values.shape)
 
 
-PACKAGE = Path(libraries.__file__).parents[2]
+PACKAGE = Path(libraries.__file__).parents[1]
 IMPORTS = re.compile(r"^\s*(?:from numba import .*\bcuda\b|(?:from|import) numba\.cuda)", re.M)
 
 
