@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
-from graphc.native.buffers import address
 from graphc.run.sampler import Sampler
-from graphc.run.thread_team import call_together
+from graphc.run.thread_team import Arguments, call_together
 from graphc.run.training import BAD, Settings, Trainer, set_control
 from graphc.run.worker import SHORT, carry_out
 
@@ -29,12 +28,9 @@ class GradientCall:
         self.trainer, self._sampler = trainer, Sampler(rows=rows, batch=rows)
         self._c, self._f = np.zeros_like(trainer.control), np.zeros(control.F_SIZE + trainer.n_metrics)
         set_control(self._c, self._sampler, 1, 0, Settings(shuffle=False))
-        history, losses = np.empty((3, 1 + trainer.n_metrics)), np.empty(0)
-        constants, hyper, *data = inputs
-        arrays = [parameters, trainer.gradients, np.empty(1, trainer.dtype), trainer.arena, trainer.integers, constants,
-                  hyper, trainer.control, self._f, history, losses, *data]  # fmt: skip
-        self._kept, self._history = arrays, history
-        self._arguments = [address(a) for a in arrays]
+        self._history = np.empty((3, 1 + trainer.n_metrics))
+        self._arrays = parameters, np.empty(1, trainer.dtype), inputs, (self._f, self._history, np.empty(0))
+        self._arguments: dict[int, Arguments] = {}  # by the number of threads
 
     def __call__(self, threads: int | None) -> list[float] | None:
         """Loss and metrics; None where loss or gradient is not finite."""
@@ -42,7 +38,9 @@ class GradientCall:
         trainer.control[:] = self._c
         self._f[:] = 0.0
         team, _ = trainer.tuner.next(MANY, seconds, threads)
-        work = lambda: call_together(trainer.program, "train", self._arguments, team)
+        if team not in self._arguments:
+            self._arguments[team] = trainer.arguments(*self._arrays, team)
+        work = lambda: call_together(trainer.program, "train", self._arguments[team], team)
         started = time.perf_counter()
         if seconds < SHORT:
             work()

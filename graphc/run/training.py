@@ -246,21 +246,14 @@ class Trainer:
         team: int,
     ) -> None:
         set_control(self.control, moving.sampler, steps, moving.rule.step, settings)
-        c, f, constants, hyper, *data = self.control, moving.totals.values, *inputs
+        c, f = self.control, moving.totals.values
         f[control.TOLERANCE] = settings.tolerance
         c[control.STEEP + moving.sampler.epoch % 2] = f[control.GRADIENT] > settings.tolerance
         history = np.empty((self.epochs_ahead(moving.sampler, steps), 1 + self.n_metrics))
         losses = np.empty(steps if settings.record_steps else 0)
-
-        def arguments(gradients: NDArray, arena: NDArray, integers: NDArray) -> list[int]:
-            arrays = [moving.parameters, gradients, moving.rule.values, arena, integers, constants, hyper, c, f]
-            return [address(a) for a in (*arrays, history, losses, *data, *self.partials)]
-
-        while self.partials and len(self.own) < team:
-            self.own.append(self.working_memory())
-        each = [arguments(*own) for own in self.own]
+        arguments = self.arguments(moving.parameters, moving.rule.values, inputs, (f, history, losses), team)
         try:
-            self._native(each if self.partials else each[0], team, steps * self.seconds_per_step, watch, call.done)
+            self._native(arguments, team, steps * self.seconds_per_step, watch, call.done)
         finally:
             moving.rule.step = int(c[control.STEP])
             moving.sampler.epoch, moving.sampler.position = int(c[control.EPOCH]), int(c[control.POSITION])
@@ -269,6 +262,20 @@ class Trainer:
             call.status, call.done = int(c[control.STATUS]), call.done + done
             call.epochs = np.concatenate([call.epochs, history[: int(c[control.EPOCHS])]])
             call.step_losses = np.concatenate([call.step_losses, losses[:done]])
+
+    def arguments(
+        self, parameters: NDArray, states: NDArray, inputs: Sequence[NDArray], books: Sequence[NDArray], team: int
+    ) -> Arguments:
+        """Those of a call: ``inputs`` are constants, hyper-parameters, data, and ``books`` totals, history, losses."""
+        constants, hyper, *data = inputs
+        while self.partials and len(self.own) < team:
+            self.own.append(self.working_memory())
+        each = [
+            [address(a) for a in (parameters, gradients, states, arena, integers, constants, hyper, self.control,
+                                  *books, *data, *self.partials)]
+            for gradients, arena, integers in self.own
+        ]  # fmt: skip
+        return each if self.partials else each[0]
 
     def epochs_ahead(self, sampler: Sampler, steps: int) -> int:
         """At least as many as the epochs that so many steps can end."""
