@@ -117,6 +117,10 @@ def test_elements_by_name_have_their_values_on_the_axes(trained):
     assert np.allclose(scape.axes[0], [w - 0.5, w, w + 0.5]) and np.allclose(scape.axes[1], [b - 2, b, b + 2])
     assert scape.names == ("W0[2, 1]", "B1[0]") and scape.loss[1, 1] == pytest.approx(model.evaluate(X, T)["loss"])
     assert model.landscape(X, T, size=3, along="B1[0]").loss.shape == (3,)
+    moved = nets.network()
+    for name in model.params:
+        moved.params[name] = model.params[name] + (0.5 * np.eye(3, 4, -1) * np.eye(3)[:, 2:] if name == "W0" else 0)
+    assert scape.loss[2, 1] == pytest.approx(moved.evaluate(X, T)["loss"], rel=1e-9)
 
 
 def test_a_line_goes_from_one_model_to_the_other(trained, tmp_path):

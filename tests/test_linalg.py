@@ -71,6 +71,21 @@ def test_a_jacobian_is_a_stack_of_cotangents():
         np.testing.assert_allclose(found, jax.jacobian(expected)(A_[0, :2, :2]), rtol=1e-10)
 
 
+def test_a_jacobian_of_a_batch_keeps_its_matrices_apart():
+    """Red when a stack of cotangents is read with the matrices' own places in the batch."""
+
+    def of(xp, linalg, x):
+        found = linalg.inv(x), linalg.cholesky(_spd(x, xp)), linalg.det(x)
+        return *found, xp.sum(found[0] ** 2, (0, 1)), xp.sum(found[1] ** 2, 0), xp.sum(found[0], 2) * found[2][:, None]
+
+    a = gc.input("A", A_.shape)
+    found = evaluate([jacobian(y.node, a.node) for y in of(gc, gc.linalg, a)], {a.node: A_})
+    with jax.enable_x64(True):
+        expected = jax.jit(jax.jacobian(lambda x: of(jnp, jnp.linalg, x)))(A_)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
+
+
 def test_the_functions_of_numpy_are_those_of_graphc():
     a = gc.param("A", (3, 3))
     assert np.linalg.inv(a).equation is gc.linalg.inv(a).equation
@@ -109,6 +124,7 @@ def test_compiled_functions_of_matrices_agree_with_numpy_and_name_a_singular_one
     random = np.random.default_rng(1)
     for n in (7, 2):
         m, right, rows = (random.normal(size=s) for s in ((n, N, N), (n, N, 2), (n, 8)))
+        m[0, 0, 0] = 0.0  # rows must be exchanged
         c, d = random.normal(size=(40, 40)), random.normal(size=(n, 1, 1))
         np_ = np.linalg
         expected = [np_.inv(m), np_.det(m), *np_.slogdet(m), np_.cholesky(_spd(m, np)), np_.solve(m, right)]

@@ -212,7 +212,6 @@ def _train(
     ).checked("compare")  # fmt: skip
     twin = copy.copy(core)
     twin._params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
-    twin.params.initialize(seed, everything=True)
     twin.state = State(twin.params.flat.size, twin.dtype)
     twin.last_run, twin.last_sweep = None, None
     try:
