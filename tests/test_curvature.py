@@ -9,15 +9,36 @@ import pytest
 
 import graphc as gc
 from graphc.emit.reference import evaluate
-from graphc.errors import DomainError
+from graphc.errors import DomainError, ShapeError
 from tests.graphs import in_jax
 
 
-def test_lbfgs_finds_the_minimum_of_rosenbrock_in_20_dimensions():
+@pytest.mark.parametrize(
+    ("optimizer", "most"),
+    [(gc.LBFGS(), 157), (gc.ConjugateGradient(), 440), (gc.NewtonCG(), 150), (gc.LevenbergMarquardt(), 40)],
+    ids=str,
+)
+def test_the_minimum_of_rosenbrock_in_20_dimensions_is_found(optimizer, most):
+    """SciPy's L-BFGS-B takes 131 steps. Seen to fail without conjugate directions, and with pairs of no curvature."""
     x = gc.param("x", (20,), np.tile([-1.2, 1.0], 10))
-    model = gc.Model(loss=gc.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2), dtype="float64")
-    run = model.fit({}, optimizer=gc.LBFGS(), tol=1e-6, steps=157)  # SciPy takes 131
+    model = gc.Model(loss=gc.sum((10 * (x[1:] - x[:-1] ** 2)) ** 2 + (1 - x[:-1]) ** 2), dtype="float64")
+    run = model.fit({}, optimizer=optimizer, tol=1e-6, steps=most)
     assert run.stopped == "converged" and np.abs(model.params["x"] - 1).max() < 1e-6
+
+
+def test_batches_in_blocks_of_rows_have_the_way_of_whole_batches(monkeypatch):
+    """Red when the arguments of the program are those of a program without parts."""
+    rng, found = np.random.default_rng(3), []
+    data = {"A": rng.normal(size=(200, 3)), "B": rng.normal(size=(200, 1))}
+    for blocks in (False, True):
+        for name, value in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 16}.items() if blocks else ():
+            monkeypatch.setattr(f"graphc.lower.training.{name}", value)
+        A, B, V = gc.input("A", ("n", 3)), gc.input("B", ("n", 1)), gc.param(f"V{blocks}", (3, 1), 0.0)
+        model = gc.Model(A @ V, loss=gc.mean((gc.tanh(A @ V) - B) ** 2), dtype="float64")
+        model.fit(data, optimizer=gc.LBFGS(), tol=1e-9, steps=50, threads=2)
+        assert ("part_number" in model.source()) == blocks
+        found.append(model.params[f"V{blocks}"])
+    np.testing.assert_allclose(*found, rtol=1e-6)
 
 
 def test_what_curvature_cannot_do_is_refused():
@@ -30,6 +51,11 @@ def test_what_curvature_cannot_do_is_refused():
     ):
         with pytest.raises(DomainError):
             call()
+    X, W = gc.input("X", ("n", 1)), gc.param("W", (1, 1))
+    with pytest.raises(ShapeError, match="depends on other rows of X"):
+        (gc.cumsum(X, axis=0) @ W).d(X)
+    with pytest.raises(ShapeError):
+        (gc.input("Z", ("n", 2)) @ gc.param("V", (2, 1))).d(gc.input("Z", ("n", 2)))
 
 
 def net(u, W, V, tanh):

@@ -131,6 +131,30 @@ def test_a_small_number_under_the_root_changes_nothing_beside_large_squares(dtyp
             np.testing.assert_allclose(np.float64(value), exact, rtol=128 * np.finfo(dtype).eps, atol=1e-37)
 
 
+def rows_over_their_norms(x: gc.Tensor) -> dict[str, gc.Tensor]:
+    """Rows as normalisation layers write them."""
+    away = x - gc.mean(x, axis=1, keepdims=True)
+    r, s = (gc.sqrt(gc.mean(z**2, axis=1, keepdims=True) + 1e-5) for z in (x, away))
+    named = gc.sqrt(gc.mean(x**2, axis=1, keepdims=True) + 1e-6).named("R")
+    return {"rms": x / r, "named": x / named, "times": x * (1 / named), "both": x * (1 / named).named("v"),
+            "inverse": x * (1 / r).named("u"), "layer": away / s,
+            "power": x * (gc.mean(x**2, axis=1, keepdims=True) + 1e-5) ** -0.5}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+def test_gradients_of_rows_over_their_norms_do_not_depend_on_the_size_of_the_rows(dtype: str):
+    """Seen red: beside squares that overflow, half of the gradient was 0, or all of it NaN."""
+    x, rows = gc.input("x", (2, 3)), np.array([V, [1, 2, -2]])
+    weights = np.array([[1, -2, 0.5], [0.3, 0.1, 0.7]])
+    nodes = [gc.grad(gc.sum(y * weights), x).node for y in rows_over_their_norms(x).values()]
+    usual = evaluate(nodes, {x.node: 1e4 * rows})
+    for size in (s for s in SIZES[dtype] if s > 1e12):
+        found = evaluate(nodes, {x.node: (rows * size).astype(dtype)}, dtype=dtype)
+        for name, value, wanted in zip(rows_over_their_norms(x), found, usual, strict=True):
+            room = 1e3 * np.finfo(dtype).eps + 1e-11
+            np.testing.assert_allclose(np.float64(value) * size, 1e4 * wanted, rtol=room, atol=room, err_msg=name)
+
+
 @pytest.mark.parametrize("dtype", SIZES)
 def test_vectors_times_a_power_of_their_squares_are_unit_vectors(dtype: str):
     x, t, unit = gc.param("x", (3,)), np.array([1.0, 2, 3]), V / 13

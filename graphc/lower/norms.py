@@ -182,6 +182,9 @@ def _quotient(e: Expr, root: Expr, inverse: Expr, sign: int) -> Expr:
     below = [f for f in factors if f.is_Pow and f.base == root and f.exp.is_Integer and sign * f.exp > 1]
     if not below:
         return e
+    if any(f.is_Add and f.has(root) for f in factors):  # (f + g*r**2)/r**3  ->  f/r**3 + g/r
+        terms = Add.make_args(sympy.expand_mul(e))
+        return Add(*(_quotient(a, root, inverse, sign) if a.is_Mul else a for a in terms))
     n = abs(int(below[0].exp))
     rest = [f for f in factors if f is not below[0]]
     above = [f for f in rest if f.free_symbols and not (f.is_Pow and f.exp.could_extract_minus_sign())][:n]

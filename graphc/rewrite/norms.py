@@ -12,6 +12,7 @@ from functools import lru_cache
 import sympy
 from sympy import Add, Expr, Mul, Pow, S
 
+from graphc.ir.affine import Extent
 from graphc.ir.build import inline
 from graphc.ir.node import Equation, Node, Operand, Read
 from graphc.ir.scalar import absolute, canonical, guarded, placeholder_index
@@ -116,7 +117,12 @@ def _has_eps(y: Equation, base: Expr) -> bool:
     """Whether a base reads a root of S + eps, a number for each of y: its slope g/r has no guard, for r is not 0."""
     j = placeholder_index(base)
     op = y.operands[j] if j is not None else None
-    return isinstance(op, Read) and has_eps(op.node) and len(op.node.shape) == y.n_free
+    return isinstance(op, Read) and has_eps(op.node) and _long(op.node.shape) == _long(y.shape)
+
+
+def _long(shape: tuple[Extent, ...]) -> int:
+    """The axes of a shape that are not of one element."""
+    return sum(e != 1 for e in shape)
 
 
 def _reads_inverse(y: Equation, base: Expr) -> bool:

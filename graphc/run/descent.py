@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dtrtrs  # pyright: ignore[reportAttributeAccessIssue]
 
 from graphc.optim.curvature import LBFGS, ConjugateGradient, NewtonCG, Searching
 from graphc.run.line_search import strong_wolfe
@@ -78,6 +77,8 @@ def _two_loop(g: NDArray, steps: NDArray, changes: NDArray, k: int) -> NDArray |
 
         R α = -s g,   Rᵀ β = D α + γ (y g + y yᵀ α),   d = βᵀ s - γ (g + αᵀ y).
     """
+    from scipy.linalg.lapack import dtrtrs  # pyright: ignore[reportAttributeAccessIssue]
+
     m = len(steps)
     order = [(k + t) % m for t in range(m)]  # the oldest first
     order = [i for i in order if steps[i].any()]

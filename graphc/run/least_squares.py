@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from graphc.optim.curvature import LevenbergMarquardt
 
@@ -47,6 +46,8 @@ def levenberg_marquardt(
     (A + mu I) d = -b; with rho = (f(x) - f(x + d))/(dᵀ(mu d - b)), mu shrinks by max(1/3, 1 - (2 rho - 1)³) where
     rho > 0, and grows by nu = 2, 4, 8, .. where not.
     """
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
     kept = state.reshape(-1)
     if not kept[0]:
         kept[:2] = how.damping * (float(here.a.diagonal().max()) or 1.0), 2.0
