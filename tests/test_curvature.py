@@ -19,7 +19,7 @@ from tests.graphs import in_jax
     ids=str,
 )
 def test_the_minimum_of_rosenbrock_in_20_dimensions_is_found(optimizer, most):
-    """SciPy's L-BFGS-B takes 131 steps. Seen to fail without conjugate directions, and with pairs of no curvature."""
+    """SciPy's L-BFGS-B takes 131 steps. Seen to fail without conjugate directions."""
     x = gc.param("x", (20,), np.tile([-1.2, 1.0], 10))
     model = gc.Model(loss=gc.sum((10 * (x[1:] - x[:-1] ** 2)) ** 2 + (1 - x[:-1]) ** 2), dtype="float64")
     run = model.fit({}, optimizer=optimizer, tol=1e-6, steps=most)

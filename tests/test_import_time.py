@@ -43,7 +43,7 @@ def test_importing_graphc_loads_neither_sympy_nor_numba():
 
 
 def test_a_second_process_fits_predicts_and_evaluates_without_numba():
-    """Mutation-checked: an import of numba in graphc.native.loader is caught, one of SciPy in graphc.run.descent too."""
+    """Mutation-checked: an import of numba in graphc.native.loader is caught, and one of SciPy in run.descent."""
     output_of(FIT)
     seconds, statistics, modules = output_of(FIT)
     print(f"a cached program was ready after {1e3 * seconds:.1f} ms")

@@ -175,6 +175,17 @@ def test_orthogonal_takes_matrices_of_every_shape_and_zeros_and_stays_on_cpus():
     assert str(caught.value).startswith("Muon: its orthogonal(..) is computed on CPUs only\n")
 
 
+def test_the_cpu_s_program_takes_a_stack_of_matrices_one_by_one():
+    """Seen to fail when every matrix is the first."""
+    x = np.random.default_rng(1).normal(size=(2, 4, 3))
+    W = gc.param("W", x.shape, 0.0)
+    with in_python(Plain()):
+        model = gc.Model(loss=gc.sum(W * x), dtype="float64")
+        model.fit({}, optimizer=gc.rule("r", "theta <- orthogonal(g)"), steps=1, verify=False)
+    for own, given in zip(model.params["W"], x, strict=True):
+        np.testing.assert_allclose(own, newton_schulz(given), rtol=1e-12)
+
+
 def test_numbers_of_a_step_are_computed_once_a_step_in_double_precision():
     """1 - b2**k has three digits in float32: rho of RAdam would be off by hundreds."""
     statements, constants = gc.RAdam().hoisted()
