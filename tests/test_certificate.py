@@ -177,6 +177,8 @@ def test_ties_of_a_maximum_are_kinks_and_a_softmax_by_hand_is_at_most_1():
     assert gc.Model(output=gc.max(X, axis=1)).certificate().verdict == "kinked"
     by_hand = gc.Model(output=gc.exp(X - gc.logsumexp(X, axis=1, keepdims=True)) * 2e38).certificate(bound=1e3)
     assert by_hand.verdict == "smooth" and not by_hand.overflows("float32")
+    too_large = gc.Model(output=gc.exp(X - gc.logsumexp(X, axis=1, keepdims=True)) * 1e39).certificate(bound=1e3)
+    assert too_large.overflows("float32") and not too_large.overflows("float64")
 
 
 def test_the_page_says_where_and_with_which_subgradient():

@@ -100,6 +100,7 @@ class _Body(Quiet):
         super().__init__({**sizes, **reads})
         self.lost: dict[str, list[str]] = {name: [] for name in LARGEST}
         self.below = _below(y)
+        self.intervals: dict[Expr, Interval] = {}
         low, high = self.interval(y.body)
         if math.isnan(low) or math.isnan(high):
             low, high = REALS
@@ -119,6 +120,7 @@ class _Body(Quiet):
         found = self._shifted(expr) or super().interval(expr)
         if not expr.is_Atom:
             self._look(expr, found)
+        self.intervals[expr] = found
         return found
 
     def _shifted(self, expr: Expr) -> Interval | None:
@@ -132,13 +134,14 @@ class _Body(Quiet):
         return None
 
     def _look(self, expr: Expr, found: Interval) -> None:
-        parts = [self.known[a] if a in self.known else Quiet(dict(self.known)).interval(a) for a in expr.args]
+        whole = Quiet(dict(self.known))
+        parts = [self.intervals[a] if a in self.intervals else whole.interval(a) for a in expr.args]
         if expr.is_Pow and expr.exp.is_negative and parts[0][0] <= 0 <= parts[0][1]:
             return  # a pole: it is told as one
         entry = None if expr.is_Pow or expr.is_Add or expr.is_Mul else scalar_of(expr)
         if entry is not None and (entry.pole(parts[0]) or entry.open_domain and parts[0][0] <= entry.domain[0]):
             return
-        self._note(str(expr), found, parts)
+        self._note(str(expr), found, [p for p, a in zip(parts, expr.args, strict=True) if not a.is_number])
 
     def _note(self, text: str, found: Interval, parts: Sequence[Interval]) -> None:
         """What leaves the range although what it is made of does not: it begins here."""
