@@ -120,3 +120,10 @@ def test_partial_derivatives_an_own_loss_and_sympy_stand_side_by_side(capsys, tm
     assert "Eq(J, Sum(tanh(Sum(W[j, 0]*X[i, j], (j, 0, 1)))**2, (i, 0, n - 1))/n)" in text
     assert "J     = 1/n Σ_i tanh(Z0[i])²" in text and "∂J/∂W[j] = Σ_i X[i,j]·δ0[i]" in text
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_differential_equation_is_solved_by_adam_and_then_better_by_lbfgs(capsys):
+    text = output_of("burgers", capsys, "500", "12", "300", "300")
+    adam, lbfgs = (float(v) for v in re.findall(r"loss ([\d.e-]+)", text))
+    error = float(re.findall(r"exact solution: ([\d.e+-]+)", text)[0])
+    assert lbfgs < adam / 10 and error < 0.6
