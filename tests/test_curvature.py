@@ -110,3 +110,28 @@ def test_least_squares_come_to_the_solution_of_numpy(optimizer):
     run = model.fit(x, t, optimizer=optimizer, tol=1e-9, steps=60)
     assert run.stopped == "converged"
     np.testing.assert_allclose(model.params["W"], np.linalg.lstsq(x, t, rcond=None)[0], rtol=1e-6, atol=1e-8)
+
+
+def small_network() -> gc.Model:
+    X, T = gc.input("X", ("n", 3)), gc.input("T", ("n", 1))
+    Y = gc.nn.sequential(3, gc.nn.Dense(5, "tanh"), gc.nn.Dense(1))(X)
+    return gc.Model(Y, loss=gc.losses.mse(Y, T), dtype="float64")
+
+
+def test_a_run_goes_on_bit_for_bit_also_from_a_file_and_is_validated_and_stopped_early(tmp_path):
+    """Seen to fail when the pairs of L-BFGS do not belong to the state that is kept."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    t = np.tanh(x @ rng.normal(size=(3, 1)))
+    whole, divided = small_network().initialize(1), small_network().initialize(1)
+    whole.fit(x, t, optimizer=gc.LBFGS(), steps=20)
+    divided.fit(x, t, optimizer=gc.LBFGS(), steps=10)
+    divided.save(tmp_path / "model.safetensors")
+    loaded = gc.Model.load(tmp_path / "model.safetensors")
+    for model in (divided, loaded):
+        model.fit(x, t, optimizer=gc.LBFGS(), steps=10)
+        np.testing.assert_array_equal(model.params.flat, whole.params.flat)
+    run = small_network().fit(
+        x, t, optimizer=gc.LBFGS(), steps=200, validation=0.2, seed=3, callbacks=[gc.EarlyStopping(patience=3)]
+    )
+    assert run.stopped == "early stopping" and len(run.history["val_loss"]) == run.steps < 200

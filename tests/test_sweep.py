@@ -308,3 +308,16 @@ def test_ctrl_c_stops_all_copies_after_a_whole_step_and_leaves_those_that_have_n
         if steps[i]:
             model.fit(X, T, optimizer=gc.SGD(eta), steps=steps[i], batch_size=8, seed=0)
         assert model.params.flat.tobytes().hex() == parameters[i]
+
+
+def test_copies_whose_batches_are_computed_in_blocks_of_rows_have_the_bits_of_a_run_alone(monkeypatch):
+    """Red when the parts of a batch belong to no thread's own memory."""
+    for name, value in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 16}.items():
+        monkeypatch.setattr(f"graphc.lower.training.{name}", value)
+    x, t = nets.data(101)
+    sweep = nets.network().sweep(x, t, optimizer=gc.SGD(np.array([0.1, 0.3])), epochs=3, batch_size=64, threads=2)
+    for number, eta in enumerate((0.1, 0.3)):
+        alone = nets.network().initialize(0)
+        alone.fit(x, t, optimizer=gc.SGD(eta), epochs=3, batch_size=64, seed=0)
+        assert "part_number" in alone.source()
+        np.testing.assert_array_equal(sweep.model(number).params.flat, alone.params.flat)
