@@ -33,7 +33,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "mode": ("training", "function", "evaluation", "sweep"),
     "threads": ("1", "2"),
     "order": ("first", "penalty", "hvp"),
-    "limits": ("usual", "divided", "packed"),
+    "limits": ("usual", "divided", "packed", "blocks"),
 }  # fmt: skip
 LIKELY = {"order": (0.6, 0.2, 0.2)}
 OF_GRAPH = ("rows", "dtype", "mode", "threads", "order", "limits")

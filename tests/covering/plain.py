@@ -21,6 +21,7 @@ from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
 from graphc.primitives import philox
 from graphc.run.sweep import Together
+from graphc.run.thread_team import Arguments, arguments_of
 
 IMPORTS = re.compile(r"from graphc\.primitives\.names import \([^)]*\)|from numpy import .*")
 Memory = list[float]
@@ -32,7 +33,10 @@ LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops
 LIMITS["packed"] = LIMITS["divided"] | {
     f"lower.cost.{name}": 0 for name in "TILE_LIMIT DEEP FEW_ROWS FEW_COLUMNS LONG FAR".split()
 }
-"""Thresholds as they are, and so small that all that can be divided among threads, or packed, is."""
+LIMITS["blocks"] = {f"lower.training.{n}": k for n, k in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 2}.items()}
+LIMITS["blocks"] |= {"emit.row_blocks.PARTS": 3}
+"""Thresholds as they are, and so small that all that can be divided among threads, or packed, or computed in three parts
+of blocks of two rows, is."""
 CHUNK = 4  # rows at a time in predict and evaluate
 
 
@@ -117,9 +121,9 @@ class Plain:
         self.texts.append(self.change(text.text))
         return _Loaded(text, self.texts[-1], self)
 
-    def together(self, program: _Loaded, entry: str, arguments: Sequence[NDArray], team: int) -> None:
+    def together(self, program: _Loaded, entry: str, arguments: Arguments, team: int) -> None:
         """One call of all threads of a training run."""
-        program.run(arguments, [(me, team) for me in range(team)])
+        program.run([arguments_of(me, arguments) for me in range(team)], [(me, team) for me in range(team)])
 
 
 class _Loaded:
@@ -134,28 +138,28 @@ class _Loaded:
         self.function, self.name = names[program.entry], program.name
 
     def call(self, entry: str, *arguments: NDArray) -> int:
-        self.run(arguments, [()])
+        self.run([arguments], [()])
         return 0
 
-    def run(self, arguments: Sequence[NDArray], members: Sequence[tuple[int, ...]]) -> None:
-        """All threads, meeting by meeting; then the arrays hold what the program left."""
-        names = [name for name, _ in self.program.arguments]
-        known = {name: x.ravel().tolist() for name, x in zip(names, arguments)}
-        known |= {name: [math.nan] * len(x) for name, x in known.items() if name == "A"}
-        if self.machine.divides:
-            known = {name: [np.float64(v) if isinstance(v, float) else v for v in x] for name, x in known.items()}
-        memory = [Numbers(x) for x in known.values()]
+    def run(self, lists: Sequence[Sequence[NDArray]], members: Sequence[tuple[int, ...]]) -> None:
+        """All threads, meeting by meeting, each with its arguments; then the arrays hold what the program left."""
+        arrays, memory = {}, {}
+        for (name, _), x in ((name, x) for given in lists for name, x in zip(self.program.arguments, given)):
+            values = [math.nan] * x.size if name == "A" else x.ravel().tolist()
+            if self.machine.divides:
+                values = [np.float64(v) if isinstance(v, float) else v for v in values]
+            arrays[id(x)], memory[id(x)] = x, memory.get(id(x), Numbers(values))
         with np.errstate(all="ignore"):
-            started = [self.function(*memory, *member) for member in members]
+            started = [self.function(*(memory[id(x)] for x in given), *member) for given, member in zip(lists, members)]
             running = [thread for thread in started if hasattr(thread, "send")]
             while running:
                 places = {next(running[int(t)], None) is None for t in self.machine.rng.permutation(len(running))}
                 assert len(places) == 1, "not all threads meet"
                 running = [] if True in places else running
-        for x, values in zip(arguments, memory):
+        for key, x in arrays.items():
             if x.flags.writeable:  # data may be read-only, as the parameters are that a model hands out
                 with np.errstate(over="ignore"):
-                    x.reshape(-1)[:] = values
+                    x.reshape(-1)[:] = memory[key]
 
 
 def _run_copies(machine: Plain) -> Callable[..., None]:
@@ -163,10 +167,11 @@ def _run_copies(machine: Plain) -> Callable[..., None]:
 
     def run(group: Together, places: NDArray, watch: Any) -> None:
         c, (constants, *data) = group.copies, group.shared
-        gradients, arena, integers = group.buffers[0]
+        gradients, arena, integers, *partials = group.buffers[0]
         for p in places.tolist():
             rows = [c.parameters[p], gradients, c.states[p], arena, integers, constants, c.hyper[p], c.control[p]]
-            machine.together(group.program, "train", [*rows, c.totals[p], c.history[p], c.losses[p], *data], 1)
+            books = [c.totals[p], c.history[p], c.losses[p]]
+            machine.together(group.program, "train", [*rows, *books, *data, *partials], 1)
 
     return run
 
