@@ -35,8 +35,8 @@ LIMITS["packed"] = LIMITS["divided"] | {
 }
 LIMITS["blocks"] = {f"lower.training.{n}": k for n, k in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 2}.items()}
 LIMITS["blocks"] |= {"emit.row_blocks.PARTS": 3}
-"""Thresholds as they are, and so small that all that can be divided among threads, or packed, or computed in three parts
-of blocks of two rows, is."""
+"""Thresholds as they are, and so small that all that can be divided among threads, or packed, or computed in three
+parts of blocks of two rows, is."""
 CHUNK = 4  # rows at a time in predict and evaluate
 
 
