@@ -18,19 +18,15 @@ import graphc as gc
 from graphc.emit.shared import expanded
 from graphc.run.history import Run
 from tests import cpu_races, nets
+from tests.covering.plain import LIMITS
 from tests.cpu_races import Machine, watching
 from tests.graphs import LOSSES, Graph, Plan, build, covering_plans, draw_data, feed_of, reference
 
 TEAMS = (1, 2, 3, 5)
 ROWS, ETA = 11, 0.05
-DIVIDED = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
-PACKED = DIVIDED | {f"lower.cost.{name}": 0 for name in "TILE_LIMIT DEEP FEW_ROWS FEW_COLUMNS LONG FAR".split()}
-BLOCKS = {f"lower.training.{name}": n for name, n in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 2}.items()}
-BLOCKS |= {"emit.row_blocks.PARTS": 3}
-LIMITS = {"usual": {}, "divided": DIVIDED, "packed": PACKED}
 
 
-@pytest.fixture(params=LIMITS)
+@pytest.fixture(params=["usual", "divided", "packed"])
 def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Thresholds as they are, and so small that all that can be divided among threads, or packed, is."""
     for name, value in LIMITS[request.param].items():
@@ -41,7 +37,7 @@ def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every batch whose loss is a mean over rows is computed in three parts, in blocks of two rows."""
-    for name, value in BLOCKS.items():
+    for name, value in LIMITS["blocks"].items():
         monkeypatch.setattr(f"graphc.{name}", value)
 
 
