@@ -10,6 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.emit import cpu, training
+from graphc.emit.definite_assignment import unassigned
 from graphc.emit.shared import expanded
 from graphc.facade.programs import function_text, training_text
 from graphc.native import target
@@ -89,6 +90,18 @@ def test_what_is_shared_has_the_findings_of_what_is_written_out():
     assert ["def nest_1(" in case.program.text for case in cases] == [True] * 3
     for case in cases:
         assert findings_of(case) == []
+
+
+def test_a_function_that_reads_what_only_its_neighbours_know_is_found():
+    text = source(3)
+    assert unassigned(text) == []
+    first, second = (text[m.start() : text.index("return 0", m.start())] for m in list(DEFINITION.finditer(text))[:2])
+    assert "at2" in second and "at2" not in first
+    line = text[: text.index(first)].count("\n") + first[: first.index("x0[at0 + t]")].count("\n") + 1
+    found = unassigned(text.replace(first, first.replace("x0[at0 + t]", "x0[at2 + t]", 1)))
+    assert len(found) == 1 and found[0].startswith(f"line {line}, x0[at2 + t] = ") and ": at2 is read" in found[0]
+    undefined = unassigned(text.replace("def nest_2(", "def other("))
+    assert undefined and all("nest_2 is read" in finding for finding in undefined)
 
 
 def test_a_users_names_are_no_functions_of_the_program():

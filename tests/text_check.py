@@ -64,8 +64,9 @@ class Case:
 
 def findings_of(case: Case, text: str | None = None) -> list[str]:
     """What is wrong with a program; with ``text``, with that text instead of its own."""
-    text = expanded(case.program.text if text is None else text)
-    found = dict.fromkeys([*unassigned(text), *decided(text)])
+    printed = case.program.text if text is None else text
+    text = expanded(printed)
+    found = dict.fromkeys([*unassigned(printed), *decided(text)])
     for make in case.runs:
         run = make()
         machine = Machine(text, case.program.entry, run.regions)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-from graphc.emit.shared import expanded
-
 _BARE = bytes(c if c >= 128 or chr(c).isalnum() or c in b"_\n" else ord(" ") for c in range(256))
 _OWN = re.compile(r"[auc]\d+|a\d+_log|s|shift|scale")  # what a kernel names for itself
 _DECIDED = re.compile(r"\b(?:if|and) (?:-?\d+|\(-?\d+\) % \d+) (?:>=|==|!=) 0\b")
@@ -19,13 +17,17 @@ _WORDS = frozenset("and break def else float for if in int not or range return w
 
 
 def unassigned(text: str) -> list[str]:
-    """A sentence for every line of a program that reads a name to which no assignment leads.
-
-    Lines count as if every shared nest stood where it is called."""
-    head, _, body = expanded(text).partition("\ndef ")
+    """A sentence for every line of a program that reads a name to which no assignment leads."""
+    head, *functions = text.split("\ndef ")
     above = "\n".join(line for line in head.split("\n") if '"""' not in line)
     known = {*_WORDS, *" ".join(_bare(above)).split()}
-    return _Reader(known, head.count("\n") + 2).read("def " + body)
+    found: list[str] = []
+    first = head.count("\n") + 2
+    for function in functions:
+        found += _Reader(set(known), first).read("def " + function)
+        known.add(function[: function.index("(")])  # functions know those above them
+        first += function.count("\n") + 1
+    return found
 
 
 def _bare(text: str) -> list[str]:

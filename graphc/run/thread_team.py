@@ -33,6 +33,11 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def first_team(seconds_per_step: float) -> int:
+    """Threads of a step before anything was measured: a long one is worth all cores."""
+    return cores() if seconds_per_step >= TRIAL else 1
+
+
 @dataclass
 class Pace:
     """What calls of some number of threads take: seconds to begin (threads start and find their cores), and a step.
@@ -89,7 +94,7 @@ class TeamTuner:
         if left * seconds_per_step < 2 * TRIAL:
             return 1, left
         self.trying = True
-        order = (team, 1) if seconds_per_step >= TRIAL else (1, team)  # a long first step is worth all cores
+        order = (1, team) if first_team(seconds_per_step) == 1 else (team, 1)
         members = min(order, key=lambda n: len(self.trials.get(n, [])))
         steps = max(1, int(TRIAL * (LONGER if self.trials.get(members) else 1) / seconds_per_step))
         return members, min(left, steps)

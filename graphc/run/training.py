@@ -18,7 +18,7 @@ from graphc.emit import control
 from graphc.native.buffers import address, aligned, realigned
 from graphc.native.build import Program
 from graphc.run.sampler import Sampler
-from graphc.run.thread_team import Arguments, TeamTuner, call_together, one_thread_of_blas
+from graphc.run.thread_team import Arguments, TeamTuner, call_together, first_team, one_thread_of_blas
 from graphc.run.worker import carry_out
 
 Watch = Callable[[int], bool]
@@ -198,15 +198,17 @@ class Trainer:
                 self._learn(team, steps, time.perf_counter() - started)
 
     def probe(self, moving: Moving, inputs: Sequence[NDArray], call: Call, places: Sequence[slice]) -> None:
-        """One step by one thread, in order of the rows; the gradients at ``places`` and all working memory hold NaN
-        before, so that what is read without having been written shows. The next run keeps its copies in the memory of
-        ``moving``."""
+        """One step in order of the rows, by all cores where steps are long; the gradients at ``places`` and all working
+        memory hold NaN before, so that what is read without having been written shows. The next run keeps its copies in
+        the memory of ``moving``."""
+        team = first_team(self.seconds_per_step)
         moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
         call.epochs = np.empty((0, 1 + self.n_metrics))
-        self.arena[:] = np.nan
-        for place in places:
-            self.gradients[place] = np.nan
-        self._part(moving, inputs, call, Settings(shuffle=False), None, 1, 1)
+        for gradients, arena, _ in self._memory_of(team):
+            arena[:] = np.nan
+            for place in places:
+                gradients[place] = np.nan
+        self._part(moving, inputs, call, Settings(shuffle=False), None, 1, team)
         self.kept = Kept(moving, 0, 0, 0, 0.0, 0.0)
 
     def _keep(self, moving: Moving, call: Call) -> Kept:
@@ -268,14 +270,18 @@ class Trainer:
     ) -> Arguments:
         """Those of a call: ``inputs`` are constants, hyper-parameters, data, and ``books`` totals, history, losses."""
         constants, hyper, *data = inputs
-        while self.partials and len(self.own) < team:
-            self.own.append(self.working_memory())
         each = [
             [address(a) for a in (parameters, gradients, states, arena, integers, constants, hyper, self.control,
                                   *books, *data, *self.partials)]
-            for gradients, arena, integers in self.own
+            for gradients, arena, integers in self._memory_of(team)
         ]  # fmt: skip
         return each if self.partials else each[0]
+
+    def _memory_of(self, team: int) -> list[tuple[NDArray, NDArray, NDArray]]:
+        """The working memory of the program, or of each thread where it adds parts of a batch."""
+        while self.partials and len(self.own) < team:
+            self.own.append(self.working_memory())
+        return self.own
 
     def epochs_ahead(self, sampler: Sampler, steps: int) -> int:
         """At least as many as the epochs that so many steps can end."""
