@@ -9,6 +9,7 @@ inlining would compute an element more than once.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import sympy
 
@@ -82,10 +83,16 @@ def compares(y: Equation, body: sympy.Expr, operands: Sequence[Operand], j: int)
     in another order may differ in its last bit."""
     if y.reducer in ("max", "min"):
         return True
+    others = [operands[i] for i in _compared_with(body, j)]
+    return any(isinstance(op, Read) and getattr(op.node, "reducer", "") in ("max", "min") for op in others)
+
+
+@lru_cache(maxsize=4096)
+def _compared_with(body: sympy.Expr, j: int) -> tuple[int, ...]:
+    """The operands in comparisons of operand j."""
     a = placeholder(j)
     tests = [t for t in body.atoms(equal, less, less_equal) if t.has(a)]
-    others = [operands[i] for t in tests for i in placeholders(t)]
-    return any(isinstance(op, Read) and getattr(op.node, "reducer", "") in ("max", "min") for op in others)
+    return tuple(i for t in tests for i in placeholders(t))
 
 
 def _is_multiple(producer: Equation) -> bool:

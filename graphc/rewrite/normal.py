@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import sympy
@@ -144,6 +145,7 @@ def _where_it_gains(e: sympy.Expr, a: sympy.Symbol, b: sympy.Symbol) -> sympy.Ex
     return e.xreplace({a: b}) if e.has(a) and _gains(e, a) else e
 
 
+@lru_cache(maxsize=4096)
 def _gains(body: sympy.Expr, a: sympy.Symbol) -> bool:
     inside = [*body.atoms(sympy.log, log1p), *(p.base for p in body.atoms(sympy.Pow) if not p.exp.is_nonnegative
                                                or not p.exp.is_Integer)]  # fmt: skip

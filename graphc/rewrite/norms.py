@@ -205,9 +205,10 @@ def root_of(term: Expr) -> tuple[Expr, Expr] | None:
     return (k, f) if any(placeholder_index(s) is not None for s in f.free_symbols) else None
 
 
-def broken_powers(body: Expr) -> list[Pow]:
+@lru_cache(maxsize=4096)
+def broken_powers(body: Expr) -> tuple[Pow, ...]:
     """The powers with broken exponents, in an order that does not change from run to run."""
-    return [p for p in sorted(body.atoms(Pow), key=sympy.default_sort_key) if is_broken(p.exp)]
+    return tuple(p for p in sorted(body.atoms(Pow), key=sympy.default_sort_key) if is_broken(p.exp))
 
 
 def is_hypotenuse(base: Expr) -> bool:
