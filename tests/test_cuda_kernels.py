@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 
+import graphc as gc
+from graphc.cuda import selection
 from graphc.cuda.compiler import compile_program
+from graphc.cuda.emulator import Emulator
 from graphc.emit.cuda.functions import TEMPLATES
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
+from graphc.facade.devices import cuda_plan
 from tests import cuda_table as table
+from tests.benchmarks.workloads import WORKLOADS
+from tests.cuda_lint import lint
 
 pytestmark = pytest.mark.cuda
 BUDGET = {"A": 80, "B": 96, "C": 96, "D": 96}  # registers a thread
@@ -37,6 +43,17 @@ def test_the_whole_training_of_w1_is_one_small_kernel():
     found = table.lines("W1", None)
     assert [line.kernel for line in found] == ["train", "train"]
     assert all(line.registers <= 80 and line.shared <= 17 * 1024 for line in found)
+
+
+@pytest.mark.parametrize("tier", ["A", "B", "C"])
+def test_matrix_products_of_a_rule_are_machine_code_in_single_precision(tier):
+    with selection.use(Emulator(), tier):
+        program = cuda_plan(table.declared(WORKLOADS["W1"])._core, gc.Muon(), 32).program
+    assert lint(program.text) == []
+    (kernel,) = [k for k in program.kernels if "of W0" in program.text.split(f"def {k.name}(")[1].split("\ndef ")[0]]
+    report = compile_program(program, "sm_90")[kernel.name].report
+    assert (report.spilled, report.divisions) == (0, 0) and report.registers <= 128
+    assert report.doubles <= BOOKS.get(kernel.name, 0)
 
 
 def test_the_published_table_is_what_the_compilers_say():

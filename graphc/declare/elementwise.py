@@ -13,9 +13,9 @@ from graphc.declare.origin import fail, stamp
 from graphc.errors import DomainError
 from graphc.ir.build import equation
 from graphc.ir.node import Node
-from graphc.ir.scalar import placeholder
+from graphc.ir.scalar import is_complex, placeholder
 
-_UNDEFINED = (sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I)
+_UNDEFINED = (sympy.zoo, sympy.nan, sympy.oo, -sympy.oo)
 
 
 def apply(op: Op, args: Sequence[Node | sympy.Expr]) -> Node:
@@ -48,7 +48,7 @@ def build_body(op: Op, args: Sequence[sympy.Expr | None]) -> sympy.Expr:
 def checked(op: Op, args: Sequence[sympy.Expr]) -> sympy.Expr:
     """op of expressions, which must stay finite and real."""
     body = op(*args)
-    if body.has(*_UNDEFINED):
+    if body.has(*_UNDEFINED) or is_complex(body):
         shown = op.text.format(*("x" if a.free_symbols else a for a in args))
         fail(DomainError, f"{shown} is not finite and real", "change the constant.")
     return body

@@ -20,7 +20,7 @@ from graphc.declare.origin import fail, located
 from graphc.declare.tensor import combine
 from graphc.derive.differentiability import Hazard, hazards
 from graphc.errors import DomainError, FormulaError, NameClashError, TypeMismatchError
-from graphc.ir.scalar import FUNCTIONS, canonical, derivative, placeholder
+from graphc.ir.scalar import FUNCTIONS, canonical, derivative, is_complex, placeholder
 from graphc.rewrite.stable import stabilise
 
 _WORD = re.compile(r"\d[\w.]*|([^\W\d]\w*)(?!\w)(?!\s*\()")
@@ -329,7 +329,7 @@ def check_known(what: str, expr: Expr) -> None:
     FormulaError
         Naming the part and the words that there are.
     """
-    if expr.has(S.ComplexInfinity, S.NaN, S.Infinity, S.NegativeInfinity, S.ImaginaryUnit):
+    if expr.has(S.ComplexInfinity, S.NaN, S.Infinity, S.NegativeInfinity) or is_complex(expr):
         fail(FormulaError, f"{what}: {expr} is not finite and real", "formulas are of real numbers: change it.")
     try:
         formula_text(expr)

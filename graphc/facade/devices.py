@@ -20,7 +20,6 @@ from graphc.lower.choice import MANY
 from graphc.lower.device import Device
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, rule_named
-from graphc.optim.passes import only_on_cpus
 from graphc.run.data import Bound, lies_on
 from graphc.run.sweep import Copies, Together
 from graphc.run.thread_team import cores
@@ -69,12 +68,6 @@ def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 
     data lie on it, and where a precision is asked for that only a GPU has.
     """
     place, values = place_of(options.target, model), _values(args)
-    if place is not None and only_on_cpus(options.rule.statements):
-        if options.target == "auto":
-            return None, [f"target='auto' took the CPU: the rule {options.rule.name} has orthogonal(..)"]
-        raise DeviceError(
-            f"{options.rule.name}: its orthogonal(..) is computed on CPUs only\n  hint: fit with target='cpu'."
-        )
     rows = options.rows_a_step or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
     if place is None or options.target != "auto" or options.precision != "float32" or not rows:
         return place, []

@@ -184,6 +184,13 @@ def canonical(expr: Expr) -> Expr:
     return build(*args)
 
 
+@lru_cache(maxsize=4096)
+def is_complex(expr: Expr) -> bool:
+    """Whether an expression of real numbers has become one of complex ones, as (-relu(a0))**(1/2) does in SymPy."""
+    roots = (p for p in expr.atoms(sp.Pow) if p.base.is_number and p.base.is_negative and not p.exp.is_integer)
+    return expr.has(S.ImaginaryUnit) or any(roots)
+
+
 # ---------------------------------------------------------------- cost
 
 
@@ -275,7 +282,8 @@ def _exact_derivative(body: Expr, a: Symbol) -> Expr:
     if any(p.exp.free_symbols for p in d.atoms(sp.Pow)):
         # SymPy writes (x**y)' as x**y*y/x, a NaN at x = 0
         d = sp.powsimp(d, combine="exp")
-    return d.replace(_is_circle, _factored_circle) if body.has(sp.asin, sp.acos) else d
+    factored = d.replace(_is_circle, _factored_circle) if body.has(sp.asin, sp.acos) else d
+    return d if is_complex(factored) else factored
 
 
 def _is_circle(p: Expr) -> bool:

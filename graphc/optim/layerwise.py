@@ -107,7 +107,8 @@ def Muon(
 
     The mean of the gradients, looked one step ahead as Nesterov's, is brought near the nearest orthogonal matrix by
     five steps of Newton and Schulz, in the precision of the program (the authors take bfloat16) and without their
-    factor sqrt(max(1, rows/columns)); of a vector only the direction is left. For CPUs.
+    factor sqrt(max(1, rows/columns)); of a vector only the direction is left. One thread, or
+    one block of a GPU, makes the products of a parameter.
 
     Parameters
     ----------

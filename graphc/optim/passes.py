@@ -154,11 +154,6 @@ def check_passes(name: str, lines: Sequence[str], statements: Sequence[Statement
                             "Assign theta after the last of them.")  # fmt: skip
 
 
-def only_on_cpus(statements: Iterable[Statement]) -> bool:
-    """Whether a rule has matrix products, which no printer of GPU kernels knows."""
-    return any(isinstance(body, orthogonal) for _, body in statements)
-
-
 Pass = tuple[list[Statement], list[tuple[str, Reduction]]]
 
 

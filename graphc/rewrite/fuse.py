@@ -16,7 +16,7 @@ import sympy
 from graphc.ir.affine import Extent, indices
 from graphc.ir.build import inline
 from graphc.ir.node import Equation, Leaf, Node, Operand, Read
-from graphc.ir.scalar import cost, equal, less, less_equal, placeholder, placeholders
+from graphc.ir.scalar import cost, equal, is_complex, less, less_equal, placeholder, placeholders
 from graphc.ir.walk import annotate, consumers, rebuild, topological, with_sources
 from graphc.rewrite.norms import divides_by_norm
 
@@ -51,7 +51,8 @@ def _fuse_into(y: Equation, count: Mapping[Node, int], origin: Mapping[Node, Nod
         if isinstance(op, Read) and body.has(placeholder(j)) and op.node not in kept:
             single = count.get(origin.get(op.node, op.node), 1) == 1 and _reads_once(body, operands, op.node)
             if not compares(y, body, operands, j) and should_inline(y, body, j, op, single):
-                body = inline(body, operands, j, y.extents)
+                fused = inline(body, operands, j, y.extents)
+                body = body if is_complex(fused) else fused
         j += 1
     return y if body is y.body else rebuild(y, operands, body)
 

@@ -18,7 +18,7 @@ import sympy
 from graphc.ir.affine import identity, indices
 from graphc.ir.build import constant_node, equation, inline
 from graphc.ir.node import Equation, Node, Origin, Read
-from graphc.ir.scalar import cost, log1p, maximum, minimum, placeholder, placeholder_index
+from graphc.ir.scalar import cost, is_complex, log1p, maximum, minimum, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
 from graphc.rewrite.fuse import compares, fuse, is_layer
 from graphc.rewrite.stable import stabilise, tidy
@@ -163,7 +163,7 @@ def _expose(y: Equation) -> Equation:
             if at is None or compares(best, best.body, operands, at):
                 continue
             body = inline(best.body, operands, at, y.extents)
-            if _better(best.body.xreplace({}), body, at):
+            if not is_complex(body) and _better(best.body.xreplace({}), body, at):
                 made = rebuild(best, operands, body)
                 best = made if isinstance(made, Equation) else best
     return best

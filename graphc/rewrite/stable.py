@@ -16,6 +16,7 @@ from graphc.ir.scalar import (
     cost,
     expm1,
     guarded,
+    is_complex,
     log1p,
     maximum,
     minimum,
@@ -102,7 +103,7 @@ def tidy(expr: Expr) -> Expr:
     forms = [expr, sp.factor_terms(expr)]
     if _divides_by_reads(expr):
         forms += _cancelled(expr)
-    return min(forms, key=cost)
+    return min((form for form in forms if not is_complex(form)), key=cost, default=expr)
 
 
 def _divides_by_reads(expr: Expr) -> bool:

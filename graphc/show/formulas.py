@@ -9,7 +9,7 @@ from sympy import Expr, S, Symbol
 
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, indices
 from graphc.ir.node import Leaf, Mask, Node
-from graphc.ir.scalar import scalar_of
+from graphc.ir.scalar import is_complex, scalar_of
 from graphc.show.names import Names
 from graphc.show.reading import Iverson, Piece, Place, Ref, Shown, Softmax, Sum, Whole
 from graphc.show.styles import Latex, Unicode
@@ -122,7 +122,7 @@ class Printer:
         """constant·f·g / (h·n)"""
         sign, constant = ("-", -constant) if is_negative(constant) else ("", constant)
         top, bottom = self.split_constant(constant)
-        below = [1 / f for f in factors if _is_reciprocal(f)]
+        below = [_inverse(f) for f in factors if _is_reciprocal(f)]
         above = sorted((f for f in factors if not _is_reciprocal(f)), key=self.factor_order)
         if len(above) == 1 and self.is_reduction(above[0]) and not below:
             return self.scaled_reduction(sign, top, bottom, above[0])
@@ -295,6 +295,12 @@ class Printer:
 
 def is_negative(expr: Expr) -> bool:
     return bool(expr.as_coeff_Mul()[0] < 0)
+
+
+def _inverse(power: Expr) -> Expr:
+    """What stands below the line; the root of what is negative stays one."""
+    found = 1 / power
+    return sympy.Pow(power.base, -power.exp, evaluate=False) if power.is_Pow and is_complex(found) else found
 
 
 def _is_reciprocal(f: Expr) -> bool:

@@ -16,7 +16,17 @@ from graphc.ir.affine import Affine, Extent, constant, index, indices, substitut
 from graphc.ir.build import always_true, never_true
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
-from graphc.ir.scalar import FUNCTIONS, canonical, guarded, less_equal, placeholder, placeholder_index, step, where
+from graphc.ir.scalar import (
+    FUNCTIONS,
+    canonical,
+    guarded,
+    is_complex,
+    less_equal,
+    placeholder,
+    placeholder_index,
+    step,
+    where,
+)
 from graphc.show.names import choose_letters, plain_letters
 
 
@@ -168,7 +178,7 @@ class _Builder:
         def filled(expr: Expr) -> Expr:
             used = [(j, op) for j, op in enumerate(y.operands) if expr.has(placeholder(j))]
             values = {placeholder(j): self.operand(map_operand(op, move)) for j, op in used}
-            return written_out(expr.xreplace(values), self.shown.pieces)
+            return written_out(_put_in(expr, values), self.shown.pieces)
 
         places = {s: (inner, space[over].plain_index) for s, (inner, over) in softmaxes.items()}
         named = {s: self.softmax(filled(inner), over) for s, (inner, over) in places.items() if over is not None}
@@ -206,6 +216,15 @@ class _Builder:
             self.shown.inlined.append(op.node)
             return self.expand(op.node, op.at)
         return self.symbol(Ref(op.node, op.at))
+
+
+def _put_in(expr: Expr, values: Mapping[Symbol, Expr]) -> Expr:
+    """The expression with values for symbols; the root of what is negative stays one, as it is computed."""
+    found = expr.xreplace(values)
+    if not is_complex(found):
+        return found
+    with sympy.evaluate(False):
+        return expr.xreplace(values)
 
 
 # ---------------------------------------------------------------- scalar functions as they are written on paper

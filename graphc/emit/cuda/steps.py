@@ -14,11 +14,12 @@ from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
 from graphc.emit.cuda.memory_map import LARGEST, NORM, Places
+from graphc.emit.cuda.orthogonal import Orthogonal
 from graphc.emit.loops import Text
 from graphc.emit.update import constrained, padded, states_of
 from graphc.lower.tiers import LANES
 from graphc.lower.training import Input, StepPlan
-from graphc.optim.passes import Pass, Reduction, passes, with_gradient
+from graphc.optim.passes import Pass, Reduction, orthogonal, passes, with_gradient
 from graphc.optim.rules import NORM as NORM_SYMBOL
 from graphc.optim.rules import Rule, Statement
 from graphc.optim.schedules import K, Schedule
@@ -198,10 +199,15 @@ class StepPrinter:
 
     def reduction(self, target: str, body: Reduction) -> None:
         """A sum or a mean of every parameter, written to each of its elements: a block takes a parameter, or a thread a
-        row or a column."""
+        row or a column. A block takes a parameter that is made orthogonal, too."""
         for number, (leaf, at) in enumerate(self.step.layout.offsets.items()):
             self.text.add(f"# {target} = {body.word}({body.args[0]}) of {leaf.name}")
             shape = tuple(int(x) for x in leaf.shape)
+            if isinstance(body, orthogonal):
+                names = [*map(str, body.args), target]
+                with self.text.block(f"if {self.groups.team.block} == U(U({number}) % {self.groups.team.blocks}):"):
+                    Orthogonal(self.text, self.groups, self._at, names, at, shape).print()
+                continue
             outer, n, inner = body.sizes(shape)
             source, divide = str(body.args[0]), [f"s = s/f({n})"] * body.mean
             if outer * inner == 1:
