@@ -51,6 +51,8 @@ _NAMES = {
     "declare.shapes": "squeeze expand_dims swapaxes moveaxis flip ravel broadcast_to zeros_like ones_like full_like"
     " meshgrid hstack vstack split",
     "declare.repeating": "roll repeat tile pad take",
+    "declare.convolutions": "conv1d conv2d conv1d_transpose conv2d_transpose",
+    "declare.pooling": "max_pool avg_pool global_avg_pool",
     "declare.activations": "glu sparsemax",
     "declare.remainders": "modf divmod",
     "model": "Model grad derive hessian jacobian hvp jvp gauss_newton compile",

@@ -4,6 +4,10 @@ from graphc.declare import activations as activations
 from graphc.declare.activations import glu as glu
 from graphc.declare.activations import sparsemax as sparsemax
 from graphc.declare import constraints as constraints
+from graphc.declare.convolutions import conv1d as conv1d
+from graphc.declare.convolutions import conv1d_transpose as conv1d_transpose
+from graphc.declare.convolutions import conv2d as conv2d
+from graphc.declare.convolutions import conv2d_transpose as conv2d_transpose
 from graphc.declare.counting import all as all
 from graphc.declare.counting import any as any
 from graphc.declare.counting import count_nonzero as count_nonzero
@@ -174,6 +178,9 @@ from graphc.declare.pointwise import tanh_shrink as tanh_shrink
 from graphc.declare.pointwise import threshold as threshold
 from graphc.declare.pointwise import true_divide as true_divide
 from graphc.declare.pointwise import trunc as trunc
+from graphc.declare.pooling import avg_pool as avg_pool
+from graphc.declare.pooling import global_avg_pool as global_avg_pool
+from graphc.declare.pooling import max_pool as max_pool
 from graphc.declare.products import cross as cross
 from graphc.declare.products import dot as dot
 from graphc.declare.products import inner as inner
