@@ -3,6 +3,7 @@
 from graphc.declare import activations as activations
 from graphc.declare.activations import glu as glu
 from graphc.declare.activations import sparsemax as sparsemax
+from graphc.declare.attention import attention as attention
 from graphc.declare import constraints as constraints
 from graphc.declare.convolutions import conv1d as conv1d
 from graphc.declare.convolutions import conv1d_transpose as conv1d_transpose
@@ -20,6 +21,9 @@ from graphc.declare.diagonals import trace as trace
 from graphc.declare.diagonals import tril as tril
 from graphc.declare.diagonals import triu as triu
 from graphc.declare.einsum import einsum as einsum
+from graphc.declare.embedding import embedding as embedding
+from graphc.declare.embedding import one_hot as one_hot
+from graphc.declare.embedding import positional_encoding as positional_encoding
 from graphc.declare.from_sympy import from_sympy as from_sympy
 from graphc.declare.functions import function as function
 from graphc.declare.indexed import define as define
@@ -37,6 +41,9 @@ from graphc.declare.leaves import param as param
 from graphc.declare import linalg as linalg
 from graphc.declare import losses as losses
 from graphc.declare import metrics as metrics
+from graphc.declare.normalizing import group_norm as group_norm
+from graphc.declare.normalizing import layer_norm as layer_norm
+from graphc.declare.normalizing import rms_norm as rms_norm
 from graphc.declare.norms import norm as norm
 from graphc.declare.operators import argmax as argmax
 from graphc.declare.operators import clip as clip
@@ -189,8 +196,6 @@ from graphc.declare.products import outer as outer
 from graphc.declare.products import tensordot as tensordot
 from graphc.declare.products import vdot as vdot
 from graphc.declare.reductions import argmin as argmin
-from graphc.declare.reductions import log_softmax as log_softmax
-from graphc.declare.reductions import softmin as softmin
 from graphc.declare.remainders import divmod as divmod
 from graphc.declare.remainders import modf as modf
 from graphc.declare.repeating import pad as pad
@@ -212,6 +217,8 @@ from graphc.declare.shapes import squeeze as squeeze
 from graphc.declare.shapes import swapaxes as swapaxes
 from graphc.declare.shapes import vstack as vstack
 from graphc.declare.shapes import zeros_like as zeros_like
+from graphc.declare.softmaxes import log_softmax as log_softmax
+from graphc.declare.softmaxes import softmin as softmin
 from graphc.declare import special as special
 from graphc.declare.statistics import average as average
 from graphc.declare.statistics import ptp as ptp

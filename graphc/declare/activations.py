@@ -9,8 +9,9 @@ from typing import Any
 from graphc.declare import pointwise
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
-from graphc.declare.reductions import max, softmax, sum
+from graphc.declare.reductions import max, sum
 from graphc.declare.shapes import swapaxes
+from graphc.declare.softmaxes import softmax
 from graphc.declare.tensor import Tensor
 from graphc.errors import ShapeError, TypeMismatchError, UnknownNameError
 from graphc.ir.scalar import PUBLIC, WORDS

@@ -10,8 +10,9 @@ from graphc.declare.cumulative import cumsum
 from graphc.declare.linear import matmul as _matmul
 from graphc.declare.pointwise import clip, equal, where
 from graphc.declare.rearrange import concatenate, reshape, stack, transpose
-from graphc.declare.reductions import argmax, logsumexp, max, mean, min, prod, softmax, sum
+from graphc.declare.reductions import argmax, logsumexp, max, mean, min, prod, sum
 from graphc.declare.segments import segment_sum
+from graphc.declare.softmaxes import softmax
 from graphc.declare.tensor import Tensor, as_node
 
 __all__ = [

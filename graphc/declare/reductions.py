@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from graphc.declare.empty_rows import masked
 from graphc.declare.index_ast import Index, Indexed, Reduce, as_indexed, free_indices, rename
 from graphc.declare.lowering import lower
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
-from graphc.declare.pointwise import exp
 from graphc.declare.pointwise import where as choose
 from graphc.declare.reducing import arg_axis, keep_axes, normal_axes, one_axis, reduce_axes
 from graphc.declare.tensor import Tensor, as_node, is_expression
@@ -188,7 +188,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True,
 
 @_documented
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True, over: Any = None) -> Any:
-    """log(sum(exp(x))) without overflow.
+    """log(sum(exp(x))) without overflow; −∞ with gradient 0 where nothing is left.
 
     Examples
     --------
@@ -196,81 +196,13 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = 
     >>> gc.logsumexp(gc.input("X", ("n", 3)), axis=1).shape
     ('n',)
     """
-    return _reduce("logsumexp", "logsumexp", x, axis, keepdims, where, over)
-
-
-def softmax(x: Any, axis: Any = -1) -> Tensor:
-    """exp(x)/sum(exp(x)) along an axis, computed as exp(x - logsumexp(x)).
-
-    Parameters
-    ----------
-    x : Tensor or array
-        With at least one axis.
-    axis : int or tuple of int
-        The axes that sum to 1.
-
-    Raises
-    ------
-    ShapeError
-        When an axis does not exist.
-    IndexNotationError
-        For an indexed expression.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.softmax(gc.input("X", ("n", 3))).shape
-    ('n', 3)
-    """
-    x = _tensor("softmax", x, "write gc.exp(x[i, k] - gc.logsumexp(x[i, j], over=j)).")
-    return exp(x - logsumexp(x, axis, keepdims=True))
-
-
-def log_softmax(x: Any, axis: Any = -1) -> Tensor:
-    """x - logsumexp(x) along an axis, the logarithm of the softmax without overflow.
-
-    Parameters
-    ----------
-    x : Tensor or array
-        With at least one axis.
-    axis : int or tuple of int
-        The axes along which the exponentials sum to 1.
-
-    Raises
-    ------
-    ShapeError
-        When an axis does not exist.
-    IndexNotationError
-        For an indexed expression.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.log_softmax(gc.input("X", ("n", 3))).shape
-    ('n', 3)
-    """
-    x = _tensor("log_softmax", x, "write x[i, k] - gc.logsumexp(x[i, j], over=j).")
-    return x - logsumexp(x, axis, keepdims=True)
-
-
-def softmin(x: Any, axis: Any = -1) -> Tensor:
-    """exp(-x)/sum(exp(-x)) along an axis: the softmax of -x.
-
-    Parameters
-    ----------
-    x : Tensor or array
-        With at least one axis.
-    axis : int or tuple of int
-        The axes that sum to 1.
-
-    Raises
-    ------
-    ShapeError
-        When an axis does not exist.
-    IndexNotationError
-        For an indexed expression.
-    """
-    return softmax(-_tensor("softmin", x, "write gc.exp(-x[i, k] - gc.logsumexp(-x[i, j], over=j))."), axis)
+    if over is not None or is_expression(x):
+        return _reduce("logsumexp", "logsumexp", x, axis, keepdims, where, over)
+    z, some = masked("gc.logsumexp", Tensor(as_node(x, "logsumexp")), axis, where)
+    if some is None:
+        return _reduce("logsumexp", "logsumexp", z, axis, keepdims, True, None)
+    found = choose(some, _reduce("logsumexp", "logsumexp", z, axis, True, True, None), -math.inf)
+    return found if keepdims else sum(found, axis)
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
