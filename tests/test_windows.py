@@ -35,7 +35,7 @@ class Case:
     def layout(self) -> tuple[str, str, str]:
         places = "HW"[: self.axes]
         shown = f"NC{places}" if self.options["channels"] == "first" else f"N{places}C"
-        return shown, f"OI{places}", shown
+        return shown, f"{places}IO", shown
 
     def jax(self, x: Any, kernel: Any) -> Any:
         o = self.options
@@ -56,7 +56,7 @@ def drawn(seed: int) -> Case:
     padding = ["valid", "same", tuple(int(p) for p in rng.integers(0, 3, axes))][int(rng.integers(0, 3))]
     channels = str(rng.choice(["first", "first", "last"]))
     x = (2, groups * each, *length) if channels == "first" else (2, *length, groups * each)
-    kernel = (groups * int(rng.integers(1, 3)), each, *width)
+    kernel = (*width, each, groups * int(rng.integers(1, 3)))
     stride = tuple(int(s) for s in rng.integers(1, 4, axes))
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "channels": channels}
     return Case(x, kernel, options)
@@ -97,14 +97,15 @@ def transposed_in_jax(case: Case, more: tuple[int, ...]) -> Any:
     def run(y: Any, w: Any) -> Any:
         places = [t for t, c in enumerate(case.layout()[0]) if c in "HW"]
         shape = list(y.shape)
-        shape[case.layout()[0].index("C")] = w.shape[1] * case.options["groups"]
+        shape[case.layout()[0].index("C")] = w.shape[-1] * case.options["groups"]
         for a, t in enumerate(places):
-            span, s = case.options["dilation"][a] * (w.shape[2 + a] - 1) + 1, case.options["stride"][a]
+            span, s = case.options["dilation"][a] * (w.shape[a] - 1) + 1, case.options["stride"][a]
             cut = case.options["padding"]
             full = (y.shape[t] - 1) * s + span
             same = y.shape[t] * s
             shape[t] = same if cut == "same" else full if cut == "valid" else full - 2 * cut[a] + more[a]
-        return jax.linear_transpose(lambda x: case.jax(x, w), jnp.zeros(shape))(y)[0]
+        forward = lambda x: case.jax(x, jnp.swapaxes(w, -1, -2))  # a kernel (.., out/groups, in) of ours
+        return jax.linear_transpose(forward, jnp.zeros(shape))(y)[0]
 
     return run
 
@@ -114,14 +115,15 @@ def transposed(seed: int) -> tuple[Case, tuple[int, ...]]:
     case = drawn(seed)
     rng = RNG(seed)
     count = tuple(int(i) for i in rng.integers(2, 5, case.axes))
-    channels = case.kernel[0]
+    channels = case.kernel[-1]
     x = (2, channels, *count) if case.options["channels"] == "first" else (2, *count, channels)
     more = tuple(int(rng.integers(0, s)) for s in case.options["stride"])
     padding = case.options["padding"]
     if not isinstance(padding, str):
-        padding = tuple(min(p, d * (k - 1) // 2) for p, d, k in zip(padding, case.options["dilation"], case.kernel[2:]))
+        spans = [d * (k - 1) for d, k in zip(case.options["dilation"], case.kernel)]
+        padding = tuple(min(p, span // 2) for p, span in zip(padding, spans))
     options = case.options | {"padding": padding}
-    return Case(x, case.kernel, options), (0,) * case.axes if isinstance(padding, str) else more
+    return Case(x, (*case.kernel[:-2], case.kernel[-1], case.kernel[-2]), options), (0,) * case.axes if isinstance(padding, str) else more
 
 
 TRANSPOSED = [transposed(seed) for seed in range(30, 37)]
@@ -191,8 +193,8 @@ def test_windows_of_drawn_shapes_have_the_derivatives_of_jax():
 
 
 def test_channels_may_stand_last_and_the_length_may_be_free():
-    x, k = RNG(0).normal(size=(2, 3, 7)), RNG(1).normal(size=(2, 3, 3))
-    first, last, K = gc.input("X", ("n", 3, "m")), gc.input("U", ("n", 7, 3)), gc.param("K", (2, 3, 3))
+    x, k = RNG(0).normal(size=(2, 3, 7)), RNG(1).normal(size=(3, 3, 2))
+    first, last, K = gc.input("X", ("n", 3, "m")), gc.input("U", ("n", 7, 3)), gc.param("K", (3, 3, 2))
     fixed = gc.input("V", ("n", 3, 7))
     found = graphs.reference(
         [
@@ -210,8 +212,8 @@ def test_channels_may_stand_last_and_the_length_may_be_free():
 
 X = gc.input("X", ("n", 3, 8, 8))
 U = gc.input("U", ("n", 3, "m"))
-K = gc.param("K", (4, 3, 3, 3))
-K1 = gc.param("K1", (4, 3, 3))
+K = gc.param("K", (3, 3, 3, 4))
+K1 = gc.param("K1", (3, 3, 4))
 
 
 def test_convolution_and_pooling_print_as_on_paper():
@@ -219,32 +221,32 @@ def test_convolution_and_pooling_print_as_on_paper():
     H = gc.max_pool(gc.relu(gc.conv2d(X, K, gc.param("b", (4,)))), 2)
     lines = [line.rstrip() for line in str(gc.derive(gc.mean(H**2)).index()).splitlines()]
     text = "\n".join(line.partition("  test_windows")[0].rstrip() for line in lines)
-    assert "Z0[i,j,k,l] = Σ_{m,p,q} X[i,m,k+p,l+q]·K[j,m,p,q] + b[j]" in text
+    assert "Z0[i,j,k,l] = Σ_{m,p,q} X[i,m,k+p,l+q]·K[p,q,m,j] + b[j]" in text
     assert "M0[i,j,k,l] = max_{m,p} H0[i,j,2k+m,2l+p]" in text
-    assert "∂J/∂K[j,m,p,q] = Σ_{i,k,l} δ0[i,j,k,l]·X[i,m,p+k,q+l]" in text
+    assert "∂J/∂K[p,q,m,j] = Σ_{i,k,l} X[i,m,p+k,q+l]·δ0[i,j,k,l]" in text
     same = str(gc.derive(gc.mean(gc.conv2d(X, K, stride=2, padding="same") ** 2), K))
-    assert "Σ_{p,q,r: 7 ≥ 2l+q, 7 ≥ 2m+r} X[i,p,2l+q,2m+r]·K[k,p,q,r]" in same
+    assert "Σ_{p,q,r: 7 ≥ 2l+q, 7 ≥ 2m+r} X[i,p,2l+q,2m+r]·K[q,r,p,k]" in same
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
         (lambda: gc.conv2d(gc.input("I", ("n", 8, 8)), K),
-         "conv2d: axis 0 of I[n, 8, 8] has n channels but axis 1 of the kernel K[4, 3, 3, 3] is for 3\n"
+         "conv2d: axis 0 of I[n, 8, 8] has n channels but axis 2 of the kernel K[3, 3, 3, 4] is for 3\n"
          '  hint: channels="last" says that the channels are the last axis; groups= divides them.'),
         (lambda: gc.conv2d(gc.input("I", ("n", 8)), K),
          "conv2d: I[n, 8] has 2 axes\n"
          "  hint: give (n, channels, height, width); x[:, None] adds an axis of one channel."),
-        (lambda: gc.conv2d(X, K1), "conv2d: the kernel K1[4, 3, 3] has 3 axes\n"
-         "  hint: give 4 axes of known extent, (out, in/groups, ..)."),
-        (lambda: gc.conv2d(X, K, groups=3), "conv2d: axis 1 of X[n, 3, 8, 8] has 3 channels but axis 1 of the kernel "
-         "K[4, 3, 3, 3] is for 9 in 3 groups\n"
+        (lambda: gc.conv2d(X, K1), "conv2d: the kernel K1[3, 3, 4] has 3 axes\n"
+         "  hint: give 4 axes of known extent, (height, width, in/groups, out)."),
+        (lambda: gc.conv2d(X, K, groups=3), "conv2d: axis 1 of X[n, 3, 8, 8] has 3 channels but axis 2 of the kernel "
+         "K[3, 3, 3, 4] is for 9 in 3 groups\n"
          '  hint: channels="last" says that the channels are the last axis; groups= divides them.'),
-        (lambda: gc.conv2d(X, K[:, :1], groups=3), "conv2d: the 4 channels of axis 0 of the kernel the (4, 1, 3, 3) "
+        (lambda: gc.conv2d(X, K[:, :, :1], groups=3), "conv2d: the 4 channels of axis 3 of the kernel the (3, 3, 1, 4) "
          "tensor of test_windows.py:LINE are not 3 groups\n"
          "  hint: the number of groups divides both numbers of channels."),
         (lambda: gc.conv2d(X, K, gc.param("b", (3,))),
-         "conv2d: the bias is b[3] for the 4 channels that the kernel K[4, 3, 3, 3] gives\n"
+         "conv2d: the bias is b[3] for the 4 channels that the kernel K[3, 3, 3, 4] gives\n"
          "  hint: give it the shape (4,)."),
         (lambda: gc.conv2d(X, K, dilation=4),
          "conv2d: a window of 9 does not fit axis 2 of X[n, 3, 8, 8] with extent 8\n"
@@ -257,9 +259,9 @@ def test_convolution_and_pooling_print_as_on_paper():
          '  hint: it is "first", (n, channels, height, width), or "last", (n, height, width, channels).'),
         (lambda: gc.conv1d(U, K1), "conv1d: axis 2 of U[n, 3, m] has the free extent m: how many windows there are is "
          'not known\n  hint: take stride=1 and padding="same", or give the axis a known extent.'),
-        (lambda: gc.conv1d_transpose(U, gc.param("F", (3, 2, 2))), "conv1d_transpose: axis 2 of U[n, 3, m] has the "
+        (lambda: gc.conv1d_transpose(U, gc.param("F", (2, 3, 2))), "conv1d_transpose: axis 2 of U[n, 3, m] has the "
          "free extent m\n  hint: a transposed convolution runs along axes of known extent."),
-        (lambda: gc.conv2d_transpose(X, gc.param("F", (3, 2, 2, 2)), padding=5),
+        (lambda: gc.conv2d_transpose(X, gc.param("F", (2, 2, 3, 2)), padding=5),
          "conv2d_transpose: nothing is left of axis 2 of X[n, 3, 8, 8]: 9 places less the padding\n"
          "  hint: take less padding."),
         (lambda: gc.max_pool(X, 2, padding=2), "max_pool: 2 places of padding on axis 2 of X[n, 3, 8, 8] for a window "

@@ -67,18 +67,18 @@ _CROP = """What is cut off: ``"valid"`` for nothing, ``"same"`` so that length*s
 def _documented(axes: int, transposed: bool) -> Any:
     names = ["length"] if axes == 1 else ["height", "width"]
     sizes = [f"k{n[0]}" for n in names]
-    first = "in, out/groups" if transposed else "out, in/groups"
+    last = "in, out/groups" if transposed else "in/groups, out"
     causal = ', ``"causal"`` for the past alone' if axes == 1 else ""
     extent = ", ".join(["28"] * axes)
     width = ", ".join(["3"] * axes)
     name = f"conv{axes}d" + "_transpose" * transposed
-    call = f'gc.{name}(gc.input("X", ("n", 8, {extent})), gc.param("K", ({"8, 4" if transposed else "4, 8"}, {width})))'
+    call = f'gc.{name}(gc.input("X", ("n", 8, {extent})), gc.param("K", ({width}, 8, 4)))'
     shape = f"('n', 4, {', '.join(['30' if transposed else '26'] * axes)})"
     more = "    output_padding : int or sequence of int\n        How many places more the result has at the end.\n"
     text = _PARAMETERS.format(
         first=f"(n, in, {', '.join(names)})",
         last=f"(n, {', '.join(names)}, in)",
-        kernel=f"({first}, {', '.join(sizes)})",
+        kernel=f"({', '.join(sizes)}, {last})",
         padding=_CROP if transposed else _ZEROS.format(causal=causal),
         more=more if transposed else "",
         example=f"{call}.shape\n    {shape}",
@@ -102,7 +102,7 @@ def conv1d(
     groups: int = 1,
     channels: str = "first",
 ) -> Tensor:
-    """y[n, o, i] = sum_{c, k} x[n, c, stride*i + dilation*k - before]*kernel[o, c, k] + bias[o], x being 0 outside."""
+    """y[n, o, i] = sum_{c, k} x[n, c, stride*i + dilation*k - before]*kernel[k, c, o] + bias[o], x being 0 outside."""
     return _convolution(_Options("conv1d", 1, stride, padding, dilation, groups, channels), x, kernel, bias)
 
 
@@ -117,7 +117,7 @@ def conv2d(
     groups: int = 1,
     channels: str = "first",
 ) -> Tensor:
-    """y[n, o, i, j] = sum_{c, p, q} x[n, c, i + p, j + q]*kernel[o, c, p, q] + bias[o], with strides and paddings.
+    """y[n, o, i, j] = sum_{c, p, q} x[n, c, i + p, j + q]*kernel[p, q, c, o] + bias[o], with strides and paddings.
 
     As in all these libraries the kernel is not turned round.
     """
@@ -136,7 +136,7 @@ def conv1d_transpose(
     groups: int = 1,
     channels: str = "first",
 ) -> Tensor:
-    """y[n, o, p] = sum_{c, i, k : stride*i + dilation*k = p} x[n, c, i]*kernel[c, o, k] + bias[o].
+    """y[n, o, p] = sum_{c, i, k : stride*i + dilation*k = p} x[n, c, i]*kernel[k, c, o] + bias[o].
 
     The transpose of the linear map that :func:`conv1d` with the same options is of its x.
     """
@@ -156,7 +156,7 @@ def conv2d_transpose(
     groups: int = 1,
     channels: str = "first",
 ) -> Tensor:
-    """y[n, o, p, q] = sum of x[n, c, i, j]*kernel[c, o, k, l] where stride*i + k = p, stride*j + l = q, plus bias[o].
+    """y[n, o, p, q] = sum of x[n, c, i, j]*kernel[k, l, c, o] where stride*i + k = p, stride*j + l = q, plus bias[o].
 
     The transpose of the linear map that :func:`conv2d` with the same options is of its x.
     """
@@ -185,7 +185,7 @@ def _convolution(o: _Options, x: Any, kernel: Any, bias: Any) -> Tensor:
     (groups,) = whole_numbers(o.what, "number of groups", o.groups, 1, 1)
     _check_kernel(o, node, w, channel, groups)
     windows = _windows(o, node, w, places)
-    out = int(w.shape[1]) if o.back else int(w.shape[0]) // groups
+    out = int(w.shape[-1]) // (1 if o.back else groups)
     y = _sum_of_windows(node, w, channel, places, windows, groups, out, o.back)
     return _with_bias(o.what, y, bias, channel - node.rank, w, out * groups)
 
@@ -199,7 +199,7 @@ def _windows(o: _Options, node: Node, w: Node, places: Sequence[int]) -> list[Wi
     found = []
     for a, t in enumerate(places):
         pad = pads if isinstance(pads, str) else pads[a]
-        width = int(w.shape[2 + a])
+        width = int(w.shape[a])
         if o.back:
             found.append(spread(o.what, node, t, width, strides[a], dilations[a], pad, more[a]))
         else:
@@ -209,28 +209,29 @@ def _windows(o: _Options, node: Node, w: Node, places: Sequence[int]) -> list[Wi
 
 def _check_kernel(o: _Options, node: Node, w: Node, channel: int, groups: int) -> None:
     """Refuse a kernel that is not made for the channels of a node."""
-    what, axes, place = o.what, o.axes, 0 if o.back else 1
+    what, axes = o.what, o.axes
     if w.rank != axes + 2 or any(isinstance(e, str) for e in w.shape):
-        order = "(out, in/groups, .." if place else "(in, out/groups, .."
-        hint = f"give {axes + 2} axes of known extent, {order})."
+        order = "in, out/groups" if o.back else "in/groups, out"
+        hint = f"give {axes + 2} axes of known extent, {'(width, ' if axes == 1 else '(height, width, '}{order})."
         fail(ShapeError, f"{what}: the kernel {node_text(w)} has {w.rank} axes", hint)
     have = node.shape[channel]
-    wanted = int(w.shape[place]) * (groups if place else 1)
+    wanted = int(w.shape[axes]) * (1 if o.back else groups)
     if have != wanted:
         of = f" in {groups} groups" if groups > 1 else ""
-        message = f"{what}: axis {channel} of {node_text(node)} has {have} channels but axis {place} of the kernel "
+        message = f"{what}: axis {channel} of {node_text(node)} has {have} channels but axis {axes} of the kernel "
         message += f"{node_text(w)} is for {wanted}{of}"
         hint = 'channels="last" says that the channels are the last axis; groups= divides them.'
         fail(ShapeError, message, hint)
-    if int(w.shape[0]) % groups:
-        message = f"{what}: the {w.shape[0]} channels of axis 0 of the kernel {node_text(w)} are not {groups} groups"
-        fail(ShapeError, message, "the number of groups divides both numbers of channels.")
+    place = axes if o.back else axes + 1
+    if int(w.shape[place]) % groups:
+        message = f"{what}: the {w.shape[place]} channels of axis {place} of the kernel {node_text(w)}"
+        fail(ShapeError, f"{message} are not {groups} groups", "the number of groups divides both numbers of channels.")
 
 
 def _sum_of_windows(
     x: Node, w: Node, channel: int, places: Sequence[int], windows: Sequence[Window], groups: int, out: int, back: bool
 ) -> Node:
-    """y[b.., g, o, i..] = sum_{c, k..} x[b.., g*C + c, s*i + d*k - before..] w[g*O + o, c, k..]   for O, C of a group.
+    """y[b.., g, o, i..] = sum_{c, k..} x[b.., g*C + c, s*i + d*k - before..] w[k.., c, g*O + o]   for O, C of a group.
 
     A transposed convolution has x and y at the other ends of the same maps: y[.., p..] where p = s*i + d*k - before.
     """
@@ -259,8 +260,8 @@ def _sum_of_windows(
         else:
             at[t] = v.place(spots[a], taps[a])
             masks += v.inside(spots[a], taps[a])
-    first = [at[channel], index(own)] if back else [index(group) * out + index(own), index(c)]
-    reads = [Read(x, read_at(x, at)), Read(w, read_at(w, [*first, *(index(k) for k in taps)]))]
+    last = [at[channel], index(own)] if back else [index(c), index(group) * out + index(own)]
+    reads = [Read(x, read_at(x, at)), Read(w, read_at(w, [*(index(k) for k in taps), *last]))]
     y = stamp(equation(extents, rank, "sum", placeholder(0) * placeholder(1), reads, masks), [x, w])
     return _without_groups(y, group, own)
 

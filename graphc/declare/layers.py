@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -50,11 +50,11 @@ class Layer:
     def __call__(self, x: Tensor) -> Tensor:
         return self.apply(x, self.declare(x))
 
-    def declare(self, x: Tensor) -> list[Tensor]:
-        """New parameters for x."""
+    def declare(self, x: Tensor) -> list[Any]:
+        """New parameters for x; a layer made of others gives a list of theirs."""
         raise NotImplementedError
 
-    def apply(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
+    def apply(self, x: Tensor, params: Sequence[Any]) -> Tensor:
         """The layer with given parameters."""
         raise NotImplementedError
 
@@ -96,8 +96,7 @@ class Dense(Layer):
     init: Any = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.units, Integral) or isinstance(self.units, bool) or self.units < 1:
-            fail(ShapeError, f"nn.Dense: the number of units is {self.units!r}", "it is a whole number of at least 1.")
+        check_count("nn.Dense", "units", self.units)
         activation(self.activation)
 
     def declare(self, x: Tensor) -> list[Tensor]:
@@ -106,7 +105,7 @@ class Dense(Layer):
             found = node_text(x.node) if isinstance(x, Tensor) else repr(x)
             hint = 'declare it as ("n", 64), for example.'
             fail(ShapeError, f"nn.Dense: {found} has no last axis of known extent", hint)
-        number = _next_number(x.node)
+        number = next_number(x.node, "W", "B")
         weight = param(f"W{number}", (x.shape[-1], int(self.units)), self.init)
         return [weight, param(f"B{number}", (int(self.units),), zeros())] if self.bias else [weight]
 
@@ -116,12 +115,19 @@ class Dense(Layer):
         return activation(self.activation)(z + params[1] if self.bias else z)
 
 
-def _next_number(node: Node) -> int:
+def next_number(node: Node, *letters: str) -> int:
+    """The least number with which no name of these letters is taken in what a node is made of."""
     taken = {leaf.name for leaf in leaves([node])}
     number = 0
-    while f"W{number}" in taken or f"B{number}" in taken:
+    while any(f"{letter}{number}" in taken for letter in letters):
         number += 1
     return number
+
+
+def check_count(what: str, name: str, value: Any) -> None:
+    """Refuse a number of units, filters or heads that is no whole number of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        fail(ShapeError, f"{what}: the number of {name} is {value!r:.40}", "it is a whole number of at least 1.")
 
 
 class Network(Tensor):
@@ -129,7 +135,7 @@ class Network(Tensor):
 
     __slots__ = ("_input", "_steps")
 
-    def __init__(self, x: Tensor, y: Tensor, steps: Sequence[tuple[Step, Sequence[Tensor]]]) -> None:
+    def __init__(self, x: Tensor, y: Tensor, steps: Sequence[tuple[Step, Sequence[Any]]]) -> None:
         super().__init__(y.node, y.name)
         self._input, self._steps = x, tuple(steps)
 
@@ -156,9 +162,7 @@ class Network(Tensor):
         ShapeError
             When the last extent of x does not fit.
         """
-        for layer, params in self._steps:
-            x = layer.apply(x, params) if isinstance(layer, Layer) else layer(x)
-        return x
+        return apply_all(x, self._steps)
 
 
 def _input(width: int | Sequence[Extent]) -> Tensor:
@@ -201,11 +205,30 @@ def sequential(first: int | Sequence[Extent] | Tensor, *layers: Step | str) -> N
     x = first if isinstance(first, Tensor) else _input(first)
     y, steps = x, []
     for layer in layers:
-        f = layer if isinstance(layer, Layer) else activation(layer)
-        params = f.declare(y) if isinstance(f, Layer) else []
-        y = f.apply(y, params) if isinstance(f, Layer) else f(y)
-        if not isinstance(y, Tensor):
-            message = f"nn.sequential: {layer!r:.60} gives {y!r:.60}, no Tensor"
-            fail(TypeMismatchError, message, "layers map Tensors to Tensors.")
+        f, params, y = add_layer("nn.sequential", layer, y)
         steps.append((f, params))
     return Network(x, y, steps)
+
+
+def add_layer(what: str, layer: Step | str, x: Tensor) -> tuple[Step, list[Any], Tensor]:
+    """A layer by itself or by the name of an activation, its new parameters, and what it makes of x.
+
+    Raises
+    ------
+    TypeMismatchError
+        When it gives no Tensor.
+    """
+    f = layer if isinstance(layer, Layer) else activation(layer)
+    params = f.declare(x) if isinstance(f, Layer) else []
+    y = f.apply(x, params) if isinstance(f, Layer) else f(x)
+    if not isinstance(y, Tensor):
+        message = f"{what}: {layer!r:.60} gives {y!r:.60}, no Tensor"
+        fail(TypeMismatchError, message, "layers map Tensors to Tensors.")
+    return f, params, y
+
+
+def apply_all(x: Tensor, steps: Iterable[tuple[Step, Sequence[Any]]]) -> Tensor:
+    """Layers with given parameters, one after another."""
+    for layer, params in steps:
+        x = layer.apply(x, params) if isinstance(layer, Layer) else layer(x)
+    return x
