@@ -3,6 +3,7 @@
 from typing import Any
 
 from graphc.primitives.barrier import meet
+from graphc.primitives.draws import random_bernoulli, random_normal, random_uniform
 from graphc.primitives.matmul.blas import blas_gemm
 from graphc.primitives.matmul.gemm import gemm, transpose
 from graphc.primitives.matmul.packed_gemm import packed_gemm
@@ -25,7 +26,8 @@ from graphc.primitives.vector_math.functions import *  # noqa: F403  the names o
 
 __all__ = [
     "atomic_load", "atomic_store", "blas_gemm", "copy", "fill", "gemm", "meet", "noalias", "nonfinite", "packed_gemm",
-    "permuted", "radd", "rlargest", "rmax", "rmin", "rtop", "transpose",
+    "permuted", "radd", "random_bernoulli", "random_normal", "random_uniform", "rlargest",
+    "rmax", "rmin", "rtop", "transpose",
 ]  # fmt: skip
 
 
