@@ -34,13 +34,14 @@ from graphc.declare import init as init
 from graphc.declare.init import normal as normal
 from graphc.declare.init import uniform as uniform
 from graphc.declare.init import zeros as zeros
-from graphc.declare import layers as _layers
-nn = _layers
 from graphc.declare.leaves import input as input
 from graphc.declare.leaves import param as param
 from graphc.declare import linalg as linalg
 from graphc.declare import losses as losses
 from graphc.declare import metrics as metrics
+from graphc.declare.modes import in_train_phase as in_train_phase
+from graphc.declare.modes import state as state
+from graphc.declare import nn as nn
 from graphc.declare.normalizing import group_norm as group_norm
 from graphc.declare.normalizing import layer_norm as layer_norm
 from graphc.declare.normalizing import rms_norm as rms_norm
@@ -195,6 +196,9 @@ from graphc.declare.products import kron as kron
 from graphc.declare.products import outer as outer
 from graphc.declare.products import tensordot as tensordot
 from graphc.declare.products import vdot as vdot
+from graphc.declare.random import dropout as dropout
+from graphc.declare import random as random
+from graphc.declare.random_layers import batch_norm as batch_norm
 from graphc.declare.reductions import argmin as argmin
 from graphc.declare.remainders import divmod as divmod
 from graphc.declare.remainders import modf as modf

@@ -10,7 +10,6 @@ from collections.abc import Collection
 WORDS: dict[str, dict[str, str]] = {
     "NumPy": {
         "array": "a NumPy array itself: X + a makes it a constant",
-        "random": "gc.normal, gc.uniform and gc.init for what parameters start at",
         "linspace": "a NumPy array itself: X + a makes it a constant",
     },
     "PyTorch": {

@@ -22,7 +22,7 @@ from graphc.emit import control
 from graphc.emit.cpu import Program
 from graphc.emit.shared import expanded
 from graphc.ir.scalar import FUNCTIONS
-from graphc.primitives import philox
+from graphc.primitives import noise, philox
 from graphc.run.thread_team import Arguments, arguments_of
 
 IMPORTS = re.compile(r"from graphc\.primitives\.names import \([^)]*\)")
@@ -124,6 +124,15 @@ def _atomic_store(words: Watched, at: int, value: int) -> None:
     words.values[at] = value
 
 
+def _random(kind: str) -> Any:
+    def draw(to: Watched, at: int, first: int, n: int, limit: int, *place: int) -> None:
+        key0, key1, position, epoch, number = map(int, place)
+        values = noise.draw(kind, (int(first + n),), (key0, key1), position, epoch, number, int(limit))
+        to.put(at + np.arange(n), values[int(first) :])
+
+    return draw
+
+
 def _permuted(n: int, index: int, key0: int, key1: int, epoch: int) -> int:
     return int(philox.permuted(int(n), int(index), int(key0), int(key1), int(epoch)))
 
@@ -134,6 +143,7 @@ NAMES: dict[str, Any] = {name: function.numpy for name, function in FUNCTIONS.it
     "atomic_load": _atomic_load, "atomic_store": _atomic_store, "noalias": lambda: None,
     "nonfinite": lambda x, at, n: int(not np.isfinite(x.take(at + np.arange(n))).all()),
     "radd": lambda acc, x: acc + x, "rmax": np.maximum, "rmin": np.minimum, "rtop": np.fmax, "power": np.power,
+    **{f"random_{kind}": _random(kind) for kind in noise.KINDS},
     "rlargest": lambda acc, x: acc if acc >= abs(x) else max(abs(x), acc) if acc == acc else acc,
 }  # fmt: skip
 

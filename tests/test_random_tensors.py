@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from graphc.ir.node import Distribution
 from graphc.native import build
 from graphc.native.buffers import address, aligned
 from graphc.primitives import noise, philox
 
 KEYS = philox.order_keys(5)
+LIMIT = Distribution("bernoulli", 0.3).limit
 
 
 def entry(dtype: str, kind: str) -> str:
@@ -35,9 +37,9 @@ def test_machine_code_draws_any_part_of_a_tensor_with_the_bits_of_numpy(drawing,
     for first, n in ((0, 1), (3, 1), (3, 2), (5, 17), (1, 1000), (7, 0)):
         found = aligned(n + 2, dtype)
         found[:] = -7
-        place = np.array([first, n, noise.threshold(0.3), *KEYS, 11, 3, 2], np.int64)
+        place = np.array([first, n, LIMIT, *KEYS, 11, 3, 2], np.int64)
         drawing.call(f"{kind}_{dtype}", address(found), address(place))
-        wanted = noise.draw(kind, (first + n,), KEYS, 11, 3, 2, 0.3, dtype)[first:]
+        wanted = noise.draw(kind, (first + n,), KEYS, 11, 3, 2, LIMIT, dtype)[first:]
         assert np.array_equal(found[1:-1], wanted) and found[0] == found[-1] == -7
 
 
@@ -47,7 +49,7 @@ def test_the_numbers_have_their_distributions_and_depend_on_seed_epoch_position_
     assert scipy.stats.kstest(noise.draw("uniform", (200_000,), KEYS), "uniform").pvalue > 0.01
     single = noise.draw("uniform", (200_000,), KEYS, dtype=np.float32)
     assert scipy.stats.kstest(single, "uniform").pvalue > 0.01 and single.max() < 1
-    assert abs(noise.draw("bernoulli", (200_000,), KEYS, p=0.3).mean() - 0.3) < 0.004
+    assert abs(noise.draw("bernoulli", (200_000,), KEYS, limit=LIMIT).mean() - 0.3) < 0.004
     others = [noise.draw("normal", (200_000,), *where) for where in
               ((philox.order_keys(6),), (KEYS, 1), (KEYS, 0, 1), (KEYS, 0, 0, 1))]  # fmt: skip
     assert np.abs(np.corrcoef([normal, *others]) - np.eye(5)).max() < 0.01

@@ -182,4 +182,5 @@ def _one_by_one(s: ast.For) -> bool:
     calls = [n for n in ast.walk(s) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     sizes += [a for n in calls if n.func.id in BLOCKS for a in n.args]
     sizes += [n.args[-1] for n in calls if n.func.id in ("copy", "fill")]
+    sizes += [n.args[3] for n in calls if n.func.id.startswith("random_")]
     return any(isinstance(n, ast.Name) and n.id in moved for a in sizes for n in ast.walk(a))

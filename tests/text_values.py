@@ -91,7 +91,8 @@ class Values:
             "gemm": self._product, "packed_gemm": self._product, "blas_gemm": self._product, "copy": self._copy,
             "transpose": self._transpose, "fill": self._fill, "nonfinite": self._nonfinite, "int64": self._whole,
             "atomic_load": self._atomic_load, "atomic_store": self._atomic_store, "permuted": self._permuted,
-            "min": self._least,
+            "min": self._least, "random_normal": self._random, "random_uniform": self._random,
+            "random_bernoulli": self._random,
         }  # fmt: skip
 
     # ------------------------------------------------------------------ expressions
@@ -317,6 +318,12 @@ class Values:
 
     def _fill(self, to: ast.expr, at: ast.expr, value: ast.expr, n: ast.expr) -> Value:
         self.value(value)
+        self._write(to, at, (1, self.value(n)))
+        return FLOAT
+
+    def _random(self, to: ast.expr, at: ast.expr, first: ast.expr, n: ast.expr, *e: ast.expr) -> Value:
+        for number in (first, *e):
+            self.value(number)
         self._write(to, at, (1, self.value(n)))
         return FLOAT
 

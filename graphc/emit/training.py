@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc.emit import control
+from graphc.emit.chance import print_rows, print_states, print_whole
 from graphc.emit.cpu import (
     Program,
     batch_size,
@@ -79,15 +80,20 @@ def _print_step(
     if step.whole_batch:
         n = "batch_rows"
         text.add(f"{n} = rows - at if rows - at < {step.whole_batch} else {step.whole_batch}")
+        print_whole(text, step, parts=False)
         print_blocks(text, step, dtype, ["loss", *metrics], captions, _meet, _print_block)
     else:
         n = batch_size(text, step)
         text.add(f"first_row = {n}*me//team", f"last_row = {n}*(me + 1)//team")
         _print_gather(text, step)
+        print_rows(text, step, "first_row", "first_row", "last_row - first_row")
+        if print_whole(text, step, parts=True):
+            _meet(text)
         print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
         _meet(text)
     print_update(text, rule, step.layout, lambda: _meet(text))
     print_constraints(text, step.layout, lambda: _meet(text))
+    print_states(text, step)
     _print_findings(text, step)
     with text.block("if me == 0:"):
         _print_books(text, step, n, metrics)
@@ -130,6 +136,7 @@ def _print_block(text: Text, step: StepPlan, at: str, n: str) -> None:
     with text.block("else:"):
         for i in batched:
             text.add(f"copy({i.buffer.region}, {place(i.buffer)}, {i.pointer}, ({at})*{i.row}, {n}*{i.row})")
+    print_rows(text, step, "0", "part_row", n)
 
 
 def _print_place(text: Text, at: str) -> None:

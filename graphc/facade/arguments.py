@@ -20,6 +20,18 @@ Target = Literal["cpu", "cuda", "auto"]
 Outputs = Tensor | Mapping[str, Tensor] | None
 
 
+def name_apart(roots: Iterable[Node]) -> None:
+    """Give random tensors, which nobody names, names that nothing else of a model has: mask, mask1, .."""
+    found = leaves(roots)
+    taken = {str(leaf.name) for leaf in found if leaf.kind != "random"}
+    for leaf in found:
+        if leaf.kind == "random":
+            base = str(leaf.name).rstrip("0123456789")
+            names = (f"{base}{t or ''}" for t in range(len(found) + 1))
+            leaf.name = str(leaf.name) if leaf.name not in taken else next(n for n in names if n not in taken)
+            taken.add(leaf.name)
+
+
 def check_names(metrics: Iterable[str], roots: Iterable[Node]) -> None:
     """Refuse a metric that is named like an entry of the history, and two declarations of one name."""
     for n in metrics:
@@ -27,7 +39,7 @@ def check_names(metrics: Iterable[str], roots: Iterable[Node]) -> None:
             fail(NameClashError, f"Model: a metric cannot be named {n!r}", "that name is used in the history.")
     seen: dict[str, Node] = {}
     for leaf in leaves(roots):
-        if leaf.kind != "constant" and seen.setdefault(str(leaf.name), leaf) is not leaf:
+        if leaf.kind not in ("constant", "phase") and seen.setdefault(str(leaf.name), leaf) is not leaf:
             both = f"{node_text(seen[str(leaf.name)])} and {node_text(leaf)}"
             message = f"Model: two declarations are named {leaf.name}: {both}"
             fail(NameClashError, message, "names are unique in a model.")

@@ -31,6 +31,7 @@ from graphc.ir.walk import equations, topological
 from graphc.lower.layout import Count
 from graphc.native.buffers import address, aligned
 from graphc.native.build import Program
+from graphc.rewrite.modes import in_mode
 from graphc.rewrite.normal import tidy_graph
 from graphc.run.data import check_labels, check_rows, convert, label_limits, rows_needed
 from graphc.run.prepared import MOST, Ready, usable
@@ -286,8 +287,8 @@ class Function:
         subnormals: bool = False,
     ) -> None:
         self.dtype, self._single = dtype, single
-        self._outputs, self._unverified = [y.node for y in outputs], verify
-        self._positional = [x.node for x in inputs if isinstance(x.node, Leaf)]
+        self._positional, self._unverified = [x.node for x in inputs if isinstance(x.node, Leaf)], verify
+        self._outputs = in_mode([y.node for y in outputs], training=False, keep=self._positional)
         self._written = written_leaves([*self._outputs, *self._positional])
         self._compiled = obtain_function(self._outputs, self._positional, dtype, self._written)
         self._subnormals = bool(subnormals)

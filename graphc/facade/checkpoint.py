@@ -21,7 +21,7 @@ from graphc.declare.tensor import Tensor
 from graphc.errors import CheckpointError, FormulaError
 from graphc.facade.atomic_file import write_whole
 from graphc.facade.core import Core
-from graphc.facade.declaration import make_node, node_data
+from graphc.facade.declaration import make_node, node_data, put_updates
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
 from graphc.native.buffers import aligned
@@ -109,9 +109,10 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     nodes: list[Node] = []
     for t, data in enumerate(metadata["nodes"]):
         nodes.append(make_node(data, nodes, tensors.get(f"constant/{t}"), tensors))
+    put_updates(metadata["nodes"], nodes)
     roots = {name: Tensor(nodes[t]) for name, t in metadata["roots"].items()}
     outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:")}
-    metrics = {n: t for n, t in roots.items() if n != "loss" and not n.startswith("output:")}
+    metrics = {n: t for n, t in roots.items() if n != "loss" and not n.startswith(("output:", "state:"))}
     output = next(iter(outputs.values()), None) if metadata["single"] else outputs
     tiny = metadata.get("subnormals", False)
     model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)

@@ -211,7 +211,7 @@ def _train(
         record="epoch", progress=False, target="cpu", precision="float32",
     ).checked("compare")  # fmt: skip
     twin = copy.copy(core)
-    twin._params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
+    twin._params = Parameters(layout_parameters(twin.kept_leaves), twin.dtype)
     twin.state = State(twin.params.flat.size, twin.dtype)
     twin.last_run, twin.last_sweep = None, None
     try:

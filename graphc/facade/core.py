@@ -16,7 +16,7 @@ from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.declare.written import note_model
 from graphc.errors import TypeMismatchError
-from graphc.facade.arguments import Outputs, check_names, named_tensors, scalar
+from graphc.facade.arguments import Outputs, check_names, name_apart, named_tensors, scalar
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
@@ -25,6 +25,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import equations
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
+from graphc.rewrite.modes import has_modes, in_mode, random_leaves, with_updates
 from graphc.rewrite.weights import weight_rows
 from graphc.run.data import Bound, Seen, check_rows, label_limits, rows_needed
 from graphc.run.history import Run
@@ -52,12 +53,17 @@ class Core:
         self._outputs = named_tensors(output)
         self._loss = None if loss is None else scalar("the loss", loss)
         self._metrics = {str(n): scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
+        self._cache: dict[Any, Any] = {}
+        self.updates = with_updates([t.node for t in self._declared.values()])
+        name_apart(self.raw_roots.values())
         check_names(self._metrics, self.raw_roots.values())
         used = leaves_of(self.raw_roots.values())
         self.param_leaves = [leaf for leaf in used if leaf.kind == "param"]
-        self.notes = check_differentiable(self._loss.node, self.param_leaves) if self._loss is not None else []
+        self.kept_leaves = [*self.param_leaves, *self.updates]  # what lies behind the pointer to the parameters
+        trained = self.training_roots.get("loss")
+        self.notes = check_differentiable(trained, self.param_leaves) if trained is not None else []
         note_model(used)
-        self._params = Parameters(layout_parameters(self.param_leaves), dtype)
+        self._params = Parameters(layout_parameters(self.kept_leaves), dtype)
         self.state = State(self.params.flat.size, dtype)
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
         self.shuffled = True
@@ -68,7 +74,6 @@ class Core:
         self.nan_propagating: Sequence[Leaf] = ()  # inputs in which a value that is not finite ends a training run
         self.seen = Seen()
         self.ready: dict[str, Any] = {}  # calls made ready for arrays that look like the last
-        self._cache: dict[Any, Any] = {}
 
     # ------------------------------------------------------------------ what it is made of
     @property
@@ -81,12 +86,44 @@ class Core:
         self._params.assign(values)
 
     @property
+    def _declared(self) -> dict[str, Tensor]:
+        """Outputs as ``output:name``, loss, metrics."""
+        loss = {} if self._loss is None else {"loss": self._loss}
+        return {f"output:{n}": t for n, t in self._outputs.items()} | loss | self._metrics
+
+    @property
     def raw_roots(self) -> dict[str, Node]:
-        """What was declared, one node an operation: outputs as ``output:name``, loss, metrics."""
-        roots = {f"output:{n}": t.node for n, t in self._outputs.items()}
-        if self._loss is not None:
-            roots["loss"] = self._loss.node
-        return roots | {n: t.node for n, t in self._metrics.items()}
+        """What was declared, one node an operation: outputs as ``output:name``, loss, metrics, updates of states as
+        ``state:name``."""
+        return {n: t.node for n, t in self._declared.items()} | self._named_updates()
+
+    def _named_updates(self) -> dict[str, Node]:
+        return {f"state:{leaf.name}": update for leaf, update in self.updates.items()}
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether training means something else than evaluation."""
+        return self.once("modes", lambda: has_modes(self.raw_roots.values()))
+
+    @property
+    def training_roots(self) -> dict[str, Node]:
+        """What was declared, as it is in training."""
+        return self.once("in training", lambda: self._roots_in(self.raw_roots, training=True))
+
+    @property
+    def evaluation_roots(self) -> dict[str, Node]:
+        """Outputs, loss and metrics as they are outside of training."""
+        roots = {n: t.node for n, t in self._declared.items()}
+        return self.once("in evaluation", lambda: self._roots_in(roots, training=False))
+
+    def _roots_in(self, roots: Mapping[str, Node], training: bool) -> dict[str, Node]:
+        return dict(zip(roots, in_mode([*roots.values()], training), strict=True))
+
+    @property
+    def random_numbers(self) -> dict[Leaf, int]:
+        """The random tensors of a step, each with its number, which decides what is drawn."""
+        roots = [root for n, root in self.raw_roots.items() if not n.startswith("output:")]
+        return self.once("random", lambda: {leaf: t for t, leaf in enumerate(random_leaves(roots))})
 
     def _batch_name(self, used: Sequence[Leaf]) -> str:
         return batch_extent([leaf for leaf in used if leaf.kind == "input"]) or "n"
@@ -95,6 +132,11 @@ class Core:
     def metric_names(self) -> list[str]:
         """Names of the metrics."""
         return list(self._metrics)
+
+    @property
+    def state_roots(self) -> list[str]:
+        """Names of the updates among the roots."""
+        return [*self._named_updates()]
 
     @property
     def loss_name(self) -> str:
@@ -110,7 +152,7 @@ class Core:
     @property
     def training_inputs(self) -> list[Leaf]:
         """The inputs that loss and metrics read, in order of declaration."""
-        roots = [t.node for t in (self.needs_loss(), *self._metrics.values())]
+        roots = [self.needs_loss().node, *(t.node for t in self._metrics.values()), *self.updates.values()]
         return self.once("training inputs", lambda: [leaf for leaf in leaves_of(roots) if leaf.kind == "input"])
 
     @property
@@ -152,19 +194,26 @@ class Core:
     # ------------------------------------------------------------------ graphs
     @property
     def graph(self) -> Graph:
-        """Outputs, loss and metrics in normal form."""
-        return self.once("graph", lambda: read_graph(self.raw_roots))
+        """Outputs, loss and metrics in normal form, as they are outside of training."""
+        return self.once("graph", lambda: read_graph(self.evaluation_roots))
+
+    @property
+    def training_graph(self) -> Graph:
+        """Outputs, loss, metrics and updates of states in normal form, as they are in training."""
+        make = lambda: read_graph(self.training_roots)
+        return self.once("training graph", make) if self.has_modes or self.updates else self.graph
 
     def differentiated(self, weighted: bool = False) -> Differentiated:
         """Loss and metrics with the gradient of every parameter."""
 
         def make() -> Differentiated:
-            roots = {n: r for n, r in self.graph.roots.items() if not n.startswith("output:")}
+            graph = self.training_graph
+            roots = {n: r for n, r in graph.roots.items() if not n.startswith("output:")}
             if weighted:
                 roots = {n: weight_rows(r, self.weight_leaf) for n, r in roots.items()}
-            return differentiate(
-                Graph(roots, self.graph.new, self.graph.applied), "loss", self.param_leaves, deltas=True
-            )
+            found = differentiate(Graph(roots, graph.new, graph.applied), "loss", self.param_leaves, deltas=True)
+            found.random = self.random_numbers
+            return found
 
         return self.once(("gradient", weighted), make)
 

@@ -159,7 +159,7 @@ def animate(run: Run, path: str | Path, what: str | None = None, seconds: float 
 def _twin(core: Core) -> Core:
     """A copy whose parameters may be changed."""
     twin = copy.copy(core)
-    twin._params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
+    twin._params = Parameters(layout_parameters(twin.kept_leaves), twin.dtype)
     twin.ready = {}
     return twin
 

@@ -6,7 +6,7 @@ and generates the same program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from graphc.declare.init import initialiser
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, affine
 from graphc.ir.build import equation
 from graphc.ir.node import (
+    Distribution,
     Equation,
     Indicator,
     Leaf,
@@ -37,8 +38,10 @@ def node_data(node: Node, number: Mapping[Node, int]) -> dict[str, Any]:
     common = {"name": node.name, "origin": origin}
     if isinstance(node, Leaf):
         leaf = {"kind": node.kind, "shape": list(node.shape), "dtype": node.dtype, "bound": node.bound}
-        c = node.constraint
-        return common | leaf | ({} if c is None else {"constraint": [c.name, c.text, c.axis]})
+        c, d = node.constraint, node.value
+        leaf |= {} if c is None else {"constraint": [c.name, c.text, c.axis]}
+        leaf |= {"drawn": [d.kind, d.p]} if isinstance(d, Distribution) else {}
+        return common | leaf | ({"update": number[u]} if (u := node.update) is not None and u in number else {})
     assert isinstance(node, Equation)
     return common | {
         "kind": "equation",
@@ -93,9 +96,18 @@ def _make_leaf(data: dict[str, Any], constant: Any, tensors: Mapping[str, NDArra
     shape = tuple(e if isinstance(e, str) else int(e) for e in data["shape"])
     name = str(data["name"])
     value = constant
-    if data["kind"] == "param":
+    if "drawn" in data:
+        value = Distribution(data["drawn"][0], float(data["drawn"][1]))
+    if data["kind"] in ("param", "state"):
         value = initialiser(tensors[f"param/{name}"], name, tuple(int(e) for e in shape))
     return Leaf(name, shape, data["kind"], data["dtype"], value, data["bound"], made_constraint(data))
+
+
+def put_updates(described: Iterable[Mapping[str, Any]], nodes: Sequence[Node]) -> None:
+    """Give states their updates, which may read them and so come after them."""
+    for data, node in zip(described, nodes, strict=True):
+        if "update" in data and isinstance(node, Leaf) and node.update is None:
+            node.update = nodes[data["update"]]
 
 
 def made_constraint(data: Mapping[str, Any]) -> Constraint | None:

@@ -41,8 +41,8 @@ def derivation(model: Core, wrt: Sequence[Tensor | str]) -> Derivation:
 
 def _derived(model: Core) -> tuple[Graph, Differentiated]:
     """The graph that a derivation shows, and its derivatives."""
-    graph = model.graph
-    shown = Graph({n: r for n, r in graph.roots.items() if n not in model.metric_names}, graph.new, graph.applied)
+    graph, left_out = model.training_graph, {*model.metric_names, *model.state_roots}
+    shown = Graph({n: r for n, r in graph.roots.items() if n not in left_out}, graph.new, graph.applied)
     make = lambda: differentiate(shown, "loss", model.param_leaves, deltas=True)
     return shown, model.once("derivation", make)
 

@@ -67,6 +67,12 @@ def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 
     ``"auto"`` takes whichever is expected to make a step (of all copies) sooner; a GPU where that cannot be told, where
     data lie on it, and where a precision is asked for that only a GPU has.
     """
+    if options.target != "cpu" and (model.random_numbers or model.updates):
+        what = [str(leaf.name) for leaf in (*model.random_numbers, *model.updates)]
+        if options.target == "auto":
+            return None, [f"target='auto' took the CPU: {model.name} draws or updates {', '.join(what)}"]
+        message = f"{model.name} draws or updates {', '.join(what)} in training, which is not on CUDA yet"
+        raise DeviceError(f"{message}\n  hint: fit with target='cpu'; predict and evaluate run on a GPU")
     place, values = place_of(options.target, model), _values(args)
     rows = options.rows_a_step or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
     if place is None or options.target != "auto" or options.precision != "float32" or not rows:
@@ -219,7 +225,7 @@ def evaluate(
 
     if verify:
         text = evaluator.launcher.plan.program.text
-        key = declared(model.raw_roots, model.param_leaves, text, *outputs, *scalars).key
+        key = declared(model.raw_roots, model.kept_leaves, text, *outputs, *scalars).key
         verify_device_evaluation(model, key, outputs, scalars, data, on_host)
     found, means = call(model.params.flat, data)
     stay = any(not isinstance(a, np.ndarray) for a in data.arrays.values())
@@ -239,7 +245,7 @@ def _evaluator(
     def make() -> tuple[CudaEvaluator, StepPlan, NDArray]:
         safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
         names = [n.replace("output:", "y_") for n in outputs]
-        step = plan_step(safe, model.param_leaves, capacity, dtype=model.dtype)
+        step = plan_step(safe, model.kept_leaves, capacity, dtype=model.dtype)
         plan = plan_cuda_evaluation(model.name, step, model.dtype, names, scalars, place.machine.device)
         return CudaEvaluator(place.machine, plan), step, pack_constants(constant_places(step.constants), model.dtype)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from graphc.emit.reference import evaluate_all
 from graphc.errors import DivergenceError, DomainError
+from graphc.facade.chance import drawn
 from graphc.facade.core import Core
 from graphc.facade.deriving import formula_of
 from graphc.facade.failure_causes import SMALLER, advice
@@ -65,6 +66,10 @@ def explain_overflow(model: Core, rule: Rule, place: int, value: float) -> NoRet
     """
     turn, at = divmod(place, model.params.flat.size)
     target = ("theta", *rule.states)[turn]
+    state = next((leaf for leaf in model.updates if not turn and model.params.holds(str(leaf.name), at)), None)
+    if state is not None:
+        found = f"the update of the state {state.name}\n  is {value} for {model.params.name_at(at)}"
+        raise DivergenceError(f"{_head(model.state.rules[rule.text])}\n  {found}\n{HINT}")
     line = next(line for line in reversed(rule.text.splitlines()) if line.split("<-")[0].strip() == target)
     text = " ".join(line.split())
     raise DivergenceError(
@@ -95,6 +100,7 @@ def _feed(model: Core, data: Bound, weights: NDArray | None, rows: NDArray) -> d
         feed[leaf] = array[rows] if leaf.shape and isinstance(leaf.shape[0], str) else array
     if weights is not None:
         feed[model.weight_leaf] = weights[rows]
-    for leaf in model.param_leaves:
+    feed |= drawn(model, model.state.sampler, len(rows), model.dtype)
+    for leaf in model.kept_leaves:
         feed[leaf] = model.params[str(leaf.name)]
     return feed

@@ -54,8 +54,8 @@ def _values(
     model.check_rows(data.rows)
     values = evaluate(model, outputs, scalars, data, place, verify)
     if model.matrices:
-        feed = {**data.arrays, **{leaf: model.params[str(leaf.name)] for leaf in model.param_leaves}}
-        roots = [model.raw_roots[n] for n in (*outputs, *scalars)]
+        feed = {**data.arrays, **{leaf: model.params[str(leaf.name)] for leaf in model.kept_leaves}}
+        roots = [model.evaluation_roots[n] for n in (*outputs, *scalars)]
         check_matrices([*values[0], values[1]], roots, feed, {}, model.dtype)
     if place is None:
         model.ready[what] = _prepared(model, inputs, outputs, scalars, args, data)

@@ -15,16 +15,19 @@ from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
 from graphc.facade import devices
 from graphc.facade.calculus import Function
+from graphc.facade.chance import drawn
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions, derivation
 from graphc.facade.options import check_target
 from graphc.facade.preparing import training_program
 from graphc.facade.programs import Compiled
+from graphc.facade.trials import rows_of
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.optim import rule_named
 from graphc.primitives import philox
 from graphc.run.data import bind
+from graphc.run.sampler import Sampler
 from graphc.show import explain as pages
 
 STAGES = ("formula", "gradient", "rewritten", "kernels", "plan", "source")
@@ -112,7 +115,8 @@ def check(model: Core, args: Sequence[Any], rows: int) -> GradientCheck:
     model.params.initialize(0)
     data = bind(model.training_inputs, args, "float64", model.label_limits, "check")
     feed = {leaf: _first(leaf, array, rows) for leaf, array in data.arrays.items()}
-    feed |= {leaf: model.params[str(leaf.name)].astype(np.float64) for leaf in model.param_leaves}
+    feed |= {leaf: model.params[str(leaf.name)].astype(np.float64) for leaf in model.kept_leaves}
+    feed |= drawn(model, Sampler(), rows_of(feed), np.float64)
     graph = model.differentiated()
     exact = dict(zip(model.param_leaves, evaluate(list(graph.gradients.values()), feed), strict=True))
     differences = [_difference_error(graph.loss, leaf, exact[leaf], feed) for leaf in model.param_leaves]

@@ -238,7 +238,7 @@ def _of_paths(core: Core, runs: dict[str, Run]) -> Plane:
 
 def _apart(core: Core, flat: NDArray) -> dict[str, NDArray]:
     """A flat vector by parameter."""
-    params = Parameters(layout_parameters(core.param_leaves), "float64")
+    params = Parameters(layout_parameters(core.kept_leaves), "float64")
     params.restore(flat)
     return {name: np.array(params[name]) for name in params}
 

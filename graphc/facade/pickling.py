@@ -21,9 +21,10 @@ from graphc.declare.expression import NodeHandle
 from graphc.declare.tensor import index_letters
 from graphc.declare.written import forgotten_leaves, note_leaves, note_model
 from graphc.facade.core import Core
-from graphc.facade.declaration import made_constraint, make_node, node_data
+from graphc.facade.declaration import made_constraint, make_node, node_data, put_updates
 from graphc.ir.node import Leaf, Node, Origin
 from graphc.ir.walk import topological
+from graphc.rewrite.modes import with_updates
 from graphc.run.data import Seen
 from graphc.show.derivation import Derivation
 
@@ -59,6 +60,7 @@ def bundle(roots: Iterable[Node]) -> Bundle:
     """All that some nodes read, ready to travel."""
     found = topological(roots)
     found = topological([*found, *(leaf for node in found for leaf in forgotten_leaves(node))])
+    found = topological([*found, *with_updates(found).values()])
     return Bundle(sorted(found, key=lambda node: node.serial))
 
 
@@ -80,6 +82,7 @@ def unpacked(entries: Sequence[Any]) -> Bundle:
     nodes: list[Node] = []
     for entry in entries:
         nodes.append(entry if isinstance(entry, Node) else _node(entry, nodes))
+    put_updates([{} if isinstance(entry, Node) else entry[0] for entry in entries], nodes)
     return Bundle(nodes)
 
 
@@ -138,7 +141,7 @@ def restore_derivation(x: Derivation, state: dict[str, Any]) -> None:
 
 def model_state(model: Core) -> dict[str, Any]:
     """A model without what is made anew where it arrives, its declaration first."""
-    nodes = bundle([*model.raw_roots.values(), *model.param_leaves, model.weight_leaf])
+    nodes = bundle([*model.raw_roots.values(), *model.kept_leaves, model.weight_leaf])
     return {"nodes": nodes, **{name: x for name, x in model.__dict__.items() if name not in MADE_ANEW}}
 
 

@@ -28,7 +28,7 @@ class Differentiated:
     """A loss with its derivatives, everything in normal form.
 
     ``gradients`` gives dJ/dw of every parameter, ``adjoints`` dJ/dZ of every pre-activation Z when asked for;
-    ``roots`` are those of the graph the derivatives belong to.
+    ``roots`` are those of the graph the derivatives belong to, ``random`` the numbers of its random tensors.
     """
 
     loss: Node
@@ -36,6 +36,7 @@ class Differentiated:
     adjoints: dict[Node, Node]
     roots: dict[str, Node]
     applied: list[Applied] = field(default_factory=list)
+    random: Mapping[Leaf, int] = field(default_factory=dict)
 
 
 def read_graph(roots: Mapping[str, Node]) -> Graph:

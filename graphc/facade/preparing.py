@@ -36,10 +36,10 @@ def _training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compile
     def lower(apart: bool = False) -> Lowered:
         graph, shown = model.differentiated(weighted), captions(model)
         return training_text(
-            model.name, graph, model.param_leaves, model.metric_names, rule, dtype, capacity, shown, weights, apart
+            model.name, graph, model.kept_leaves, model.metric_names, rule, dtype, capacity, shown, weights, apart
         )
 
-    others = [*model.param_leaves, *([weights] if weights else [])]
+    others = [*model.kept_leaves, *([weights] if weights else [])]
     schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
     options = "train", rule_key(rule), schedules, capacity, weighted, dtype, model.name, model.metric_names
     return _of_model(model, obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower))
@@ -82,9 +82,9 @@ def _evaluation(
 
     def lower(apart: bool = False) -> Lowered:
         roots = {n.replace("output:", "y_"): model.graph.roots[n] for n in wanted}
-        return evaluation_text(model.name, roots, model.param_leaves, names, scalars, dtype, capacity, apart)
+        return evaluation_text(model.name, roots, model.kept_leaves, names, scalars, dtype, capacity, apart)
 
-    found = declared(model.raw_roots, model.param_leaves, "evaluate", wanted, capacity, dtype, model.name)
+    found = declared(model.raw_roots, model.kept_leaves, "evaluate", wanted, capacity, dtype, model.name)
     compiled = _of_model(model, obtain(found, model.name, dtype, lower))
     return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars))
 

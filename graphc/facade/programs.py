@@ -137,7 +137,8 @@ def training_text(
     """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
     step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True, apart=apart)
     block = rows_of_block(step, dtype)
-    if block and weights is None and _adds_up(graph, metrics, str(step.batch)):
+    states = any(leaf.kind == "state" for leaf in params)
+    if block and weights is None and not states and _adds_up(graph, metrics, str(step.batch)):
         step = training_step(graph, params, metrics, dtype, block, captions, apart=apart)
         step.whole_batch = capacity
     return Lowered(training_program(name, step, rule, dtype, list(metrics), captions), step)
@@ -163,10 +164,12 @@ def training_step(
     roots: dict[str, Node] = {"loss": graph.loss} | {m: graph.roots[m] for m in metrics}
     if weights is not None:
         roots["weight"] = total_weight(weights)
-    names = {leaf: f"d{leaf.name}" for leaf in params}
-    for leaf in reversed(params):  # the last layer's gradient is ready first
+    roots |= {f"state:{leaf.name}": graph.roots[f"state:{leaf.name}"] for leaf in params if leaf.kind == "state"}
+    names = {leaf: f"d{leaf.name}" for leaf in graph.gradients}
+    for leaf in reversed(graph.gradients):  # the last layer's gradient is ready first
         roots[names[leaf]] = graph.gradients[leaf]
-    return plan_step(roots, params, capacity, names, formula_names(captions or {}), dtype, by_rows, apart)
+    shown = formula_names(captions or {})
+    return plan_step(roots, params, capacity, names, shown, dtype, by_rows, apart, graph.random)
 
 
 def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:

@@ -133,6 +133,11 @@ class Parameters(MutableMapping[str, NDArray]):
         index = np.unravel_index(place - start, self._view(name).shape)
         return f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
 
+    def holds(self, name: str, place: int) -> bool:
+        """Whether a place of the flat storage belongs to a parameter."""
+        shape, start = self._places[name]
+        return start <= place < start + math.prod(shape)
+
     def snapshot(self) -> NDArray:
         """A copy of all of them, for :meth:`restore`."""
         return self.flat.copy()

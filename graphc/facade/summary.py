@@ -17,7 +17,8 @@ from graphc.show.explain import Page, shortened, table
 from graphc.show.outline import Line
 
 MOST, LAST = 14, 8  # lines of a Tensor that are shown whole; of a longer one, those at the end
-KINDS = {"input": "an input", "param": "a parameter", "constant": "a constant"}
+KINDS = {"input": "an input", "param": "a parameter", "constant": "a constant",
+         "random": "a random tensor", "state": "a state", "phase": "1 in training, else 0"}  # fmt: skip
 
 
 def formula(x: Tensor, name: str = "Y") -> Derivation:

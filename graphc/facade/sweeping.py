@@ -165,7 +165,7 @@ class Sweep:
     def _copy(self, i: int) -> Core:
         c, start = self.copies, self.copies.starts[i]
         twin = copy.copy(self.declared)
-        twin._params = Parameters(layout_parameters(twin.param_leaves), twin.dtype)
+        twin._params = Parameters(layout_parameters(twin.kept_leaves), twin.dtype)
         twin.params.restore(c.parameters[i, : twin.params.flat.size])
         twin.state = State(twin.params.flat.size, twin.dtype)
         rule = twin.state.rule(self.rules[i].text, len(self.rules[i].states))
@@ -258,7 +258,7 @@ def sweep(
     trainer = trainer_for(model, options, settings[0], capacity, weights is not None, place, copies_wanted)
     notes = [*model.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
-        first = Parameters(layout_parameters(model.param_leaves), model.dtype)
+        first = Parameters(layout_parameters(model.kept_leaves), model.dtype)
         first.initialize(seeds[0], everything=True)
         weighted = weights is not None
         notes += verify_training(model, trainer, settings[0], data, weighted, options.precision, first)
@@ -316,7 +316,7 @@ class _Made:
         ]
 
     def _weights(self, seed: int) -> NDArray:
-        fresh = Parameters(layout_parameters(self.model.param_leaves), self.model.dtype)
+        fresh = Parameters(layout_parameters(self.model.kept_leaves), self.model.dtype)
         fresh.initialize(seed, everything=True)
         return fresh.flat
 

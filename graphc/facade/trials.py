@@ -14,6 +14,7 @@ from graphc.emit.reference import evaluate
 from graphc.emit.update import hyper_values
 from graphc.facade import programs
 from graphc.facade.agreement import PRECISIONS, QUICK, Difference, Feed, spreads_of
+from graphc.facade.chance import drawn
 from graphc.facade.core import Core
 from graphc.facade.defect import evaluation_script, first_wrong_value, function_script, training_script
 from graphc.facade.deriving import captions
@@ -59,7 +60,7 @@ def rows_of(feed: Feed) -> int:
 def _parameters(model: Core, values: Parameters | None = None) -> dict[Leaf, NDArray]:
     """The parameters at hand, or those of a copy."""
     views = named_arrays(values or model.params)
-    return {leaf: views[str(leaf.name)] for leaf in model.param_leaves}
+    return {leaf: views[str(leaf.name)] for leaf in model.kept_leaves}
 
 
 def _sizes(feed: Feed) -> dict[str, int]:
@@ -96,8 +97,8 @@ def flat_parameters(model: Core, feed: Feed) -> NDArray:
 
 
 def places_of(model: Core) -> dict[Leaf, slice]:
-    """Where each parameter lies."""
-    starts = {leaf: model.params.start(str(leaf.name)) for leaf in model.param_leaves}
+    """Where each parameter and each state lies."""
+    starts = {leaf: model.params.start(str(leaf.name)) for leaf in model.kept_leaves}
     return {leaf: slice(start, start + Count.of(leaf.shape).at({})) for leaf, start in starts.items()}
 
 
@@ -114,12 +115,16 @@ class TrainingTrial(Trial):
         self.feed = self.few(data, min(max(ROWS, self.least), trainer.capacity), params)
         self.precision = PRECISIONS[model.dtype]
         self.results = ["the loss", *(f"the metric {n}" for n in model.metric_names), *self.named_gradients()]
-        self.places = places_of(model)
+        self.results += [f"the state {leaf.name}" for leaf in model.updates]
+        places = places_of(model)
+        self.places = {leaf: place for leaf, place in places.items() if leaf not in model.updates}
+        self.states = {leaf: places[leaf] for leaf in model.updates}
 
     def few(self, data: Bound, most: int, params: Parameters | None) -> dict[Leaf, NDArray]:
         """Rows of the data with their weights, and the parameters."""
         model = self.model
         feed = fitted(few_rows(data.arrays, data.rows, most), model.label_limits) | _parameters(model, params)
+        feed |= drawn(model, Sampler(), rows_of(feed), model.dtype)
         if self.weighted:
             feed[model.weight_leaf] = np.resize(np.array(COUNTED, model.dtype), rows_of(feed))
         return feed
@@ -129,7 +134,8 @@ class TrainingTrial(Trial):
 
     def run(self, feed: Feed) -> list[NDArray | None]:
         scalars = self.step(self.trainer, self.model.reads[0], feed)
-        return [*scalars, *self.gradients()]
+        states = [self.after.parameters[place].reshape(feed[leaf].shape) for leaf, place in self.states.items()]
+        return [*scalars, *self.gradients(), *([None] * len(states) if self.bad else states)]
 
     def step(self, trainer: Trainer | CudaTrainer, order: Sequence[Leaf], feed: Feed) -> list[NDArray | None]:
         """One step from a feed; ``self.after`` is what it leaves. Returns loss and metrics, None when it was bad."""
@@ -151,13 +157,15 @@ class TrainingTrial(Trial):
         return self.model.once("declared", self._declared)
 
     def _declared(self) -> list[Node]:
-        roots = self.model.raw_roots
-        loss, *gradients = declared_gradients(roots["loss"], self.model.param_leaves)
-        return [loss, *unrewritten([roots[n] for n in self.model.metric_names]), *gradients]
+        model, roots = self.model, self.model.training_roots
+        loss, *gradients = declared_gradients(roots["loss"], model.param_leaves)
+        metrics, states = (unrewritten([roots[n] for n in names]) for names in (model.metric_names, model.state_roots))
+        return [loss, *metrics, *gradients, *states]
 
     def rewritten(self) -> list[Node]:
         graph = self.model.differentiated(self.weighted)
-        return [graph.loss, *(graph.roots[n] for n in self.model.metric_names), *graph.gradients.values()]
+        metrics, states = ([graph.roots[n] for n in ns] for ns in (self.model.metric_names, self.model.state_roots))
+        return [graph.loss, *metrics, *graph.gradients.values(), *states]
 
     def given(self, feed: Feed) -> Feed:
         if not self.weighted:
@@ -340,7 +348,7 @@ class EvaluationTrial(Trial):
         return [*shaped, *map(np.asarray, values)], arena
 
     def declared(self) -> list[Node]:
-        make = lambda: unrewritten([self.model.raw_roots[n] for n in self.wanted])
+        make = lambda: unrewritten([self.model.evaluation_roots[n] for n in self.wanted])
         return self.model.once(("declared", *self.wanted), make)
 
     def rewritten(self) -> list[Node]:

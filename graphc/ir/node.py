@@ -30,6 +30,7 @@ REDUCERS: dict[Reducer, float] = {
 }  # each with its identity, the value of an empty reduction
 
 MaskKind = Literal["ge", "eq", "ne", "divides"]
+LeafKind = Literal["input", "param", "constant", "random", "state", "phase"]
 _serials = itertools.count()
 
 
@@ -73,21 +74,42 @@ class Node:
         return len(self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a random leaf is drawn from: standard normal, uniform in [0, 1), or 1 with probability p and else 0."""
+
+    kind: Literal["normal", "uniform", "bernoulli"]
+    p: float = 0.5
+
+    @property
+    def mean(self) -> float:
+        """What stands for it in predict and evaluate."""
+        return {"normal": 0.0, "uniform": 0.5, "bernoulli": self.p}[self.kind]
+
+    @property
+    def limit(self) -> int:
+        """Random words of 32 bits below it are 1."""
+        return round(self.p * 2.0**32) if self.kind == "bernoulli" else 0
+
+
 class Leaf(Node):
     """Declared data (``input``), a parameter (``param``) or a constant array; every declaration is a new leaf.
 
+    Three more belong to training: ``random``, drawn anew in every step; ``state``, which a step sets to its ``update``;
+    ``phase``, 1 in training and 0 otherwise (:mod:`graphc.rewrite.modes`).
+
     ``dtype`` is "float" or "int"; ``bound`` limits the values of integer data that serve as an index;
-    ``value`` holds what the declaration carries along (initialiser, constant array), ``constraint`` what a parameter is
-    set to after every update.
+    ``value`` holds what the declaration carries along (initialiser, constant array, distribution), ``constraint`` what
+    a parameter is set to after every update.
     """
 
-    __slots__ = ("bound", "constraint", "dtype", "kind", "leaf_shape", "value")
+    __slots__ = ("bound", "constraint", "dtype", "kind", "leaf_shape", "update", "value")
 
     def __init__(
         self,
         name: str,
         shape: tuple[Extent, ...],
-        kind: Literal["input", "param", "constant"],
+        kind: LeafKind,
         dtype: Literal["float", "int"] = "float",
         value: Any = None,
         bound: int | None = None,
@@ -96,6 +118,7 @@ class Leaf(Node):
         super().__init__()
         self.name, self.leaf_shape, self.kind = name, tuple(shape), kind
         self.dtype, self.value, self.bound, self.constraint = dtype, value, bound, constraint
+        self.update: Node | None = None
 
     @property
     def shape(self) -> tuple[Extent, ...]:

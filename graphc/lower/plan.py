@@ -127,7 +127,8 @@ class _Planner:
             elif node not in absorbed:
                 self._lower(node, absorbed)
         self.kernels = [*store_shared(self.kernels, self._stored), *self.copies]
-        given = [*self.own, *(b for b in self.buffers.values() if b.region == "L")]
+        rows = [b for b in self.own if b.extents[:1] == (self.batch,)]
+        given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batch, self.capacity)
         requests = self._lifetimes()
         arena = apart(requests, self.capacity) if self.apart else plan_memory(requests, self.capacity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from graphc.errors import DataError
 from graphc.ir.letters import safe_name
@@ -36,6 +37,17 @@ class Input:
 
 
 @dataclass
+class Draw:
+    """A random tensor: the buffer that every step fills, its number, elements of a row (or of all of it)."""
+
+    leaf: Leaf
+    buffer: Buffer
+    number: int
+    batched: bool
+    row: int
+
+
+@dataclass
 class Layout:
     """The parameters one after the other: offsets in elements, each on a cache line, and the total."""
 
@@ -59,6 +71,7 @@ class StepPlan:
     constants: list[Buffer] = field(default_factory=list)
     integer_arena: Count = field(default_factory=Count)
     whole_batch: int = 0
+    draws: list[Draw] = field(default_factory=list)
 
 
 def layout_parameters(params: Sequence[Leaf], taken: Sequence[str] = ()) -> Layout:
@@ -121,16 +134,17 @@ def plan_step(
     dtype: str = "float32",
     by_rows: bool = False,
     apart: bool = False,
+    random: Mapping[Leaf, int] = MappingProxyType({}),
 ) -> StepPlan:
     """Plan ``roots`` for batches of up to ``capacity`` rows.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
-    ``names`` gives the names of unnamed equations in formulas; ``by_rows`` and ``apart``: see
-    :func:`graphc.lower.plan.make_plan`.
+    ``names`` gives the names of unnamed equations in formulas, ``random`` the numbers of random tensors; ``by_rows``
+    and ``apart``: see :func:`graphc.lower.plan.make_plan`.
     """
     used = leaves_of(roots.values())
     inputs = [leaf for leaf in used if leaf.kind == "input"]
-    check_sizes(roots.values(), used)
+    check_sizes(roots.values(), [leaf for leaf in used if leaf.kind != "random"])
     batch = batch_extent(inputs)
     rows = [safe_name(batch), f"{safe_name(batch)}_cap"] if batch else []
     layout = layout_parameters(params, rows)
@@ -140,19 +154,22 @@ def plan_step(
     taken = [*rows, *layout.names.values()]
     described = [_input(leaf, batch, taken) for leaf in inputs]
     places |= {i.leaf: i.buffer for i in described}
+    draws = [_draw(leaf, random[leaf], batch, taken) for leaf in used if leaf.kind == "random"]
+    places |= {d.leaf: d.buffer for d in draws}
     constants = _place_constants([leaf for leaf in used if leaf.kind == "constant"], taken)
     places |= {b.node: b for b in constants if isinstance(b.node, Leaf)}
     targets = {
         name: Buffer(layout.names[leaf], "G", leaf.shape, _at(layout.offsets[leaf]))
         for leaf, name in (gradients or {}).items()
     }
-    own = [i.buffer for i in described if i.batched and not i.integer]
+    own = [*(i.buffer for i in described if i.batched and not i.integer), *(d.buffer for d in draws)]
     if gradients:
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
     room = {batch: capacity} if batch else {}
     plan = make_plan(roots, places, targets, room, own, names, batch, dtype, by_rows, apart)
-    _unique_names(plan, taken, [i.buffer for i in described])
-    return StepPlan(plan, layout, described, batch, capacity, constants, _integer_arena(described, capacity))
+    _unique_names(plan, taken, [*(i.buffer for i in described), *(d.buffer for d in draws)])
+    integers = _integer_arena(described, capacity)
+    return StepPlan(plan, layout, described, batch, capacity, constants, integers, draws=draws)
 
 
 def rows_of_block(step: StepPlan, dtype: str) -> int:
@@ -185,6 +202,14 @@ def _input(leaf: Leaf, batch: str | None, taken: list[str]) -> Input:
     if not batched:
         return Input(leaf, pointer, Buffer(pointer, pointer, leaf.shape, integer=integer), False, row)
     return Input(leaf, pointer, Buffer(name, "L" if integer else "A", leaf.shape, integer=integer), True, row)
+
+
+def _draw(leaf: Leaf, number: int, batch: str | None, taken: list[str]) -> Draw:
+    name = safe_name(str(leaf.name), taken)
+    taken.append(name)
+    batched = bool(leaf.shape) and leaf.shape[0] == batch
+    row = Count.of(leaf.shape[1:] if batched else leaf.shape).at({})
+    return Draw(leaf, Buffer(name, "A", leaf.shape), number, batched, row)
 
 
 def _place_constants(constants: Sequence[Leaf], taken: list[str]) -> list[Buffer]:

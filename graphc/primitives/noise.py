@@ -35,11 +35,6 @@ KINDS = {"bernoulli": 4, "uniform": 2, "normal": 2}
 """What can be drawn, with the elements that a block gives."""
 
 
-def threshold(p: float) -> int:
-    """A word below this is 1: so many of 2**32."""
-    return round(float(p) * 2.0**32)
-
-
 def polynomial(a: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
     """c0 + x*(c1 + x*(c2 + ..)), every operation rounded."""
     total = a.const(coefficients[-1])
@@ -128,13 +123,13 @@ def blocks(first: int, count: int, keys: tuple[int, int], position: int, epoch: 
 
 def draw(
     kind: str, shape: tuple[int, ...], keys: tuple[int, int], position: int = 0, epoch: int = 0, number: int = 0,
-    p: float = 0.5, dtype: DTypeLike = np.float64,
+    limit: int = 1 << 31, dtype: DTypeLike = np.float64,
 ) -> NDArray[Any]:  # fmt: skip
-    """A whole random tensor of one step."""
+    """A whole random tensor of one step; Bernoulli variables are 1 where their word is below ``limit``."""
     size, each = int(np.prod(shape, dtype=np.int64)), KINDS[kind]
     words = blocks(0, -(-size // each), keys, position, epoch, number).astype(np.uint64)
     if kind == "bernoulli":
-        values = (words < np.uint64(threshold(p))).astype(np.float64)
+        values = (words < np.uint64(limit)).astype(np.float64)
     else:
         values = _units(words, np.dtype(dtype)) if kind == "uniform" else _normals(words)
     return values.reshape(-1)[:size].reshape(shape).astype(dtype)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
-from graphc.primitives import philox
+from graphc.primitives import noise, philox
 from graphc.run.sweep import Together
 from graphc.run.thread_team import Arguments, arguments_of
 
@@ -82,6 +82,16 @@ def _fill(to: Memory, at: int, value: float, n: int) -> None:
         to[at + i] = value
 
 
+def _random(kind: str) -> Callable[..., None]:
+    def draw(to: Memory, at: int, first: int, n: int, limit: int, *place: int) -> None:
+        key0, key1, position, epoch, number = map(int, place)
+        values = noise.draw(kind, (first + n,), (key0, key1), position, epoch, number, limit)
+        for i in range(n):
+            to[at + i] = values[first + i]
+
+    return draw
+
+
 def _store(words: Memory, at: int, value: int) -> None:
     words[at] = value
 
@@ -100,6 +110,7 @@ NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUN
     "atomic_store": _store, "noalias": lambda: None, "radd": lambda acc, x: acc + x, "rmax": _scalar(np.maximum),
     "rmin": _scalar(np.minimum), "rtop": _scalar(np.fmax), "power": _scalar(np.power), "rlargest": _largest,
     "nonfinite": lambda x, at, n: int(not all(math.isfinite(x[at + i]) for i in range(n))), "f": float, "int64": int,
+    **{f"random_{kind}": _random(kind) for kind in noise.KINDS},
 }  # fmt: skip
 
 
