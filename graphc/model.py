@@ -19,6 +19,7 @@ from graphc.facade import (  # noqa: F401
     evaluating,
     fitting,
     inspecting,
+    picturing,
     summary,
     sweeping,
 )
@@ -35,6 +36,7 @@ from graphc.ir.node import Leaf
 from graphc.optim import Curvature, Rule
 from graphc.run.history import Run
 from graphc.show.derivation import Derivation
+from graphc.show.diagram.picture import Picture
 from graphc.show.explain import Page
 
 __all__ = ["Model", "compile", "derive", "gauss_newton", "grad", "hessian", "hvp", "jacobian", "jvp"]
@@ -422,6 +424,17 @@ class Model:
             There are no more rows.
         """
         return certificate(self._core, bound, ranges, rows)
+
+    @located
+    def graph(self, by_layer: bool | None = None) -> Picture:
+        """Forward and backward as boxes with formulas; print it, ``.save("graph.svg")``, or let a notebook draw it.
+
+        Parameters
+        ----------
+        by_layer : bool, optional
+            A box for every layer instead of every equation; left out, that is so for more than 40 boxes.
+        """
+        return picturing.graph(self._core, by_layer)
 
     # ------------------------------------------------------------------ storing
     @located

@@ -61,6 +61,16 @@ class Derivation:
         for line in self.lines:
             line.remark = "stable form" if _is_stable(line, graph.applied) else ""
 
+    @property
+    def loss(self) -> Node:
+        """The node of the loss."""
+        return self._outline.loss
+
+    @property
+    def layers(self) -> list[Node]:
+        """The pre-activations, in the order of the forward pass."""
+        return self._outline.names.layers
+
     def __str__(self) -> str:
         return "\n".join(self.rows(self.lines))
 
