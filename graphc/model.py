@@ -20,6 +20,7 @@ from graphc.facade import (  # noqa: F401
     fitting,
     inspecting,
     picturing,
+    reporting,
     summary,
     sweeping,
 )
@@ -435,6 +436,18 @@ class Model:
             A box for every layer instead of every equation; left out, that is so for more than 40 boxes.
         """
         return picturing.graph(self._core, by_layer)
+
+    @located
+    def report(self, path: str | Path) -> None:
+        """Write one HTML page: graph, derivation with its rules, stability, certificate, curves, plan, program.
+
+        It asks for nothing outside it; formulas are MathML; it follows light and dark, and prints.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
+        reporting.report(self._core, Path(path))
 
     # ------------------------------------------------------------------ storing
     @located

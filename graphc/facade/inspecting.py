@@ -19,8 +19,8 @@ from graphc.facade.chance import drawn
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions, derivation
 from graphc.facade.options import check_target
-from graphc.facade.preparing import training_program
-from graphc.facade.programs import Compiled
+from graphc.facade.preparing import training_lowered
+from graphc.facade.programs import Lowered
 from graphc.facade.trials import rows_of
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
@@ -47,16 +47,18 @@ def explain(model: Core, stage: str, target: str = "cpu") -> pages.Page:
         "formula": lambda: pages.formula_page(derivation(model, ())),
         "gradient": lambda: pages.gradient_page(derivation(model, ()), model.notes),
         "rewritten": lambda: pages.rewritten_page(model.graph.applied),
-        "kernels": lambda: pages.kernels_page(_compiled(model).step.plan, model.dtype, captions(model)),
-        "plan": lambda: pages.plan_page(_compiled(model).step.plan, model.dtype, captions(model)),
-        "source": lambda: pages.source_page(_compiled(model).text.text),
+        "kernels": lambda: pages.kernels_page(lowered(model).step.plan, model.dtype, captions(model)),
+        "plan": lambda: pages.plan_page(lowered(model).step.plan, model.dtype, captions(model)),
+        "source": lambda: pages.source_page(lowered(model).text.text),
     }
     return makers[stage]()
 
 
-def _compiled(model: Core, optimizer: Any = "sgd", batch_size: int = 32) -> Compiled:
-    """The training program of the last fit, or one for these arguments."""
-    return model.last_compiled or training_program(model, rule_named("source", optimizer), batch_size)
+def lowered(model: Core, optimizer: Any = "sgd", batch_size: int = 32) -> Lowered:
+    """Text and plan of the training program of the last fit, or of one for these arguments."""
+    if model.last_compiled is not None:
+        return model.last_compiled.lowered
+    return training_lowered(model, rule_named("source", optimizer), batch_size)
 
 
 def _device_page(model: Core) -> pages.Page:
@@ -77,7 +79,7 @@ def source(model: Core, optimizer: Any, batch_size: int, target: str = "cpu") ->
     """The text of the training program."""
     if target == "cuda":
         return devices.cuda_plan(model, optimizer, batch_size).program.text
-    return _compiled(model, optimizer, batch_size).text.text
+    return lowered(model, optimizer, batch_size).text.text
 
 
 @dataclass(frozen=True)

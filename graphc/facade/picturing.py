@@ -17,7 +17,7 @@ def graph(core: Core, by_layer: bool | None = None) -> Picture:
     loss: Node | None = None
     if core._loss is not None:
         shown = derivation(core, ())
-        lines, layers, loss = shown.lines, shown.layers, shown.loss
+        lines, layers, loss = shown.lines, shown.outline.names.layers, shown.outline.loss
     return picture(f"{core.name}: forward and backward" if lines else core.name, lines, loss, others(core, lines),
                    layers or _layers(core), by_layer)  # fmt: skip
 
@@ -35,4 +35,4 @@ def others(core: Core, lines: list[Line]) -> list[Line]:
 
 
 def _layers(core: Core) -> list[Node]:
-    return list(dict.fromkeys(z for name, x in core._outputs.items() for z in formula(x, name).layers))
+    return list(dict.fromkeys(z for name, x in core._outputs.items() for z in formula(x, name).outline.names.layers))

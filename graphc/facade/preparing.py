@@ -30,15 +30,23 @@ def training_program(model: Core, rule: Rule, capacity: int, weighted: bool = Fa
     return model.once(key, lambda: _training(model, rule, capacity, weighted))
 
 
+def training_lowered(model: Core, rule: Rule, capacity: int) -> Lowered:
+    """Text and plan of that program, which is not compiled."""
+    dtype = model.dtype
+    return model.once(("text", rule_key(rule), capacity, dtype), lambda: _lower(model, rule, dtype, capacity, False))
+
+
+def _lower(model: Core, rule: Rule, dtype: str, capacity: int, weighted: bool, apart: bool = False) -> Lowered:
+    graph, shown = model.differentiated(weighted), captions(model)
+    weights = model.weight_leaf if weighted else None
+    return training_text(
+        model.name, graph, model.kept_leaves, model.metric_names, rule, dtype, capacity, shown, weights, apart
+    )
+
+
 def _training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compiled:
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
-
-    def lower(apart: bool = False) -> Lowered:
-        graph, shown = model.differentiated(weighted), captions(model)
-        return training_text(
-            model.name, graph, model.kept_leaves, model.metric_names, rule, dtype, capacity, shown, weights, apart
-        )
-
+    lower = lambda apart=False: _lower(model, rule, dtype, capacity, weighted, apart)
     others = [*model.kept_leaves, *([weights] if weights else [])]
     schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
     options = "train", rule_key(rule), schedules, capacity, weighted, dtype, model.name, model.metric_names

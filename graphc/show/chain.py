@@ -54,6 +54,41 @@ def chain_rule(out: Outline, leaf: Leaf, style: Unicode) -> Chain:
     return Chain(style.partial(loss, name[leaf]), " + ".join(products + more) or "0", factors, result)
 
 
+def last_steps(out: Outline, line: Line, style: Unicode) -> Chain | None:
+    """The chain rule for one line, from the nearest derivatives that stand in lines of their own; None for the rest."""
+    goal = line.target
+    if goal is None:
+        return None
+    by_node = {x.node: x for x in out.lines if x.number is None}
+    stops = {x.target for x in out.lines if x.target is not None and not isinstance(x.target, Leaf)} - {goal}
+    paths = _ways_up(goal, {*stops, out.loss}, by_node)
+    name = {n: style.name(out.names.of(n)) for p in paths for n in p}
+    loss, dot = style.name(out.names.loss), " · " if style.dot == "·" else r" \cdot "
+    first = lambda p: [] if p[0] is out.loss else [style.partial(loss, name[p[0]])]
+    products = [dot.join([*first(p), *(style.partial(name[a], name[b]) for a, b in _edges(p))]) for p in paths]
+    edges = list(dict.fromkeys(e for p in paths for e in _edges(p)))
+    factors = [f for f in (_factor(out, by_node, a, b, style) for a, b in edges) if f]
+    result = (line.partial_in(style), line.index_in(style))
+    more = ["…" if style.dot == "·" else r"\dots"] if len(paths) == MOST_PATHS else []
+    total = style.partial(loss, style.name(out.names.of(goal)))
+    return Chain(total, " + ".join([*products, *more]), [f for f in factors if f != result], result)
+
+
+def _ways_up(goal: Node, stops: set[Node], lines: dict[Node, Line]) -> list[list[Node]]:
+    """The ways from what reads a node, through lines without a derivative of their own, to the first that has one."""
+    readers: dict[Node, list[Node]] = {}
+    for node, line in lines.items():
+        for read in dict.fromkeys(r.node for r in line.shown.refs()):
+            readers.setdefault(read, []).append(node)
+    found: list[list[Node]] = []
+    open_paths = [[goal]]
+    while open_paths and len(found) < MOST_PATHS:
+        path = open_paths.pop()
+        for reader in readers.get(path[0], ()):
+            (found if reader in stops else open_paths).append([reader, *path])
+    return found
+
+
 def _edges(path: Sequence[Node]) -> list[tuple[Node, Node]]:
     return list(zip(path, path[1:], strict=False))
 

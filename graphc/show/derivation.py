@@ -17,7 +17,7 @@ from graphc.show.chain import chain_rule
 from graphc.show.latex import latex_document
 from graphc.show.names import letters_by_name
 from graphc.show.numbers import fill_in
-from graphc.show.outline import Line, outline
+from graphc.show.outline import Line, Outline, outline
 from graphc.show.styles import Unicode
 
 COLUMN, WIDTH = 65, 100  # where the remarks begin, and the longest line
@@ -62,14 +62,9 @@ class Derivation:
             line.remark = "stable form" if _is_stable(line, graph.applied) else ""
 
     @property
-    def loss(self) -> Node:
-        """The node of the loss."""
-        return self._outline.loss
-
-    @property
-    def layers(self) -> list[Node]:
-        """The pre-activations, in the order of the forward pass."""
-        return self._outline.names.layers
+    def outline(self) -> Outline:
+        """The lines with names and letters."""
+        return self._outline
 
     def __str__(self) -> str:
         return "\n".join(self.rows(self.lines))

@@ -51,38 +51,64 @@ def gradient_page(derivation: Derivation, notes: Sequence[str] = ()) -> Page:
     return Page("\n".join([str(derivation), *(f"note: {note}" for note in notes)]))
 
 
+REWRITTEN = ("rule", "before", "after", "where")
+
+
 def rewritten_page(applied: Sequence[Applied]) -> Page:
     """The rules that fired: rule, before, after, where; and below, why."""
     if not applied:
         return Page("No rule fired: everything is computed as written.")
-    rows = [(a.rule, shortened(_plain(a.before)), shortened(_plain(a.after)), str(a.origin or "")) for a in applied]
     reasons = dict.fromkeys(f"{a.rule}: {a.why}" for a in applied)
-    return Page(table(("rule", "before", "after", "where"), list(dict.fromkeys(rows))) + "\n\n" + "\n".join(reasons))
+    return Page(table(REWRITTEN, rewritten_rows(applied)) + "\n\n" + "\n".join(reasons))
+
+
+def rewritten_rows(applied: Sequence[Applied]) -> list[tuple[str, str, str, str]]:
+    """A row for every rule that fired, each once."""
+    rows = [(a.rule, shortened(_plain(a.before)), shortened(_plain(a.after)), str(a.origin or "")) for a in applied]
+    return list(dict.fromkeys(rows))
+
+
+KERNELS = ("", "equation", "shape", "method", "operations")
+PLAN = ("buffer", "shape", "bytes", "offset", "kernels", "holds")
 
 
 def kernels_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None) -> Page:
     """Which kernel computes what, in the order they run: equation, shape, method, operations."""
-    rows = []
+    return Page(table(KERNELS, kernels_rows(plan, dtype, captions)))
+
+
+def kernels_rows(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None) -> list[tuple[str, ...]]:
+    """A row for every kernel, in the order they run."""
+    rows: list[tuple[str, ...]] = []
     follows = {id(k) for phase in plan.phases for group in joined(phase, plan.buffers) for k in group[1:]}
     for number, kernel in enumerate(plan.kernels):
         formula = caption_of(kernel, captions or {})
         how = "in the same loops" if id(kernel) in follows else method(kernel, plan, dtype)
         rows.append((str(number), shortened(formula), _shape(kernel.out.extents), how, flops(kernel)))
-    return Page(table(("", "equation", "shape", "method", "operations"), rows))
+    return rows
 
 
 def plan_page(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None) -> Page:
     """Where the values of a step lie: buffer, shape, bytes, offset in the arena, from which kernel to which."""
+    return Page(f"{table(PLAN, plan_rows(plan, dtype, captions))}\n\narena: {arena_bytes(plan, dtype)} bytes")
+
+
+def arena_bytes(plan: Plan, dtype: str) -> str:
+    """How large the arena is."""
+    return _bytes(plan.arena, 4 if dtype == "float32" else 8, plan.capacity)
+
+
+def plan_rows(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None) -> list[tuple[str, ...]]:
+    """A row for every buffer, in the order of their use."""
     size = 4 if dtype == "float32" else 8
-    rows = []
+    rows: list[tuple[str, ...]] = []
     stored = {id(k.out): caption_of(k, captions or {}) for k in plan.kernels if isinstance(k, Nest) and k.part_of}
     for live in sorted(plan.requests, key=lambda live: (live.start, live.end)):
         buffer = live.buffer
         formula = stored.get(id(buffer)) or (captions or {}).get(buffer.node, "") if buffer.node else ""
         where = (_bytes(buffer.size, size, plan.capacity), _bytes(buffer.offset, size, plan.capacity))
         rows.append((buffer.name, _shape(buffer.extents), *where, f"{live.start}-{live.end}", shortened(formula)))
-    header = ("buffer", "shape", "bytes", "offset", "kernels", "holds")
-    return Page(table(header, rows) + f"\n\narena: {_bytes(plan.arena, size, plan.capacity)} bytes")
+    return rows
 
 
 @dataclass(frozen=True)

@@ -22,22 +22,27 @@ def latex_document(out: Outline, style: str) -> str:
     """
     if style not in STYLES:
         raise DomainError(f"latex(style={style!r}): the styles are {', '.join(STYLES)}.")
-    rows = _lecture(out) if style == "lecture" else [_row(out, line, style) for line in out.lines]
+    rows = _lecture(out) if style == "lecture" else [_row(line, style) for line in out.lines]
     return with_words("\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}")
 
 
-def _row(out: Outline, line: Line, style: str) -> str:
-    look = Latex()
+def sides(line: Line, style: str) -> list[str]:
+    """Name, partial derivative and formula of a line, those that there are, in "index" or "matrix" form."""
+    look, names = Latex(), line.names
     matrix = line.matrix_in(look) if style == "matrix" else None
     right = matrix or line.index_in(look)
     if matrix:
-        left = "" if isinstance(line.target, Leaf) else look.name(out.names.of(line.node))
-        partial = look.partial(look.name(out.names.loss), look.name(out.names.of(line.target))) if line.target else ""
+        left = "" if isinstance(line.target, Leaf) else look.name(names.of(line.node))
+        partial = look.partial(look.name(names.loss), look.name(names.of(line.target))) if line.target else ""
     else:
         left, partial = line.left_in(look), line.partial_in(look)
+    return [x for x in (left, partial, right) if x]
+
+
+def _row(line: Line, style: str) -> str:
     number = rf" && \text{{({line.number})}}" if line.number else ""
-    sides = [x for x in (left, partial, right) if x]
-    return f"{sides[0]} &= " + " = ".join(sides[1:]) + number
+    first, *others = sides(line, style)
+    return f"{first} &= " + " = ".join(others) + number
 
 
 def _lecture(out: Outline) -> list[str]:

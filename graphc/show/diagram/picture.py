@@ -28,9 +28,9 @@ class Picture:
     title: str
     boxes: Sequence[Box]
 
-    def svg(self, tag: str = "g") -> str:
-        """The picture as SVG; ``tag`` begins the ids of its boxes."""
-        return svg(self.boxes, self.title, tag)
+    def svg(self, marks: Sequence[str] = ()) -> str:
+        """The picture as SVG; ``marks`` gives the ids of what each box marks on a page around it."""
+        return svg(self.boxes, self.title, marks=marks)
 
     def save(self, path: str | Path) -> None:
         """Write the SVG, in a folder that is made when it is missing.

@@ -70,8 +70,8 @@ class Drawn:
     all: list[Sized]
 
 
-def svg(boxes: Sequence[Box], title: str, tag: str = "g") -> str:
-    """The picture; ``tag`` begins the ids of its boxes, ``tag-3``."""
+def svg(boxes: Sequence[Box], title: str, tag: str = "g", marks: Sequence[str] = ()) -> str:
+    """The picture; ``tag`` begins the ids of its boxes, ``tag-3``; ``marks`` are ids that each box marks on a page."""
     placed, width, height = layout(boxes)
     legend = _legend(boxes, height)
     width = max(width, legend[1])
@@ -84,7 +84,7 @@ def svg(boxes: Sequence[Box], title: str, tag: str = "g") -> str:
         f"<defs>{_marker(tag, '')}{_marker(tag, 'back')}</defs>",
         f'<rect class="ground" width="{width:.0f}" height="{height + LEGEND:.0f}"/>',
         *_edges(placed, tag),
-        *(_box(p, f"{tag}-{t}") for t, p in enumerate(placed)),
+        *(_box(p, f"{tag}-{t}", marks[t] if marks else "") for t, p in enumerate(placed)),
         legend[0],
         "</svg>",
     ]
@@ -195,8 +195,9 @@ def _ways(
 
 def _marker(tag: str, kind: str) -> str:
     return (
-        f'<marker id="{tag}-tip{kind}" class="{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
-        ' markerHeight="7" orient="auto"><path d="M0,0.8 L8,4 L0,7.2 z"/></marker>'
+        f'<marker id="{tag}-tip{kind}" class="{kind}" viewBox="0 0 8 8" refX="7" refY="4"'
+        ' markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto">'
+        '<path d="M0,0.8 L8,4 L0,7.2 z"/></marker>'
     )
 
 
@@ -233,11 +234,11 @@ def _curve(points: Sequence[tuple[float, float]]) -> str:
     return text
 
 
-def _box(drawn: Drawn, name: str) -> str:
-    s = drawn.place
+def _box(drawn: Drawn, name: str, marks: str) -> str:
+    s, marked = drawn.place, f' data-marks="{marks}"' if marks else ""
     left, top = s.x - s.width / 2, s.y - s.height / 2
     rows = [
-        f'<g class="box {s.box.kind}" id="{name}" tabindex="0" role="img" aria-label="{escape(s.box.whole)}">'
+        f'<g class="box {s.box.kind}" id="{name}" tabindex="0" role="img" aria-label="{escape(s.box.whole)}"{marked}>'
         f"<title>{escape(s.box.whole)}</title>"
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{s.width:.1f}" height="{s.height:.1f}" rx="{s.round:.1f}"/>'
     ]
