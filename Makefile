@@ -7,10 +7,10 @@ PIPARGS := --quiet --disable-pip-version-check --timeout 60 --retries 5 --prefer
 
 export GRAPHC_CACHE := $(CURDIR)/$(VENV)/graphc-cache
 
-.PHONY: help venv demo test cuda-test lint types bench fuzz gpu-test ci-deps clean
+.PHONY: help venv demo test cuda-test browser-test lint types bench fuzz gpu-test ci-deps clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 venv: $(VENV)/.test ## create .venv with all that the tests need
 
@@ -30,6 +30,9 @@ CUDA_TESTS = $(shell grep -l 'pytest.mark.cuda' tests/test_cuda_*.py)
 
 cuda-test: $(VENV)/.cuda-check ## compile CUDA programs and drive a stub of the driver; needs no GPU
 	$(VENV)/cuda-check/bin/python -m pytest -m cuda $(SHARED) $(CUDA_TESTS)
+
+browser-test: $(VENV)/.test ## reports and pictures in a real Chromium without a window (CHROMIUM=/path/to/it)
+	$(BIN)/python -m pytest -m browser -n 0 -o console_output_style=classic tests/test_browser.py $(ARGS)
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check
