@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -283,3 +284,33 @@ def test_a_sum_becomes_vector_code_only_through_radd():
         module = target.lower({"total": (function, ("float32*", "int64"))})
         target.optimize(module)
         assert ("x float> " in str(module)) == vector
+
+
+def made_by_numba() -> int:
+    """How many nodes of Numba's and llvmlite's intermediate code are alive."""
+    gc.collect()
+    return sum(str(type(x)).startswith(("<class 'numba.core.ir.", "<class 'llvmlite.ir.")) for x in gc.get_objects())
+
+
+HALVED = """
+from numpy import float32 as f
+def halve(a, n):
+    for i in range(n):
+        a[i] = a[i]*f(0.5)
+    return 0
+def scale(a, n, factor):
+    halve(a, n)
+    return n + 1
+"""
+
+
+def test_nothing_that_numba_made_of_a_program_outlives_its_compilation():
+    """Seen to fail with Numba's record of compiled functions, and with the table of what was looked up."""
+    alive = []
+    for number in range(3):
+        functions = build._execute(HALVED.replace("0.5", f"0.{number + 1}"), "m", target.replace_numbers)
+        shared = target.replace_shared(functions, SCALE_ENTRIES)
+        target.lower({"scale": (functions["scale"], SCALE_ENTRIES["scale"])}, shared)
+        del functions, shared
+        alive.append(made_by_numba())
+    assert alive[1] == alive[2]

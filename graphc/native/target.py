@@ -58,7 +58,7 @@ class _Typing(typing_context.BaseContext):
     """Types of scalars, pointers, ranges and intrinsics."""
 
     def __init__(self) -> None:
-        self._signatures: dict[object, object] = {}
+        self.looked_up: dict[object, object] = {}
         super().__init__()
 
     def load_additional_registries(self) -> None:
@@ -88,9 +88,9 @@ class _Typing(typing_context.BaseContext):
         if kws:
             return super().resolve_function_type(func, args, kws)
         key = (func, args)
-        signature = self._signatures.get(key)
+        signature = self.looked_up.get(key)
         if signature is None:
-            signature = self._signatures[key] = super().resolve_function_type(func, args, kws)
+            signature = self.looked_up[key] = super().resolve_function_type(func, args, kws)
         return signature
 
 
@@ -98,7 +98,7 @@ class _Lowering(cpu.CPUContext):
     """Lowers to LLVM without the object runtime: no reference counts, no Python objects, no executable."""
 
     def __init__(self, typing: _Typing) -> None:
-        self._implementations: dict[object, object] = {}
+        self.looked_up: dict[object, object] = {}
         super().__init__(typing, "graphc")
 
     def load_additional_registries(self) -> None:
@@ -106,14 +106,17 @@ class _Lowering(cpu.CPUContext):
 
     def get_function(self, fn: object, sig: object, _firstcall: bool = True) -> object:
         key = (fn, sig)
-        found = self._implementations.get(key)
+        found = self.looked_up.get(key)
         if found is None:
-            found = self._implementations[key] = super().get_function(fn, sig, _firstcall)
+            found = self.looked_up[key] = super().get_function(fn, sig, _firstcall)
         return found
 
     def mangler(self, name: str, types: object, *, abi_tags: tuple = (), uid: int | None = None) -> str:
         kind = "environment_" if name.startswith(".NumbaEnv") else ""
         return SYMBOL_PREFIX + kind + name.rsplit(".", 1)[-1]
+
+    def insert_user_function(self, func: object, fndesc: object, libs: object = ()) -> None:
+        """Nothing: compiled functions are called by no other, and a record of them would keep all of Numba's data."""
 
     def post_lowering(self, mod: Any, library: object) -> None:
         fastmathpass.rewrite_module(mod, self.fastmath)
@@ -222,9 +225,14 @@ def _flags() -> compiler.Flags:
 
 @contextmanager
 def _compiling() -> Iterator[None]:
-    """This thread compiles for our target. The collector rests: tens of thousands of short-lived IR nodes wake it."""
-    with at_rest(), target_extension.target_override("graphc"):
-        yield
+    """This thread compiles for our target. The collector rests: tens of thousands of short-lived IR nodes wake it.
+    What was looked up is forgotten afterwards: it holds on to all that Numba made of the program."""
+    try:
+        with at_rest(), target_extension.target_override("graphc"):
+            yield
+    finally:
+        for context in _contexts():
+            context.looked_up.clear()
 
 
 class Shared:
