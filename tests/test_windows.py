@@ -123,7 +123,8 @@ def transposed(seed: int) -> tuple[Case, tuple[int, ...]]:
         spans = [d * (k - 1) for d, k in zip(case.options["dilation"], case.kernel)]
         padding = tuple(min(p, span // 2) for p, span in zip(padding, spans))
     options = case.options | {"padding": padding}
-    return Case(x, (*case.kernel[:-2], case.kernel[-1], case.kernel[-2]), options), (0,) * case.axes if isinstance(padding, str) else more
+    kernel = (*case.kernel[:-2], case.kernel[-1], case.kernel[-2])
+    return Case(x, kernel, options), (0,) * case.axes if isinstance(padding, str) else more
 
 
 TRANSPOSED = [transposed(seed) for seed in range(30, 37)]

@@ -105,7 +105,7 @@ class Dense(Layer):
             found = node_text(x.node) if isinstance(x, Tensor) else repr(x)
             hint = 'declare it as ("n", 64), for example.'
             fail(ShapeError, f"nn.Dense: {found} has no last axis of known extent", hint)
-        number = next_number(x.node, "W", "B")
+        number = next_number([x.node], "W", "B")
         weight = param(f"W{number}", (x.shape[-1], int(self.units)), self.init)
         return [weight, param(f"B{number}", (int(self.units),), zeros())] if self.bias else [weight]
 
@@ -115,9 +115,9 @@ class Dense(Layer):
         return activation(self.activation)(z + params[1] if self.bias else z)
 
 
-def next_number(node: Node, *letters: str) -> int:
-    """The least number with which no name of these letters is taken in what a node is made of."""
-    taken = {leaf.name for leaf in leaves([node])}
+def next_number(nodes: Sequence[Node], *letters: str) -> int:
+    """The least number with which no name of these letters is taken in what nodes are made of."""
+    taken = {leaf.name for leaf in leaves(nodes)}
     number = 0
     while any(f"{letter}{number}" in taken for letter in letters):
         number += 1

@@ -1,11 +1,28 @@
-"""Layers and networks of them: the namespace ``gc.nn``."""
-
-from __future__ import annotations
+"""Layers: what declares parameters and applies the operators to them, and networks made of layers."""
 
 from graphc.declare.layers import Dense, Layer, Network, sequential
+from graphc.declare.layers_of_norms import GroupNorm, LayerNorm, RMSNorm
+from graphc.declare.layers_of_places import (
+    AvgPool1D,
+    AvgPool2D,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Flatten,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    MaxPool1D,
+    MaxPool2D,
+    Reshape,
+)
+from graphc.declare.layers_of_rows import Embedding, MultiHeadAttention, Residual, TransformerBlock
 from graphc.declare.random_layers import BatchNorm, Dropout, GaussianNoise
 
-__all__ = ["BatchNorm", "Dense", "Dropout", "GaussianNoise", "Layer", "Network", "sequential"]
+__all__ = [
+    "AvgPool1D", "AvgPool2D", "BatchNorm", "Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "Dropout", "Embedding",
+    "Flatten", "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GroupNorm", "Layer", "LayerNorm", "MaxPool1D",
+    "MaxPool2D", "MultiHeadAttention", "Network", "RMSNorm", "Reshape", "Residual", "TransformerBlock", "sequential",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

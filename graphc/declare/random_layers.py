@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc.declare.constants import is_number
 from graphc.declare.init import ones, zeros
-from graphc.declare.layers import Layer
+from graphc.declare.layers import Layer, next_number
 from graphc.declare.leaves import param
 from graphc.declare.modes import in_train_phase, state
 from graphc.declare.names import node_text
@@ -22,7 +22,6 @@ from graphc.declare.statistics import var as var_of
 from graphc.declare.tensor import Tensor, as_node
 from graphc.errors import DomainError, ShapeError
 from graphc.ir.node import Node
-from graphc.ir.walk import leaves
 
 __all__ = ["BatchNorm", "Dropout", "GaussianNoise"]
 
@@ -193,7 +192,7 @@ class BatchNorm(Layer):
         """Running mean and variance of x, then gamma and beta."""
         node = as_node(x, "nn.BatchNorm")
         kept, away = _axes(node, self.axis, "nn.BatchNorm")
-        shape, number, x = [node.shape[t] for t in kept], _next_number(node), Tensor(node)
+        shape, number, x = [node.shape[t] for t in kept], next_number([node], "gamma", "beta", "mean", "var"), Tensor(node)
         old, new = self.momentum, 1 - self.momentum
         mean = state(f"mean{number}", shape, 0.0, update=lambda m: old * m + new * mean_of(x, away))
         var = state(f"var{number}", shape, 1.0, update=lambda v: old * v + new * var_of(x, away))
@@ -230,11 +229,3 @@ def _wide(a: Tensor, node: Node, kept: tuple[int, ...], away: tuple[int, ...]) -
     if a.shape != shape:
         fail(ShapeError, f"batch_norm: {node_text(a.node)} has another shape than {shape}", "it has the kept axes.")
     return expand_dims(a, away)
-
-
-def _next_number(node: Node) -> int:
-    taken = {leaf.name for leaf in leaves([node])}
-    number = 0
-    while taken & {f"{name}{number}" for name in ("gamma", "beta", "mean", "var")}:
-        number += 1
-    return number
