@@ -109,7 +109,7 @@ def test_words_of_attention_and_normalisation_have_the_derivatives_of_jax():
 
 
 def test_a_row_of_which_nothing_is_left_is_0_and_its_gradient_too():
-    """To the second derivative, whether a mask, a constant or data leave nothing, interpreted and compiled.
+    """To the second derivative, whether a mask, a constant or data leave nothing; compiled: tests/test_infinities.py.
 
     Mutation-checked: rows that are not looked for give NaN.
     """
@@ -126,11 +126,7 @@ def test_a_row_of_which_nothing_is_left_is_0_and_its_gradient_too():
     out = gc.attention(X, Y, Y, mask=M[:, None, :])
     outputs += [out, *gc.grad(gc.sum(out**2), [X, Y])]
     seen = SEEN * np.array([[1], [0]])
-    arrays = {X: x, Y: y, M: seen}
-    found = graphs.reference(outputs, arrays)
-    compiled = gc.compile(outputs, [X, Y, M], dtype="float64")(x, y, seen)
-    for a, b in zip(found, compiled, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+    found = graphs.reference(outputs, {X: x, Y: y, M: seen})
     for t, value in enumerate(found[:15]):
         assert np.isfinite(value).all()
         assert not (value[:, 1] if t // 3 != 3 else value[1]).any()

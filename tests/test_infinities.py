@@ -37,6 +37,13 @@ def losses(o, kept, softmax, logsumexp, P, T) -> dict:
 
 OURS = losses(gc, KEPT * 1.0, gc.softmax, gc.logsumexp, P, T)
 OUTPUTS = [y for loss in OURS.values() for y in (loss, *gc.grad(loss, [P, T]))]
+GONE = np.array([[1.0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
+EMPTY = [
+    gc.softmax(P, where=GONE), gc.softmax(P + np.where(GONE, 0, -INF)), gc.softmax(gc.where(GONE, P, -INF)),
+    gc.softmax(P, where=gc.stop_gradient(T > -0.7) * GONE), gc.exp(gc.log_softmax(P, where=GONE)),
+    gc.attention(P, T, T, mask=GONE[:, :3]),
+]  # fmt: skip
+SLOPES = [gc.grad(gc.sum(y**2), P) for y in EMPTY]
 
 
 def theirs(p, t) -> dict:
@@ -45,8 +52,12 @@ def theirs(p, t) -> dict:
 
 @pytest.mark.parametrize("how", ["compiled", "interpreted"])
 def test_values_and_gradients_behind_a_mask_are_those_of_jax(how):
-    interpreted = lambda *arrays: evaluate([y.node for y in OUTPUTS], dict(zip((P.node, T.node), arrays)))
-    found = (gc.compile(OUTPUTS, [P, T]) if how == "compiled" else interpreted)(p, t)
+    outputs = [*OUTPUTS, *EMPTY, *SLOPES]
+    interpreted = lambda *arrays: evaluate([y.node for y in outputs], dict(zip((P.node, T.node), arrays)))
+    found = (gc.compile(outputs, [P, T]) if how == "compiled" else interpreted)(p, t)
+    for y in found[len(OUTPUTS) :]:  # a row of which nothing is left is 0, to the gradient
+        assert np.isfinite(y).all() and not y[1].any()
+    assert all(y.any() for y in found[len(OUTPUTS) : len(OUTPUTS) + len(EMPTY)])
     with jax.enable_x64(True):
         for place, name in enumerate(OURS):
             value, gradients = jax.value_and_grad(lambda p, t, n=name: theirs(p, t)[n], argnums=(0, 1))(p, t)

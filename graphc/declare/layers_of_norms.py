@@ -163,7 +163,7 @@ class GroupNorm(Layer):
 
     def declare(self, x: Tensor) -> list[Any]:
         """New parameters, one of each for every channel."""
-        channel, _ = channel_axis("nn.GroupNorm", self.channels, x.node, max(x.ndim - 2, 0))
+        channel, _ = channel_axis("nn.GroupNorm", self.channels, x.node, max(x.ndim - 2, 0), 1)
         return _scale_and_shift(x, known_extents("nn.GroupNorm", x, [channel]), self.scale, self.shift)
 
     def apply(self, x: Tensor, params: Sequence[Any]) -> Tensor:

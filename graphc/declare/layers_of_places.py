@@ -64,7 +64,7 @@ class _Convolution(Layer):
     def declare(self, x: Tensor) -> list[Any]:
         """New parameters K and B for the channels of x."""
         what = f"nn.{type(self).__name__}"
-        channel, _ = channel_axis(what, self.channels, x.node, self.axes)
+        channel, _ = channel_axis(what, self.channels, x.node, self.axes, 1)
         count = x.shape[channel]
         if isinstance(count, str) or count % self.groups:
             found = f"{what}: axis {channel} of {node_text(x.node)} has {count} channels"
@@ -172,7 +172,7 @@ class _Pool(Plain):
     def apply(self, x: Tensor, params: Sequence[Any]) -> Tensor:
         """The layer, which has no parameters."""
         what = f"nn.{type(self).__name__}"
-        channel_axis(what, self.channels, x.node, self.axes)
+        channel_axis(what, self.channels, x.node, self.axes, 1)
         window = whole_numbers(what, "window", self.window, self.axes, 1)
         return self._pooled(x, window)
 
@@ -241,7 +241,7 @@ class _GlobalAvgPool(Plain):
 
     def apply(self, x: Tensor, params: Sequence[Any]) -> Tensor:
         """The layer, which has no parameters."""
-        _, places = channel_axis(f"nn.{type(self).__name__}", self.channels, x.node, self.axes)
+        _, places = channel_axis(f"nn.{type(self).__name__}", self.channels, x.node, self.axes, 1)
         return mean(x, tuple(places))
 
 

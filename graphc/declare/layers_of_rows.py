@@ -134,7 +134,7 @@ class MultiHeadAttention(Layer):
         """New parameters for the last axis of x, and of the context."""
         source = x if context is None else context
         for y in (x, source):
-            if y.ndim < 2 or isinstance(y.shape[-1], str):
+            if y.ndim < 3 or isinstance(y.shape[-1], str):
                 message = f"nn.MultiHeadAttention: {node_text(y.node)} has no places with vectors of known extent"
                 fail(ShapeError, message, 'give (n, places, width), such as gc.input("X", ("n", 32, 64)).')
         e, c, h = int(x.shape[-1]), int(source.shape[-1]), int(self.heads)

@@ -69,18 +69,21 @@ def paddings(what: str, value: Any, axes: int, names: Sequence[str]) -> str | li
     if isinstance(value, str) and value in names:
         return value
     entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * axes
+    if axes == 1 and len(entries) == 2:
+        entries = [tuple(entries)]
     pairs = [tuple(e) if isinstance(e, Sequence) and not isinstance(e, str) else (e, e) for e in entries]
     whole = [v for pair in pairs for v in pair]
     good = all(_is_whole(v, 0) for v in whole)
     if not good or len(pairs) != axes or any(len(pair) != 2 for pair in pairs):
         known = ", ".join(f'"{n}"' for n in names)
-        hint = f"give {known}, a number, or one or a pair (before, after) for each of the {axes} axes."
+        each = "a pair (before, after)" if axes == 1 else f"one or a pair (before, after) for each of the {axes} axes"
+        hint = f"give {known}, a number, or {each}."
         fail(TypeMismatchError, f"{what}: the padding is {value!r:.60}", hint)
     return [(int(a), int(b)) for a, b in pairs]
 
 
-def channel_axis(what: str, channels: Any, node: Node, axes: int) -> tuple[int, list[int]]:
-    """The axis of the channels and the axes that windows slide along.
+def channel_axis(what: str, channels: Any, node: Node, axes: int, rows: int = 0) -> tuple[int, list[int]]:
+    """The axis of the channels and the axes that windows slide along, with at least so many axes of rows before them.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def channel_axis(what: str, channels: Any, node: Node, axes: int) -> tuple[int, 
     if channels not in ("first", "last"):
         hint = 'it is "first", (n, channels, height, width), or "last", (n, height, width, channels).'
         fail(TypeMismatchError, f"{what}: channels={channels!r:.40}", hint)
-    if node.rank < axes + 1:
+    if node.rank < axes + 1 + rows:
         names = ["height", "width"] if axes == 2 else ["length"] if axes == 1 else [f"axis {t}" for t in range(axes)]
         order = ["channels", *names] if channels == "first" else [*names, "channels"]
         hint = f"give (n, {', '.join(order)}); x[:, None] adds an axis of one channel."
