@@ -185,52 +185,61 @@ class _AvgPool(_Pool):
         return avg_pool(x, window, self.stride, self.padding, self.channels)
 
 
+_POOL = """
+
+    Parameters
+    ----------
+    window : int or sequence of int
+        How many elements along each axis.
+    stride : int or sequence of int, optional
+        How far the window moves; by its own size when it is None.
+    padding : str, int, or one number or pair (before, after) for each axis
+        ``"valid"``, ``"same"``, or places around the Tensor, which do not count.
+    channels : str
+        Where the axis of the channels stands: ``"first"`` or ``"last"``.
+
+    Raises
+    ------
+    ShapeError
+        When the layer does not fit the Tensor it is applied to.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.nn.sequential({shape}, gc.nn.{name}(2)).shape
+    ('n', 3, {result})
+"""
+
+
+def _pooling(layer: Any) -> Any:
+    one = layer.axes == 1
+    shape, result = ("(3, 28)", "14") if one else ("(3, 28, 28)", "14, 14")
+    layer.__doc__ = f"{layer.__doc__}{_POOL.format(name=layer.__name__, shape=shape, result=result)}"
+    return layer
+
+
+@_pooling
 class MaxPool1D(_Pool):
-    """The largest element of every window along (n, channels, length); see :func:`graphc.max_pool`.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.nn.sequential((3, 28), gc.nn.MaxPool1D(2)).shape
-    ('n', 3, 14)
-    """
+    """The largest element of every window along (n, channels, length); see :func:`graphc.max_pool`."""
 
     axes = 1
 
 
+@_pooling
 class MaxPool2D(_Pool):
-    """The largest element of every window along (n, channels, height, width); see :func:`graphc.max_pool`.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.nn.sequential((3, 28, 28), gc.nn.MaxPool2D(2)).shape
-    ('n', 3, 14, 14)
-    """
+    """The largest element of every window along (n, channels, height, width); see :func:`graphc.max_pool`."""
 
 
+@_pooling
 class AvgPool1D(_AvgPool):
-    """The mean of every window along (n, channels, length); see :func:`graphc.avg_pool`.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.nn.sequential((3, 28), gc.nn.AvgPool1D(2)).shape
-    ('n', 3, 14)
-    """
+    """The mean of every window along (n, channels, length); see :func:`graphc.avg_pool`."""
 
     axes = 1
 
 
+@_pooling
 class AvgPool2D(_AvgPool):
-    """The mean of every window along (n, channels, height, width); see :func:`graphc.avg_pool`.
-
-    Examples
-    --------
-    >>> import graphc as gc
-    >>> gc.nn.sequential((3, 28, 28), gc.nn.AvgPool2D(3, stride=2, padding="same")).shape
-    ('n', 3, 14, 14)
-    """
+    """The mean of every window along (n, channels, height, width); see :func:`graphc.avg_pool`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,6 +257,16 @@ class _GlobalAvgPool(Plain):
 class GlobalAvgPool1D(_GlobalAvgPool):
     """The mean of every channel of (n, channels, length).
 
+    Parameters
+    ----------
+    channels : str
+        Where the axis of the channels stands: ``"first"`` or ``"last"``.
+
+    Raises
+    ------
+    ShapeError
+        When the Tensor it is applied to has too few axes.
+
     Examples
     --------
     >>> import graphc as gc
@@ -260,6 +279,16 @@ class GlobalAvgPool1D(_GlobalAvgPool):
 
 class GlobalAvgPool2D(_GlobalAvgPool):
     """The mean of every channel of (n, channels, height, width).
+
+    Parameters
+    ----------
+    channels : str
+        Where the axis of the channels stands: ``"first"`` or ``"last"``.
+
+    Raises
+    ------
+    ShapeError
+        When the Tensor it is applied to has too few axes.
 
     Examples
     --------
