@@ -63,7 +63,7 @@ def test_a_residual_network_of_pictures_has_the_gradients_of_jax():
         h = jnp.max(h.reshape(2, 4, 3, 2, 3, 2), axis=(3, 5))
         z = convolved(h, p["K1"], p["B1"], 2, "SAME", 2)
         z = jax.nn.standardize(z.reshape(2, 3, -1), axis=2, epsilon=1e-5).reshape(z.shape)
-        z = jnp.tanh(z * p["scale0"][:, None, None] + p["shift0"][:, None, None])
+        z = jnp.tanh(z * p["gamma0"][:, None, None] + p["beta0"][:, None, None])
         h = convolved(z, p["K2"], p["B2"]) + convolved(h, p["K3"], p["B3"], 2)
         h = jnp.mean(h, axis=(2, 3))
         h = jax.nn.standardize(h, axis=1, epsilon=1e-5) * p["scale1"] + p["shift1"]

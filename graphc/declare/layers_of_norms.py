@@ -31,11 +31,11 @@ def known_extents(what: str, x: Tensor, axes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _scale_and_shift(x: Tensor, shape: tuple[int, ...], scale: bool, shift: bool) -> list[Any]:
-    """New parameters scale0, which starts at 1, and shift0, which starts at 0; None for what is not wanted."""
-    number = next_number([x.node], "scale", "shift")
+    """New parameters gamma0, which starts at 1, and beta0, which starts at 0; None for what is not wanted."""
+    number = next_number([x.node], "gamma", "beta")
     return [
-        param(f"scale{number}", shape, 1.0) if scale else None,
-        param(f"shift{number}", shape, 0.0) if shift else None,
+        param(f"gamma{number}", shape, 1.0) if scale else None,
+        param(f"beta{number}", shape, 0.0) if shift else None,
     ]
 
 
@@ -43,7 +43,7 @@ def _scale_and_shift(x: Tensor, shape: tuple[int, ...], scale: bool, shift: bool
 class LayerNorm(Layer):
     """(x - mean)/sqrt(variance + eps)*scale + shift along some axes of each row; see :func:`graphc.layer_norm`.
 
-    It declares ``scale0`` and ``shift0``, or the next numbers that the tensor does not use yet.
+    It declares ``gamma0`` and ``beta0``, or the next numbers that the tensor does not use yet.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class LayerNorm(Layer):
 class RMSNorm(Layer):
     """x/sqrt(mean(x²) + eps)*scale along some axes of each row; see :func:`graphc.rms_norm`.
 
-    It declares ``scale0``, or the next number that the tensor does not use yet.
+    It declares ``gamma0``, or the next number that the tensor does not use yet.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class GroupNorm(Layer):
     """Layer norm of groups of channels of each row, with a scale and a shift for each channel; see
     :func:`graphc.group_norm`.
 
-    It declares ``scale0`` and ``shift0``, or the next numbers that the tensor does not use yet.
+    It declares ``gamma0`` and ``beta0``, or the next numbers that the tensor does not use yet.
 
     Parameters
     ----------

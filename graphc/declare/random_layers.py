@@ -192,7 +192,8 @@ class BatchNorm(Layer):
         """Running mean and variance of x, then gamma and beta."""
         node = as_node(x, "nn.BatchNorm")
         kept, away = _axes(node, self.axis, "nn.BatchNorm")
-        shape, number, x = [node.shape[t] for t in kept], next_number([node], "gamma", "beta", "mean", "var"), Tensor(node)
+        number = next_number([node], "gamma", "beta", "mean", "var")
+        shape, x = [node.shape[t] for t in kept], Tensor(node)
         old, new = self.momentum, 1 - self.momentum
         mean = state(f"mean{number}", shape, 0.0, update=lambda m: old * m + new * mean_of(x, away))
         var = state(f"var{number}", shape, 1.0, update=lambda v: old * v + new * var_of(x, away))
