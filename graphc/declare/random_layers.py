@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.declare.constants import is_number
+from graphc.declare.constants import exact, is_number
 from graphc.declare.init import ones, zeros
 from graphc.declare.layers import Layer, next_number
 from graphc.declare.leaves import param
@@ -194,9 +194,9 @@ class BatchNorm(Layer):
         kept, away = _axes(node, self.axis, "nn.BatchNorm")
         number = next_number([node], "gamma", "beta", "mean", "var")
         shape, x = [node.shape[t] for t in kept], Tensor(node)
-        old, new = self.momentum, 1 - self.momentum
-        mean = state(f"mean{number}", shape, 0.0, update=lambda m: old * m + new * mean_of(x, away))
-        var = state(f"var{number}", shape, 1.0, update=lambda v: old * v + new * var_of(x, away))
+        old = exact(self.momentum, "nn.BatchNorm")
+        mean = state(f"mean{number}", shape, 0.0, update=lambda m: old * m + (1 - old) * mean_of(x, away))
+        var = state(f"var{number}", shape, 1.0, update=lambda v: old * v + (1 - old) * var_of(x, away))
         gamma = [param(f"gamma{number}", shape, ones())] if self.scale else []
         return [mean, var, *gamma, *([param(f"beta{number}", shape, zeros())] if self.shift else [])]
 

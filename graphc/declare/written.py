@@ -57,7 +57,7 @@ def written_leaves(roots: Iterable[Node]) -> list[Leaf]:
 def note_model(leaves: Iterable[Leaf]) -> None:
     """Remember that leaves belong to one model."""
     together = [leaf for leaf in leaves if leaf.kind != "constant"]
-    names = {str(leaf.name) for leaf in together if leaf.kind == "param"}
+    names = {str(leaf.name) for leaf in together if leaf.kind in ("param", "state")}
     for leaf in together:
         _beside.setdefault(leaf, set()).update(names)
 

@@ -16,7 +16,7 @@ from sympy import Expr, Symbol
 
 from graphc.derive.differentiability import Hazard, Quiet, hazards
 from graphc.ir.affine import Extent, Gather
-from graphc.ir.node import Equation, Indicator, Leaf, Node, Operand, Read, extent_symbol
+from graphc.ir.node import Distribution, Equation, Indicator, Leaf, Node, Operand, Read, extent_symbol
 from graphc.ir.scalar import placeholder, scalar_of
 from graphc.ir.scalar_table import REALS, Interval
 from graphc.ir.walk import topological
@@ -64,6 +64,8 @@ def examine(roots: Sequence[Node], ranges: Ranges, rows: int) -> list[Finding]:
 
 def _of_constant(leaf: Leaf) -> Interval:
     value = leaf.value
+    if isinstance(value, Distribution):
+        return value.interval
     if leaf.kind != "constant" or not isinstance(value, np.ndarray) or not value.size:
         return REALS
     return float(value.min()), float(value.max())

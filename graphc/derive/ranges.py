@@ -9,7 +9,7 @@ import numpy as np
 from sympy import Symbol
 
 from graphc.derive.differentiability import interval
-from graphc.ir.node import Equation, Indicator, Leaf, Node, Operand, Read
+from graphc.ir.node import Distribution, Equation, Indicator, Leaf, Node, Operand, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.scalar_table import REALS, Interval
 from graphc.ir.walk import topological
@@ -37,7 +37,9 @@ def _operand(op: Operand) -> Interval:
 
 
 def _leaf(leaf: Node) -> Interval:
-    value = leaf.value if isinstance(leaf, Leaf) and leaf.kind == "constant" else None
+    value = leaf.value if isinstance(leaf, Leaf) and leaf.kind in ("constant", "random") else None
+    if isinstance(value, Distribution):
+        return value.interval
     if not isinstance(value, np.ndarray) or not value.size:
         return REALS
     return float(value.min()), float(value.max())

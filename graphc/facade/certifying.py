@@ -108,7 +108,7 @@ class Certificate:
 
 def certificate(core: Core, bound: float, ranges: Ranges, rows: int) -> Certificate:
     """What :meth:`graphc.Model.certificate` gives."""
-    leaves = [*core.all_inputs, *core.param_leaves]
+    leaves = [*core.all_inputs, *core.kept_leaves]
     known = _ranges(leaves, bound, ranges or {})
     if not isinstance(rows, int | np.integer) or isinstance(rows, bool) or rows < 1:
         raise DomainError(f"certificate: rows is {rows!r:.60}\n  hint: give a whole number of at least 1")

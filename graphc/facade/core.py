@@ -26,7 +26,7 @@ from graphc.ir.walk import equations
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.training import batch_extent, layout_parameters
 from graphc.rewrite.modes import has_modes, in_mode, random_leaves, with_updates
-from graphc.rewrite.weights import weight_rows
+from graphc.rewrite.weights import check_states, weight_rows
 from graphc.run.data import Bound, Seen, check_rows, label_limits, rows_needed
 from graphc.run.history import Run
 
@@ -211,6 +211,7 @@ class Core:
             roots = {n: r for n, r in graph.roots.items() if not n.startswith("output:")}
             if weighted:
                 roots = {n: weight_rows(r, self.weight_leaf) for n, r in roots.items()}
+                check_states({n: r for n, r in roots.items() if n in self.state_roots}, self.weight_leaf)
             found = differentiate(Graph(roots, graph.new, graph.applied), "loss", self.param_leaves, deltas=True)
             found.random = self.random_numbers
             return found

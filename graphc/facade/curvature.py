@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.errors import DivergenceError
+from graphc.errors import DivergenceError, DomainError
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.diagnosis import explain_divergence
@@ -44,6 +44,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     """Train ``model`` and return what happened; callbacks get ``public``."""
     how: Curvature = options.optimizer
     check_constraints(model, how.name)
+    _refuse_modes(model, how.name)
     run = model.last_run = Run(record=options.record)
     inputs, sampler = model.training_inputs, model.state.sampler
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit")
@@ -66,6 +67,17 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     run.seed = sampler.seed
     _Loop(model, how, problems, batches, options, run, held_out, public).run_all()
     return run
+
+
+def _refuse_modes(model: Core, name: str) -> None:
+    """Refuse what a line search cannot compare: a loss that is drawn anew, or that changes states."""
+    found = [str(leaf.name) for leaf in (*model.random_numbers, *model.updates)]
+    if found:
+        raise DomainError(
+            f"fit: {name} evaluates the loss several times a step, "
+            f"but every step of {model.name} draws or updates {', '.join(found)}\n"
+            f"  hint: take an update rule such as gc.Adam(1e-3)"
+        )
 
 
 def _batches(data: Bound, weights: NDArray | None, size: int, seed: int | None) -> list[Batch]:

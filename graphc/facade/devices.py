@@ -61,6 +61,13 @@ def _refuse_matrices(model: Core) -> None:
         raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
 
 
+def _refuse_modes(model: Core) -> None:
+    found = [str(leaf.name) for leaf in (*model.random_numbers, *model.updates)]
+    if found:
+        message = f"every step of {model.name} draws or updates {', '.join(found)}, which is not on CUDA yet"
+        raise DeviceError(f"{message}\n  hint: train with target='cpu'; predict and evaluate run on a GPU")
+
+
 def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 1) -> tuple[Place | None, list[str]]:
     """The machine of a training run, None for the CPU, and notes for the run.
 
@@ -68,11 +75,9 @@ def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 
     data lie on it, and where a precision is asked for that only a GPU has.
     """
     if options.target != "cpu" and (model.random_numbers or model.updates):
-        what = [str(leaf.name) for leaf in (*model.random_numbers, *model.updates)]
         if options.target == "auto":
-            return None, [f"target='auto' took the CPU: {model.name} draws or updates {', '.join(what)}"]
-        message = f"{model.name} draws or updates {', '.join(what)} in training, which is not on CUDA yet"
-        raise DeviceError(f"{message}\n  hint: fit with target='cpu'; predict and evaluate run on a GPU")
+            return None, [f"target='auto' took the CPU: {model.name} has random tensors or states"]
+        _refuse_modes(model)
     place, values = place_of(options.target, model), _values(args)
     rows = options.rows_a_step or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
     if place is None or options.target != "auto" or options.precision != "float32" or not rows:
@@ -143,6 +148,7 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     from graphc.emit.cuda.plan import plan_cuda
 
     _refuse_matrices(model)
+    _refuse_modes(model)
     rule = rule_named("source", optimizer)
     place = selection.here() if selection.is_there() else None
     device = place.machine.device if place else Device()

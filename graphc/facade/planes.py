@@ -62,7 +62,7 @@ def random_plane(params: Parameters, seed: int) -> Plane:
 
 
 def _free(params: Parameters) -> int:
-    return sum(params[name].size for name in params)
+    return sum(params[name].size for name in params.trained)
 
 
 def _one_number(params: Parameters) -> str:
@@ -71,7 +71,7 @@ def _one_number(params: Parameters) -> str:
 
 def _filtered(params: Parameters, rng: np.random.Generator) -> NDArray:
     flat = np.zeros(params.flat.size)
-    for name in params:
+    for name in params.trained:
         w = np.asarray(params[name], dtype=np.float64)
         d = rng.standard_normal(w.shape)
         axes = tuple(range(w.ndim - 1)) if w.ndim > 1 else None
@@ -170,7 +170,7 @@ def hessian_plane(params: Parameters, product: Product, loss: float, seed: int) 
     The range of each is where its parabola would be nine times the loss above it: 3 sqrt(2 J/|λ|).
     """
     used = np.zeros(params.flat.size, dtype=bool)
-    for name in params:
+    for name in params.trained:
         used[params.start(name) : params.start(name) + params[name].size] = True
     if used.sum() < 2:
         raise DomainError(_one_number(params))

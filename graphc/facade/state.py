@@ -28,7 +28,7 @@ _SOURCES = {"normal": philox.normal, "uniform": philox.uniform, "truncated": phi
 
 
 class Parameters(MutableMapping[str, NDArray]):
-    """The parameters of a model by name: reading gives a read-only copy, assigning copies in."""
+    """The parameters and states of a model by name: reading gives a read-only copy, assigning copies in."""
 
     def __init__(self, layout: Layout, dtype: str) -> None:
         self._layout, self._dtype = layout, dtype
@@ -44,6 +44,11 @@ class Parameters(MutableMapping[str, NDArray]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = {**state, "flat": realigned(state["flat"])}
+
+    @property
+    def trained(self) -> list[str]:
+        """Names of the parameters, without the states."""
+        return [name for name, leaf in self._leaves.items() if leaf.kind == "param"]
 
     def start(self, name: str) -> int:
         """Where a parameter begins in the flat storage, in elements."""

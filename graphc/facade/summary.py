@@ -11,6 +11,7 @@ from graphc.facade.core import Core
 from graphc.facade.pipeline import Differentiated, pre_activations, read_graph
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.walk import sources, topological
+from graphc.rewrite.modes import in_mode
 from graphc.run.data import describe
 from graphc.show.derivation import Derivation
 from graphc.show.explain import Page, shortened, table
@@ -23,11 +24,16 @@ KINDS = {"input": "an input", "param": "a parameter", "constant": "a constant",
 
 def formula(x: Tensor, name: str = "Y") -> Derivation:
     """The equations that a tensor is made of, in normal form, one a line."""
-    graph = read_graph({"value": x.node})
+    graph = read_graph({"value": in_training(x).node})
     root = graph.roots["value"]
     layers = pre_activations([n for n in topological([root]) if isinstance(n, Equation)])
     forward = Differentiated(root, {}, {z: z for z in layers}, graph.roots)
     return Derivation(graph, forward, [], x.name or name)
+
+
+def in_training(x: Tensor) -> Tensor:
+    """What a tensor is in training."""
+    return Tensor(in_mode([x.node], training=True)[0], x.name)
 
 
 def tensor_text(x: Tensor) -> str:
@@ -49,16 +55,26 @@ def model_page(model: Core) -> Page:
     sizes = {leaf: math.prod(int(extent) for extent in leaf.shape) for leaf in model.param_leaves}
     loss = [] if model._loss is None else formula(model._loss, model.loss_name).lines
     called = {line.node: line.names.of(line.node) for line in loss}
-    outputs = {n: x.name or called.get(x.equation, "Y" if n == "output" else n) for n, x in model._outputs.items()}
+    equation = lambda x: in_training(x).equation
+    outputs = {n: x.name or called.get(equation(x), "Y" if n == "output" else n) for n, x in model._outputs.items()}
     rows = [("inputs", ", ".join(describe(leaf) for leaf in model.all_inputs) or "none")]
     rows += [("output", ", ".join(_output(n, outputs[n], x) for n, x in model._outputs.items()))] if outputs else []
+    rows += [("states", ", ".join(describe(leaf) for leaf in model.updates))] if model.updates else []
     rows += [("loss", model.loss_name)] if loss else []
     rows += [("metrics", ", ".join(model.metric_names))] if model.metric_names else []
     head = f"{model.name}: {_many(sum(sizes.values()), 'parameter')}, {model.dtype}, {_trained(model)}"
     facts = [head, *(f"{title:8} {text}" for title, text in rows)]
     lines = [line for n, x in model._outputs.items() for line in formula(x, outputs[n]).lines] + loss
     equations = [("equation", "shape", "parameters"), *_equations(lines, sizes)]
+    equations += [_update(leaf, update) for leaf, update in model.updates.items()]
     return Page("\n".join([*facts, *(["", table(equations[0], equations[1:])] if lines else [])]))
+
+
+def _update(leaf: Leaf, update: Node) -> tuple[str, str, str]:
+    """``mean0[i] <- 0.99 mean0[i] + ..`` of a state."""
+    line = formula(Tensor(update), str(leaf.name)).lines[-1]
+    left = f"{leaf.name}{''.join(line.left.partition('[')[1:])}"
+    return shortened(f"{left} ← {line.index}"), shape_text(leaf.shape) if leaf.shape else "scalar", ""
 
 
 def _output(key: str, name: str, x: Tensor) -> str:

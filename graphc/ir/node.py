@@ -87,6 +87,11 @@ class Distribution:
         return {"normal": 0.0, "uniform": 0.5, "bernoulli": self.p}[self.kind]
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """Between which numbers it lies: log 2**-53 bounds what Box and Muller give."""
+        return (-9.0, 9.0) if self.kind == "normal" else (0.0, 1.0)
+
+    @property
     def limit(self) -> int:
         """Random words of 32 bits below it are 1."""
         return round(self.p * 2.0**32) if self.kind == "bernoulli" else 0

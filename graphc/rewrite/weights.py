@@ -8,7 +8,7 @@ A batch whose weights are all 0 has the loss 0: there W counts as 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sympy
 
@@ -47,9 +47,30 @@ def weight_rows(loss: Node, weights: Leaf) -> Node:
     return _weighted_sum(loss, weights) if weights.shape[0] in loss.bound else loss
 
 
+def check_states(updates: Mapping[str, Node], weights: Leaf) -> None:
+    """Refuse updates of states that take the rows: weights do not reach them.
+
+    Raises
+    ------
+    DataError
+        Naming the update.
+    """
+    found = [name.replace(":", " ") for name, update in updates.items() if depends_on(update, str(weights.shape[0]))]
+    if found:
+        raise DataError(
+            f"sample_weight: the update of the {found[0]} takes rows of the batch, which weights do not reach\n"
+            f"  hint: repeat the rows in the data"
+        )
+
+
 def _weighted_sum(y: Equation, weights: Leaf) -> Node:
     rows = str(weights.shape[0])
     i = next(t for t in range(y.n_free, len(y.extents)) if y.extents[t] == rows)
+    if depends_across_rows([r.node for r in y.reads], rows):
+        raise DataError(
+            "sample_weight: the loss of a row depends on other rows, as by statistics of the batch: weights do not "
+            "reach those\n  hint: repeat the rows in the data, or make the loss one of single rows"
+        )
     if y.reducer != "sum" or y.n_free:
         raise DataError(
             f"sample_weight: the loss takes the {y.reducer} over {rows!r}, which weights do not fit\n"
