@@ -134,3 +134,11 @@ def test_a_differential_equation_is_solved_by_adam_and_then_better_by_lbfgs(caps
     adam, lbfgs = (float(v) for v in re.findall(r"loss ([\d.e-]+)", text))
     error = float(re.findall(r"exact solution: ([\d.e+-]+)", text)[0])
     assert lbfgs < adam / 10 and error < 0.6
+
+
+def test_a_variational_autoencoder_learns_digits_and_writes_some(capsys):
+    text = output_of("vae", capsys, "12")
+    bound, now = (float(v) for v in re.findall(r"([\d.]+) (?:at first|now)", text))
+    test = float(re.findall(r"coded by their mean: ([\d.]+)", text)[0])
+    assert "ε[i,k]·exp(Z1[i,k+8]/2)" in text and now < 27.5 < 33 < bound and test < now
+    assert "six images" in text and text.count("#") > 50
