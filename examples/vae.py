@@ -34,7 +34,8 @@ def main(epochs: str = "60") -> None:
 
     run = model.fit(train, optimizer=gc.Adam(2e-3), epochs=int(epochs), batch_size=50, seed=0)
     print(f"\n{run}")
-    print(f"bound on -log p of a training image: {run.history['loss'][0]:.2f} at first, {run.history['loss'][-1]:.2f} now")
+    first, *_, last = run.history["loss"]
+    print(f"bound on -log p of a training image: {first:.2f} at first, {last:.2f} now")
     print(f"test images, coded by their mean: {model.evaluate(test)['loss']:.2f}")
 
     code = gc.input("code", ("n", LATENT))
