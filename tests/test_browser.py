@@ -1,10 +1,12 @@
 """Pages in a real Chromium: formulas have a size, pointing marks what belongs together, nothing is complained about.
 
-Not part of a plain run: ``make browser-test``, where a browser is found (or named by CHROMIUM).
+Not part of a plain run: ``make browser-test``, where a browser is found (or named by CHROMIUM). AXE may name the file
+``axe.min.js`` of axe-core (``npm pack axe-core``); its rules are then checked, too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(chromium() is None, reason="no Chromium is found; name one by CHROMIUM"),
 ]
+AXE = os.environ.get("AXE")
 NAMES = {"network": lambda: trained(network()), "attention": attention, "deep": deep}
 
 # Contrast of text against its ground, WCAG 2.1: at least 4.5; the ground is that of the nearest element with a colour.
@@ -149,6 +152,16 @@ def test_names_headings_and_labels_are_there(page):
     assert levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:]))
     assert page.run(f"{TARGETS}.filter(t => !document.getElementById(t))") == []
     assert page.run("document.documentElement.lang") == "en" and page.run("document.title")
+
+
+if AXE is not None:
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_axe_finds_no_fault(page, scheme):
+        page.look(scheme)
+        page.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+        page.run(f"{Path(AXE).read_text(encoding='utf-8')}; 1")
+        assert page.run("axe.run().then(r => r.violations.map(v => [v.id, v.impact, v.nodes[0].html]))") == []
 
 
 def test_nothing_is_cut_on_a_narrow_screen(page):

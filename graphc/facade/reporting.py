@@ -191,6 +191,6 @@ def _plan(core: Core) -> str:
     buffers = [[code(c) for c in row] for row in pages.plan_rows(plan, core.dtype, shown)]
     return (
         f"<p>One arena of {pages.arena_bytes(plan, core.dtype)} bytes holds all values of a step.</p>"
-        + folded("Kernels", table("Kernels, in the order they run", pages.KERNELS, kernels))
+        + folded("Kernels", table("Kernels, in the order they run", ("number", *pages.KERNELS[1:]), kernels))
         + folded("Buffers", table("Buffers, in the order of use", pages.PLAN, buffers))
     )

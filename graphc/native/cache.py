@@ -144,12 +144,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the least recently used files until the folder fits the limit."""
-        found = []
-        patterns = ("*" + CODE, "*" + FACTS, "*" + VERDICT, ".new-*")
-        for file in (f for pattern in patterns for f in self.folder.glob(pattern)):
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                found.append((status.st_mtime, status.st_size, file))
+        found = self._files()
         total = sum(size for _, size, _ in found)
         for _, size, file in sorted(found):
             if total <= self.limit:
@@ -157,6 +152,26 @@ class Store:
             with contextlib.suppress(OSError):
                 file.unlink()
             total -= size
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """When each was used, its size, and where it is."""
+        found = []
+        patterns = ("*" + CODE, "*" + FACTS, "*" + VERDICT, ".new-*")
+        for file in (f for pattern in patterns for f in self.folder.glob(pattern)):
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                found.append((status.st_mtime, status.st_size, file))
+        return found
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return sum(size for _, size, _ in self._files())
+
+    @property
+    def programs(self) -> int:
+        """How many compiled programs there are."""
+        return sum(file.suffix == CODE for _, _, file in self._files())
 
 
 def _wrap(image: bytes) -> bytes:

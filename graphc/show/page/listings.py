@@ -88,7 +88,7 @@ def program(source: str, number: Mapping[str, Sequence[str]]) -> tuple[str, dict
         pieces.append(f'<span class="loop" id="k-{b}" data-marks="{marks}">{inside}</span>')
         at = block.end
     pieces.append(text("\n".join(lines[at:])))
-    return _framed("Generated program", "\n".join(pieces)), ids
+    return _framed("Text of the generated program", "\n".join(pieces)), ids
 
 
 def _listing(label: str, rows: Sequence[str]) -> str:
