@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ RULES = Path(__file__).parent / "rules.md"
 GALLERY = Path(__file__).parent / "gallery.md"
 WORDS_PAGE = Path(__file__).parent / "coming_from.md"
 FUNCTIONS = Path(__file__).parent / "functions.md"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "report.py"
+PICTURE = Path(__file__).parent / "pictures" / "xor.svg"
 MEASURED = STUB.parent / "declare" / "measured.py"
 
 
@@ -172,11 +175,16 @@ def stub() -> str:
     return "\n".join([*lines, "", "__version__: str", ""])
 
 
+def picture() -> str:
+    """The graph of the network of the README, as the example declares it."""
+    return runpy.run_path(str(EXAMPLE), run_name="example")["network"]().graph().svg() + "\n"
+
+
 def main(check: bool) -> int:
     """Write the pages, or only say which are out of date."""
     old = 0
     pages = ((STUB, stub()), (RULES, rules_page()), (GALLERY, gallery_page()), (WORDS_PAGE, words_page()),
-             (FUNCTIONS, functions_page()), (MEASURED, measured_module()))  # fmt: skip
+             (FUNCTIONS, functions_page()), (MEASURED, measured_module()), (PICTURE, picture()))  # fmt: skip
     for path, page in pages:
         if not check:
             path.write_text(page, encoding="utf-8")

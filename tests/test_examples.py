@@ -120,6 +120,13 @@ def test_the_pictures_of_the_lecture_are_drawn(capsys, tmp_path):
     assert "smooth, for X in [-1, 1], T in [0, 1]" in text and "no overflow in float32" in text
 
 
+def test_a_graph_and_a_page_are_written(capsys, tmp_path):
+    text = output_of("report", capsys, str(tmp_path))
+    assert "▼ H0[i,j] = tanh(Z0[i,j])" in text and re.search(r"report.html \(\d\d kB\)", text)
+    assert {path.name for path in tmp_path.iterdir()} == {"network.svg", "attention.svg", "report.html"}
+    assert 'class="curve"' in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_partial_derivatives_an_own_loss_and_sympy_stand_side_by_side(capsys, tmp_path):
     text = output_of("partial_derivatives", capsys, str(tmp_path / "f.png"))
     assert "∂f/∂a(a, b) = 2\n∂f/∂b(a, b) = 2*b\n" in text and "ties share the gradient equally" in text
