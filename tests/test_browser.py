@@ -7,15 +7,19 @@ Not part of a plain run: ``make browser-test``, where a browser is found (or nam
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+import graphc as gc
 from tests.browser import Chromium, chromium
+from tests.gallery import ROOMS
 from tests.nets import network
-from tests.test_graph import attention, deep
-from tests.test_report import trained
+from tests.test_graph import attention, deep, in_order
+from tests.test_report import Page, report, trained
 
 pytestmark = [
     pytest.mark.browser,
@@ -196,6 +200,20 @@ def test_text_of_the_picture_stays_in_its_boxes(browser, pages, name, scheme):
     )
     assert len(over) > 8 and max(over) <= 0
     assert browser.console == []
+
+
+@pytest.mark.parametrize("entry", [e for room in ROOMS for e in room.entries], ids=lambda e: e.name)
+def test_every_model_of_the_gallery_has_a_picture_and_a_page(entry, tmp_path):
+    """Without a browser; here because it takes a minute."""
+    model = gc.Model(loss=entry.loss, dtype="float64")
+    for by_layer in (False, True):
+        in_order(model.graph(by_layer))
+    text = report(model, tmp_path)
+    page = Page(text)
+    assert len(text.encode()) < 300_000 and set(page.references) <= set(page.ids)
+    for formula in re.findall(r"<math.*?</math>", text):
+        words = "".join(ElementTree.fromstring(formula).itertext())
+        assert "\\" not in words and "{" not in words, formula
 
 
 def test_the_check_of_the_browser_can_fail(browser, tmp_path):

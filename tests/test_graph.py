@@ -9,7 +9,8 @@ import pytest
 
 import graphc as gc
 from graphc.show.diagram.layered import arrange, crossings, ranks, spread
-from graphc.show.diagram.svg import layout
+from graphc.show.diagram.picture import Picture
+from graphc.show.diagram.svg import Sized, layout
 from tests.nets import xor
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -66,8 +67,14 @@ def test_arrows_lead_from_what_is_read():
 
 @pytest.mark.parametrize("model", [xor, attention, deep])
 def test_boxes_do_not_overlap_and_derivatives_stand_beside_what_they_are_of(model):
-    boxes = model().graph().boxes
-    placed, width, height = layout(boxes)
+    at = in_order(model().graph())
+    twins = [(a, at[a.box.twin]) for a in at if a.box.kind == "adjoint" and a.box.twin is not None]
+    assert twins and all(a.y == b.y for a, b in twins)
+
+
+def in_order(picture: Picture) -> list[Sized]:
+    """The places of all boxes, which do not overlap; forward goes down on the left, derivatives up on the right."""
+    placed, width, height = layout(picture.boxes)
     at = [d.place for d in placed]
     for a in at:
         assert a.x - a.width / 2 > 0 and a.x + a.width / 2 < width
@@ -75,12 +82,11 @@ def test_boxes_do_not_overlap_and_derivatives_stand_beside_what_they_are_of(mode
     pairs = [(a, b) for i, a in enumerate(at) for b in at[:i]]
     apart = [abs(a.x - b.x) >= (a.width + b.width) / 2 or abs(a.y - b.y) >= (a.height + b.height) / 2 for a, b in pairs]
     assert all(apart)
-    twins = [(a, at[a.box.twin]) for a in at if a.box.kind == "adjoint" and a.box.twin is not None]
-    assert twins and all(a.y == b.y for a, b in twins)
     assert all(at[q].y < a.y for a in at if not a.box.backward for q in a.box.reads)
     assert all(at[q].y > a.y for a in at if a.box.backward for q in a.box.reads)
     middle = max(a.x + a.width / 2 for a in at if not a.box.backward)
     assert all(a.x - a.width / 2 > middle for a in at if a.box.backward)
+    return at
 
 
 def test_the_svg_is_well_formed_says_what_it_shows_and_asks_for_nothing_outside(tmp_path):

@@ -186,6 +186,7 @@ def test_every_scalar_function_has_mathml():
         (r"\frac{1}{n}", "<mfrac><mn>1</mn><mi>n</mi></mfrac>"),
         (r"X_{2yy+p}", "<msub><mi>X</mi><mrow><mn>2</mn><mi>yy</mi><mo>+</mo><mi>p</mi></mrow></msub>"),
         (r"\sum_{k} a", "<munder><mo>∑</mo><mi>k</mi></munder><mi>a</mi>"),
+        (r"\max_{k} a", '<munder><mi>max</mi><mi>k</mi></munder><mspace width="0.17em"/><mi>a</mi>'),
         (r"\sqrt[3]{x}", "<mroot><mi>x</mi><mn>3</mn></mroot>"),
         (r"{H}_{i}^{2}", "<msubsup><mi>H</mi><mi>i</mi><mn>2</mn></msubsup>"),
         (r"\left|x\right|", '<mrow><mo stretchy="true">|</mo><mi>x</mi><mo stretchy="true">|</mo></mrow>'),

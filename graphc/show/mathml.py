@@ -71,8 +71,9 @@ class _Reader:
 
     def scripted(self) -> str:
         """An element with what stands above and below it."""
-        below = self.next in _LIMITS or self.next in _BELOW
+        word, below = self.next in _BELOW, self.next in _LIMITS or self.next in _BELOW
         base, limits = self.atom()
+        after = '<mspace width="0.17em"/>' if word or limits else ""
         under = above = ""
         while True:
             if self.next == "_":
@@ -83,6 +84,7 @@ class _Reader:
                 above = self.argument()
             else:
                 break
+        after = after if self.next != r"\left" else ""
         if not under and not above:
             return base
         nested = base.startswith("<msub>") and not below and not limits  # Z with 0, then with i,j
@@ -94,7 +96,7 @@ class _Reader:
         if under and above:
             return f"<m{kind[0]}{kind[1]}>{base}{under}{above}</m{kind[0]}{kind[1]}>"
         name = kind[0] if under else kind[1]
-        return f"<m{name}>{base}{under or above}</m{name}>"
+        return f"<m{name}>{base}{under or above}</m{name}>{after}"
 
     def argument(self) -> str:
         """One element: what braces hold, or a single token."""
