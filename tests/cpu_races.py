@@ -106,6 +106,19 @@ def _gemm(
     c.put(out, total)
 
 
+def _contract(
+    a: Watched, oa: int, rsa: int, csa2: int, csa1: int, csa: int, b: Watched, ob: int, rsb2: int, rsb1: int, rsb: int,
+    c: Watched, oc: int, ldc: int, m: int, n: int, k2: int, k1: int, k: int,
+) -> None:  # fmt: skip
+    """The arguments are those of :func:`graphc.primitives.matmul.gemm.contract`; terms come in order."""
+    i, j = np.arange(m)[:, None], np.arange(n)
+    total = np.zeros((m, n), a.values.dtype)
+    for p, q, t in np.ndindex(k2, k1, k):
+        left, right = oa + i * rsa + p * csa2 + q * csa1 + t * csa, ob + p * rsb2 + q * rsb1 + t * rsb + j
+        total += a.take(left) * b.take(right)
+    c.put(oc + i * ldc + j, total)
+
+
 def _transpose(to: Watched, at: int, source: Watched, start: int, rows: int, columns: int) -> None:
     i, j = np.arange(rows)[:, None], np.arange(columns)
     to.put(at + j * rows + i, source.take(start + i * columns + j))
@@ -138,7 +151,8 @@ def _permuted(n: int, index: int, key0: int, key1: int, epoch: int) -> int:
 
 
 NAMES: dict[str, Any] = {name: function.numpy for name, function in FUNCTIONS.items()} | {
-    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "transpose": _transpose, "copy": _copy,
+    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract, "transpose": _transpose,
+    "copy": _copy,
     "fill": lambda to, at, value, n: to.put(at + np.arange(n), value), "permuted": _permuted,
     "atomic_load": _atomic_load, "atomic_store": _atomic_store, "noalias": lambda: None,
     "nonfinite": lambda x, at, n: int(not np.isfinite(x.take(at + np.arange(n))).all()),

@@ -30,7 +30,7 @@ COMPARED = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }  # fmt: skip
-BLOCKS = ("gemm", "packed_gemm", "blas_gemm", "transpose", "nonfinite")
+BLOCKS = ("contract", "gemm", "packed_gemm", "blas_gemm", "transpose", "nonfinite")
 
 Value = Any  # a whole number, a truth value, an array of them, or FLOAT
 
@@ -88,7 +88,8 @@ class Values:
         self.moment, self.trial = 0, False
         self.chosen: list[NDArray] = []
         self.primitives: dict[str, Callable[..., Value]] = {
-            "gemm": self._product, "packed_gemm": self._product, "blas_gemm": self._product, "copy": self._copy,
+            "gemm": self._product, "packed_gemm": self._product, "blas_gemm": self._product,
+            "contract": self._contract, "copy": self._copy,
             "transpose": self._transpose, "fill": self._fill, "nonfinite": self._nonfinite, "int64": self._whole,
             "atomic_load": self._atomic_load, "atomic_store": self._atomic_store, "permuted": self._permuted,
             "min": self._least, "random_normal": self._random, "random_uniform": self._random,
@@ -301,6 +302,18 @@ class Values:
             self._block(c, ct, (ldc, m), (1, n))
         if mode == 2:
             self._block(bias, biast, (1, n))
+        self._write(c, ct, (ldc, m), (1, n))
+        return FLOAT
+
+    def _contract(self, *e: ast.expr) -> Value:
+        """The arguments are those of :func:`graphc.primitives.matmul.gemm.contract`."""
+        a, at, b, bt, c, ct = (e[t] for t in (0, 1, 6, 7, 11, 12))
+        rsa, *down, ldc, m, n = (self.value(e[t]) for t in (2, 3, 4, 5, 8, 9, 10, 13, 14, 15))
+        terms = [self.value(x) for x in e[16:]]
+        if m <= 0 or n <= 0:
+            return FLOAT
+        self._block(a, at, (rsa, m), *zip(down[:3], terms, strict=True))
+        self._block(b, bt, *zip(down[3:], terms, strict=True), (1, n))
         self._write(c, ct, (ldc, m), (1, n))
         return FLOAT
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import groupby
 
+from graphc.emit.contractions import print_contraction
 from graphc.emit.expressions import Printer
 from graphc.emit.matrices import Matrix, print_function
 from graphc.emit.text import Part, Piece, Text, extent, factor, offset, place, simple, stride
@@ -17,6 +18,7 @@ from graphc.ir.node import DENSE, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
 from graphc.lower.kernels import (
+    Contraction,
     Kernel,
     Nest,
     Pack,
@@ -51,7 +53,7 @@ class KernelPrinter:
         self,
         text: Text,
         buffers: Mapping[Node, Buffer],
-        method: Callable[[Product], str],
+        method: Callable[[Product | Contraction], str],
         captions: Mapping[Node, str] | None = None,
         team: bool = False,
         capacity: Mapping[str, int] | None = None,
@@ -73,7 +75,7 @@ class KernelPrinter:
 
     def _packs(self, kernel: Kernel) -> bool:
         """True for a product that packs its right factor: not again for every few rows."""
-        return isinstance(kernel, Product) and self.method(kernel) == PACKED
+        return isinstance(kernel, Product | Contraction) and self.method(kernel) == PACKED
 
     def _rows(self, kernels: Sequence[Kernel], packs: bool) -> None:
         """Print this thread's rows of some kernels, blocks of rows one after the other where that serves."""
@@ -108,6 +110,8 @@ class KernelPrinter:
             self._pack(kernel)
         elif isinstance(kernel, Product):
             self.product(kernel, part)
+        elif isinstance(kernel, Contraction):
+            print_contraction(self.text, kernel, part, self.method(kernel))
         else:
             self._nests([k for k in group if isinstance(k, Nest)], part)
 
@@ -133,6 +137,8 @@ class KernelPrinter:
         """The extent that is divided."""
         if isinstance(kernel, Product):
             return extent(kernel.n if self._by_columns(kernel) else kernel.m)
+        if isinstance(kernel, Contraction):
+            return extent(kernel.divided.extent)
         if isinstance(kernel, Pack) or not kernel.order:
             return "1"
         return extent(kernel.node.extents[divided_index(kernel)])

@@ -19,7 +19,7 @@ from graphc.facade.state import Parameters, State
 from graphc.facade.trial import Report, Trial
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.text import equation_text
-from graphc.lower.kernels import Nest, Product, caption_of
+from graphc.lower.kernels import Contraction, Nest, Product, caption_of
 from graphc.lower.layout import Buffer
 from graphc.lower.plan import Plan
 from graphc.lower.training import layout_parameters
@@ -79,7 +79,7 @@ def first_wrong_value(
     values, capacity = evaluate_all(roots, feed), dict(sizes) | plan.capacity
     for kernel in plan.kernels:
         node = kernel.node
-        if node not in values or kernel.out.region != "A" or not isinstance(kernel, Nest | Product):
+        if node not in values or kernel.out.region != "A" or not isinstance(kernel, Contraction | Nest | Product):
             continue
         found = _stored(arena, kernel.out, sizes, capacity)
         if isinstance(kernel, Nest) and kernel.log is not None:

@@ -135,11 +135,12 @@ def training_text(
     apart: bool = False,
 ) -> Lowered:
     """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
-    step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True, apart=apart)
+    step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True, apart=apart,
+                         tensors=True)  # fmt: skip
     block = rows_of_block(step, dtype)
     states = any(leaf.kind == "state" for leaf in params)
     if block and weights is None and not states and _adds_up(graph, metrics, str(step.batch)):
-        step = training_step(graph, params, metrics, dtype, block, captions, apart=apart)
+        step = training_step(graph, params, metrics, dtype, block, captions, apart=apart, tensors=True)
         step.whole_batch = capacity
     return Lowered(training_program(name, step, rule, dtype, list(metrics), captions), step)
 
@@ -159,8 +160,9 @@ def training_step(
     weights: Leaf | None = None,
     by_rows: bool = False,
     apart: bool = False,
+    tensors: bool = False,
 ) -> StepPlan:
-    """The plan of a training step, for any target; ``by_rows``, ``apart``: see :func:`graphc.lower.plan.make_plan`."""
+    """The plan of a training step, for any target; the last three: see :func:`graphc.lower.plan.make_plan`."""
     roots: dict[str, Node] = {"loss": graph.loss} | {m: graph.roots[m] for m in metrics}
     if weights is not None:
         roots["weight"] = total_weight(weights)
@@ -169,7 +171,7 @@ def training_step(
     for leaf in reversed(graph.gradients):  # the last layer's gradient is ready first
         roots[names[leaf]] = graph.gradients[leaf]
     shown = formula_names(captions or {})
-    return plan_step(roots, params, capacity, names, shown, dtype, by_rows, apart, graph.random)
+    return plan_step(roots, params, capacity, names, shown, dtype, by_rows, apart, graph.random, tensors)
 
 
 def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:
@@ -189,7 +191,7 @@ def evaluation_text(
     apart: bool = False,
 ) -> Lowered:
     """The program that evaluates outputs and scalar roots over any number of rows."""
-    step = plan_step(roots, params, capacity, dtype=dtype, apart=apart)
+    step = plan_step(roots, params, capacity, dtype=dtype, apart=apart, tensors=True)
     pointers = {root: f"{root}_out" for root in outputs}
     return Lowered(evaluation_program(name, step, dtype, pointers, scalars), step)
 
@@ -287,7 +289,8 @@ def function_text(
     outputs = [Buffer(f"y{t}_out", f"y{t}_out", root.shape) for t, root in enumerate(roots)]
     places = dict(inputs) | {b.node: b for b in constants if isinstance(b.node, Leaf)}
     named = {f"y{t}": root for t, root in enumerate(roots)}
-    plan = make_plan(named, places, {f"y{t}": b for t, b in enumerate(outputs)}, {}, dtype=dtype, apart=apart)
+    ends = {f"y{t}": b for t, b in enumerate(outputs)}
+    plan = make_plan(named, places, ends, {}, dtype=dtype, apart=apart, tensors=True)
     _number_buffers(plan)
     sizes = sorted({e for leaf in taken for e in leaf.shape if isinstance(e, str)})
     pointers = [(b.name, "int64*" if b.integer else f"{dtype}*") for _, b in inputs]

@@ -14,7 +14,8 @@ LETTERS = "ijklmpqrvwxyz"
 # what generated programs use themselves: pointers, counters, temporaries, type and function names come on top
 _MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rlargest rtop"
 _DRAWS = "random_bernoulli random_normal random_uniform"
-PRIMITIVES = [*_MEMORY.split(), *_DRAWS.split(), "blas_gemm", "gemm", "packed_gemm", "permuted", "power", "transpose"]
+_PRODUCTS = "blas_gemm contract gemm packed_gemm transpose"
+PRIMITIVES = [*_MEMORY.split(), *_DRAWS.split(), *_PRODUCTS.split(), "permuted", "power"]
 _POINTERS = "A C F G H K L P Q R S"
 _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"

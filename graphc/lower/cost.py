@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc.ir.affine import Extent
-from graphc.lower.kernels import Product
+from graphc.lower.kernels import Contraction, Product
 from graphc.lower.layout import Count
 
 TILE_LIMIT = 2 * 2**20  # bytes of the right factor
@@ -25,7 +25,7 @@ TILES, PACKED = "gemm", "packed_gemm"
 BYTES = {"float32": 4, "float64": 8}
 
 
-def product_method(p: Product, capacity: Mapping[str, int], dtype: str) -> str:
+def product_method(p: Product | Contraction, capacity: Mapping[str, int], dtype: str) -> str:
     """Name of the primitive: "gemm" (tiles) or "packed_gemm" (tiles of packed operands).
 
     Packing pays when a large batch meets a right factor of more than 512 KiB, and with fewer rows when the factor takes
@@ -33,6 +33,8 @@ def product_method(p: Product, capacity: Mapping[str, int], dtype: str) -> str:
     are a multiple of 2 KiB apart, or it is deep. It also pays when the left factor lies transposed and both together
     exceed the nearer caches (the gradient of weights over a large batch).
     """
+    if isinstance(p, Contraction):
+        return _stack_method(p, capacity, dtype)
     m, n, k = (_size(e, capacity) for e in (p.m, p.n, p.k))
     size = BYTES[dtype]
     if p.a.column != _ONE and m >= FEW_ROWS and n > FEW_COLUMNS and k >= LONG and k * (m + n) * size > FAR:
@@ -43,6 +45,19 @@ def product_method(p: Product, capacity: Mapping[str, int], dtype: str) -> str:
         return TILES
     aliased = any(distance and distance * size % APART == 0 for distance in _distances(p, capacity))
     return PACKED if aliased or k * size > DEEP or not side_by_side(p) else TILES
+
+
+def _stack_method(c: Contraction, capacity: Mapping[str, int], dtype: str) -> str:
+    """That of one product of the same size; a stack of products, or a sum over several indices, reads what it needs."""
+    t = c.tiles
+    term, *more = t.terms
+    if t.loops or more or t.columns.size == 1:
+        return TILES
+    m, n, k = (_size(x.extent, capacity) * x.times for x in (t.rows, t.columns, term))
+    size = BYTES[dtype]
+    if term.a != 1 and m >= FEW_ROWS and n > FEW_COLUMNS and k >= LONG and k * (m + n) * size > FAR:
+        return PACKED
+    return PACKED if m >= MANY_ROWS and n > FEW_COLUMNS and k * n * size > NEAR else TILES
 
 
 def side_by_side(p: Product) -> bool:

@@ -14,11 +14,13 @@ from graphc.ir.node import DENSE, Equation, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder, placeholder_index
 from graphc.ir.text import equation_text
 from graphc.ir.walk import sources
+from graphc.lower.contractions import Axis, Tiles
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.norms import rare_part
 
 How = Literal["map", "register", "memory", "scatter", "dense"]
 Share = Literal["rows", "split", "one"]  # how threads divide a kernel, see graphc.lower.phases
+SEVERAL = 16  # rows of a tile that are worth dividing
 
 
 @dataclass
@@ -117,13 +119,47 @@ class Pack:
         return sizes and self.view.row == Count((((), 1),)) and self.view.column == Count.of((self.columns,))
 
 
-Kernel = Nest | Product | Pack
+@dataclass
+class Contraction:
+    """Products of matrices in an equation of any rank, see :mod:`graphc.lower.contractions`; ``a`` and ``b`` are the
+    buffers of the factors, ``copies`` equations that hold a factor as the tiles read it."""
+
+    node: Equation
+    out: Buffer
+    tiles: Tiles
+    a: Buffer
+    b: Buffer
+    packed: Buffer | None = None
+    copies: tuple[Equation, ...] = ()
+    phase: int = 0
+    share: Share = "one"
+    owner: int = 0
+
+    @property
+    def divided(self) -> Axis:
+        """What threads divide: the rows of the batch, else the longest of the rows and loops."""
+        t, axes = self.tiles, (self.tiles.rows, *self.tiles.loops)
+        if self.share == "rows":
+            return next(x for x in axes if x.extent == self.node.extents[0])
+        return t.rows if t.rows.size >= SEVERAL else max(axes, key=lambda x: x.size)
+
+    @property
+    def method(self) -> str:
+        """"matrix product", how often it is done, and over how many indices it sums."""
+        many = [str(x.extent) for x in self.tiles.loops]
+        sums = f", {len(self.tiles.terms)} sums" if len(self.tiles.terms) > 1 else ""
+        return f"matrix product{' for each of ' + ' x '.join(many) if many else ''}{sums}"
+
+
+Kernel = Nest | Product | Pack | Contraction
 
 
 def equations_of(kernel: Kernel) -> list[Equation]:
     """The equations a kernel computes: one, or a contraction and what adds its bias."""
     if isinstance(kernel, Product) and kernel.contraction is not kernel.node:
         return [kernel.contraction, kernel.node]
+    if isinstance(kernel, Contraction):
+        return [kernel.node]
     if isinstance(kernel, Nest):
         return [kernel.equation]
     return [kernel.node] if isinstance(kernel.node, Equation) else []
@@ -140,6 +176,8 @@ def sources_of(kernel: Kernel) -> list[Node]:
     if isinstance(kernel, Pack):
         return [kernel.node]
     own = equations_of(kernel)
+    if isinstance(kernel, Contraction):
+        return [*sources(kernel.node), *kernel.copies]
     return [s for y in own for s in sources(y) if s not in own]
 
 
@@ -280,6 +318,8 @@ def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
         return Count.of((kernel.rows, kernel.columns)).at(capacity)
     if isinstance(kernel, Product):
         return 2 * Count.of((kernel.m, kernel.n, kernel.k)).at(capacity)
+    if isinstance(kernel, Contraction):
+        return 2 * Count.of(kernel.node.extents).at(capacity)
     y = kernel.equation
     if y.dense:
         n = y.extents[-1]

@@ -17,7 +17,18 @@ from collections.abc import Mapping, Sequence
 
 from graphc.ir.affine import gathers
 from graphc.ir.node import Equation, Node, Read, operand_maps
-from graphc.lower.kernels import Kernel, Nest, Pack, Product, Share, equations_of, results_of, sources_of, work_of
+from graphc.lower.kernels import (
+    Contraction,
+    Kernel,
+    Nest,
+    Pack,
+    Product,
+    Share,
+    equations_of,
+    results_of,
+    sources_of,
+    work_of,
+)  # fmt: skip
 from graphc.lower.layout import Buffer
 
 ROWS_AT_ONCE = 48  # rows that go through the kernels of a phase together; whole blocks of rows of all tiles
@@ -43,7 +54,7 @@ def assign_phases(
             phase, share = made.get(id(buffers[source]), (-1, "one"))
             local = kernel.share == share == "rows"
             kernel.phase = max(kernel.phase, phase if local else phase + 1)
-        if isinstance(kernel, Product) and kernel.packed is not None:
+        if isinstance(kernel, Product | Contraction) and kernel.packed is not None:
             kernel.phase = max(kernel.phase, made[id(kernel.packed)][0] + 1)
         if kernel.share == "one":
             kernel.owner, owner = owner, owner + 1
@@ -89,6 +100,8 @@ def _reads_own_row(read: Read, batch: str) -> bool:
 def _can_split(kernel: Kernel) -> bool:
     if isinstance(kernel, Product):
         return kernel.m != 1
+    if isinstance(kernel, Contraction):
+        return kernel.divided.size > 1
     if not isinstance(kernel, Nest) or kernel.how == "scatter" or not kernel.order:
         return False
     return kernel.order[-1 if kernel.how == "memory" else 0] < kernel.node.n_free

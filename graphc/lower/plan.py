@@ -10,8 +10,10 @@ from graphc.ir.build import always_true
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
 from graphc.ir.walk import consumers, sources, topological
+from graphc.lower.contractions import Copy, Tiles, Transposed, tiles_of
 from graphc.lower.cost import TILES, product_method, side_by_side
 from graphc.lower.kernels import (
+    Contraction,
     Kernel,
     Matched,
     Nest,
@@ -64,6 +66,7 @@ def make_plan(
     dtype: str = "float32",
     by_rows: bool = False,
     apart: bool = False,
+    tensors: bool = False,
 ) -> Plan:
     """Plan the computation of ``roots``.
 
@@ -72,11 +75,12 @@ def make_plan(
     ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows,
     ``dtype`` what the choice between tiles and packed tiles depends on. With ``by_rows`` a sum over the whole batch is
     made of the sums of its rows, so that threads share it. With ``apart`` no two buffers share memory: after a run
-    every value is there to be looked at.
+    every value is there to be looked at. With ``tensors`` products are found in equations of any rank, for a printer
+    that knows :class:`~graphc.lower.kernels.Contraction`.
     """
     planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
     planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
-    planner.by_rows, planner.apart = by_rows, apart
+    planner.by_rows, planner.apart, planner.tensors = by_rows, apart, tensors
     return planner.run()
 
 
@@ -102,7 +106,7 @@ class _Planner:
         self.names: dict[Node, str] = {}
         self.batch: str | None = None
         self.dtype = "float32"
-        self.by_rows = self.apart = False
+        self.by_rows = self.apart = self.tensors = False
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         self.rescues: dict[Node, Rescue] = {}
         self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
@@ -196,7 +200,8 @@ class _Planner:
         match = self._as_product(contraction)
         out = self._buffer(node)
         if match is None:
-            self.kernels += self._nests(node, out)
+            found = tiles_of(node, self._steps) if self.tensors else None
+            self.kernels += self._contraction(node, out, *found) if found else self._nests(node, out)
             return
         bias = bias_of(node, contraction, match) if contraction is not node else None
         product = self._product(node, contraction, match, out, bias)
@@ -215,6 +220,28 @@ class _Planner:
         inner = [e for node in (y, match.a.node, match.b.node) for e in node.shape[1:]]
         inner += [y.extents[match.column]] if match.column is not None else []
         return match if all(isinstance(e, int) or e in self.capacity for e in inner) else None
+
+    def _steps(self, node: Node) -> tuple[int, ...] | None:
+        """The distances along the axes of a node, None where they are not literal or its values are whole numbers."""
+        buffer = self.buffers[node]
+        names = {name for step in buffer.strides for terms, _ in step.terms for name in terms}
+        if buffer.integer or not names <= self.capacity.keys():
+            return None
+        return tuple(step.at(self.capacity) for step in buffer.strides)
+
+    def _contraction(self, node: Equation, out: Buffer, tiles: Tiles, copy: Copy | None) -> list[Kernel]:
+        """Products in an equation of any rank, behind the copy of a factor that they need."""
+        a, source = self.buffers[tiles.a.node], tiles.b.node
+        if copy is None:
+            return [Contraction(node, out, tiles, a, self.buffers[source])]
+        if isinstance(copy, Transposed):
+            b = self.buffers[source]
+            packed = Buffer(f"{b.name}_T", "A", (copy.rows, copy.columns))
+            view = View(b, Count((((), copy.row),)), Count((((), copy.column),)))
+            pack = Pack(source, view, packed, copy.columns, copy.rows)
+            return [pack, Contraction(node, out, tiles, a, packed, packed)]
+        b = self.buffers[copy] = Buffer(f"{self.buffers[copy.reads[0].node].name}_T", "A", copy.shape, node=copy)
+        return [self._nest(copy, b), Contraction(node, out, tiles, a, b, copies=(copy,))]
 
     def _pack(self, p: Product, source: Node) -> None:
         """Transpose the right factor first: its columns do not lie side by side."""
@@ -284,7 +311,7 @@ class _Planner:
                 written.setdefault(id(result), (result, kernel.phase))
             for source in sources_of(kernel):
                 used[id(self.buffers[source])] = kernel.phase
-            if isinstance(kernel, Product) and kernel.packed is not None:
+            if isinstance(kernel, Product | Contraction) and kernel.packed is not None:
                 used[id(kernel.packed)] = kernel.phase
         for root in self.roots.values():
             used[id(self.buffers[root])] = last

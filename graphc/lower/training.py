@@ -135,12 +135,13 @@ def plan_step(
     by_rows: bool = False,
     apart: bool = False,
     random: Mapping[Leaf, int] = MappingProxyType({}),
+    tensors: bool = False,
 ) -> StepPlan:
     """Plan ``roots`` for batches of up to ``capacity`` rows.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
-    ``names`` gives the names of unnamed equations in formulas, ``random`` the numbers of random tensors; ``by_rows``
-    and ``apart``: see :func:`graphc.lower.plan.make_plan`.
+    ``names`` gives the names of unnamed equations in formulas, ``random`` the numbers of random tensors; ``by_rows``,
+    ``apart`` and ``tensors``: see :func:`graphc.lower.plan.make_plan`.
     """
     used = leaves_of(roots.values())
     inputs = [leaf for leaf in used if leaf.kind == "input"]
@@ -166,7 +167,7 @@ def plan_step(
     if gradients:
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
     room = {batch: capacity} if batch else {}
-    plan = make_plan(roots, places, targets, room, own, names, batch, dtype, by_rows, apart)
+    plan = make_plan(roots, places, targets, room, own, names, batch, dtype, by_rows, apart, tensors)
     _unique_names(plan, taken, [*(i.buffer for i in described), *(d.buffer for d in draws)])
     integers = _integer_arena(described, capacity)
     return StepPlan(plan, layout, described, batch, capacity, constants, integers, draws=draws)

@@ -14,7 +14,7 @@ from graphc.ir.node import Node
 from graphc.ir.scalar import cost
 from graphc.lower.cost import PACKED, product_method
 from graphc.lower.expected import Expected
-from graphc.lower.kernels import Kernel, Nest, Pack, Product, caption_of
+from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, caption_of
 from graphc.lower.layout import Count
 from graphc.lower.loop_fusion import joined
 from graphc.lower.plan import Plan
@@ -190,7 +190,7 @@ def source_page(source: str) -> Page:
 
 def method(kernel: Kernel, plan: Plan, dtype: str) -> str:
     """How a kernel computes: loops, emitted tiles, or tiles of packed operands."""
-    if not isinstance(kernel, Product):
+    if not isinstance(kernel, Product | Contraction):
         return kernel.method
     name = product_method(kernel, plan.capacity, dtype)
     return f"{kernel.method} ({'packed tiles' if name == PACKED else 'emitted tiles'})"
@@ -200,6 +200,8 @@ def flops(kernel: Kernel) -> str:
     """Weighted scalar operations of one run: a number, or a polynomial of the free extents."""
     if isinstance(kernel, Product):
         return polynomial((kernel.m, kernel.n, kernel.k), 2)
+    if isinstance(kernel, Contraction):
+        return polynomial(kernel.node.extents, 2)
     if isinstance(kernel, Pack):
         return polynomial((kernel.rows, kernel.columns), 1)
     node = kernel.equation

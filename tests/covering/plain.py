@@ -30,6 +30,7 @@ DIVIDING = {name: lambda *args, f=function.numpy: np.float64(f(*args)) for name,
 
 LIMITS: dict[str, dict[str, int]] = {"usual": {}}
 LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
+LIMITS["divided"] |= {f"lower.contractions.{name}": 0 for name in ("LEAST", "NARROWEST", "FEWEST")}
 LIMITS["packed"] = LIMITS["divided"] | {
     f"lower.cost.{name}": 0 for name in "TILE_LIMIT DEEP FEW_ROWS FEW_COLUMNS LONG FAR".split()
 }
@@ -64,6 +65,17 @@ def _gemm(
             total = sum(a[oa + i * rsa + t * csa] * b[ob + t * rsb + j * csb] for t in range(k))
             start = bias[obias + j] if mode == 2 else c[oc + i * ldc + j] if mode else 0.0
             c[oc + i * ldc + j] = start + total
+
+
+def _contract(
+    a: Memory, oa: int, rsa: int, csa2: int, csa1: int, csa: int, b: Memory, ob: int, rsb2: int, rsb1: int, rsb: int,
+    c: Memory, oc: int, ldc: int, m: int, n: int, k2: int, k1: int, k: int,
+) -> None:  # fmt: skip
+    """The arguments are those of :func:`graphc.primitives.matmul.gemm.contract`."""
+    for i, j in np.ndindex(m, n):
+        terms = [(oa + i * rsa + p * csa2 + q * csa1 + t * csa, ob + p * rsb2 + q * rsb1 + t * rsb + j)
+                 for p, q, t in np.ndindex(k2, k1, k)]  # fmt: skip
+        c[oc + i * ldc + j] = sum(a[x] * b[y] for x, y in terms)
 
 
 def _transpose(to: Memory, at: int, source: Memory, start: int, rows: int, columns: int) -> None:
@@ -105,7 +117,8 @@ def _scalar(f: Callable[..., Any]) -> Callable[..., float]:
 
 
 NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUNCTIONS.items()} | {
-    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "transpose": _transpose, "copy": _copy, "fill": _fill,
+    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract, "transpose": _transpose,
+    "copy": _copy, "fill": _fill,
     "permuted": lambda *args: int(philox.permuted(*map(int, args))), "atomic_load": lambda words, at: int(words[at]),
     "atomic_store": _store, "noalias": lambda: None, "radd": lambda acc, x: acc + x, "rmax": _scalar(np.maximum),
     "rmin": _scalar(np.minimum), "rtop": _scalar(np.fmax), "power": _scalar(np.power), "rlargest": _largest,

@@ -61,7 +61,8 @@ class Matrix:
 class Product:
     """One product C[m, n] = start + A[m, k] B[k, n]; the bias of column j lies at bias[j*bias_step].
 
-    The panels of a ``shared`` one are functions that other products of the program call, too.
+    The panels of a ``shared`` one are functions that other products of the program call, too. ``around`` are loops of
+    the sum around that over k: how many steps, and how far each goes in A and in B.
     """
 
     a: Matrix
@@ -74,6 +75,7 @@ class Product:
     bias_step: int
     mode: int
     shared: bool = False
+    around: tuple[tuple[Int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def _block(v: Vectors, p: Product, panel: Panel, first: Int, i: Int, rows: int) 
     left = v.at(p.a.base, v.mul(i, p.a.rows))
     top = v.at(p.b.base, v.mul(first, p.b.columns))
 
-    def turn(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
+    def turn(left: ir.Value, top: ir.Value, k: Int, sums: list[ir.Value]) -> list[ir.Value]:
         column, row = v.at(left, v.mul(k, p.a.columns)), v.at(top, v.mul(k, p.b.rows))
         right = [v.load(v.at(row, v.mul(o, p.b.columns)), w, mask) for o, w, mask in zip(offsets, lanes, masks)]
         entries = [v.load(v.at(column, v.mul(r, p.a.rows)), 1) for r in range(rows)]
@@ -222,8 +224,15 @@ def _block(v: Vectors, p: Product, panel: Panel, first: Int, i: Int, rows: int) 
         widths = lanes * rows
         return [v.fma(v.splat(x, w), y, total) for (x, y), w, total in zip(pairs, widths, sums)]
 
+    def summed(depth: int, left: ir.Value, top: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        if depth == len(p.around):
+            return v.loop(p.k, sums, functools.partial(turn, left, top))
+        count, down, across = p.around[depth]
+        inner = lambda k, sums: summed(depth + 1, v.at(left, v.mul(k, down)), v.at(top, v.mul(k, across)), sums)
+        return v.loop(count, sums, inner)
+
     cells = [(row[t], biases[t], lanes[t], masks[t]) for row in places for t in range(len(lanes))]
-    sums = v.loop(p.k, [_start(v, p, *cell) for cell in cells], turn)
+    sums = summed(0, left, top, [_start(v, p, *cell) for cell in cells])
     for total, (place, _, width, mask) in zip(sums, cells):
         v.store(total, place, width, mask)
     return []
@@ -382,6 +391,44 @@ def gemm(
         return context.get_dummy_value()
 
     return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit
+
+
+@intrinsic(prefer_literal=True)
+def contract(
+    typingctx: Any, a: Any, oa: Any, rsa: Any, csa2: Any, csa1: Any, csa: Any, b: Any, ob: Any, rsb2: Any, rsb1: Any,
+    rsb: Any, c: Any, oc: Any, ldc: Any, m: Any, n: Any, k2: Any, k1: Any, k: Any,
+) -> Any:  # fmt: skip
+    """C[i, j] = sum_p sum_q sum_k A[i, p, q, k] B[p, q, k, j], the columns of B and C side by side.
+
+    A[i, p, q, k] = a[oa + i*rsa + p*csa2 + q*csa1 + k*csa] for p < k2, q < k1, B alike. Strides are literals; m, n and
+    the lengths of the sums may be. C overlaps no operand.
+    """
+    strides = (rsa, csa2, csa1, csa, rsb2, rsb1, rsb, ldc)
+    if not is_pointer(a, b, c) or not all(isinstance(kind, types.IntegerLiteral) for kind in strides):
+        return None
+    if len({a.dtype, b.dtype, c.dtype}) != 1 or a.dtype not in (types.float32, types.float64):
+        return None
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        v = Vectors(builder, context.get_value_type(a.dtype))
+        number = {position: _integer(context, builder, signature, args, position)
+                  for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
+        places = [v.at(args[position], number[position + 1]) for position in (0, 6, 11)]
+        steps = [number[position] for position in (2, 3, 4, 5, 8, 9, 10, 13)]
+
+        def product(inner: Vectors, pointers: list[ir.Value], sizes: list[Int]) -> None:
+            (a, b, c), (m, n, k2, k1, k) = pointers, sizes
+            row, far_a, near_a, step_a, far_b, near_b, step_b, wide = steps
+            parts = Matrix(a, row, step_a), Matrix(b, step_b, 1), Matrix(c, wide, 1)
+            around = ((k2, far_a, far_b), (k1, near_a, near_b))
+            emit_tiles(inner, Product(*parts, m, n, k, c, 1, SET, around=around))
+
+        sizes = [number[position] for position in range(14, 19)]
+        _call_shared(v, "_".join(map(str, ("contract", *steps))), places, sizes, product)
+        return context.get_dummy_value()
+
+    words = (a, oa, rsa, csa2, csa1, csa, b, ob, rsb2, rsb1, rsb, c, oc, ldc, m, n, k2, k1, k)
+    return types.void(*words), emit
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,262 @@
+"""Matrix products in equations of any rank: loops around a product of two matrices that are read where they lie.
+
+    out[i, j, k, l] = sum_m q[i, k, j, m] h[i, l, j, m]     rows k, columns l, a product for every i and j
+
+An index moves each of the two factors and the result by a literal distance.  Those that move one factor are rows or
+columns, those that move both are loops (a stack of matrices) or terms of the sum.  Neighbours that lie in one piece
+everywhere are one: (n, t, d) @ (d, k) is one product of n*t rows.  A sum may run over up to three indices that do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import sympy
+
+from graphc.ir.affine import Affine, Extent, FloorDiv, Modulo, index, substitute
+from graphc.ir.node import Equation, Node, Read
+from graphc.ir.scalar import placeholder, placeholder_index
+
+DEEPEST = 3  # indices of a sum that do not lie in one piece: loops inside a tile
+LEAST, NARROWEST, FEWEST = 512, 4, 4  # multiplications of a tile, its columns; rows for which a factor is copied
+ROWS = 8  # of a free extent, for an estimate
+
+Strides = Callable[[Node], "tuple[int, ...] | None"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Indices that move together: extent*times values, a step of which moves so far in a, b and c.
+
+    ``extent`` may be free; ``times`` is 1 where it is a number.
+    """
+
+    extent: Extent = 1
+    times: int = 1
+    a: int = 0
+    b: int = 0
+    c: int = 0
+
+    @property
+    def size(self) -> int:
+        """The number of values, estimated where it is free."""
+        return (self.extent if isinstance(self.extent, int) else ROWS) * self.times
+
+    @property
+    def swapped(self) -> Axis:
+        return replace(self, a=self.b, b=self.a)
+
+    def around(self, inner: Axis) -> Axis | None:
+        """Both as one, where a step of this one is a whole turn of the inner one everywhere."""
+        if not isinstance(inner.extent, int) or any(
+            mine != its * inner.extent for mine, its in ((self.a, inner.a), (self.b, inner.b), (self.c, inner.c))
+        ):
+            return None
+        if isinstance(self.extent, int):
+            return replace(inner, extent=self.extent * inner.extent)
+        return replace(inner, extent=self.extent, times=self.times * inner.extent)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """c[r, s] = scale * sum a[r, k..] b[k.., s], for every step of ``loops``; columns lie side by side in b and c."""
+
+    a: Read
+    b: Read
+    starts: tuple[int, int]
+    rows: Axis
+    columns: Axis
+    terms: tuple[Axis, ...]
+    loops: tuple[Axis, ...]
+    scale: sympy.Expr
+
+    @property
+    def multiplications(self) -> int:
+        """Of one tile."""
+        return self.rows.size * self.columns.size * math.prod(x.size for x in self.terms)
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """The copy b[k, s] of a right factor that is one matrix whose columns do not lie side by side: its sizes, and how
+    far its rows and columns are apart."""
+
+    rows: int
+    columns: int
+    row: int
+    column: int
+
+
+Copy = Equation | Transposed
+
+
+@dataclass(frozen=True)
+class _Factors:
+    """An equation as two factors over indices that appear in linear maps only: ``maps`` of the axes of both reads,
+    ``offsets`` in elements of a, b and c."""
+
+    reads: tuple[Read, Read]
+    scale: sympy.Expr
+    extents: tuple[Extent, ...]
+    n_free: int
+    maps: tuple[tuple[Affine, ...], tuple[Affine, ...]]
+    offsets: tuple[Affine, Affine, Affine]
+
+    def moves(self, t: int, i: int) -> int:
+        """How far a step of index i moves in a, b or c."""
+        return next((coef for atom, coef in self.offsets[t].terms if atom == i), 0)
+
+    def axis(self, i: int) -> Axis:
+        return Axis(self.extents[i], 1, *(self.moves(t, i) for t in range(3)))
+
+
+def tiles_of(y: Equation, strides: Strides) -> tuple[Tiles, Copy | None] | None:
+    """The product that y is, as tiles; with a copy of its right factor where its columns lie apart."""
+    found = _factors(y, strides)
+    tiles = _arranged(found) if found else None
+    if found is None or tiles is None or tiles.multiplications < LEAST:
+        return None
+    if tiles.columns.size == 1:
+        return tiles, None
+    if tiles.columns.size < NARROWEST:
+        return None
+    return (tiles, None) if tiles.columns.b == 1 else _with_copy(found, tiles)
+
+
+def _factors(y: Equation, strides: Strides) -> _Factors | None:
+    """The two factors of y, None where it is no sum of a product or an index does not move them evenly."""
+    if y.reducer != "sum" or y.masks or y.elementwise or len(y.operands) != 2 or len(y.reads) != 2:
+        return None
+    scale, rest = y.body.as_independent(*(placeholder(0), placeholder(1)), as_Add=False)
+    factors = sympy.Mul.make_args(rest)
+    if len(factors) != 2 or any(placeholder_index(f) is None for f in factors):
+        return None
+    steps = [strides(r.node) for r in y.reads] + [strides(y)]
+    if any(s is None for s in steps):
+        return None
+    own = tuple(index(i) for i in range(y.n_free))
+    places = [r.at for r in y.reads] + [own]
+    offsets = [_offset(at, s) for at, s in zip(places, steps, strict=True) if s is not None]
+    return _split(y, scale, places, offsets)
+
+
+def _offset(at: Sequence[Affine], steps: Sequence[int]) -> Affine:
+    return sum((a * step for a, step in zip(at, steps, strict=True)), Affine(0))
+
+
+def _split(
+    y: Equation, scale: sympy.Expr, places: Sequence[tuple[Affine, ...]], offsets: Sequence[Affine]
+) -> _Factors | None:
+    """Two indices for each that is read by its quotient and remainder: l = s*p + q, ⌊l/s⌋ = p, l mod s = q."""
+    extents, n_free = y.extents, y.n_free
+    while any(not isinstance(atom, int) for x in offsets for atom, _ in x.terms):
+        found = next(filter(None, (_divided(x, extents) for x in offsets)), None)
+        if found is None:
+            return None
+        i, divisor = found
+        whole = extents[i]
+        assert isinstance(whole, int)
+        extents = (*extents[:i], whole // divisor, divisor, *extents[i + 1 :])
+        n_free += i < n_free
+
+        def move(k: int, i: int = i, divisor: int = divisor) -> Affine:
+            return index(k) * divisor + index(k + 1) if k == i else index(k + (k > i))
+
+        offsets = [substitute(x, move, extents) for x in offsets]
+        places = [tuple(substitute(x, move, extents) for x in at) for at in places]
+    whole = (offsets[0], offsets[1], offsets[2])
+    return _Factors((y.reads[0], y.reads[1]), scale, extents, n_free, (places[0], places[1]), whole)
+
+
+def _divided(x: Affine, extents: Sequence[Extent]) -> tuple[int, int] | None:
+    """An index of literal extent of which x takes a quotient or a remainder, and the divisor, which divides it."""
+    for atom, _ in x.terms:
+        if not isinstance(atom, FloorDiv | Modulo):
+            continue
+        i = atom.inner.plain_index
+        if i is None:
+            deeper = _divided(atom.inner, extents)
+            if deeper:
+                return deeper
+            continue
+        e = extents[i]
+        if isinstance(e, int) and e % atom.divisor == 0 and e > atom.divisor:
+            return i, atom.divisor
+    return None
+
+
+def _arranged(f: _Factors) -> Tiles | None:
+    """Rows, columns, terms and loops of two factors; the columns of the result lie side by side."""
+    kinds: dict[str, list[Axis]] = {"a": [], "b": [], "both": [], "terms": []}
+    for i, e in enumerate(f.extents):
+        if e == 1:
+            continue
+        x = f.axis(i)
+        kind = "both" if x.a and x.b else "a" if x.a else "b" if x.b else ""
+        if i >= f.n_free:
+            kind = "terms" if kind == "both" else ""
+        if not kind:
+            return None
+        kinds[kind].append(x)
+    left, right, both, terms = (_joined(kinds[k]) for k in ("a", "b", "both", "terms"))
+    reads, starts = f.reads, (f.offsets[0].const, f.offsets[1].const)
+    if not terms or len(terms) > DEEPEST:
+        return None
+    if any(x.c == 1 for x in left):
+        left, right, both, terms = ([x.swapped for x in xs] for xs in (right, left, both, terms))
+        reads, starts = (reads[1], reads[0]), (starts[1], starts[0])
+    columns = next((x for x in right if x.c == 1), None)
+    if columns is None:
+        return None
+    others = [x for x in right if x is not columns]
+    if not left and len(terms) == 1 and terms[0].a == terms[0].b == 1 and columns.b != 1:  # dot products
+        rest = sorted([x.swapped for x in both + others], key=lambda x: -x.c)
+        ends = (terms[0].swapped,)
+        return Tiles(reads[1], reads[0], (starts[1], starts[0]), columns.swapped, Axis(), ends, tuple(rest), f.scale)
+    if not isinstance(columns.extent, int):
+        return None
+    rows = max(left, key=lambda x: x.size, default=Axis())
+    loops = sorted([x for x in left if x is not rows] + others + both, key=lambda x: -x.c)
+    return Tiles(reads[0], reads[1], starts, rows, columns, tuple(terms), tuple(loops), f.scale)
+
+
+def _joined(axes: Sequence[Axis]) -> list[Axis]:
+    """The axes, those that lie in one piece as one."""
+    found = list(axes)
+    for outer in found:
+        for inner in found:
+            whole = outer.around(inner) if inner is not outer else None
+            if whole is not None:
+                rest = [whole if x is outer else x for x in found if x is not inner]
+                return _joined(rest)
+    return found
+
+
+def _with_copy(f: _Factors, tiles: Tiles) -> tuple[Tiles, Copy] | None:
+    """The same with a copy of the right factor, whose last axis is that of the columns."""
+    if math.prod(x.size for x in (tiles.rows, *tiles.loops) if x.a and not x.b) < FEWEST:
+        return None
+    columns, term = tiles.columns, tiles.terms[0]
+    alone = len(tiles.terms) == 1 and not tiles.starts[1] and not any(x.b for x in tiles.loops)
+    if alone and isinstance(columns.extent, int) and isinstance(term.extent, int):
+        copy = Transposed(term.extent, columns.extent, term.b, columns.b)
+        ends = (replace(term, b=columns.extent),)
+        return replace(tiles, columns=replace(columns, b=1), terms=ends), copy
+    t = f.reads.index(tiles.b)
+    moving = [i for i, e in enumerate(f.extents) if e != 1 and f.moves(t, i)]
+    last = next(i for i in moving if f.moves(2, i) == 1)
+    order = [i for i in moving if i != last] + [last]
+    shape = tuple(f.extents[i] for i in order)
+    if any(isinstance(e, str) for e in shape[1:]):
+        return None
+    at = tuple(substitute(x, lambda i: index(order.index(i)) if i in order else Affine(0)) for x in f.maps[t])
+    copy = Equation(shape, len(shape), "sum", placeholder(0), (Read(tiles.b.node, at),), ())
+    steps = [math.prod(e for e in shape[k + 1 :] if isinstance(e, int)) for k in range(len(shape))]
+    offset = _offset([index(i) for i in order], steps)
+    read = Read(copy, tuple(index(i) for i in order))
+    reads, offsets = list(f.reads), list(f.offsets)
+    reads[t], offsets[t] = read, offset
+    packed = _arranged(replace(f, reads=(reads[0], reads[1]), offsets=(offsets[0], offsets[1], offsets[2])))
+    return (packed, copy) if packed is not None and packed.b is read and packed.columns.b == 1 else None

@@ -1,0 +1,144 @@
+"""Matrix products found in equations of any rank: what is found, how it is divided, and that the numbers are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.emit.reference import evaluate
+from graphc.facade.functions import function_text
+from graphc.facade.pipeline import read_graph
+from graphc.lower.kernels import Contraction, Kernel, Pack
+from tests.covering.plain import LIMITS
+from tests.test_cpu_races import same_bits
+
+n, i, j, k, t, s, h, d, c, o, y, x, p, q = gc.indices("n i j k t s h d c o y x p q")
+y5, x4 = gc.indices("y5 x4", y5=5, x4=4)
+X = gc.input("X", ("n", 8, 40))
+Y = gc.input("Y", ("n", 8, 40))
+H = gc.input("H", ("n", 4, 8, 10))
+V = gc.input("V", ("n", 3, 12, 13))
+G = gc.input("G", ("n", 5, 9, 10))
+W = gc.param("W", (40, 24), 0.0)
+U = gc.param("U", (24, 40), 0.0)
+B = gc.param("B", (4, 10, 24), 0.0)
+K = gc.param("K", (5, 3, 4, 4), 0.0)
+D = gc.param("D", (3, 4, 4), 0.0)
+L = gc.param("L", (13, 3, 8), 0.0)
+v = gc.param("v", (40,), 0.0)
+LEAVES = [X, Y, H, V, G, W, U, B, K, D, L, v]
+
+
+def heads(a: gc.Tensor) -> gc.Tensor:
+    return gc.transpose(gc.reshape(a, ("n", 8, 4, 10)), (0, 2, 1, 3))
+
+
+def define(indices: list[gc.Index], value: gc.Tensor) -> gc.Tensor:
+    return gc.define("Z", indices, value)
+
+
+# what is declared; loops around a tile, sums inside it, and what is copied before; None where loops are left
+TABLE: dict[str, tuple[Callable[[], gc.Tensor], tuple[int, int, str] | None]] = {
+    "rows of rows": (lambda: X @ W, (0, 1, "")),
+    "a scaled product": (lambda: define([n, t, j], gc.sum(3 * X[n, t, k] * W[k, j], over=k)), (0, 1, "")),
+    "a transposed factor": (lambda: define([n, t, j], gc.sum(X[n, t, k] * U[j, k], over=k)), (0, 1, "transposed")),
+    "scores of heads": (lambda: heads(X) @ gc.transpose(heads(Y), (0, 1, 3, 2)), (2, 1, "copied")),
+    "values of heads": (lambda: gc.transpose(heads(X), (0, 1, 3, 2)) @ heads(Y), (2, 1, "")),
+    "heads put together": (lambda: gc.reshape(gc.transpose(H, (0, 2, 1, 3)), ("n", 8, 40)) @ W, (1, 2, "")),
+    "rows with all rows": (lambda: define([n, t, s], gc.sum(X[n, t, k] * X[n, s, k], over=k)), (1, 1, "copied")),
+    "a gradient of weights": (lambda: define([i, j], gc.sum(X[n, t, i] * Y[n, t, j], over=(n, t))), (0, 1, "")),
+    "two sums": (lambda: define([n, t, j], gc.sum(X[n, t, 10 * h + d] * B[h, d, j], over=(h, d))), (0, 1, "")),
+    "a sum over heads": (
+        lambda: define([n, t, j], gc.sum(H[n, h, t, d] * B[h, d, j], over=(h, d))), (1, 2, "")),
+    "a convolution": (
+        lambda: define([n, o, y, x], gc.sum(V[n, c, y + p, x + q] * K[o, c, p, q], over=(c, p, q))), (2, 3, "")),
+    "a dilated convolution": (
+        lambda: define([n, o, y, x], gc.sum(V[n, c, y + 2*p, x + 2*q] * K[o, c, p, q], over=(c, p, q))), (2, 3, "")),
+    "a strided convolution": (
+        lambda: define([n, o, y5, x4], gc.sum(V[n, c, 2*y5 + p, 3*x4 + q] * K[o, c, p, q], over=(c, p, q))),
+        (2, 1, "copied")),
+    "a gradient of a kernel": (
+        lambda: define([o, c, p, q], gc.sum(V[n, c, y + p, x + q] * G[n, o, y, x], over=(n, y, x))), (2, 3, "")),
+    "channels last": (lambda: define([n, y, o], gc.sum(V[n, c, y, x] * L[x, c, o], over=(c, x))), (1, 2, "")),
+    "dot products": (lambda: X @ v, (0, 1, "")),
+    "a depthwise convolution": (
+        lambda: define([n, c, y, x], gc.sum(V[n, c, y + p, x + q] * D[c, p, q], over=(p, q))), None),
+    "pairs of rows": (lambda: define([n, t], gc.sum(X[n, t, k] * Y[n, t, k], over=k)), None),
+    "masked": (lambda: define([n, t, j], gc.sum(gc.where(k <= j, X[n, t, k] * W[k, j], 0), over=k)), None),
+}  # fmt: skip
+
+
+@cache
+def declared() -> dict[str, gc.Tensor]:
+    return {name: make() for name, (make, _) in TABLE.items()}
+
+
+def plan_of(z: gc.Tensor) -> list[Kernel]:
+    root = read_graph({"z": z.node}).roots["z"]
+    return function_text("f", [root], [a.node for a in LEAVES], "float64").plan.kernels
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_product_is_found_with_its_loops_sums_and_copies(name):
+    """Mutation-checked: without joining of axes, without splitting, without the copy."""
+    *before, kernel = plan_of(declared()[name])
+    if not isinstance(kernel, Contraction):
+        assert TABLE[name][1] is None
+        return
+    copies = {"transposed" if isinstance(one, Pack) else "copied" for one in before if one.out is kernel.b}
+    assert (len(kernel.tiles.loops), len(kernel.tiles.terms), "".join(copies)) == TABLE[name][1]
+
+
+def test_products_of_any_rank_give_the_numbers_of_the_interpreter():
+    """One program; its rows are not what its memory holds. Mutation-checked: one stride of every axis doubled."""
+    rng, rows = np.random.default_rng(0), 5
+    values = {a: rng.normal(size=[rows if e == "n" else e for e in a.shape]) for a in LEAVES}
+    found = gc.compile(outputs=list(declared().values()), inputs=LEAVES)(*values.values())
+    exact = evaluate([z.node for z in declared().values()], {a.node: value for a, value in values.items()})
+    for name, one, other in zip(TABLE, found, exact, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * np.abs(other).max(), err_msg=name)
+
+
+def attention_and_convolution() -> tuple[gc.Model, dict[gc.Tensor, np.ndarray]]:
+    """A small network of both: rows of (4, 6), two heads, then a convolution over the whole."""
+    rng, z = np.random.default_rng(1), gc.input("z", ("n", 4, 6))
+    shapes = {"Q": (6, 6), "R": (6, 6), "E": (6, 6), "C": (3, 2, 3)}
+    params = {name: gc.param(name, shape, 0.0) for name, shape in shapes.items()}
+    split = lambda a: gc.transpose(gc.reshape(a, ("n", 4, 2, 3)), (0, 2, 1, 3))
+    scores = split(z @ params["Q"]) @ gc.transpose(split(z @ params["R"]), (0, 1, 3, 2))
+    mixed = gc.transpose(gc.softmax(scores / 3, axis=-1) @ split(z), (0, 2, 1, 3))
+    mixed = gc.reshape(mixed, ("n", 4, 6)) @ params["E"]
+    out = gc.define("O", [n, o, y, x], gc.sum(mixed[n, y + p, x + q] * params["C"][o, p, q], over=(p, q)))
+    model = gc.Model(output=out, loss=gc.mean(gc.tanh(out) ** 2), dtype="float64")
+    return model, {params[name]: rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+def loss_in_jax(values: dict[str, jax.Array], z: jax.Array) -> jax.Array:
+    split = lambda a: a.reshape(-1, 4, 2, 3).transpose(0, 2, 1, 3)
+    scores = split(z @ values["Q"]) @ split(z @ values["R"]).transpose(0, 1, 3, 2)
+    mixed = (jax.nn.softmax(scores / 3) @ split(z)).transpose(0, 2, 1, 3).reshape(-1, 4, 6) @ values["E"]
+    out = jax.lax.conv_general_dilated(mixed[:, None], values["C"][:, None], (1, 1), "VALID")
+    return jnp.mean(jnp.tanh(out) ** 2)
+
+
+@pytest.mark.parametrize("how", ["usual", "divided", "packed"])
+def test_any_number_of_threads_trains_with_the_same_bits_and_the_gradients_of_jax(how, monkeypatch):
+    """Texts in plain Python, races on record. Mutation-checked: loops undivided, rows*times forgotten."""
+    for name, value in LIMITS[how].items():
+        monkeypatch.setattr(f"graphc.{name}", value)
+    model, values = attention_and_convolution()
+    z = np.random.default_rng(2).normal(size=(11, 4, 6))
+    same_bits(model, {"z": z}, values, optimizer=gc.SGD(1.0), steps=1, batch_size=11, shuffle=False, progress=False)
+    start = {p.name: value for p, value in values.items()}
+    with jax.enable_x64(True):
+        slope = jax.grad(loss_in_jax)(start, jnp.array(z))
+    for name, before in start.items():
+        np.testing.assert_allclose(before - model.params[name], slope[name], rtol=0, atol=1e-12)
+    found = [kernel for kernel in model.explain("kernels").text.split("\n") if "matrix product" in kernel]
+    assert len(found) >= (12 if how != "usual" else 1)
