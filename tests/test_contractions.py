@@ -14,6 +14,7 @@ import graphc as gc
 from graphc.emit.reference import evaluate
 from graphc.facade.functions import function_text
 from graphc.facade.pipeline import read_graph
+from graphc.ir.node import Equation
 from graphc.lower.kernels import Contraction, Kernel, Pack
 from tests.covering.plain import LIMITS
 from tests.test_cpu_races import same_bits
@@ -65,6 +66,12 @@ TABLE: dict[str, tuple[Callable[[], gc.Tensor], tuple[int, int, str] | None]] = 
         (2, 1, "copied")),
     "a gradient of a kernel": (
         lambda: define([o, c, p, q], gc.sum(V[n, c, y + p, x + q] * G[n, o, y, x], over=(n, y, x))), (2, 3, "")),
+    "a gradient of an input": (
+        lambda: gc.grad(gc.sum(gc.sum(V[n, c, y + p, x + q] * K[o, c, p, q], over=(c, p, q)) * G[n, o, y, x],
+                               over=(n, o, y, x)), V), (2, 3, "")),
+    "a padded convolution": (
+        lambda: define([n, o, y, x], gc.sum(gc.pad(V, ((0, 0), (0, 0), (1, 2), (2, 1)))[n, c, y + p, x + q]
+                                            * K[o, c, p, q], over=(c, p, q))), (2, 3, "")),
     "channels last": (lambda: define([n, y, o], gc.sum(V[n, c, y, x] * L[x, c, o], over=(c, x))), (1, 2, "")),
     "dot products": (lambda: X @ v, (0, 1, "")),
     "a depthwise convolution": (
@@ -92,6 +99,8 @@ def test_a_product_is_found_with_its_loops_sums_and_copies(name):
         assert TABLE[name][1] is None
         return
     copies = {"transposed" if isinstance(one, Pack) else "copied" for one in before if one.out is kernel.b}
+    copies -= {"copied"} if isinstance(kernel.b.node, Equation) and kernel.b.node.masks else set()
+    assert len(kernel.copies) == (name == "a gradient of an input" or copies == {"copied"})
     assert (len(kernel.tiles.loops), len(kernel.tiles.terms), "".join(copies)) == TABLE[name][1]
 
 

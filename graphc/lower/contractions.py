@@ -5,6 +5,9 @@
 An index moves each of the two factors and the result by a literal distance.  Those that move one factor are rows or
 columns, those that move both are loops (a stack of matrices) or terms of the sum.  Neighbours that lie in one piece
 everywhere are one: (n, t, d) @ (d, k) is one product of n*t rows.  A sum may run over up to three indices that do not.
+
+Masks that keep a read inside its array (the gradient of a convolution's input) are left out: the read is that of a copy
+with zeros around.  A right factor whose columns do not lie side by side is copied so that they do.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ from dataclasses import dataclass, replace
 
 import sympy
 
-from graphc.ir.affine import Affine, Extent, FloorDiv, Modulo, index, substitute
-from graphc.ir.node import Equation, Node, Read
+from graphc.ir.affine import Affine, Extent, FloorDiv, Modulo, constant, index, lower_bound, substitute, upper_bound
+from graphc.ir.node import Equation, Mask, Node, Read
 from graphc.ir.scalar import placeholder, placeholder_index
+from graphc.lower.layout import Count
 
 DEEPEST = 3  # indices of a sum that do not lie in one piece: loops inside a tile
 LEAST, NARROWEST, FEWEST = 512, 4, 4  # multiplications of a tile, its columns; rows for which a factor is copied
+WIDEST = 16  # times the size of an array that it may have with zeros around
 ROWS = 8  # of a free extent, for an estimate
 
 Strides = Callable[[Node], "tuple[int, ...] | None"]
@@ -112,34 +117,73 @@ class _Factors:
         return Axis(self.extents[i], 1, *(self.moves(t, i) for t in range(3)))
 
 
-def tiles_of(y: Equation, strides: Strides) -> tuple[Tiles, Copy | None] | None:
-    """The product that y is, as tiles; with a copy of its right factor where its columns lie apart."""
-    found = _factors(y, strides)
+def tiles_of(y: Equation, strides: Strides) -> tuple[Tiles, list[Copy]] | None:
+    """The product that y is, as tiles; with the copies of its factors that they read instead."""
+    padded = _padded(y) if y.masks else [*y.reads]
+    found = _factors(y, padded, strides) if padded else None
     tiles = _arranged(found) if found else None
-    if found is None or tiles is None or tiles.multiplications < LEAST:
+    if found is None or padded is None or tiles is None or tiles.multiplications < LEAST:
         return None
+    copies: list[Copy] = [r.node for r, own in zip(padded, y.reads, strict=True) if r is not own]  # pyright: ignore
     if tiles.columns.size == 1:
-        return tiles, None
+        return tiles, copies
     if tiles.columns.size < NARROWEST:
         return None
-    return (tiles, None) if tiles.columns.b == 1 else _with_copy(found, tiles)
+    if tiles.columns.b == 1:
+        return tiles, copies
+    copied = _with_copy(found, tiles)
+    return (copied[0], [*copies, copied[1]]) if copied else None
 
 
-def _factors(y: Equation, strides: Strides) -> _Factors | None:
+def _padded(y: Equation) -> list[Read] | None:
+    """The reads of y without its masks: those that masks keep inside their arrays read copies with zeros around.
+
+    None where a mask says anything else.
+    """
+    masks, reads = list(y.masks), list(y.reads)
+    for t, read in enumerate(reads):
+        own = {a: _inside(a, e) for a, e in zip(read.at, read.node.shape, strict=True)}
+        met = [m for m in masks if any(m in bounds for bounds in own.values())]
+        if met:
+            reads[t] = _surrounded(y, read, [a for a, bounds in own.items() if any(m in bounds for m in met)])
+            masks = [m for m in masks if m not in met]
+    sizes = [(Count.of(new.node.shape), Count.of(own.node.shape)) for new, own in zip(reads, y.reads, strict=True)]
+    small = all(a.terms[0][1] <= WIDEST * b.terms[0][1] for a, b in sizes)
+    return reads if not masks and small else None
+
+
+def _inside(a: Affine, e: Extent) -> tuple[Mask, ...]:
+    """The masks that say 0 <= a < e."""
+    return (Mask("ge", a), Mask("ge", constant(e - 1) - a)) if isinstance(e, int) else ()
+
+
+def _surrounded(y: Equation, read: Read, axes: Sequence[Affine]) -> Read:
+    """The read of a copy with zeros around along some axes."""
+    low = [int(lower_bound(a, y.extents)) if a in axes else 0 for a in read.at]
+    high = [int(upper_bound(a, y.extents)) if a in axes else 0 for a in read.at]
+    shape = tuple(h - g + 1 if a in axes else e for a, e, g, h in zip(read.at, read.node.shape, low, high, strict=True))
+    at = tuple(index(i) + g if e != 1 else constant(g) for i, (e, g) in enumerate(zip(shape, low, strict=True)))
+    inside = zip(at, read.node.shape, read.at, strict=True)
+    masks = tuple(m for x, e, a in inside if a in axes for m in _inside(x, e))
+    copy = Equation(shape, len(shape), "sum", placeholder(0), (Read(read.node, at),), masks)
+    return Read(copy, tuple(a - g for a, g in zip(read.at, low, strict=True)))
+
+
+def _factors(y: Equation, reads: Sequence[Read], strides: Strides) -> _Factors | None:
     """The two factors of y, None where it is no sum of a product or an index does not move them evenly."""
-    if y.reducer != "sum" or y.masks or y.elementwise or len(y.operands) != 2 or len(y.reads) != 2:
+    if y.reducer != "sum" or y.elementwise or len(y.operands) != 2 or len(reads) != 2:
         return None
     scale, rest = y.body.as_independent(*(placeholder(0), placeholder(1)), as_Add=False)
     factors = sympy.Mul.make_args(rest)
     if len(factors) != 2 or any(placeholder_index(f) is None for f in factors):
         return None
-    steps = [strides(r.node) for r in y.reads] + [strides(y)]
+    steps = [strides(r.node) for r in reads] + [strides(y)]
     if any(s is None for s in steps):
         return None
     own = tuple(index(i) for i in range(y.n_free))
-    places = [r.at for r in y.reads] + [own]
+    places = [r.at for r in reads] + [own]
     offsets = [_offset(at, s) for at, s in zip(places, steps, strict=True) if s is not None]
-    return _split(y, scale, places, offsets)
+    return _split(y, reads, scale, places, offsets)
 
 
 def _offset(at: Sequence[Affine], steps: Sequence[int]) -> Affine:
@@ -147,7 +191,11 @@ def _offset(at: Sequence[Affine], steps: Sequence[int]) -> Affine:
 
 
 def _split(
-    y: Equation, scale: sympy.Expr, places: Sequence[tuple[Affine, ...]], offsets: Sequence[Affine]
+    y: Equation,
+    reads: Sequence[Read],
+    scale: sympy.Expr,
+    places: Sequence[tuple[Affine, ...]],
+    offsets: Sequence[Affine],
 ) -> _Factors | None:
     """Two indices for each that is read by its quotient and remainder: l = s*p + q, ⌊l/s⌋ = p, l mod s = q."""
     extents, n_free = y.extents, y.n_free
@@ -167,7 +215,7 @@ def _split(
         offsets = [substitute(x, move, extents) for x in offsets]
         places = [tuple(substitute(x, move, extents) for x in at) for at in places]
     whole = (offsets[0], offsets[1], offsets[2])
-    return _Factors((y.reads[0], y.reads[1]), scale, extents, n_free, (places[0], places[1]), whole)
+    return _Factors((reads[0], reads[1]), scale, extents, n_free, (places[0], places[1]), whole)
 
 
 def _divided(x: Affine, extents: Sequence[Extent]) -> tuple[int, int] | None:

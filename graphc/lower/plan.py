@@ -107,6 +107,7 @@ class _Planner:
         self.batch: str | None = None
         self.dtype = "float32"
         self.by_rows = self.apart = self.tensors = False
+        self.found: dict[Node, tuple[Tiles, list[Copy]] | None] = {}
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         self.rescues: dict[Node, Rescue] = {}
         self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
@@ -158,7 +159,7 @@ class _Planner:
         """The logsumexps that somebody reads as one value: roots, factors of products, biases, gathered labels."""
         found = {root for root in self.roots.values() if root in self.parts}
         for node in self.order:
-            product = node in absorbed or node in absorbed.values() or self._as_product(node) is not None
+            product = node in absorbed or node in absorbed.values() or self._as_product(node) or self._tiles(node)
             reads = {read.node for read in node.reads}
             found |= {s for s in sources(node) if s in self.parts and (product or s not in reads)}
         return found
@@ -200,7 +201,7 @@ class _Planner:
         match = self._as_product(contraction)
         out = self._buffer(node)
         if match is None:
-            found = tiles_of(node, self._steps) if self.tensors else None
+            found = self._tiles(node)
             self.kernels += self._contraction(node, out, *found) if found else self._nests(node, out)
             return
         bias = bias_of(node, contraction, match) if contraction is not node else None
@@ -221,27 +222,41 @@ class _Planner:
         inner += [y.extents[match.column]] if match.column is not None else []
         return match if all(isinstance(e, int) or e in self.capacity for e in inner) else None
 
+    def _tiles(self, y: Equation) -> tuple[Tiles, list[Copy]] | None:
+        """The tiles of a product in an equation of any rank, found once."""
+        if not self.tensors:
+            return None
+        if y not in self.found:
+            self.found[y] = tiles_of(y, self._steps)
+        return self.found[y]
+
     def _steps(self, node: Node) -> tuple[int, ...] | None:
         """The distances along the axes of a node, None where they are not literal or its values are whole numbers."""
-        buffer = self.buffers[node]
-        names = {name for step in buffer.strides for terms, _ in step.terms for name in terms}
-        if buffer.integer or not names <= self.capacity.keys():
+        strides = Buffer("", "A", node.shape).strides
+        names = {name for step in strides for terms, _ in step.terms for name in terms}
+        if (isinstance(node, Leaf) and node.dtype == "int") or not names <= self.capacity.keys():
             return None
-        return tuple(step.at(self.capacity) for step in buffer.strides)
+        return tuple(step.at(self.capacity) for step in strides)
 
-    def _contraction(self, node: Equation, out: Buffer, tiles: Tiles, copy: Copy | None) -> list[Kernel]:
-        """Products in an equation of any rank, behind the copy of a factor that they need."""
-        a, source = self.buffers[tiles.a.node], tiles.b.node
-        if copy is None:
-            return [Contraction(node, out, tiles, a, self.buffers[source])]
-        if isinstance(copy, Transposed):
-            b = self.buffers[source]
-            packed = Buffer(f"{b.name}_T", "A", (copy.rows, copy.columns))
-            view = View(b, Count((((), copy.row),)), Count((((), copy.column),)))
-            pack = Pack(source, view, packed, copy.columns, copy.rows)
-            return [pack, Contraction(node, out, tiles, a, packed, packed)]
-        b = self.buffers[copy] = Buffer(f"{self.buffers[copy.reads[0].node].name}_T", "A", copy.shape, node=copy)
-        return [self._nest(copy, b), Contraction(node, out, tiles, a, b, copies=(copy,))]
+    def _contraction(self, node: Equation, out: Buffer, tiles: Tiles, copies: Sequence[Copy]) -> list[Kernel]:
+        """Products in an equation of any rank, behind the copies of factors that they need."""
+        found: list[Kernel] = []
+        packed = None
+        for copy in copies:
+            if isinstance(copy, Transposed):
+                b = self.buffers[tiles.b.node]
+                packed = Buffer(f"{b.name}_T", "A", (copy.rows, copy.columns))
+                view = View(b, Count((((), copy.row),)), Count((((), copy.column),)))
+                found.append(Pack(tiles.b.node, view, packed, copy.columns, copy.rows))
+                continue
+            name = f"{self.buffers[copy.reads[0].node].name}_{'0' if copy.masks else 'T'}"
+            self.buffers[copy] = Buffer(name, "A", copy.shape, node=copy)
+            nest = self._nest(copy, self.buffers[copy])
+            nest.part_of = node
+            found.append(nest)
+        a, b = self.buffers[tiles.a.node], packed or self.buffers[tiles.b.node]
+        made = tuple(copy for copy in copies if isinstance(copy, Equation))
+        return [*found, Contraction(node, out, tiles, a, b, packed, made)]
 
     def _pack(self, p: Product, source: Node) -> None:
         """Transpose the right factor first: its columns do not lie side by side."""
