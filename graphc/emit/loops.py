@@ -37,6 +37,7 @@ from graphc.lower.plan import scatter_target
 
 COMPARED = {"ge": ">=", "eq": "==", "ne": "!="}
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
+CACHED = 1 << 18  # values of rows that go through kernels together: a part of the second-level cache
 GROUP = 4  # rows that are added to a sum in memory in one go
 JOIN = {"sum": "radd({0}, {1})", "max": "rmax({0}, {1})", "min": "rmin({0}, {1})", "prod": "{0}*({1})"}
 
@@ -84,8 +85,9 @@ class KernelPrinter:
             for group in groups:
                 self.kernel(*group)
             return
-        with self.text.block(f"for lo in range(first_row, last_row, {ROWS_AT_ONCE}):"):
-            self.text.add(f"hi = lo + {ROWS_AT_ONCE} if lo + {ROWS_AT_ONCE} < last_row else last_row")
+        step = rows_at_once(kernels, self.capacity)
+        with self.text.block(f"for lo in range(first_row, last_row, {step}):"):
+            self.text.add(f"hi = lo + {step} if lo + {step} < last_row else last_row")
             for group in groups:
                 self._print(group, Part("lo", "hi"))
 
@@ -193,6 +195,14 @@ class KernelPrinter:
         """The distance of the rows of the result; a single row or column still needs a literal."""
         found = stride(p.c.row)
         return found if found != "0" else stride(Count.of((p.n,)))
+
+
+def rows_at_once(kernels: Sequence[Kernel], capacity: Mapping[str, int]) -> int:
+    """Rows that go through some kernels together: fewer where a row is a whole array, whose values fill a cache."""
+    if all(len(k.out.extents) <= 2 for k in kernels):
+        return ROWS_AT_ONCE
+    size = sum(Count.of(k.out.extents[1:]).at(capacity) for k in kernels)
+    return max(1, min(ROWS_AT_ONCE, CACHED // size))
 
 
 def divided_index(nest: Nest) -> int:

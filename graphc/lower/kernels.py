@@ -35,7 +35,7 @@ class Nest:
 
     ``form`` computes the same as ``node`` from values that another loop has stored, ``part_of`` is the node whose
     formula such a stored value belongs to (:mod:`graphc.lower.loop_fusion`).  ``log`` is the second result of a
-    logsumexp (:mod:`graphc.lower.logsumexp_parts`).
+    logsumexp (:mod:`graphc.lower.logsumexp_parts`), ``copied`` says that it copies a factor of a product.
     """
 
     node: Equation
@@ -50,6 +50,7 @@ class Nest:
     part_of: Node | None = None
     log: Buffer | None = None
     work: Buffer | None = None
+    copied: bool = False
 
     @property
     def equation(self) -> Equation:
@@ -305,6 +306,8 @@ def caption_of(kernel: Kernel, captions: Mapping[Node, str]) -> str:
     """The formula beside a kernel: the one of the derivation where there is one, else its equation in one line."""
     if isinstance(kernel, Pack):
         return f"{kernel.source.name} transposed"
+    if isinstance(kernel, Nest) and kernel.copied:
+        return f"{kernel.out.name.rpartition('_')[0]} {'with zeros around' if kernel.node.masks else 'transposed'}"
     if isinstance(kernel, Nest) and kernel.part_of is not None and kernel.part_of in captions:
         name, _, formula = captions[kernel.part_of].partition(" = ")
         number = re.search(r"   \(\d+\)$", formula)

@@ -252,7 +252,7 @@ class _Planner:
             name = f"{self.buffers[copy.reads[0].node].name}_{'0' if copy.masks else 'T'}"
             self.buffers[copy] = Buffer(name, "A", copy.shape, node=copy)
             nest = self._nest(copy, self.buffers[copy])
-            nest.part_of = node
+            nest.copied = True
             found.append(nest)
         a, b = self.buffers[tiles.a.node], packed or self.buffers[tiles.b.node]
         made = tuple(copy for copy in copies if isinstance(copy, Equation))

@@ -18,6 +18,7 @@ PARTS = 16  # of a batch that is computed in blocks: as many threads may share i
 LARGE = 1 << 22  # bytes of a step's values from which blocks pay
 BLOCK_BYTES = 1 << 17  # of the values of a block: a part of the second-level cache
 FEWEST, MOST = 64, 4096  # rows of a block
+HEAVY = 1 << 22  # bytes of so many rows from which fewer make a block: where a row is a whole array
 MOST_PARAMETERS = 1 << 16  # whose gradients are added once more a block
 
 
@@ -175,13 +176,19 @@ def plan_step(
 
 def rows_of_block(step: StepPlan, dtype: str) -> int:
     """Rows of a block where a batch is better computed in blocks than as a whole, else 0: a power of two."""
-    if not step.batch or step.layout.total > MOST_PARAMETERS:
+    if not step.batch or step.layout.total > MOST_PARAMETERS or step.capacity <= FEWEST:
         return 0
     size = step.plan.arena.at({step.batch: step.capacity}) * (8 if dtype == "float64" else 4)
     if size < LARGE:
         return 0
-    rows = BLOCK_BYTES * step.capacity // size
-    return max(FEWEST, min(MOST, 1 << max(rows, 1).bit_length() - 1))
+    rows, row = BLOCK_BYTES * step.capacity // size, -(-size // step.capacity)
+    fewest = FEWEST if FEWEST * row <= HEAVY else _power_below(HEAVY // row)
+    return max(fewest, min(MOST, _power_below(rows)))
+
+
+def _power_below(n: int) -> int:
+    """The largest power of two that is not above n, at least 1."""
+    return 1 << max(n, 1).bit_length() - 1
 
 
 def _kept(root: Node) -> Node:
