@@ -7,7 +7,7 @@ PIPARGS := --quiet --disable-pip-version-check --timeout 60 --retries 5 --prefer
 
 export GRAPHC_CACHE := $(CURDIR)/$(VENV)/graphc-cache
 
-.PHONY: help venv demo test cuda-test browser-test lint types bench fuzz gpu-test ci-deps clean
+.PHONY: help venv demo test cuda-test browser-test estimators lint types bench fuzz gpu-test ci-deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ cuda-test: $(VENV)/.cuda-check ## compile CUDA programs and drive a stub of the 
 
 browser-test: $(VENV)/.test ## reports and pictures in a real Chromium without a window (CHROMIUM=/path/to/it)
 	$(BIN)/python -m pytest -m browser -n 0 -o console_output_style=classic tests/test_browser.py $(ARGS)
+
+estimators: $(VENV)/.test ## all checks of scikit-learn on the estimators as users make them; compiles some 70 programs
+	$(BIN)/python -m pytest -m estimators -n 0 tests/test_sklearn.py
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check

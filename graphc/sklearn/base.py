@@ -1,0 +1,191 @@
+"""What the estimators share: arguments checked, rows and weights made ready, a model declared and trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from graphc.errors import DataError, DomainError, TypeMismatchError
+from graphc.model import Model
+from graphc.optim import Curvature, optimizer_named
+from graphc.run.callbacks import EarlyStopping
+from graphc.run.history import Run
+from graphc.sklearn.networks import Shape
+
+FLOATS = (np.float64, np.float32)
+MOST_ROWS = 200  # of a batch whose size is "auto", as in scikit-learn
+
+
+@dataclass
+class Rows:
+    """What a fit is made of: the inputs of the loss by name, a weight a row, classes to divide them by."""
+
+    arrays: dict[str, NDArray]
+    weights: NDArray | None = None
+    strata: NDArray | None = None
+
+    def chosen(self, rows: NDArray) -> Rows:
+        """Some of them."""
+        picked = [None if a is None else a[rows] for a in (self.weights, self.strata)]
+        return Rows({name: a[rows] for name, a in self.arrays.items()}, *picked)
+
+
+class GraphEstimator(BaseEstimator):
+    """Base of the estimators, which have the arguments of :class:`graphc.sklearn.GraphClassifier` in common."""
+
+    hidden: Any
+    activation: Any
+    optimizer: Any
+    epochs: int
+    batch_size: Any
+    network: Any
+    learning_rate: float | None
+    alpha: float
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    shuffle: bool
+    warm_start: bool
+    random_state: Any
+    threads: int | None
+    target: Any
+    verbose: bool
+    loss: Any = None
+
+    model_: Model
+    loss_curve_: list[float]
+    n_iter_: int
+    n_features_in_: int
+
+    # ------------------------------------------------------------------ data
+    def _predicted(self, X: Any) -> NDArray:
+        """What the model gives for rows X, in the precision that it was trained in."""
+        check_is_fitted(self, "model_")
+        X = validate_data(self, X, reset=False, dtype=self.model_.dtype, order="C")
+        return self.model_.predict(X, target=self.target)
+
+    def _weighted(self, X: NDArray, sample_weight: Any) -> tuple[NDArray, NDArray | None]:
+        """The rows that count, and their weights; None for all rows alike."""
+        if sample_weight is None:
+            return np.arange(len(X)), None
+        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+        if (weights < 0).any() or not weights.any():
+            raise DataError("sample_weight holds negative or only zero weights\n  hint: give weights of at least 0")
+        counted = np.flatnonzero(weights)
+        return counted, weights[counted]
+
+    # ------------------------------------------------------------------ training
+    def _shape(self) -> Shape:
+        alpha = self.alpha
+        if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= float(alpha) < np.inf:
+            raise DomainError(f"alpha is {alpha!r:.60}\n  hint: give a number of at least 0")
+        return Shape(self.hidden, self.activation, self.network, self.loss, float(alpha))
+
+    def _optimizer(self) -> Any:
+        """The optimizer, with the learning rate where one is given."""
+        optimizer = optimizer_named(self.optimizer)
+        if self.learning_rate is None:
+            return optimizer
+        if isinstance(optimizer, Curvature):
+            hint = "leave learning_rate out"
+            raise DomainError(f"learning_rate is given, but {optimizer.name} finds its steps itself\n  hint: {hint}")
+        return optimizer.with_(eta=self.learning_rate)
+
+    def _seed(self) -> int:
+        """``random_state`` itself where it is a number, so that ``model.fit(seed=..)`` repeats the run."""
+        if isinstance(self.random_state, Integral) and not isinstance(self.random_state, bool):
+            if self.random_state < 0:
+                raise DomainError(f"random_state is {self.random_state}\n  hint: give a number of at least 0")
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _batch(self, optimizer: Any) -> Any:
+        """Rows of a step. "auto" is the same number for small data and large, so that they share a program."""
+        if isinstance(self.batch_size, str) and self.batch_size == "auto":
+            return None if isinstance(optimizer, Curvature) else MOST_ROWS
+        return self.batch_size
+
+    def _train(self, rows: Rows, epochs: int, begin: bool) -> None:
+        """Train ``model_``: from new parameters, or from where it stands."""
+        seed, optimizer = self._seed(), self._optimizer()
+        options: dict[str, Any] = {}
+        if self.early_stopping:
+            rows, held_out = self._divided(rows, seed)
+            stop = EarlyStopping("val_loss", int(self.n_iter_no_change), float(self.tol))
+            options = {"validation": held_out.arrays, "callbacks": [stop]}
+        run = self.model_.fit(
+            rows.arrays, optimizer=optimizer, epochs=epochs, batch_size=self._batch(optimizer),
+            seed=seed if begin else None, sample_weight=rows.weights, shuffle=self.shuffle, threads=self.threads,
+            target=self.target, progress=bool(self.verbose), **options,
+        )  # fmt: skip
+        self._note(run, begin)
+
+    def _divided(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
+        """Rows to train on and rows to stop by, the classes in equal shares."""
+        count, share = len(rows.arrays["X"]), self.validation_fraction
+        if isinstance(share, bool) or not isinstance(share, Real) or not 0 < float(share) < 1:
+            raise DomainError(f"validation_fraction is {share!r:.60}\n  hint: give a fraction between 0 and 1")
+        kept, out = train_test_split(
+            np.arange(count), test_size=float(share), random_state=seed % 2**32, stratify=rows.strata
+        )
+        return rows.chosen(np.sort(kept)), rows.chosen(np.sort(out))
+
+    def _note(self, run: Run, begin: bool) -> None:
+        curves = {"loss_curve_": "loss", "validation_loss_curve_": "val_loss"}
+        for attribute, name in curves.items():
+            if name in run.history:
+                before = [] if begin else getattr(self, attribute, [])
+                setattr(self, attribute, before + list(run.history[name]))
+            elif begin:
+                self.__dict__.pop(attribute, None)
+        self.n_iter_ = len(self.loss_curve_)
+        self.run_ = run
+
+    def _epochs(self) -> int:
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, Integral):
+            raise TypeMismatchError(f"epochs is {self.epochs!r:.60}\n  hint: give a whole number of at least 1")
+        return int(self.epochs)
+
+    def _continues(self) -> bool:
+        return bool(self.warm_start) and hasattr(self, "model_")
+
+    # ------------------------------------------------------------------ what was learnt
+    @property
+    def coefs_(self) -> list[NDArray]:
+        """The weights: every parameter of two axes or more, in order of declaration."""
+        return [value for value in self._learnt().values() if value.ndim > 1]
+
+    @property
+    def intercepts_(self) -> list[NDArray]:
+        """The biases: every parameter of one axis, in order of declaration."""
+        return [value for value in self._learnt().values() if value.ndim == 1]
+
+    @property
+    def loss_(self) -> float:
+        """The loss, as the mean over the last epoch."""
+        return self._loss_curve()[-1]
+
+    @property
+    def best_loss_(self) -> float:
+        """The least loss of an epoch."""
+        return min(self._loss_curve())
+
+    def _loss_curve(self) -> list[float]:
+        if not hasattr(self, "loss_curve_"):
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet: call fit")
+        return self.loss_curve_
+
+    def _learnt(self) -> Mapping[str, NDArray]:
+        if not hasattr(self, "model_"):
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet: call fit")
+        return self.model_.params
