@@ -225,6 +225,8 @@ def test_convolution_and_pooling_print_as_on_paper():
     assert "Z0[i,j,k,l] = Σ_{m,p,q} X[i,m,k+p,l+q]·K[p,q,m,j] + b[j]" in text
     assert "M0[i,j,k,l] = max_{m,p} H0[i,j,2k+m,2l+p]" in text
     assert "∂J/∂K[p,q,m,j] = Σ_{i,k,l} X[i,m,p+k,q+l]·δ0[i,j,k,l]" in text
+    pooled = gc.derive(gc.mean(H**2)).matrix()
+    assert "\n = M0[i,j,⌊k/2⌋,⌊l/2⌋]·[H0[i,j,k,l] = M0[i,j,⌊k/2⌋,⌊l/2⌋]]" in pooled  # a long line is not cut
     same = str(gc.derive(gc.mean(gc.conv2d(X, K, stride=2, padding="same") ** 2), K))
     assert "Σ_{p,q,r: 7 ≥ 2l+q, 7 ≥ 2m+r} X[i,p,2l+q,2m+r]·K[q,r,p,k]" in same
 

@@ -134,7 +134,7 @@ class Derivation:
         partial = Unicode().partial(names.loss, names.of(line.target)) if line.target else ""
         if line.matrix is None:
             name, partial = line.left, line.partial
-        return _rows(name, [partial, line.matrix or line.index], _tag(line), 0)[0]
+        return "\n".join(_rows(name, [partial, line.matrix or line.index], _tag(line), 0))
 
 
 def _tag(line: Line) -> str:
