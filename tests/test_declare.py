@@ -475,7 +475,8 @@ def test_every_activation_name_is_a_function():
 
 @pytest.mark.parametrize(
     "module",
-    "tensor leaves init indexed pointwise reductions rearrange operators losses metrics layers functions".split(),
+    "tensor leaves init indexed pointwise reductions rearrange operators losses metrics layers functions convolutions"
+    " pooling normalizing embedding attention softmaxes layers_of_places layers_of_norms layers_of_rows".split(),
 )
 def test_the_examples_of_the_docstrings_run(module):
     found = doctest.testmod(importlib.import_module(f"graphc.declare.{module}"))
