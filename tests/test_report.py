@@ -18,6 +18,7 @@ from graphc.show.mathml import mathml
 from graphc.show.page.curves import charts
 from graphc.show.page.document import Part, document
 from graphc.show.page.listings import blocks
+from graphc.show.page.steps import slope_of
 from tests.nets import network, xor
 from tests.test_graph import attention, deep
 
@@ -128,11 +129,16 @@ def test_steps_say_which_rule_of_what(tmp_path):
     text = report(xor(), tmp_path)
     step = re.search(r'<li id="f-5".*?</li>', text, re.DOTALL)
     assert step
+    first = re.sub(r"<[^>]+>", "", re.search(r'<li id="f-4".*?</li>', text, re.DOTALL)[0].replace("</p>", ""))
     plain = re.sub(r"<[^>]+>", "", step[0])
     assert "Chain rule: ∂J∂Z0=∂J∂Z1⋅∂Z1∂H0⋅∂H0∂Z0" in plain
+    assert "Rule: ddztanh(z)=1−tanh(z)2" in plain
+    assert "J reads it itself: its formula is differentiated.Rule: ddzsoftplus(z)=σ(z)" in first
     assert "where ∂H0i,j∂Z0i,j=1−H0i,j2" in plain and "As matrices" in plain and "reads W1, H0, δ1" in plain
     weight = re.sub(r"<[^>]+>", "", re.search(r'<li id="f-6".*?</li>', text, re.DOTALL)[0])
     assert "Summed over i: W0 has no such index" in weight
+    words = re.sub(r"<[^>]+>", "", report(attention(), tmp_path))
+    assert "the derivative of a softmax takes v to (v - Σ v·a)·a" in words
 
 
 def test_headings_landmarks_and_scrolling_places_serve_the_keyboard(tmp_path):
@@ -173,8 +179,11 @@ def test_a_report_is_the_same_bytes_again_and_the_folder_is_made(tmp_path):
     assert report(xor(), tmp_path / "a" / "b") == report(xor(), tmp_path / "c")
 
 
-def test_every_scalar_function_has_mathml():
+def test_every_scalar_function_has_mathml_and_shows_its_derivative():
     for f in FUNCTIONS.values():
+        slope = slope_of(f.name)
+        assert (slope == "") == (f.arity != 1 or f.name == "polygamma4")
+        assert not slope or not set("\\{") & set("".join(ElementTree.fromstring(slope).itertext())), f.name
         tex = f.latex.format(*("x_{i}", "y", "z")[: max(f.arity, 1)] if f.arity <= 3 else ["x"] * f.arity)
         found = ElementTree.fromstring(mathml(tex))
         assert "\\" not in "".join(found.itertext()), f.name

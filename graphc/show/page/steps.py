@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sympy import preorder_traversal
+from sympy import Symbol, exp, preorder_traversal, sqrt
 
+from graphc.errors import DomainError
 from graphc.ir.node import Equation, Leaf
-from graphc.ir.scalar import scalar_of
+from graphc.ir.scalar import FUNCTIONS, OUT, derivative, placeholder, scalar_of
+from graphc.ir.scalar_latex import scalar_latex
 from graphc.rewrite.normal import Applied
 from graphc.show.chain import last_steps
 from graphc.show.diagram.boxes import full_text, read_by, shape_of
@@ -18,6 +20,8 @@ from graphc.show.outline import Line, Outline
 from graphc.show.page.tags import code, folded, text
 from graphc.show.reading import Softmax, Sum
 from graphc.show.styles import Latex
+
+SOFTMAX = f"the derivative of a softmax takes {code('v')} to {code('(v - Σ v·a)·a')}, where {code('a')} is its value."
 
 
 def formula(line: Line, style: str = "index") -> str:
@@ -86,6 +90,28 @@ def functions(line: Line) -> list[str]:
     return list(dict.fromkeys(f.name for f in found if f is not None))
 
 
+def slope_of(name: str) -> str:
+    """``tanh(z)' = 1 - tanh(z)²`` as MathML, for a function of one variable that has a derivative; else nothing."""
+    entry, z = FUNCTIONS.get(name), placeholder(0)
+    if entry is None or entry.arity != 1:
+        return ""
+    body = exp(z) if name == "exp" else sqrt(z) if name == "sqrt" else entry.cls(z)
+    try:
+        slope = derivative(body, 0).xreplace({OUT: Symbol("y")})
+    except DomainError:  # the last of a row of functions whose derivatives are declared
+        return ""
+    named = {z: "z", Symbol("y"): scalar_latex(body, {z: "z"})}
+    return mathml(rf"\frac{{d}}{{dz}} {scalar_latex(body, {z: 'z'})} = {scalar_latex(slope, named)}")
+
+
+def _slopes(out: Outline, line: Line) -> list[str]:
+    """The derivatives of the functions that the readers of a line's target apply."""
+    readers = [x for x in out.lines if x.number is None and any(n is line.target for n in read_by(x))]
+    names = dict.fromkeys(name for x in readers for name in functions(x))
+    soft = any(isinstance(p, Softmax) for x in readers for p in x.shown.pieces.values())
+    return [*(s for s in map(slope_of, names) if s), *([SOFTMAX] if soft else [])]
+
+
 def _chain(out: Outline, line: Line) -> list[str]:
     look = Latex()
     steps = last_steps(out, line, look)
@@ -94,6 +120,9 @@ def _chain(out: Outline, line: Line) -> list[str]:
         return [f"A part that the derivatives below share, named {code(name)} so that it is computed once."]
     rule = "Chain rule, over every way from the loss" if " + " in steps.product else "Chain rule"
     rows = [f"{rule}: {mathml(f'{steps.total} = {steps.product}')}"] if steps.product else []
+    if steps.product == steps.total:
+        rows = [f"{code(line.names.loss)} reads it itself: its formula is differentiated."]
+    rows += [f"Rule: {slope}" for slope in _slopes(out, line)]
     rows += [f"where {mathml(f'{left} = {right}')}" for left, right in steps.factors]
     summed = _summed(line)
     if summed and line.target is not None:
@@ -105,7 +134,8 @@ def _chain(out: Outline, line: Line) -> list[str]:
 
 
 def _summed(line: Line) -> str:
-    """The letters of the outermost sum of a derivative."""
-    top = [line.shown.pieces[s] for s in line.shown.expr.free_symbols if s in line.shown.pieces]
-    sums = [p for p in top if isinstance(p, Sum) and p.reducer == "sum"]
-    return ", ".join(line.shown.letters[b] for b in sums[0].bound) if len(sums) == 1 and line.target else ""
+    """The letters of the sum that a derivative is, a constant factor apart."""
+    piece = line.shown.pieces.get(line.shown.constant_factor(line.shown.expr)[1])
+    if not isinstance(piece, Sum) or piece.reducer != "sum" or line.target is None:
+        return ""
+    return ", ".join(line.shown.letters[b] for b in piece.bound)
