@@ -9,7 +9,8 @@ The way of the data, one package folder a stage; each imports only from those ab
     emit        loop nests -> text: CPU, plain-Python reference
     run         text -> compiled program; the whole training run is one native call
     show        every stage prints itself: text, LaTeX, pictures, an HTML report
-    interop     scikit-learn estimators and exported programs
+    interop     exported programs
+    sklearn     scikit-learn estimators
 
 The formula you read is the kernel that runs::
 

@@ -149,3 +149,9 @@ def test_a_variational_autoencoder_learns_digits_and_writes_some(capsys):
     test = float(re.findall(r"coded by their mean: ([\d.]+)", text)[0])
     assert "ε[i,k]·exp(Z1[i,k+8]/2)" in text and now < 27.5 < 33 < bound and test < now
     assert "six images" in text and text.count("#") > 50
+
+
+def test_a_pipeline_is_searched_and_its_network_shows_its_gradient(capsys):
+    text = output_of("sklearn_pipeline", capsys)
+    assert "best {'graphclassifier__learning_rate': 0.01}" in text and accuracies(text)[0] >= 90.0
+    assert "100 epochs, classes class_0, class_1, class_2" in text and "∂J/∂W0[k,j] = Σ_i X[i,k]·δ0[i,j]" in text

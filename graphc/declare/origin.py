@@ -29,8 +29,8 @@ def _user_frame() -> FrameType | None:
 
 
 def _is_ours(module: str) -> bool:
-    """True inside graphc, and inside NumPy, which calls graphc back for the user."""
-    return module.partition(".")[0] in (_PACKAGE, "numpy")
+    """True inside graphc, and inside what calls graphc back for the user: NumPy, scikit-learn and its joblib."""
+    return module.partition(".")[0] in (_PACKAGE, "numpy", "sklearn", "joblib")
 
 
 def caller() -> Origin | None:
