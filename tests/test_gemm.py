@@ -18,7 +18,8 @@ SHAPES = [
 KINDS = ("float32", "float64")
 IMPORTS = """
 from graphc.primitives.matmul.blas import blas_gemm
-from graphc.primitives.matmul.gemm import gemm, transpose
+from graphc.primitives.matmul.gemm import gemm
+from graphc.primitives.matmul.transpose import transpose
 """
 
 

@@ -20,7 +20,7 @@ import sympy
 
 import graphc as gc
 from graphc.cuda import selection
-from graphc.emit import loops
+from graphc.emit import nests
 from graphc.emit.expressions import Printer
 from graphc.emit.reference import evaluate
 from graphc.errors import CompilerError
@@ -210,13 +210,13 @@ def forget_a_part_of_a_factor(patch: pytest.MonkeyPatch) -> None:
 
 def forget_the_flat_index(patch: pytest.MonkeyPatch) -> None:
     """A flat loop reads the second part of a logsumexp by the indices of loops that no longer run."""
-    operand = loops._NestPrinter._operand
+    operand = nests.NestPrinter._operand
 
     def stale(self: Any, op: Any, flat: bool) -> str:
         second = isinstance(op, Read) and getattr(op.node, "reducer", "") == "logsumexp"
         return operand(self, op, flat and not second)
 
-    patch.setattr(loops._NestPrinter, "_operand", stale)
+    patch.setattr(nests.NestPrinter, "_operand", stale)
 
 
 def compute_the_largest_anew(patch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.emit import control
-from graphc.emit.loops import Text, place
+from graphc.emit.text import Text, place
 from graphc.lower.layout import Count
 from graphc.lower.training import Draw, StepPlan
 

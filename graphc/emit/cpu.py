@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from graphc.emit import control
-from graphc.emit.loops import KernelPrinter, Text, extent, place
+from graphc.emit.loops import KernelPrinter
 from graphc.emit.shared import share
+from graphc.emit.text import Text, extent, place
 from graphc.ir.letters import PRIMITIVES
 from graphc.ir.node import Node
 from graphc.ir.scalar import FUNCTIONS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from graphc.emit.cpu import print_kernels, value_text
-from graphc.emit.loops import Text, extent, place
+from graphc.emit.text import Text, extent, place
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN
 from graphc.lower.training import PARTS, StepPlan

@@ -20,8 +20,8 @@ from graphc.emit.cpu import (
     shared_lines,
     value_text,
 )  # fmt: skip
-from graphc.emit.loops import Text, place
 from graphc.emit.row_blocks import PARTIALS, print_blocks
+from graphc.emit.text import Text, place
 from graphc.emit.update import print_constraints, print_update
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN

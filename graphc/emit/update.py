@@ -12,7 +12,7 @@ import sympy
 from graphc.declare.constraints import LEVEL, ROUNDS, THETA, Constraint
 from graphc.declare.constraints import NORM as NORM_OF_THETA
 from graphc.emit.expressions import Printer
-from graphc.emit.loops import Text
+from graphc.emit.text import Text
 from graphc.errors import TypeMismatchError
 from graphc.lower.layout import ALIGN
 from graphc.lower.training import Layout

@@ -18,11 +18,11 @@ from graphc.declare.written import names_beside, note_leaves, written_leaves
 from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, NameClashError, ShapeError, TypeMismatchError, UnknownNameError
 from graphc.facade.checking import verify_function
+from graphc.facade.function_trial import FunctionTrial
 from graphc.facade.functions import FunctionFacts, obtain_function
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import check_differentiable
 from graphc.facade.singular import check_matrices
-from graphc.facade.trials import FunctionTrial
 from graphc.facade.unrewritten import note_derivatives
 from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name

@@ -1,4 +1,4 @@
-"""What is run to check a program: a training step, an evaluation, a call of a function, each on few rows."""
+"""What is run to check a program: a training step, an evaluation, each on few rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from graphc.facade import programs
 from graphc.facade.agreement import PRECISIONS, QUICK, Difference, Feed, spreads_of
 from graphc.facade.chance import drawn
 from graphc.facade.core import Core
-from graphc.facade.defect import evaluation_script, first_wrong_value, function_script, training_script
+from graphc.facade.defect import evaluation_script, first_wrong_value, training_script
 from graphc.facade.deriving import captions
-from graphc.facade.functions import CompiledFunction, FunctionFacts, facts_of_function
 from graphc.facade.lookup import Facts
 from graphc.facade.state import Parameters, named_arrays
 from graphc.facade.trial import Report, Trial
@@ -26,13 +25,12 @@ from graphc.facade.unrewritten import declared_gradients, unrewritten
 from graphc.facade.verifying import ROWS, few_rows, has_rows, work_of_interpreter
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
-from graphc.ir.walk import leaves
 from graphc.lower.layout import Count
 from graphc.native.buffers import aligned
 from graphc.native.build import Program
 from graphc.optim import Rule
 from graphc.optim.rules import reference_step
-from graphc.run.data import Bound, label_limits, rows_needed
+from graphc.run.data import Bound
 from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
 
@@ -63,7 +61,7 @@ def _parameters(model: Core, values: Parameters | None = None) -> dict[Leaf, NDA
     return {leaf: views[str(leaf.name)] for leaf in model.kept_leaves}
 
 
-def _sizes(feed: Feed) -> dict[str, int]:
+def sizes_of(feed: Feed) -> dict[str, int]:
     """The run-time sizes of the free extents."""
     return {e: n for leaf, x in feed.items() for e, n in zip(leaf.shape, x.shape, strict=True) if isinstance(e, str)}
 
@@ -260,7 +258,7 @@ class TrainingTrial(Trial):
         program = programs.build_text(lowered.text)
         trainer = Trainer(program, facts.sizes, model.dtype, lowered.step.capacity, len(model.metric_names))
         self.step(trainer, facts.inputs, feed)
-        plan, sizes = lowered.step.plan, _sizes(feed)
+        plan, sizes = lowered.step.plan, sizes_of(feed)
         return first_wrong_value(plan, trainer.arena, sizes, self.rewritten(), feed, self.captions())
 
     def captions(self) -> Mapping[Node, str]:
@@ -357,7 +355,7 @@ class EvaluationTrial(Trial):
     def first_wrong(self, feed: Feed) -> Report | None:
         lowered = self.compiled.lower(apart=True)
         _, arena = self.evaluate(programs.build_text(lowered.text), programs.facts_of(lowered), feed)
-        return first_wrong_value(lowered.step.plan, arena, _sizes(feed), self.rewritten(), feed)
+        return first_wrong_value(lowered.step.plan, arena, sizes_of(feed), self.rewritten(), feed)
 
     def script(self, feed: Feed) -> Path | None:
         return evaluation_script(self.model, feed, bool(self.outputs))
@@ -385,72 +383,9 @@ class DeviceEvaluationTrial(EvaluationTrial):
         return None
 
 
-class FunctionTrial(Trial):
-    """Outputs of a compiled function for its first arguments, at most ``ROWS`` of every free extent.
-
-    ``call`` runs a program with the facts of its plan: results, and the working memory, which held NaN before.
-    """
-
-    def __init__(
-        self,
-        compiled: CompiledFunction,
-        outputs: Sequence[Node],
-        arguments: Mapping[Leaf, NDArray],
-        dtype: str,
-        call: Callable[[Program, FunctionFacts, Feed], tuple[list[NDArray], NDArray]],
-    ) -> None:
-        self.compiled, self.plain, self.call = compiled, unrewritten(outputs), call
-        self.outputs = outputs
-        self.least = least_of(rows_needed(outputs))
-        most = max(ROWS, self.least)
-        self.feed, self.precision = cut(arguments, label_limits(outputs), most), PRECISIONS[dtype]
-        self.feed = {leaf: _without_infinities(x) for leaf, x in self.feed.items()} | self._left_out()
-        self.results = [n.name or f"output {t}" for t, n in enumerate(outputs)]
-
-    def _left_out(self) -> dict[Leaf, NDArray]:
-        """1 for what the program does not depend on and was not given: the declared nodes read it all the same."""
-        sizes = _sizes(self.feed)
-        missing = [x for x in leaves(self.plain) if x.kind != "constant" and x not in self.feed]
-        shapes = {x: [e if isinstance(e, int) else sizes.get(e, 1) for e in x.shape] for x in missing}
-        return {
-            x: np.zeros(shape, np.int64) if x.dtype == "int" else np.ones(shape, self.precision.dtype)
-            for x, shape in shapes.items()
-        }
-
-    def run(self, feed: Feed) -> list[NDArray]:
-        return self.call(self.compiled.program, self.compiled.facts, feed)[0]
-
-    def declared(self) -> list[Node]:
-        return self.plain
-
-    def rewritten(self) -> Sequence[Node]:
-        return self.compiled.rewritten()
-
-    def first_wrong(self, feed: Feed) -> Report | None:
-        made = self.compiled.lower(apart=True)
-        facts, program = facts_of_function(made), programs.build_text(made.text)
-        _, arena = self.call(program, facts, feed)
-        return first_wrong_value(made.plan, arena, _sizes(feed), self.rewritten(), feed)
-
-    def script(self, feed: Feed) -> Path | None:
-        return function_script(self.outputs, feed, self.precision.dtype)
-
-
-def _without_infinities(x: NDArray) -> NDArray:
-    """1 for NaN and infinity, of which nothing could be compared."""
-    return x if np.isfinite(x).all() else np.where(np.isfinite(x), x, x.dtype.type(1))
-
-
-def cut(    arguments: Mapping[Leaf, NDArray], limits: Mapping[Leaf, Collection[Extent]], most: int = ROWS
-) -> dict[Leaf, NDArray]:
-    """At most so many elements along every free extent."""
-    parts = {leaf: tuple(slice(most) if isinstance(e, str) else slice(None) for e in leaf.shape) for leaf in arguments}
-    return fitted({leaf: np.asarray(x[parts[leaf]], order="C") for leaf, x in arguments.items()}, limits)
-
-
 def fitted(feed: Feed, limits: Mapping[Leaf, Collection[Extent]]) -> dict[Leaf, NDArray]:
     """Labels that select from a free extent select from what is left of it, also when one more is taken away."""
-    found, sizes = dict(feed), _sizes(feed)
+    found, sizes = dict(feed), sizes_of(feed)
     for leaf in found.keys() & limits.keys():
         free = [sizes[e] for e in limits[leaf] if isinstance(e, str)]
         found[leaf] = found[leaf] % max(min(free) - 1, 1) if free else found[leaf]

@@ -5,8 +5,9 @@ from typing import Any
 from graphc.primitives.barrier import meet
 from graphc.primitives.draws import random_bernoulli, random_normal, random_uniform
 from graphc.primitives.matmul.blas import blas_gemm
-from graphc.primitives.matmul.gemm import contract, gemm, transpose
+from graphc.primitives.matmul.gemm import contract, gemm
 from graphc.primitives.matmul.packed_gemm import packed_gemm
+from graphc.primitives.matmul.transpose import transpose
 from graphc.primitives.memory import (
     atomic_load,
     atomic_store,

@@ -10,7 +10,7 @@ from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.memory_map import Places
 from graphc.emit.expressions import PRODUCT
-from graphc.emit.loops import Text
+from graphc.emit.text import Text
 from graphc.ir.affine import Affine, Extent, Gather, identity, indices
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Indicator, Node, Operand, Read

@@ -27,7 +27,7 @@ from graphc.emit.cuda.bodies import (
     view_text,
 )
 from graphc.emit.cuda.memory_map import Places
-from graphc.emit.loops import Text
+from graphc.emit.text import Text
 from graphc.ir.affine import Extent
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Node

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from graphc.emit.cuda.arithmetic import Term, plus, times
 from graphc.emit.cuda.groups import GroupPrinter
-from graphc.emit.loops import Text
+from graphc.emit.text import Text
 from graphc.lower.tiers import LANES
 from graphc.optim.passes import matrices, orthogonal
 

@@ -10,7 +10,7 @@ from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of,
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.program import CudaKernel, CudaProgram, Training
 from graphc.emit.cuda.steps import StepPrinter
-from graphc.emit.loops import Text
+from graphc.emit.text import Text
 from graphc.lower.stages import Group
 from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 

@@ -15,7 +15,7 @@ from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
 from graphc.emit.cuda.memory_map import LARGEST, NORM, Places
 from graphc.emit.cuda.orthogonal import Orthogonal
-from graphc.emit.loops import Text
+from graphc.emit.text import Text
 from graphc.emit.update import constrained, padded, states_of
 from graphc.lower.tiers import LANES
 from graphc.lower.training import Input, StepPlan

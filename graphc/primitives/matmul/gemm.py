@@ -124,7 +124,7 @@ def emit_dots(v: Vectors, p: Product) -> None:
 
     def one_row(i: Int, _: list[ir.Value]) -> list[ir.Value]:
         row = v.at(p.a.base, v.mul(i, p.a.rows))
-        whole = _multiple(v, p.k, lanes)
+        whole = multiple_of(v, p.k, lanes)
         [acc] = v.loop(whole, [v.zero(lanes)], turn(row), step=lanes)
         if whole is not p.k and whole != p.k:
             acc = rest(row, whole, acc)
@@ -178,7 +178,7 @@ def _panel_body(v: Vectors, p: Product, panel: Panel) -> Callable[..., list[ir.V
     def body(t: Int, _: list[ir.Value]) -> list[ir.Value]:
         block = functools.partial(_block, v, p, panel, v.add(panel.first, v.mul(t, panel.width)))
         if isinstance(p.m, int):
-            whole = _multiple(v, p.m, rows)
+            whole = multiple_of(v, p.m, rows)
             v.loop(whole, [], lambda i, _: block(i, rows), step=rows)
             return block(whole, p.m % rows) if p.m != whole else []
         lone = rows if p.mode == ADD else rows * vectors // max(vectors, LATENCY)
@@ -196,7 +196,7 @@ def _cut_rows(v: Vectors, m: ir.Value, rows: int, lone: int) -> tuple[ir.Value, 
     More than ``lone`` rows left over are done by one more block that ends at the last row: it computes some rows for a
     second time, and stores the same bits. A sum that starts with C must not do that.
     """
-    whole = _multiple(v, m, rows)
+    whole = multiple_of(v, m, rows)
     last = v.ir.sub(m, v.int(rows))
     if lone >= rows - 1:
         return whole, last
@@ -262,7 +262,7 @@ def panels(v: Vectors, p: Product) -> list[Panel]:
 
 def _run_time_panels(v: Vectors, n: ir.Value, lanes: int, most: int) -> list[Panel]:
     """Wide panels, then single vectors, then one masked vector for the rest."""
-    wide, whole = _multiple(v, n, most * lanes), _multiple(v, n, lanes)
+    wide, whole = multiple_of(v, n, most * lanes), multiple_of(v, n, lanes)
     count = v.ir.sdiv(wide, v.int(most * lanes))
     middle = v.ir.sdiv(v.ir.sub(whole, wide), v.int(lanes))
     found = [Panel(0, count, (lanes,) * most), Panel(wide, middle, (lanes,))]
@@ -310,14 +310,14 @@ def _power_above(extent: int) -> int:
     return 1 << (extent - 1).bit_length()
 
 
-def _multiple(v: Vectors, extent: Int, step: int) -> Int:
+def multiple_of(v: Vectors, extent: Int, step: int) -> Int:
     """The largest multiple of step that is not above extent."""
     if isinstance(extent, int):
         return extent // step * step
     return extent if step == 1 else v.ir.sub(extent, v.ir.srem(extent, v.int(step)))
 
 
-def _integer(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, position: int) -> Int:
+def integer_of(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, position: int) -> Int:
     """A literal argument as a Python int, another one as its int64 value."""
     kind = signature.args[position]
     if isinstance(kind, types.IntegerLiteral):
@@ -325,7 +325,7 @@ def _integer(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, pos
     return as_index(context, builder, signature, position, args)
 
 
-def _kinds(v: Vectors, name: str) -> int:
+def kinds_of(v: Vectors, name: str) -> int:
     """The functions of a name, with all their literals, that the program has."""
     return sum(known.startswith(f"graphc_{name}_") for known in v.ir.module.globals)
 
@@ -333,7 +333,7 @@ def _kinds(v: Vectors, name: str) -> int:
 Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
 
 
-def _call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int], emit: Emit) -> None:
+def call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int], emit: Emit) -> None:
     """Call a function of the program that ``emit`` writes, when there is none yet of that name and literal sizes.
 
     It is put into its callers, unless it is called often: then passes and code grow with the kinds of products, not
@@ -374,7 +374,7 @@ def gemm(
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         v = Vectors(builder, context.get_value_type(a.dtype))
-        number = {position: _integer(context, builder, signature, args, position)
+        number = {position: integer_of(context, builder, signature, args, position)
                   for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
         places = [v.at(args[position], number[position + 1]) for position in (0, 4, 8, 14)]
         rsa, csa, rsb, csb, ldc = (number[position] for position in (2, 3, 6, 7, 10))
@@ -383,11 +383,11 @@ def gemm(
             (a, b, c, bias), (m, n, k) = pointers, sizes
             parts = Matrix(a, rsa, csa), Matrix(b, rsb, csb), Matrix(c, ldc, 1)
             large = math.prod(size if isinstance(size, int) else ROWS for size in (n, k)) >= SMALL
-            shared = large and _kinds(inner, "gemm") > MANY
+            shared = large and kinds_of(inner, "gemm") > MANY
             emit_product(inner, Product(*parts, m, n, k, bias, 1, mode.literal_value, shared))
 
         name = "_".join(map(str, ("gemm", rsa, csa, rsb, csb, ldc, mode.literal_value)))
-        _call_shared(v, name, places, [number[position] for position in (11, 12, 13)], product)
+        call_shared(v, name, places, [number[position] for position in (11, 12, 13)], product)
         return context.get_dummy_value()
 
     return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit
@@ -411,7 +411,7 @@ def contract(
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         v = Vectors(builder, context.get_value_type(a.dtype))
-        number = {position: _integer(context, builder, signature, args, position)
+        number = {position: integer_of(context, builder, signature, args, position)
                   for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
         places = [v.at(args[position], number[position + 1]) for position in (0, 6, 11)]
         steps = [number[position] for position in (2, 3, 4, 5, 8, 9, 10, 13)]
@@ -424,68 +424,8 @@ def contract(
             emit_tiles(inner, Product(*parts, m, n, k, c, 1, SET, around=around))
 
         sizes = [number[position] for position in range(14, 19)]
-        _call_shared(v, "_".join(map(str, ("contract", *steps))), places, sizes, product)
+        call_shared(v, "_".join(map(str, ("contract", *steps))), places, sizes, product)
         return context.get_dummy_value()
 
     words = (a, oa, rsa, csa2, csa1, csa, b, ob, rsb2, rsb1, rsb, c, oc, ldc, m, n, k2, k1, k)
     return types.void(*words), emit
-
-
-@intrinsic(prefer_literal=True)
-def transpose(typingctx: Any, dst: Any, doff: Any, src: Any, soff: Any, rows: Any, cols: Any) -> Any:
-    """dst[doff + j*rows + i] = src[soff + i*cols + j] for i < rows, j < cols; the two do not overlap."""
-    if not is_pointer(dst, src) or dst.dtype != src.dtype or dst.dtype not in (types.float32, types.float64):
-        return None
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(dst.dtype))
-        number = [_integer(context, builder, signature, args, position) for position in (1, 3, 4, 5)]
-        places = [v.at(args[0], number[0]), v.at(args[2], number[1])]
-        if _kinds(v, "transpose") >= COPIES:
-            number = list(map(v.int, number))
-        _call_shared(v, "transpose", places, number[2:], lambda inner, p, sizes: emit_transpose(inner, *p, *sizes))
-        return context.get_dummy_value()
-
-    return types.void(dst, doff, src, soff, rows, cols), emit
-
-
-def emit_transpose(v: Vectors, dst: ir.Value, src: ir.Value, rows: Int, cols: Int) -> None:
-    """Square blocks through registers, the rest element by element."""
-    lanes = 32 // v.size
-    high, wide = _multiple(v, rows, lanes), _multiple(v, cols, lanes)
-
-    def block(i: Int, j: Int) -> list[ir.Value]:
-        corner, target = v.at(src, v.mul(i, cols), j), v.at(dst, v.mul(j, rows), i)
-        square = [v.load(v.at(corner, v.mul(r, cols)), lanes) for r in range(lanes)]
-        for r, column in enumerate(transposed(v, square)):
-            v.store(column, v.at(target, v.mul(r, rows)), lanes)
-        return []
-
-    def element(i: Int, j: Int) -> list[ir.Value]:
-        v.store(v.load(v.at(src, v.mul(i, cols), j), 1), v.at(dst, v.mul(j, rows), i), 1)
-        return []
-
-    def each(row_range: tuple[Int, Int, int], column_range: tuple[Int, Int, int], body: Callable[..., Any]) -> None:
-        (start, stop, step), (left, right, stride) = row_range, column_range
-        columns = lambda i: v.loop(right, [], lambda j, _: body(i, j), start=left, step=stride)
-        v.loop(stop, [], lambda i, _: columns(i), start=start, step=step)
-
-    each((0, high, lanes), (0, wide, lanes), block)
-    if wide != cols or not isinstance(cols, int):
-        each((0, high, 1), (wide, cols, 1), element)
-    if high != rows or not isinstance(rows, int):
-        each((high, rows, 1), (0, cols, 1), element)
-
-
-def transposed(v: Vectors, square: list[ir.Value]) -> list[ir.Value]:
-    """Transpose a square of lanes by log2(lanes) rounds, each swapping off-diagonal blocks of half the size."""
-    lanes, half = len(square), len(square) // 2
-    while half:
-        low = [lane if not lane & half else lane - half + lanes for lane in range(lanes)]
-        high = [lane + half if not lane & half else lane + lanes for lane in range(lanes)]
-        paired = list(square)
-        for r in (r for r in range(lanes) if not r & half):
-            paired[r] = v.shuffle(square[r], square[r + half], low)
-            paired[r + half] = v.shuffle(square[r], square[r + half], high)
-        square, half = paired, half // 2
-    return square

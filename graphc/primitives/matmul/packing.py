@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from graphc.primitives.matmul.gemm import transposed
+from graphc.primitives.matmul.transpose import transposed
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
 
 TOGETHER = 4
