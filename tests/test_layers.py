@@ -76,7 +76,7 @@ def test_a_residual_network_of_pictures_has_the_gradients_of_jax():
 
 
 def normed(x: Any, p: Any, t: int) -> Any:
-    return jax.nn.standardize(x, axis=-1, epsilon=1e-5) * p[f"scale{t}"] + p[f"shift{t}"]
+    return jax.nn.standardize(x, axis=-1, epsilon=1e-5) * p[f"gamma{t}"] + p[f"beta{t}"]
 
 
 def attended(x: Any, source: Any, p: Any, t: int, mask: Any) -> Any:
