@@ -110,7 +110,7 @@ class Model(Readable):
 
     @property
     def params(self) -> Parameters:
-        """The parameters by name, read-only; ``model.params["W"] = array`` sets one, ``model.params = {...}`` all."""
+        """The parameters and states by name; ``model.params["W"] = array`` sets one, ``model.params = {...}`` all."""
         return self._core.params
 
     @params.setter
@@ -170,8 +170,8 @@ class Model(Readable):
         batch_size : int, None or "auto"
             Rows a step; None takes all rows in every step; "auto" 32 for update rules, all for those with curvature.
         seed : int, optional
-            Initialises unset parameters and the order of the rows (0 for the first fit); given again, it restarts the
-            order.
+            Initialises unset parameters, the order of the rows and random tensors (0 for the first fit); given again,
+            it restarts the order and what is drawn.
         validation : tuple of arrays, dict or float, optional
             Data evaluated after every epoch, or the fraction of rows, chosen by the seed, that is kept out for it.
         callbacks : sequence, optional

@@ -123,7 +123,8 @@ def bernoulli(shape: Shape, p: Any = 0.5) -> Tensor:
 def dropout(x: Any, rate: float) -> Tensor:
     """x with every element set to 0 with probability `rate` in training, the others divided by 1 - `rate`.
 
-    Outside of training it is x (Srivastava et al., Dropout; JMLR 2014).
+    Outside of training it is x; the history of a run has losses and metrics as training sees them (Srivastava et al.,
+    Dropout; JMLR 2014).
 
     Parameters
     ----------

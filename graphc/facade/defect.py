@@ -154,6 +154,7 @@ def training_script(model: Core, rule: Rule, feed: Feed, batch: int) -> Path | N
     extra = {n: getattr(rule, n) for n in ("clip_value", "clip_norm", "decay") if getattr(rule, n) is not None}
     extras = f".with_({', '.join(f'{n}={v!r}' for n, v in extra.items())})" if extra else ""
     options = ', sample_weight=arrays["weights"]' if model.weight_leaf in feed else ""
+    options += ", seed=0" if model.random_numbers else ""
     text = TRAINING.format(name=rule.name, text=rule.text, hyper=hyper, extras=extras, batch=batch, options=options)
     return _write(model, feed, text, model.weight_leaf)
 
@@ -164,10 +165,13 @@ def evaluation_script(model: Core, feed: Feed, outputs: bool) -> Path | None:
 
 
 def function_script(outputs: Sequence[Node], feed: Feed, dtype: str) -> Path | None:
-    """The same for a compiled function; None also where its arguments have several free extents, as no model has."""
+    """The same for a compiled function; None also where its arguments have several free extents, as no model has, or
+    are random tensors."""
     if len({e for leaf in feed for e in leaf.shape if isinstance(e, str)}) > 1:
         return None
-    params = Parameters(layout_parameters([leaf for leaf in feed if leaf.kind == "param"]), dtype)
+    if any(leaf.kind == "random" for leaf in feed):
+        return None
+    params = Parameters(layout_parameters([leaf for leaf in feed if leaf.kind in ("param", "state")]), dtype)
     roots = {f"output:y{t}": node for t, node in enumerate(outputs)}
     stored = Stored(roots, params, State(params.flat.size, dtype), dtype)
     return _write(stored, feed, FUNCTION.format(dtype=dtype))
@@ -175,8 +179,9 @@ def function_script(outputs: Sequence[Node], feed: Feed, dtype: str) -> Path | N
 
 def _write(model: Any, feed: Feed, call: str, weights: Leaf | None = None) -> Path | None:
     arrays: dict[str, Any] = {
-        "weights" if leaf is weights else f"{'w' if leaf.kind == 'param' else 'x'}_{leaf.name}": x
+        "weights" if leaf is weights else f"{'w' if leaf.kind in ('param', 'state') else 'x'}_{leaf.name}": x
         for leaf, x in feed.items()
+        if leaf.kind != "random"  # the first step of seed 0, as the script's, draws them
     }
     try:
         folder = Path(tempfile.mkdtemp(prefix="graphc-defect-"))
