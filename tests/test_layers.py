@@ -68,7 +68,7 @@ def test_a_residual_network_of_pictures_has_the_gradients_of_jax():
         z = jnp.tanh(z * p["gamma0"][:, None, None] + p["beta0"][:, None, None])
         h = convolved(z, p["K2"], p["B2"]) + convolved(h, p["K3"], p["B3"], 2)
         h = jnp.mean(h, axis=(2, 3))
-        h = jax.nn.standardize(h, axis=1, epsilon=1e-5) * p["scale1"] + p["shift1"]
+        h = jax.nn.standardize(h, axis=1, epsilon=1e-5) * p["gamma1"] + p["beta1"]
         h = jnp.einsum("nc,pqco->nopq", h, p["K4"]) + p["B4"][:, None, None]
         return jnp.mean((jnp.mean(h, axis=(2, 3)) @ p["W5"] + p["B5"]) ** 2)
 
@@ -103,7 +103,7 @@ def test_two_transformer_blocks_have_the_gradients_of_jax():
         h = h + jax.nn.gelu(normed(h, p, 1) @ p["W0"] + p["B0"], approximate=False) @ p["W1"] + p["B1"]
         h = normed(h + attended(h, h, p, 1, m[:, None, None] > 0), p, 2)
         h = normed(h + jnp.tanh(h @ p["W2"] + p["B2"]) @ p["W3"] + p["B3"], p, 3)
-        h = h / jnp.sqrt(jnp.mean(h**2, axis=-1, keepdims=True) + 1e-6) * p["scale4"]
+        h = h / jnp.sqrt(jnp.mean(h**2, axis=-1, keepdims=True) + 1e-6) * p["gamma4"]
         return jnp.mean((h @ p["W4"] + p["B4"]) ** 2)
 
     assert_gradients(net, gc.mean(net**2), {words: t, mask: m}, theirs)
