@@ -111,7 +111,7 @@ def test_files_that_are_none(net, capsys):
 
 
 def test_bench_measures_training_and_predicting(tmp_path, capsys, monkeypatch):
-    """The network and the batch of the README's tests: nothing new is compiled for it."""
+    """The network and the batch of the README's tests, whose program is there when these ran before."""
     monkeypatch.setattr("graphc.command.parser.model_of", lambda *_: xor())
     text = said(capsys, "bench", "net.py", "--rows", "4", "--batch-size", "4", "--seconds", "0.01", "--threads", "1")
     rows = [line.split(maxsplit=1)[0] for line in text.splitlines()]
