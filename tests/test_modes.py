@@ -156,7 +156,7 @@ def test_batch_normalisation_has_the_value_and_the_gradient_of_jax():
 
     value, (dx, dgamma) = jax.jit(jax.value_and_grad(by_hand, (0, 1)))(feed[X.node], feed[gamma.node])
     a = feed[X.node]
-    wanted = [value, dgamma, 0.99 * feed[mean.node] + 0.01 * a.mean(0), 0.99 * feed[var.node] + 0.01 * a.var(0)]
+    wanted = [value, dgamma, 0.9 * feed[mean.node] + 0.1 * a.mean(0), 0.9 * feed[var.node] + 0.1 * a.var(0)]
     for one, other in zip([*found, slope], [*wanted, dx], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
@@ -250,3 +250,15 @@ def test_what_does_not_fit_is_refused(call, error, text):
     with pytest.raises(error) as caught:
         call()
     assert re.sub(r"C\d+\[", "C[", re.sub(r" of test_modes.py:\d+", "", text_of(caught))) == text
+
+
+def test_running_statistics_follow_the_tensor_that_a_network_is_applied_to():
+    """Seen to fail (two declarations are named X) when the states keep the input that the network declared itself."""
+    net = gc.nn.sequential(3, gc.nn.BatchNorm(momentum=0.5), gc.nn.Dense(1))
+    models = [gc.Model(loss=gc.mean(net(gc.input(name, ("n", 3))) ** 2), dtype="float64") for name in ("X", "A")]
+    x = np.random.default_rng(0).normal(5, 2, size=(8, 3))
+    for model, name in zip(models, ("X", "A"), strict=True):
+        with in_python(Plain()):
+            model.fit({name: x}, optimizer=gc.SGD(0.0), steps=2, batch_size=8, verify=False)
+        np.testing.assert_allclose(model.params["mean0"], 0.75 * x.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(model.params["var0"], 0.25 + 0.75 * x.var(0), rtol=1e-12)

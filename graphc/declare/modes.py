@@ -79,9 +79,16 @@ def state(name: str, shape: Sequence[Extent] | Extent, init: Any = 0.0, *, updat
         fail(TypeMismatchError, f"state: the update of {name} is {update!r:.60}", hint)
     leaf = Leaf(name, extents, "state", value=start)
     stamp(leaf)
-    new = as_node(update(Tensor(leaf)), f"the update of {name}")
-    if new.shape != extents:
-        message = f"state: the update of {name} gives {node_text(new)}, not the shape {shape_text(extents)}"
+    return set_update(Tensor(leaf), update)
+
+
+def set_update(kept: Tensor, update: Callable[[Tensor], Any]) -> Tensor:
+    """Let a state take another formula in every step, given as in :func:`state`."""
+    leaf = kept.node
+    assert isinstance(leaf, Leaf)
+    new = as_node(update(kept), f"the update of {leaf.name}")
+    if new.shape != leaf.shape:
+        message = f"state: the update of {leaf.name} gives {node_text(new)}, not the shape {shape_text(leaf.shape)}"
         fail(ShapeError, message, "a state keeps its shape.")
     leaf.update = new
-    return Tensor(leaf)
+    return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from graphc.declare.constants import exact, is_number
 from graphc.declare.init import ones, zeros
 from graphc.declare.layers import Layer, next_number
 from graphc.declare.leaves import param
-from graphc.declare.modes import in_train_phase, state
+from graphc.declare.modes import in_train_phase, set_update, state
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.declare.pointwise import sqrt
@@ -149,7 +149,7 @@ class BatchNorm(Layer):
     Declares the parameters ``gamma0``, ``beta0`` and the states ``mean0``, ``var0``, or the next numbers that the
     tensor does not use yet. In training the mean and the (biased) variance of the batch are taken, and every step sets
     ``mean0 <- momentum*mean0 + (1 - momentum)*m``, likewise ``var0``; ``predict`` and ``evaluate`` read these. Applied
-    again to another Tensor, the layer keeps the states of the first.
+    again to another Tensor, the states follow that one.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class BatchNorm(Layer):
     """
 
     axis: Any = -1
-    momentum: float = 0.99
+    momentum: float = 0.9
     eps: float = 1e-5
     scale: bool = True
     shift: bool = True
@@ -191,20 +191,26 @@ class BatchNorm(Layer):
     def declare(self, x: Tensor) -> list[Tensor]:
         """Running mean and variance of x, then gamma and beta."""
         node = as_node(x, "nn.BatchNorm")
-        kept, away = _axes(node, self.axis, "nn.BatchNorm")
+        kept, _ = _axes(node, self.axis, "nn.BatchNorm")
         number = next_number([node], "gamma", "beta", "mean", "var")
         shape, x = [node.shape[t] for t in kept], Tensor(node)
-        old = exact(self.momentum, "nn.BatchNorm")
-        mean = state(f"mean{number}", shape, 0.0, update=lambda m: old * m + (1 - old) * mean_of(x, away))
-        var = state(f"var{number}", shape, 1.0, update=lambda v: old * v + (1 - old) * var_of(x, away))
+        mean = state(f"mean{number}", shape, 0.0, update=self._following(x, mean_of))
+        var = state(f"var{number}", shape, 1.0, update=self._following(x, var_of))
         gamma = [param(f"gamma{number}", shape, ones())] if self.scale else []
         return [mean, var, *gamma, *([param(f"beta{number}", shape, zeros())] if self.shift else [])]
 
     def apply(self, x: Tensor, params: Sequence[Tensor]) -> Tensor:
-        """The layer with given states and parameters."""
+        """The layer with given states and parameters; the states follow this x from now on."""
         mean, var, *rest = params
+        for kept, statistic in ((mean, mean_of), (var, var_of)):
+            set_update(kept, self._following(x, statistic))
         gamma = rest[0] if self.scale else None
         return batch_norm(x, mean, var, gamma, rest[-1] if self.shift else None, self.axis, self.eps)
+
+    def _following(self, x: Tensor, statistic: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        """The update of a running statistic of x."""
+        old, (_, away) = exact(self.momentum, "nn.BatchNorm"), _axes(x.node, self.axis, "nn.BatchNorm")
+        return lambda running: old * running + (1 - old) * statistic(x, away)
 
 
 def _check_positive(what: str, value: Any) -> None:
