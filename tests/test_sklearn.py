@@ -155,9 +155,10 @@ def test_early_stopping_keeps_the_best_and_holds_out_every_class(by_numpy):
 
 
 def test_warm_starts_and_partial_fits_go_on(by_numpy):
-    whole = quick(epochs=6).fit(X, NAMES)
-    warm = quick(epochs=3, warm_start=True).fit(X, NAMES)
-    parts = quick().partial_fit(X, NAMES, classes=NAMES)
+    """Seen to fail when nothing goes on, and when the order of the rows begins anew."""
+    whole = quick(epochs=6, batch_size=50).fit(X, NAMES)  # of several batches, whose order goes on, too
+    warm = quick(epochs=3, batch_size=50, warm_start=True).fit(X, NAMES)
+    parts = quick(batch_size=50).partial_fit(X, NAMES, classes=NAMES)
     for _ in range(5):
         parts.partial_fit(X, NAMES)
     assert warm.fit(X, NAMES).n_iter_ == parts.n_iter_ == 6
