@@ -182,7 +182,7 @@ def _all_squares(body: Expr) -> bool:
 def without_eps(base: Expr) -> Expr:
     """S of S + eps, eps from 2**-100 to 2**40: beside it no square that underflows is missed, nor it beside huge."""
     rest, eps = base.as_independent(*base.free_symbols, as_Add=True)[::-1] if base.is_Add else (base, S.Zero)
-    return rest if eps.is_number and _EPS[0] < eps < _EPS[1] else base
+    return rest if eps.is_comparable and _EPS[0] < eps < _EPS[1] else base
 
 
 def is_positive(e: Expr) -> bool:
