@@ -178,3 +178,31 @@ def test_where_a_node_lies_follows_from_its_formula():
         (gc.prod(x), (-INF, INF)), (gc.sum(gc.sigmoid(x)), (0, INF)),
     ):  # fmt: skip
         assert range_of(tensor.node) == expected
+
+
+def both(x: gc.Tensor) -> gc.Tensor:
+    """Two factors that are 0 at 0, beside exponentials that may overflow."""
+    s = x * gc.exp(x)
+    return gc.tanh(s) * gc.sin(s)
+
+
+SECOND = [
+    ("two factors that are 0", both, 0.0, 2.0),
+    ("one, and one that is 1", lambda x: gc.tanh(x * gc.exp(x)) * (1 + gc.sin(x * gc.exp(x))), 0.0, 4.0),
+    ("a logarithm", lambda x: gc.tanh(gc.log(x)) * gc.log(x), 1.0, 2.0),
+    ("an inverse", lambda x: (1 - 1 / x) * gc.tanh(gc.log(x)), 1.0, 2.0),
+    ("a branch not taken", lambda x: gc.maximum(gc.sqrt(x), 1.0), 0.0, 0.0),
+    ("a root of nothing", lambda x: gc.sqrt(gc.relu(x)), -1.0, 0.0),
+    ("what has faded", lambda x: gc.tanh(gc.exp(x)), 800.0, 0.0),
+    ("what has faded and is finite yet", lambda x: gc.tanh(gc.exp(x)), 700.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("name", "f", "at", "wanted"), SECOND, ids=[case[0] for case in SECOND])
+def test_second_derivatives_where_a_factor_of_the_first_is_zero(name: str, f: Callable, at: float, wanted: float):
+    """Values of SymPy's limits. Seen to fail (0 for 2) when what stands beside a 0 is flat there."""
+    x = gc.param("x", (2,))
+    twice = gc.grad(gc.sum(gc.grad(gc.sum(f(x)), x)), x)
+    with np.errstate(all="ignore"):
+        (found,) = evaluate([twice.node], {x.node: np.array([at, at])}, dtype=np.float64)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)

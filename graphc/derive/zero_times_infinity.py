@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import sympy
-from sympy import Add, Expr, Mul, Pow, S, Symbol
+from sympy import Expr, Mul, Pow, S, Symbol
 
 from graphc.derive.differentiability import interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
-from graphc.ir.scalar import OUT, guarded, log1p, placeholder, scalar_of, where
+from graphc.ir.scalar import OUT, guarded, log1p, masks_apart, placeholder, scalar_of, where
 from graphc.ir.scalar_table import Interval, classes
 
 
@@ -47,7 +47,7 @@ def times(slope: Expr, cotangent: Symbol, bar: Node, y: Equation) -> Expr:
     factors = Mul.make_args(slope.xreplace({placeholder(len(y.operands)): OUT}))
     kinds = {_kind(f, y.body, known) for f in factors}
     if "steep" in kinds or (kinds & {"pole", "growing"} and _may_be_0_because_of(y, bar)):
-        masks, rest = _masks_apart(slope)
+        masks, rest = masks_apart(slope)
         return guarded(cotangent, rest * cotangent, S.Zero) * Mul(*masks)
     return slope * cotangent
 
@@ -105,7 +105,7 @@ def _under_the_root(u: Expr, body: Expr) -> Expr:
 
 
 def _product(whole: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
-    masks, e = _masks_apart(whole)
+    masks, e = masks_apart(whole)
     if not e.is_Mul:
         return whole
     kinds = {f: _kind(f, body, known) for f in e.args}
@@ -117,26 +117,6 @@ def _product(whole: Mul, body: Expr, known: Mapping[Symbol, Interval]) -> Expr:
     if not zeros:
         return whole
     return guarded(Mul(*zeros), e, S.Zero) * Mul(*masks)
-
-
-def _masks_apart(e: Expr) -> tuple[list[Expr], Expr]:
-    """The factors that the constructor of equations makes masks of, and what is left: they have to stay factors.
-
-    A factor of all terms of a sum is one of the sum.
-    """
-    masks: list[Expr] = []
-    rest: list[Expr] = []
-    for f in Mul.make_args(e):
-        if isinstance(f, where) and f.args[1:] == (S.One, S.Zero):
-            masks.append(f)
-        elif f.is_Add:
-            terms = [_masks_apart(term) for term in f.args]
-            common = [m for m in terms[0][0] if all(m in found for found, _ in terms)]
-            masks += [m for m in common if m not in masks]
-            rest.append(Add(*(Mul(left, *(m for m in found if m not in common)) for found, left in terms)))
-        else:
-            rest.append(f)
-    return masks, Mul(*rest)
 
 
 def _vanishes_beside(f: Expr, others: Sequence[Expr], body: Expr) -> bool:

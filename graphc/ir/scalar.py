@@ -33,6 +33,7 @@ from graphc.ir.functions.choices import (
     guarded,
     less,
     less_equal,
+    masks_apart,
     maximum,
     minimum,
     relu,
@@ -50,9 +51,9 @@ from graphc.ir.scalar_value import SQRT_EXPONENTS, value
 __all__ = [
     "FUNCTIONS", "OUT", "PUBLIC", "WORDS", "Break", "Interval", "Scalar", "absolute", "bce", "canonical", "cost",
     "derivative", "elu", "equal", "expm1", "floor_", "formula_of", "guarded", "leaky_relu", "less", "less_equal",
-    "log1p", "logcosh", "maximum", "minimum", "number", "numpy_function", "placeholder", "placeholder_index",
-    "placeholders", "relu", "round_", "scalar_of", "sigmoid", "sigmoid_minus", "sign", "softplus", "step",
-    "stop_gradient", "where", "xlogx", "xlogx1p",
+    "log1p", "logcosh", "masks_apart", "maximum", "minimum", "number", "numpy_function", "placeholder",
+    "placeholder_index", "placeholders", "relu", "round_", "scalar_of", "sigmoid", "sigmoid_minus", "sign", "softplus",
+    "step", "stop_gradient", "where", "xlogx", "xlogx1p",
 ]  # fmt: skip
 
 OUT = Symbol("OUT", real=True)

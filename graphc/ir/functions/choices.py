@@ -403,6 +403,34 @@ class guarded(where):
     plain)`` as ``plain``, which leaves the range of numbers where u < t (:mod:`graphc.rewrite.range_rules`).
     """
 
+    def _eval_derivative(self, s: sp.Symbol) -> Expr:
+        """Where r is 0, r*s is not flat: its derivative is that of the product, and 0 where that is no number."""
+        c, a, b = self.args
+        if b != 0:
+            return super()._eval_derivative(s)
+        masks, slope = masks_apart(a.diff(s))
+        return sp.Mul(*masks, guarded(maximum(absolute(c), isfinite(slope)), slope, ZERO))
+
+
+def masks_apart(e: Expr) -> tuple[list[Expr], Expr]:
+    """The factors that the constructor of equations makes masks of, and what is left: they have to stay factors.
+
+    A factor of all terms of a sum is one of the sum.
+    """
+    masks: list[Expr] = []
+    rest: list[Expr] = []
+    for f in sp.Mul.make_args(e):
+        if isinstance(f, where) and f.args[1:] == (ONE, ZERO):
+            masks.append(f)
+        elif f.is_Add:
+            terms = [masks_apart(term) for term in f.args]
+            common = [m for m in terms[0][0] if all(m in found for found, _ in terms)]
+            masks += [m for m in common if m not in masks]
+            rest.append(sp.Add(*(sp.Mul(left, *(m for m in found if m not in common)) for found, left in terms)))
+        else:
+            rest.append(f)
+    return masks, sp.Mul(*rest)
+
 
 BY_CLASS[guarded] = FUNCTIONS["where"]
 WORDS["guarded"] = replace(FUNCTIONS["where"], name="guarded", cls=guarded)  # formula text keeps it apart
