@@ -9,25 +9,15 @@ from collections.abc import Sequence
 
 import sympy
 
+from graphc.derive.adding import add_nodes, is_zero
 from graphc.derive.pullback import pullback, pushforward
+from graphc.derive.scans import pullback_scan
 from graphc.ir.affine import Extent, identity, index
-from graphc.ir.build import constant_node, elementwise, equation
+from graphc.ir.build import constant_node, equation
 from graphc.ir.node import Equation, Mask, Node, Read, extent_symbol
 from graphc.ir.scalar import placeholder
-from graphc.ir.walk import sources, topological
-
-
-def add_nodes(nodes: Sequence[Node]) -> Node | None:
-    """The sum of nodes of one shape; zeros are left out, None when nothing remains."""
-    kept = [n for n in nodes if not is_zero(n)]
-    if len(kept) < 2:
-        return kept[0] if kept else None
-    return elementwise(sympy.Add(*[placeholder(i) for i in range(len(kept))]), kept)
-
-
-def is_zero(node: Node) -> bool:
-    """True for the constant 0."""
-    return isinstance(node, Equation) and node.body == 0 and node.reducer == "sum"
+from graphc.ir.scan import Scan, Unrolled
+from graphc.ir.walk import scans_whole, sources, topological
 
 
 def adjoints(y: Node, wrt: Sequence[Node], seed: Node | None = None, lead: tuple[Extent, ...] = ()) -> dict[Node, Node]:
@@ -36,16 +26,23 @@ def adjoints(y: Node, wrt: Sequence[Node], seed: Node | None = None, lead: tuple
     ``seed`` is the cotangent of y, by default 1 everywhere; with ``lead`` it is a stack of cotangents.
     Nodes that y does not depend on are absent.
     """
-    order = topological([y])
+    order = scans_whole([y])
     active = _depends_on(order, set(wrt))
     parts: dict[Node, list[Node]] = {y: [seed if seed is not None else constant_node(1, y.shape)]}
     result: dict[Node, Node] = {}
+    scans = {node.scan: node for node in reversed(order) if isinstance(node, Unrolled)}
+    waiting: dict[Scan, dict[Node, Node]] = {}
     for node in reversed(order):
         bar = add_nodes(parts.pop(node, [])) if node in active else None
-        if bar is None:
-            continue
-        result[node] = bar
-        if isinstance(node, Equation):
+        if bar is not None:
+            result[node] = bar
+        if isinstance(node, Unrolled):
+            known = waiting.setdefault(node.scan, {})
+            known |= {} if bar is None else {node.of: bar}
+            if scans[node.scan] is node and known:
+                for source, part in pullback_scan(node.scan, known, active, lead).items():
+                    parts.setdefault(source, []).append(part)
+        elif bar is not None and isinstance(node, Equation):
             for j, op in enumerate(node.operands):
                 if isinstance(op, Read) and op.node in active:
                     parts.setdefault(op.node, []).append(pullback(node, bar, j, lead))

@@ -16,7 +16,8 @@ from graphc.emit.dense import of_matrices
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo
 from graphc.ir.node import REDUCERS, Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import numpy_function, placeholder_index
-from graphc.ir.walk import sources, topological
+from graphc.ir.scan import Scan, Unrolled
+from graphc.ir.walk import inside, sources, topological, within_steps
 from graphc.lower.norms import SCALES, reading_rescues, rescue_of
 from graphc.rewrite.norms import norms_in
 
@@ -85,11 +86,14 @@ def evaluate_in_parts(
 ) -> list[np.ndarray | Product]:
     """The values of ``roots``, where matrix products that nothing else reads, as the gradients of weights, wait."""
     order, run = topological(roots), _Interpreter(feed, {}, np.dtype(dtype))
+    run.unrolled, steps = _of_scans(order), within_steps(order)
     read = {source for node in order for source in sources(node)}
     last = set(roots) - read
     found: dict[Node, np.ndarray | Product] = {}
     with np.errstate(all="ignore"):
         for node in order:
+            if node in steps:
+                continue
             if isinstance(node, Equation) and node in last:
                 found[node] = run.product(node) or run.equation(node)
             else:
@@ -105,13 +109,25 @@ def evaluate_all(
     blur: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[Node, np.ndarray]:
     """The value of every node that the roots need; NaN and infinity are values like others and warn of nothing."""
-    run = _Interpreter(feed, dict(sizes or {}), np.dtype(dtype))
+    run, order = _Interpreter(feed, dict(sizes or {}), np.dtype(dtype)), topological(roots)
+    run.unrolled, steps = _of_scans(order), within_steps(order)
     with np.errstate(all="ignore"):
-        for node in topological(roots):
+        for node in order:
+            if node in steps:
+                continue
             value = run.values[node] = run.value(node)
             if blur is not None and isinstance(node, Equation) and not _chooses(node):
                 run.values[node] = blur(value)
     return run.values
+
+
+def _of_scans(order: Sequence[Node]) -> dict[Scan, list[Unrolled]]:
+    """What is wanted of every scan."""
+    found: dict[Scan, list[Unrolled]] = {}
+    for node in order:
+        if isinstance(node, Unrolled):
+            found.setdefault(node.scan, []).append(node)
+    return found
 
 
 def _chooses(y: Equation) -> bool:
@@ -123,13 +139,38 @@ class _Interpreter:
     def __init__(self, feed: Mapping[Leaf, np.ndarray], sizes: dict[str, int], dtype: np.dtype) -> None:
         self.feed, self.sizes, self.dtype = feed, sizes, dtype
         self.values: dict[Node, np.ndarray] = {}
+        self.unrolled: dict[Scan, list[Unrolled]] = {}
         for leaf, value in feed.items():
             for extent, found in zip(leaf.shape, np.shape(value), strict=True):
                 if isinstance(extent, str):
                     self.sizes.setdefault(extent, found)
 
     def value(self, node: Node) -> np.ndarray:
+        if isinstance(node, Unrolled):
+            if node not in self.values:
+                self.scan(node.scan, self.unrolled[node.scan])
+            return self.values[node]
         return self.equation(node) if isinstance(node, Equation) else self.leaf(node)
+
+    def scan(self, scan: Scan, wanted: Sequence[Unrolled]) -> None:
+        """Do the steps one after the other, and keep what is wanted of them."""
+        steps = range(scan.length)[:: -1 if scan.backward else 1]
+        own = inside([*scan.nexts, *(node.of for node in wanted)], scan.leaves)
+        for node in topological([node.of for node in wanted]):
+            if node not in own and node not in self.values:
+                self.values[node] = self.value(node)
+        now = {c.leaf: self.values[c.start] for c in scan.carries}
+        found: dict[Unrolled, list[np.ndarray]] = {node: [] for node in wanted}
+        for t in steps:
+            self.values |= now | {s.leaf: self.values[s.given][t] for s in scan.slices}
+            for node in own:
+                if isinstance(node, Equation):
+                    self.values[node] = self.equation(node)
+            for node, kept in found.items():
+                kept.append(self.values[node.of])
+            now = {c.leaf: self.values[c.next] for c in scan.carries}
+        for node, kept in found.items():
+            self.values[node] = np.stack(kept[:: -1 if scan.backward else 1])
 
     def leaf(self, node: Node) -> np.ndarray:
         assert isinstance(node, Leaf)

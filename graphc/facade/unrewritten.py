@@ -47,7 +47,7 @@ def unrewritten(roots: Sequence[Node]) -> list[Node]:
 def _plain(node: Node, known: Mapping[Node, Node], made: dict[int, list[Node]], plain: Callable) -> Node:
     found = _makers.get(node)
     if found is None:
-        return with_sources(node, known) if isinstance(node, Equation) else node
+        return with_sources(node, known)
     make, place = found
     if id(make) not in made:
         made[id(make)] = make(plain)

@@ -30,7 +30,7 @@ REDUCERS: dict[Reducer, float] = {
 }  # each with its identity, the value of an empty reduction
 
 MaskKind = Literal["ge", "eq", "ne", "divides"]
-LeafKind = Literal["input", "param", "constant", "random", "state", "phase"]
+LeafKind = Literal["input", "param", "constant", "random", "state", "phase", "step"]
 _serials = itertools.count()
 
 
@@ -101,7 +101,8 @@ class Leaf(Node):
     """Declared data (``input``), a parameter (``param``) or a constant array; every declaration is a new leaf.
 
     Three more belong to training: ``random``, drawn anew in every step; ``state``, which a step sets to its ``update``;
-    ``phase``, 1 in training and 0 otherwise (:mod:`graphc.rewrite.modes`).
+    ``phase``, 1 in training and 0 otherwise (:mod:`graphc.rewrite.modes`).  ``step`` has a value within the steps of a
+    scan alone (:mod:`graphc.ir.scan`).
 
     ``dtype`` is "float" or "int"; ``bound`` limits the values of integer data that serve as an index;
     ``value`` holds what the declaration carries along (initialiser, constant array, distribution), ``constraint`` what

@@ -10,10 +10,14 @@ from graphc.ir.affine import gathers, replace_nodes
 from graphc.ir.build import equation
 from graphc.ir.contract import map_operand
 from graphc.ir.node import Equation, Leaf, Mask, Node, Operand, Read, free_sizes, operand_maps
+from graphc.ir.scan import Carry, Scan, Slice, Unrolled, scan_of, unrolled
 
 
 def sources(node: Node) -> list[Node]:
-    """The nodes that an equation reads, gathered labels included, each once and in order."""
+    """The nodes that an equation reads, gathered labels included, each once and in order; those of its steps of what is
+    unrolled."""
+    if isinstance(node, Unrolled):
+        return list(dict.fromkeys([*node.scan.outside, *node.scan.nexts, node.of]))
     if not isinstance(node, Equation):
         return []
     found = [op.node for op in node.reads]
@@ -22,7 +26,7 @@ def sources(node: Node) -> list[Node]:
     return list(dict.fromkeys(found))
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
+def topological(roots: Iterable[Node], reads: Callable[[Node], Iterable[Node]] = sources) -> list[Node]:
     """Every node that the roots need, each after what it reads."""
     seen: set[Node] = set()
     order: list[Node] = []
@@ -34,8 +38,18 @@ def topological(roots: Iterable[Node]) -> list[Node]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack += [(s, False) for s in reversed(sources(node))]
+            stack += [(s, False) for s in reversed([*reads(node)])]
     return order
+
+
+def scans_whole(roots: Iterable[Node]) -> list[Node]:
+    """Every node that the roots need, after what it reads; what is unrolled of a scan after all that the scan reads."""
+    found = [node for node in topological(roots) if isinstance(node, Unrolled)]
+    together: dict[Scan, list[Node]] = {}
+    for node in found:
+        together.setdefault(node.scan, []).extend(sources(node))
+    return topological(roots, lambda node: dict.fromkeys(together[node.scan]) if isinstance(node, Unrolled)
+                       else sources(node)) if found else topological(roots)  # fmt: skip
 
 
 def consumers(roots: Iterable[Node]) -> dict[Node, int]:
@@ -58,11 +72,43 @@ def leaves(roots: Iterable[Node]) -> list[Leaf]:
     return sorted((n for n in topological(roots) if isinstance(n, Leaf)), key=lambda n: n.serial)
 
 
-def with_sources(node: Equation, new: Mapping[Node, Node]) -> Node:
-    """The equation with other nodes in place of those it reads."""
+def with_sources(node: Node, new: Mapping[Node, Node]) -> Node:
+    """The node with others in place of those it reads."""
     if all(new.get(s, s) is s for s in sources(node)):
         return node
+    if isinstance(node, Unrolled):
+        of = new.get(node.of, node.of)
+        return unrolled(_moved(node.scan, new), of, inside([of], node.scan.leaves) != [])
+    assert isinstance(node, Equation)
     return rebuild(node, [replace_operand(op, new) for op in node.operands])
+
+
+def _moved(scan: Scan, new: Mapping[Node, Node]) -> Scan:
+    """The scan reading other nodes; its leaves stay."""
+    carries = [Carry(c.leaf, new.get(c.start, c.start), new.get(c.next, c.next)) for c in scan.carries]
+    slices = [Slice(s.leaf, new.get(s.given, s.given)) for s in scan.slices]
+    return scan_of(scan.length, carries, slices, scan.backward)
+
+
+def inside(roots: Iterable[Node], leaves: Iterable[Node]) -> list[Node]:
+    """What the roots need that depends on some leaves, these included, each after what it reads."""
+    found = dict.fromkeys(leaves, False)
+    order: list[Node] = []
+    for node in topological(roots):
+        if node in found or (not isinstance(node, Unrolled) and any(s in found for s in sources(node))):
+            found[node] = True
+            order.append(node)
+    return order
+
+
+def within_steps(order: Iterable[Node]) -> set[Node]:
+    """What has no value of its own: the leaves of steps, and the equations that read them."""
+    found: set[Node] = set()
+    for node in order:
+        leaf = isinstance(node, Leaf) and node.kind == "step"
+        if leaf or (isinstance(node, Equation) and any(s in found for s in sources(node))):
+            found.add(node)
+    return found
 
 
 def replace_operand(op: Operand, new: Mapping[Node, Node]) -> Operand:
@@ -81,7 +127,7 @@ def rebuild(node: Equation, operands: list[Operand], body: Expr | None = None, m
 
 def annotate(made: Node, old: Node) -> Node:
     """Carry the name and the source line of a node over to the one that takes its place."""
-    if isinstance(made, Equation):
+    if isinstance(made, Equation | Unrolled):
         made.origin = made.origin or old.origin
         made.name = made.name or old.name
     return made
@@ -91,11 +137,8 @@ def transform(roots: Iterable[Node], step: Callable[[Equation], Node]) -> dict[N
     """Rebuild the graph bottom-up: every equation, its sources replaced, goes through ``step``."""
     new: dict[Node, Node] = {}
     for node in topological(roots):
-        if isinstance(node, Equation):
-            moved = with_sources(node, new)
-            new[node] = annotate(step(moved), node) if isinstance(moved, Equation) else moved
-        else:
-            new[node] = node
+        moved = with_sources(node, new)
+        new[node] = annotate(step(moved), node) if isinstance(moved, Equation) else moved
     return new
 
 
@@ -113,5 +156,5 @@ def replace(roots: Iterable[Node], swap: Mapping[Node, Node]) -> list[Node]:
     roots = list(roots)
     new: dict[Node, Node] = {}
     for node in topological(roots):
-        new[node] = swap[node] if node in swap else with_sources(node, new) if isinstance(node, Equation) else node
+        new[node] = swap[node] if node in swap else with_sources(node, new)
     return [new[r] for r in roots]

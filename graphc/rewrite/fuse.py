@@ -31,10 +31,10 @@ def fuse(roots: Iterable[Node], keep: Collection[Node] = ()) -> dict[Node, Node]
     origin: dict[Node, Node] = {}
     kept = set(keep)
     for node in topological(roots):
-        if not isinstance(node, Equation):
-            new[node] = node
-            continue
         moved = with_sources(node, new)
+        if not isinstance(node, Equation):
+            new[node] = moved
+            continue
         fused = _fuse_into(moved, count, origin, kept) if isinstance(moved, Equation) else moved
         new[node] = annotate(fused, node)
         origin.setdefault(new[node], node)

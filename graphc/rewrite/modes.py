@@ -25,7 +25,7 @@ def in_mode(roots: Sequence[Node], training: bool, keep: Collection[Node] = ()) 
         return list(roots)
     new: dict[Node, Node] = {}
     for node in topological(roots):
-        if isinstance(node, Equation):
+        if not isinstance(node, Leaf):
             new[node] = _decided(with_sources(node, new), training)
         else:
             new[node] = node if training or node in keep else _mean(node)

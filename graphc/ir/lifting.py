@@ -1,0 +1,105 @@
+"""Nodes of a step made those of all steps at once, v[t, ..]: what no carried value decides is computed beside the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, affine, constant, index
+from graphc.ir.affine import substitute as substitute_indices
+from graphc.ir.build import equation
+from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
+from graphc.ir.scalar import placeholder
+from graphc.ir.scan import Carry, Scan, Slice, in_every_step, scan_of, unrolled
+from graphc.ir.walk import inside, replace, sources
+
+
+class Lifting:
+    """Values at all steps: ``known`` are those of leaves and of nodes that a scan computes, v[t, ..]."""
+
+    def __init__(self, length: int, known: Mapping[Node, Node]) -> None:
+        self.length = length
+        self.known = dict(known)
+
+    def all(self, node: Node) -> Node:
+        """v[t, ..] of any node."""
+        found = self.varying(node)
+        return in_every_step(node, self.length) if found is None else found
+
+    def varying(self, node: Node) -> Node | None:
+        """v[t, ..] of a node that has other values in other steps, None of another."""
+        for part in inside([node], list(self.known)):
+            if part not in self.known:
+                assert isinstance(part, Equation)
+                self.known[part] = self._equation(part, 0, part.n_free + 1)
+        return self.known.get(node)
+
+    def total(self, node: Node) -> Node:
+        """sum_t v[t, ..]."""
+        if isinstance(node, Equation) and node.reducer == "sum" and any(s in self.known for s in sources(node)):
+            for source in sources(node):
+                self.varying(source)
+            return self._equation(node, node.n_free, node.n_free)
+        lifted, rank = self.all(node), node.rank
+        at = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(node.shape))
+        return equation((*node.shape, self.length), rank, "sum", placeholder(0), [Read(lifted, (index(rank), *at))])
+
+    def _equation(self, y: Equation, at: int, n_free: int) -> Node:
+        """y with the index of the steps put at a place of its indices."""
+        time = index(at)
+
+        def moved(x: Affine) -> Affine:
+            return self._map(substitute_indices(x, lambda i: index(i + (i >= at))), time)
+
+        operands: list[Operand] = []
+        for op in y.operands:
+            if isinstance(op, Read):
+                places = tuple(map(moved, op.at))
+                lifted = self.known.get(op.node)
+                operands.append(Read(op.node, places) if lifted is None else Read(lifted, (time, *places)))
+            elif isinstance(op, Position):
+                operands.append(Position(moved(op.map)))
+            else:
+                operands.append(Indicator(Mask(op.mask.kind, moved(op.mask.map), op.mask.modulus)))
+        masks = [Mask(m.kind, moved(m.map), m.modulus) for m in y.masks]
+        extents: tuple[Extent, ...] = (*y.extents[:at], self.length, *y.extents[at:])
+        return equation(extents, n_free, y.reducer, y.body, operands, masks)
+
+    def _map(self, x: Affine, time: Affine) -> Affine:
+        """The map with gathers that read at all steps."""
+        out = constant(x.const)
+        for atom, coef in x.terms:
+            moved = atom
+            if isinstance(atom, Gather):
+                places = tuple(self._map(a, time) for a in atom.at)
+                lifted = self.known.get(atom.node)
+                moved = Gather(atom.node, places) if lifted is None else Gather(lifted, (time, *places))
+            elif isinstance(atom, FloorDiv | Modulo):
+                moved = type(atom)(self._map(atom.inner, time), atom.divisor)
+            out = out + affine(0, {moved: coef})
+        return out
+
+
+def hoisted(
+    length: int, carries: Sequence[Carry], given: Mapping[Node, Node], backward: bool
+) -> tuple[Scan, Lifting]:
+    """The scan whose steps compute what depends on carried values alone, and the values of all else at all steps.
+
+    ``given`` are the values v[t, ..] of leaves and of nodes that other scans compute.
+    """
+    own, nexts = [c.leaf for c in carries], [c.next for c in carries]
+    outside = Lifting(length, given)
+    core = inside(nexts, own)
+    swap: dict[Node, Node] = {}
+    for node in dict.fromkeys([*nexts, *(s for n in core for s in sources(n))]):
+        if node not in core and outside.varying(node) is not None:
+            swap[node] = _slice_leaf(node)
+    now = dict(zip(core, replace(core, swap), strict=True))
+    after = [Carry(c.leaf, c.start, now.get(c.next, swap.get(c.next, c.next))) for c in carries]
+    slices = [Slice(leaf, outside.all(node)) for node, leaf in swap.items() if isinstance(leaf, Leaf)]
+    scan = scan_of(length, after, slices, backward)
+    return scan, Lifting(length, {**given, **{old: unrolled(scan, new) for old, new in now.items()}})
+
+
+def _slice_leaf(node: Node) -> Leaf:
+    kind = "int" if isinstance(node, Leaf) and node.dtype == "int" else "float"
+    return Leaf(node.name or "x", node.shape, "step", kind, bound=getattr(node, "bound", None) if kind == "int" else None)
