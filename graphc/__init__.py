@@ -58,6 +58,7 @@ _NAMES = {
     "declare.normalizing": "layer_norm rms_norm group_norm",
     "declare.embedding": "one_hot embedding positional_encoding",
     "declare.attention": "attention",
+    "declare.scanning": "scan",
     "declare.activations": "glu sparsemax",
     "declare.random": "dropout",
     "declare.modes": "in_train_phase state",

@@ -2,7 +2,9 @@
 
 For h[t + 1] = f(h[t], x[t], w) the cotangents are
 
-    hbar[t] = hbar[t + 1] df/dh + what else reads h[t],    xbar[t] = hbar[t + 1] df/dx,    wbar = sum_t hbar[t + 1] df/dw
+    hbar[t] = hbar[t + 1] df/dh + what else reads h[t]
+    xbar[t] = hbar[t + 1] df/dx
+    wbar = sum_t hbar[t + 1] df/dw
 
 with df taken at h[t], x[t] by the one differentiation rule.  The forward scan stores what they read; what no cotangent
 decides is computed beside the loop, so that wbar is one product over all steps.
@@ -15,12 +17,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from graphc.derive.adding import add_nodes
 from graphc.derive.pullback import pullback
-from graphc.ir.affine import Extent, constant, index
-from graphc.ir.build import constant_node, equation
+from graphc.ir.affine import Extent
+from graphc.ir.build import constant_node
 from graphc.ir.lifting import hoisted
 from graphc.ir.node import Equation, Leaf, Node, Read
-from graphc.ir.scalar import placeholder
-from graphc.ir.scan import Carry, Scan, transposed, unrolled
+from graphc.ir.scan import Carry, Scan, at_step, transposed, unrolled
 from graphc.ir.walk import inside
 
 
@@ -50,7 +51,7 @@ def pullback_scan(
     first = scan.length - 1 if scan.backward else 0
     result: dict[Node, list[Node]] = defaultdict(list)
     for c in later:
-        result[c.start].append(_at(lifting.all(found[c.leaf]), first))
+        result[c.start].append(at_step(lifting.all(found[c.leaf]), first))
     for s in scan.slices:
         if s.leaf in found:
             bar = lifting.all(found[s.leaf])
@@ -83,10 +84,3 @@ def _through_step(
                 parts.setdefault(op.node, []).append(pullback(node, bar, j, lead))
     found = {node: add_nodes(bars) for node, bars in parts.items()}
     return {node: bar for node, bar in found.items() if bar is not None}
-
-
-def _at(node: Node, t: int) -> Node:
-    """v[..] of v[t, ..] at a step."""
-    shape = node.shape[1:]
-    at = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(shape))
-    return equation(shape, len(shape), "sum", placeholder(0), [Read(node, (constant(t), *at))])

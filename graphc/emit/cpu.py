@@ -62,9 +62,9 @@ def constants_of(step: StepPlan) -> list[tuple[str, str]]:
     """Offsets of every buffer, and the capacity of the batch."""
     found: dict[str, str] = {}
     buffers = [*step.plan.buffers.values(), *step.constants]
-    buffers += [b for k in step.plan.kernels for b in results_of(k)]
+    buffers += [b for k in step.plan.kernels for b in results_of(k)] + step.plan.in_place
     for b in buffers:
-        if b.region != b.name:
+        if b.region != b.name and not b.moves:
             found.setdefault(b.name, b.offset.text())
     if step.batch:
         found[f"{extent(step.batch)}_cap"] = str(step.capacity)
@@ -185,13 +185,13 @@ def function_program(
     """``call``: outputs from inputs for one set of arrays; ``sizes`` are the free extents, in the order of C."""
     arguments = [("A", f"{dtype}*"), ("K", f"{dtype}*"), ("C", "int64*"), *pointers]
     results = [b for k in plan.kernels for b in results_of(k)]
-    buffers = {b.name: b for b in [*plan.buffers.values(), *results, *constants]}
+    buffers = {b.name: b for b in [*plan.buffers.values(), *results, *constants, *plan.in_place]}
     text = Text(depth=0)
     with text.block(f"def call({', '.join(n for n, _ in arguments)}):"):
         text.add('"""Outputs from inputs."""', "noalias()")
         for t, size in enumerate(sizes):
             text.add(f"{extent(size)} = C[{t}]", f"{extent(size)}_cap = C[{t}]")
-        text.add(*(f"{b.name} = {b.offset.text()}" for b in buffers.values() if b.region != b.name))
+        text.add(*(f"{b.name} = {b.offset.text()}" for b in buffers.values() if b.region != b.name and not b.moves))
         method = partial(product_method, capacity=plan.capacity, dtype=dtype)
         printer = KernelPrinter(text, plan.buffers, method, captions)
         printer.phase(plan.kernels)

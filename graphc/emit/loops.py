@@ -9,7 +9,7 @@ from itertools import groupby
 from graphc.emit.contractions import print_contraction
 from graphc.emit.expressions import Printer
 from graphc.emit.nests import NestPrinter, divided_index
-from graphc.emit.text import Part, Piece, Text, extent, factor, place, stride
+from graphc.emit.text import Part, Piece, Text, extent, factor, offset, place, stride
 from graphc.ir.node import Node
 from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
 from graphc.lower.kernels import (
@@ -18,6 +18,7 @@ from graphc.lower.kernels import (
     Nest,
     Pack,
     Product,
+    Steps,
     caption_of,
     results_of,
     sources_of,
@@ -84,7 +85,7 @@ class KernelPrinter:
         if self.team and kernel.share == "one":
             with self.text.block(f"if me == {kernel.owner} % team:"):
                 self._print((kernel, *others), Part(stop=self._outer(kernel)))
-        elif self.team and kernel.share == "split":
+        elif self.team and kernel.share == "split" and not isinstance(kernel, Steps):
             size = self._outer(kernel)
             self.text.add(f"lo = {size}*me//team", f"hi = {size}*(me + 1)//team")
             self._print((kernel, *others), Part("lo", "hi"))
@@ -98,12 +99,32 @@ class KernelPrinter:
         self.text.add(*(f"# {caption_of(k, self.captions)}" for k in group))
         if isinstance(kernel, Pack):
             self._pack(kernel)
+        elif isinstance(kernel, Steps):
+            self._steps(kernel)
         elif isinstance(kernel, Product):
             self.product(kernel, part)
         elif isinstance(kernel, Contraction):
             print_contraction(self.text, kernel, part, self.method(kernel))
         else:
             self._nests([k for k in group if isinstance(k, Nest)], part)
+
+    def _steps(self, kernel: Steps) -> None:
+        """A loop over the steps of a scan; a thread does those of its own rows."""
+        scan = kernel.node.scan
+        self._within(kernel, kernel.before)
+        count = f"{scan.length - 1}, -1, -1" if scan.backward else f"{scan.length}"
+        with self.text.block(f"for now in range({count}):"):
+            for b in kernel.moving:
+                assert b.whole is not None
+                width = factor(Count.of(b.whole.extents[1:]))
+                step = "now" if not b.slot else f"(now + {b.slot})"
+                self.text.add(f"{b.name} = {offset(place(b.whole), step if width == '1' else f'{step}*{width}')}")
+            self._within(kernel, kernel.kernels)
+
+    def _within(self, steps: Steps, kernels: Sequence[Kernel]) -> None:
+        for group in joined(kernels, self.buffers):
+            rows = steps.share == "split" and self.team
+            self._print(group, Part("first_row", "last_row") if rows else Part(stop=self._outer(group[0])))
 
     def _nests(self, nests: Sequence[Nest], part: Part) -> None:
         start = len(self.text.lines)
@@ -129,7 +150,7 @@ class KernelPrinter:
             return extent(kernel.n if self._by_columns(kernel) else kernel.m)
         if isinstance(kernel, Contraction):
             return extent(kernel.divided.extent)
-        if isinstance(kernel, Pack) or not kernel.order:
+        if isinstance(kernel, Pack | Steps) or not kernel.order:
             return "1"
         return extent(kernel.node.extents[divided_index(kernel)])
 

@@ -30,6 +30,8 @@ from graphc.ir.node import (
     extent_symbol,
 )
 from graphc.ir.scalar import placeholder
+from graphc.ir.scan import Carry, Scan, Slice, Unrolled, scan_of, unrolled
+from graphc.ir.walk import inside
 
 
 def node_data(node: Node, number: Mapping[Node, int]) -> dict[str, Any]:
@@ -42,6 +44,8 @@ def node_data(node: Node, number: Mapping[Node, int]) -> dict[str, Any]:
         leaf |= {} if c is None else {"constraint": [c.name, c.text, c.axis]}
         leaf |= {"drawn": [d.kind, d.p]} if isinstance(d, Distribution) else {}
         return common | leaf | ({"update": number[u]} if (u := node.update) is not None and u in number else {})
+    if isinstance(node, Unrolled):
+        return common | {"kind": "unrolled", "of": number[node.of], "scan": _scan_data(node.scan, number)}
     assert isinstance(node, Equation)
     return common | {
         "kind": "equation",
@@ -52,6 +56,28 @@ def node_data(node: Node, number: Mapping[Node, int]) -> dict[str, Any]:
         "operands": [_operand_data(op, number) for op in node.operands],
         "masks": [_mask_data(m, number) for m in node.masks],
     }
+
+
+def _scan_data(scan: Scan, number: Mapping[Node, int]) -> dict[str, Any]:
+    return {
+        "length": scan.length,
+        "backward": scan.backward,
+        "carries": [[number[c.leaf], number[c.start], number[c.next]] for c in scan.carries],
+        "slices": [[number[s.leaf], number[s.given]] for s in scan.slices],
+    }
+
+
+def _make_unrolled(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
+    described, of = data["scan"], nodes[data["of"]]
+    carries = [Carry(_leaf_of(nodes[a]), nodes[b], nodes[c]) for a, b, c in described["carries"]]
+    slices = [Slice(_leaf_of(nodes[a]), nodes[b]) for a, b in described["slices"]]
+    scan = scan_of(int(described["length"]), carries, slices, bool(described["backward"]))
+    return unrolled(scan, of, bool(inside([of], scan.leaves)))
+
+
+def _leaf_of(node: Node) -> Leaf:
+    assert isinstance(node, Leaf)
+    return node
 
 
 def _operand_data(op: Operand, number: Mapping[Node, int]) -> dict[str, Any]:
@@ -84,7 +110,9 @@ def _atom_data(atom: Atom, number: Mapping[Node, int]) -> Any:
 
 def make_node(data: dict[str, Any], nodes: Sequence[Node], constant: Any, tensors: Mapping[str, NDArray]) -> Node:
     """The node that :func:`node_data` described, reading ``nodes``; parameters take their values from ``tensors``."""
-    made = _make_equation(data, nodes) if data["kind"] == "equation" else _make_leaf(data, constant, tensors)
+    makers = {"equation": _make_equation, "unrolled": _make_unrolled}
+    make = makers.get(data["kind"])
+    made = make(data, nodes) if make else _make_leaf(data, constant, tensors)
     if made.name is None:
         made.name = data["name"]
     if data["origin"] and made.origin is None:

@@ -21,7 +21,7 @@ _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"
     " batch_rows n_parts part part_number part_base part_start part_row part_end part_weight partials total"
 )
-_VALUES = "INF f g s t theta top steep shift scale peak norm_g k_step math float int64 range"
+_VALUES = "INF f g s t now theta top steep shift scale peak norm_g k_step math float int64 range"
 RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES])
 
 

@@ -1,4 +1,4 @@
-"""Nodes of a step made those of all steps at once, v[t, ..]: what no carried value decides is computed beside the scan."""
+"""Nodes of a step for all steps at once, v[t, ..]: what no carried value decides is computed beside the scan."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ def hoisted(
 
 
 def _slice_leaf(node: Node) -> Leaf:
-    kind = "int" if isinstance(node, Leaf) and node.dtype == "int" else "float"
-    return Leaf(node.name or "x", node.shape, "step", kind, bound=getattr(node, "bound", None) if kind == "int" else None)
+    whole = isinstance(node, Leaf) and node.dtype == "int"
+    return Leaf(node.name or "x", node.shape, "step", "int" if whole else "float")

@@ -124,3 +124,10 @@ def transposed(node: Node, order: Sequence[int]) -> Node:
     shape = [node.shape[i] for i in order]
     at = tuple(constant(0) if e == 1 else index(place[i]) for i, e in enumerate(node.shape))
     return equation(shape, len(shape), "sum", placeholder(0), [Read(node, at)])
+
+
+def at_step(node: Node, t: int) -> Node:
+    """v[..] of v[t, ..] at one step."""
+    shape = node.shape[1:]
+    at = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(shape))
+    return equation(shape, len(shape), "sum", placeholder(0), [Read(node, (constant(t), *at))])

@@ -17,7 +17,7 @@ def sources(node: Node) -> list[Node]:
     """The nodes that an equation reads, gathered labels included, each once and in order; those of its steps of what is
     unrolled."""
     if isinstance(node, Unrolled):
-        return list(dict.fromkeys([*node.scan.outside, *node.scan.nexts, node.of]))
+        return list(dict.fromkeys([*node.scan.leaves, *node.scan.outside, *node.scan.nexts, node.of]))
     if not isinstance(node, Equation):
         return []
     found = [op.node for op in node.reads]
@@ -68,8 +68,9 @@ def equations(roots: Iterable[Node]) -> list[Equation]:
 
 
 def leaves(roots: Iterable[Node]) -> list[Leaf]:
-    """The leaves that the roots need, in order of declaration."""
-    return sorted((n for n in topological(roots) if isinstance(n, Leaf)), key=lambda n: n.serial)
+    """The leaves that the roots need, in order of declaration; not those that only have values within a step."""
+    found = (n for n in topological(roots) if isinstance(n, Leaf) and n.kind != "step")
+    return sorted(found, key=lambda n: n.serial)
 
 
 def with_sources(node: Node, new: Mapping[Node, Node]) -> Node:

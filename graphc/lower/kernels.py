@@ -12,6 +12,7 @@ import sympy
 from graphc.ir.affine import Extent, constant, gathers, index, indices
 from graphc.ir.node import DENSE, Equation, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder, placeholder_index
+from graphc.ir.scan import Unrolled
 from graphc.ir.text import equation_text
 from graphc.ir.walk import sources
 from graphc.lower.contractions import Axis, Tiles
@@ -152,11 +153,41 @@ class Contraction:
         return f"matrix product{' for each of ' + ' x '.join(many) if many else ''}{sums}"
 
 
-Kernel = Nest | Product | Pack | Contraction
+@dataclass
+class Steps:
+    """The steps of a scan, one after the other: ``before`` the first, kernels over the buffers of one step.
+
+    ``moving`` are the buffers whose place depends on the step, ``outside`` the nodes that the steps read.
+    """
+
+    node: Unrolled
+    before: list[Kernel]
+    kernels: list[Kernel]
+    moving: list[Buffer]
+    results: list[Buffer]
+    outside: list[Node]
+    phase: int = 0
+    share: Share = "one"
+    owner: int = 0
+
+    @property
+    def out(self) -> Buffer:
+        """The first of the buffers that it fills."""
+        return self.results[0]
+
+    @property
+    def method(self) -> str:
+        """How many steps of how many kernels."""
+        return f"{self.node.scan.length} steps of {len(self.kernels)} kernels"
+
+
+Kernel = Nest | Product | Pack | Contraction | Steps
 
 
 def equations_of(kernel: Kernel) -> list[Equation]:
-    """The equations a kernel computes: one, or a contraction and what adds its bias."""
+    """The equations a kernel computes: one, a contraction and what adds its bias, or those of a step."""
+    if isinstance(kernel, Steps):
+        return [y for k in (*kernel.before, *kernel.kernels) for y in equations_of(k)]
     if isinstance(kernel, Product) and kernel.contraction is not kernel.node:
         return [kernel.contraction, kernel.node]
     if isinstance(kernel, Contraction):
@@ -168,12 +199,17 @@ def equations_of(kernel: Kernel) -> list[Equation]:
 
 def results_of(kernel: Kernel) -> list[Buffer]:
     """The buffers a kernel writes."""
+    if isinstance(kernel, Steps):
+        inner = [b for k in kernel.kernels for b in results_of(k) if b.whole is None]
+        return list({id(b): b for b in [*kernel.results, *inner]}.values())
     more = [kernel.log, kernel.work] if isinstance(kernel, Nest) else []
     return [kernel.out, *(b for b in more if b is not None)]
 
 
 def sources_of(kernel: Kernel) -> list[Node]:
     """The nodes a kernel reads."""
+    if isinstance(kernel, Steps):
+        return kernel.outside
     if isinstance(kernel, Pack):
         return [kernel.node]
     own = equations_of(kernel)
@@ -304,6 +340,8 @@ def bias_of(y: Equation, product: Equation, match: Matched) -> Read | None:
 
 def caption_of(kernel: Kernel, captions: Mapping[Node, str]) -> str:
     """The formula beside a kernel: the one of the derivation where there is one, else its equation in one line."""
+    if isinstance(kernel, Steps):
+        return f"{kernel.node.scan.length} steps{', the last first' if kernel.node.scan.backward else ''}"
     if isinstance(kernel, Pack):
         return f"{kernel.source.name} transposed"
     if isinstance(kernel, Nest) and kernel.copied:
@@ -317,6 +355,8 @@ def caption_of(kernel: Kernel, captions: Mapping[Node, str]) -> str:
 
 def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
     """Floating-point operations of a kernel: 2 m n k of a product, the cost of the body at every element of a nest."""
+    if isinstance(kernel, Steps):
+        return kernel.node.scan.length * sum(work_of(k, capacity) for k in kernel.kernels)
     if isinstance(kernel, Pack):
         return Count.of((kernel.rows, kernel.columns)).at(capacity)
     if isinstance(kernel, Product):

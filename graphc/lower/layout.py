@@ -51,7 +51,11 @@ class Count:
 
 @dataclass
 class Buffer:
-    """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides."""
+    """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides.
+
+    With ``whole`` it is a part of another buffer, from the element whose first index is ``slot``; one that ``moves`` is
+    ``slot`` behind the number of the step in a scan, so that its place is known within the loop alone.
+    """
 
     name: str
     region: str
@@ -59,6 +63,9 @@ class Buffer:
     offset: Count = Count()
     node: Node | None = None
     integer: bool = False
+    whole: Buffer | None = None
+    slot: int = 0
+    moves: bool = False
 
     @property
     def size(self) -> Count:
@@ -68,6 +75,18 @@ class Buffer:
     def strides(self) -> tuple[Count, ...]:
         """Distance in elements between neighbours along each axis."""
         return tuple(Count.of(self.extents[t + 1 :]) for t in range(len(self.extents)))
+
+
+def root_of(buffer: Buffer) -> Buffer:
+    """The buffer that has memory of its own: what a part belongs to."""
+    return root_of(buffer.whole) if buffer.whole is not None else buffer
+
+
+def place_part(buffer: Buffer) -> None:
+    """Give a part of a buffer that does not move its offset."""
+    assert buffer.whole is not None
+    row = Count.of((buffer.slot, *buffer.whole.extents[1:])) if buffer.slot else Count()
+    buffer.offset = buffer.whole.offset + row
 
 
 @dataclass

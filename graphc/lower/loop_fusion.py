@@ -28,6 +28,11 @@ def straight(shape: Sequence) -> tuple[Affine, ...]:
     return tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(shape))
 
 
+def copy_of(node: Node) -> Equation:
+    """The value of a node as an equation of its own, which the table of equations would not give."""
+    return Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, straight(node.shape)),), ())
+
+
 def reads_straight(y: Equation, op: Operand) -> bool:
     """True when element i of y reads element i of a node of the same shape."""
     return isinstance(op, Read) and op.node.shape == y.shape and op.at == straight(y.shape)

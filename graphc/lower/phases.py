@@ -24,12 +24,13 @@ from graphc.lower.kernels import (
     Pack,
     Product,
     Share,
+    Steps,
     equations_of,
     results_of,
     sources_of,
     work_of,
 )  # fmt: skip
-from graphc.lower.layout import Buffer
+from graphc.lower.layout import Buffer, root_of
 
 ROWS_AT_ONCE = 48  # rows that go through the kernels of a phase together; whole blocks of rows of all tiles
 SMALL = 1 << 14  # operations below which a kernel is not worth dividing
@@ -51,18 +52,42 @@ def assign_phases(
     for kernel in kernels:
         kernel.share = _share(kernel, batch, capacity)
         for source in sources_of(kernel):
-            phase, share = made.get(id(buffers[source]), (-1, "one"))
+            phase, share = made.get(id(root_of(buffers[source])), (-1, "one"))
             local = kernel.share == share == "rows"
             kernel.phase = max(kernel.phase, phase if local else phase + 1)
-        if isinstance(kernel, Product | Contraction) and kernel.packed is not None:
-            kernel.phase = max(kernel.phase, made[id(kernel.packed)][0] + 1)
+        for packed in packed_for(kernel):
+            kernel.phase = max(kernel.phase, made[id(packed)][0] + 1)
         if kernel.share == "one":
             kernel.owner, owner = owner, owner + 1
         made |= {id(b): (kernel.phase, kernel.share) for b in results_of(kernel)}
     return sorted(kernels, key=lambda k: k.phase)
 
 
+def packed_for(kernel: Kernel) -> list[Buffer]:
+    """The copies of right factors that a kernel reads."""
+    if isinstance(kernel, Steps):
+        inner = [b for k in kernel.kernels for b in packed_for(k)]
+        return [b for b in inner if not any(b is k.out for k in kernel.kernels)]
+    packed = kernel.packed if isinstance(kernel, Product | Contraction) else None
+    return [] if packed is None else [packed]
+
+
+def _share_steps(kernel: Steps, batch: str | None, capacity: Mapping[str, int]) -> Share:
+    """Every thread does the steps of its own rows where no row needs another; else one thread does all."""
+    inner = [*kernel.before, *kernel.kernels]
+    for k in inner:
+        k.share = _share(k, batch, capacity)
+        k.phase = 0
+    if all(k.share == "rows" for k in inner):
+        return "split"
+    for k in inner:
+        k.share = "one"
+    return "one"
+
+
 def _share(kernel: Kernel, batch: str | None, capacity: Mapping[str, int]) -> Share:
+    if isinstance(kernel, Steps):
+        return _share_steps(kernel, batch, capacity)
     if isinstance(kernel, Pack) or batch is None:
         return "one"
     if all(is_row_local(y, batch) for y in equations_of(kernel)):

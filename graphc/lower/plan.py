@@ -9,7 +9,8 @@ from graphc.ir.affine import Affine, Gather, identity, index, size
 from graphc.ir.build import always_true
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
-from graphc.ir.walk import consumers, sources, topological
+from graphc.ir.scan import Unrolled
+from graphc.ir.walk import consumers, scans_whole, sources, within_steps
 from graphc.lower.contractions import Copy, Tiles, Transposed, tiles_of
 from graphc.lower.cost import TILES, product_method, side_by_side
 from graphc.lower.kernels import (
@@ -26,11 +27,12 @@ from graphc.lower.kernels import (
     results_of,
     sources_of,
 )
-from graphc.lower.layout import Buffer, Count, Live, apart, plan_memory
+from graphc.lower.layout import Buffer, Count, Live, apart, place_part, plan_memory, root_of
 from graphc.lower.logsumexp_parts import Parts, has_parts, parts_of, reading_parts
-from graphc.lower.loop_fusion import reads_straight, store_shared, straight
+from graphc.lower.loop_fusion import copy_of, reads_straight, store_shared
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
-from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
+from graphc.lower.phases import SMALL, assign_phases, packed_for, sums_of_rows
+from graphc.lower.scans import lower_scan
 from graphc.rewrite.norms import norms_in
 
 
@@ -100,7 +102,8 @@ class _Planner:
             self.buffers[leaf] = buffer
         self.kernels: list[Kernel] = []
         self.copies: list[Kernel] = []
-        self.order = [n for n in topological(self.roots.values()) if isinstance(n, Equation)]
+        self.walk = scans_whole(self.roots.values())
+        self.order = [n for n in self.walk if isinstance(n, Equation)]
         self.count = consumers(self.roots.values())
         self.pinned: dict[Node, Buffer] = {}
         self.names: dict[Node, str] = {}
@@ -110,6 +113,7 @@ class _Planner:
         self.found: dict[Node, tuple[Tiles, list[Copy]] | None] = {}
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         self.rescues: dict[Node, Rescue] = {}
+        self.parts_of_scans: list[Buffer] = []
         self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
         for name, buffer in destinations.items():
             self._pin(name, buffer)
@@ -123,15 +127,27 @@ class _Planner:
         self.copies.append(Nest(copy_of(node), buffer, "map", tuple(i for i, e in enumerate(node.shape) if e != 1)))
 
     def run(self) -> Plan:
-        absorbed = self._absorbed()
+        absorbed, steps = self._absorbed(), within_steps(self.walk)
         whole = self._wanted_whole(absorbed)
-        for node in self.order:
+
+        def lower(node: Node) -> None:
+            if isinstance(node, Unrolled):
+                if node not in self.buffers:
+                    found = [n for n in self.walk if isinstance(n, Unrolled) and n.scan is node.scan]
+                    lower_scan(self, found, lower_one)
+            elif isinstance(node, Equation) and node not in steps:
+                lower_one(node)
+
+        def lower_one(node: Equation) -> None:
             self._lower_rescues(node)
             if node in self.parts:
                 self._lower_parts(node, node in whole)
             elif node not in absorbed:
                 self._lower(node, absorbed)
-        self.kernels = [*store_shared(self.kernels, self._stored), *self.copies]
+
+        for node in self.walk:
+            lower(node)
+        self.kernels = [*store_shared(self.kernels, self.stored), *self.copies]
         rows = [b for b in self.own if b.extents[:1] == (self.batch,)]
         given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batch, self.capacity)
@@ -139,7 +155,10 @@ class _Planner:
         arena = apart(requests, self.capacity) if self.apart else plan_memory(requests, self.capacity)
         for buffer, root in self.shared.values():
             buffer.offset = root.offset
-        in_place = [buffer for buffer, _ in self.shared.values()]
+        for part in self.parts_of_scans:
+            if not part.moves:
+                place_part(part)
+        in_place = [*(buffer for buffer, _ in self.shared.values()), *self.parts_of_scans]
         return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots, in_place)
 
     def _absorbed(self) -> dict[Node, Equation]:
@@ -157,7 +176,8 @@ class _Planner:
 
     def _wanted_whole(self, absorbed: Mapping[Node, Equation]) -> set[Node]:
         """The logsumexps that somebody reads as one value: roots, factors of products, biases, gathered labels."""
-        found = {root for root in self.roots.values() if root in self.parts}
+        wanted = [*self.roots.values(), *(s for n in self.walk if isinstance(n, Unrolled) for s in sources(n))]
+        found = {root for root in wanted if root in self.parts}
         for node in self.order:
             product = node in absorbed or node in absorbed.values() or self._as_product(node) or self._tiles(node)
             reads = {read.node for read in node.reads}
@@ -289,7 +309,7 @@ class _Planner:
             nest.work = Buffer(f"{out.name}_work", "A", node.reads[0].node.shape)
         return nest
 
-    def _stored(self, y: Equation, beside: Nest, reader: Nest) -> Nest:
+    def stored(self, y: Equation, beside: Nest, reader: Nest) -> Nest:
         """The nest of a part of ``reader`` that is computed beside another."""
         out = Buffer(f"{beside.out.name}_slope", "A", y.shape, node=y)
         self.buffers[y] = out
@@ -325,11 +345,11 @@ class _Planner:
             for result in results_of(kernel):
                 written.setdefault(id(result), (result, kernel.phase))
             for source in sources_of(kernel):
-                used[id(self.buffers[source])] = kernel.phase
-            if isinstance(kernel, Product | Contraction) and kernel.packed is not None:
-                used[id(kernel.packed)] = kernel.phase
+                used[id(root_of(self.buffers[source]))] = kernel.phase
+            for packed in packed_for(kernel):
+                used[id(packed)] = kernel.phase
         for root in self.roots.values():
-            used[id(self.buffers[root])] = last
+            used[id(root_of(self.buffers[root]))] = last
         self.shared = {} if self.apart else self._in_place(written)
         requests = {id(b): Live(b, 0, last) for b in self.own}
         for key, (buffer, phase) in written.items():
@@ -362,11 +382,6 @@ class _Planner:
                     found[id(kernel.out)] = (kernel.out, found.get(id(source), (source, source))[1])
                     break
         return found
-
-
-def copy_of(node: Node) -> Equation:
-    """The value of a node as an equation of its own, which the table of equations would not give."""
-    return Equation(node.shape, node.rank, "sum", placeholder(0), (Read(node, straight(node.shape)),), ())
 
 
 def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:

@@ -1,0 +1,202 @@
+"""Scan: a step that is done over and over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphc.declare.names import node_text, shape_text
+from graphc.declare.origin import fail, stamp
+from graphc.declare.tensor import Tensor, as_node
+from graphc.errors import ShapeError, TypeMismatchError
+from graphc.ir.affine import Extent, constant, index
+from graphc.ir.build import equation
+from graphc.ir.lifting import hoisted
+from graphc.ir.node import Leaf, Node, Read
+from graphc.ir.scalar import placeholder
+from graphc.ir.scan import Carry, Scan, Unrolled, at_step, transposed, with_time
+from graphc.ir.walk import inside, sources, topological
+
+
+def scan(
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    carry: Any,
+    xs: Any = None,
+    length: int | None = None,
+    axis: int | None = None,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """Do a step over and over: ``carry, ys[t] = step(carry, xs[t])`` for t = 0, 1, ...
+
+    The step is declared once, whatever the number of steps, and so is its derivative: an adjoint that goes through the
+    steps from the last to the first.  What does not depend on carried values is computed for all steps at once.
+
+    Parameters
+    ----------
+    step : function of (carry, x)
+        Gives the carried values after the step, of the same shapes, and a Tensor for every step or None.
+    carry : Tensor, number or array; or a tuple, list or dict of them
+        What the first step starts from: its shapes are those of the carried values.
+    xs : Tensor or array; or a tuple, list or dict of them, optional
+        What is given for every step.
+    length : int, optional
+        The number of steps; needed without `xs`.
+    axis : int, optional
+        The axis of `xs`, and of what is given back, that the steps run over.  By default the first axis whose extent is
+        known: 1 of rows ("n", steps, width), 0 of (steps, width).
+    reverse : bool
+        Whether to begin with the last step.
+
+    Returns
+    -------
+    carry
+        The carried values after the last step.
+    ys
+        What the steps gave, with the axis of the steps; None when they gave None.
+
+    Raises
+    ------
+    ShapeError
+        When carried values change their shapes, or the lengths differ.
+    TypeMismatchError
+        When the step gives something else than two values, or one that is no Tensor.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> X = gc.input("X", ("n", 8, 3)); W = gc.param("W", (3, 4)); U = gc.param("U", (4, 4))
+    >>> def step(h, x):
+    ...     h = gc.tanh(x @ W + h @ U)
+    ...     return h, h
+    >>> last, all_of_them = gc.scan(step, [[0.0] * 4], X)
+    >>> last.shape, all_of_them.shape
+    (('n', 4), ('n', 8, 4))
+    """
+    given, unflatten_x = _flat(xs)
+    starts, unflatten = _flat(carry)
+    if not starts:
+        fail(TypeMismatchError, "scan: there is no carried value", "give a Tensor, or a tuple of Tensors.")
+    nodes = [as_node(x, "scan") for x in given]
+    at = _axis(nodes, axis)
+    count = _length(nodes, at, length)
+    before = [as_node(x, "scan") for x in starts]
+    slices = [_leaf(x, "x", (*x.shape[:at], *x.shape[at + 1 :])) for x in nodes]
+    leaves = [_leaf(x, "h", x.shape) for x in before]
+    nexts, ys, unflatten_y = _stepped(step, unflatten, leaves, unflatten_x, slices)
+    if [n.shape for n in nexts] != [x.shape for x in before]:
+        before = [_as_large(x, n) for x, n in zip(before, nexts, strict=True)]
+        leaves = [_leaf(x, "h", x.shape) for x in before]
+        nexts, ys, unflatten_y = _stepped(step, unflatten, leaves, unflatten_x, slices)
+        _check_shapes(before, nexts)
+    _check_inside([*nexts, *ys], [*leaves, *slices])
+    carries = [Carry(leaf, start, after) for leaf, start, after in zip(leaves, before, nexts, strict=True)]
+    times = {leaf: with_time(node, at) for leaf, node in zip(slices, nodes, strict=True)}
+    made, lifting = hoisted(count, carries, times, reverse)
+    _check_labels(made)
+    last = 0 if reverse else count - 1
+    ends = [stamp(at_step(lifting.all(n), last)) for n in nexts]
+    results = [stamp(_placed(lifting.all(y), at)) for y in ys]
+    return unflatten([Tensor(n) for n in ends]), unflatten_y([Tensor(y) for y in results])
+
+
+def _flat(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """The Tensors of a tuple, list or dict of them, and what puts others in their places."""
+    if tree is None:
+        return [], lambda _: None
+    if isinstance(tree, dict):
+        names = [*tree]
+        return [*tree.values()], lambda found: dict(zip(names, found, strict=True))
+    if isinstance(tree, tuple | list):
+        kind = type(tree)
+        build = getattr(kind, "_make", kind)
+        return [*tree], lambda found: build(found)
+    return [tree], lambda found: found[0]
+
+
+def _stepped(
+    step: Callable[[Any, Any], Any], unflatten: Callable, leaves: list[Leaf], unflatten_x: Callable, slices: list[Leaf]
+) -> tuple[list[Node], list[Node], Callable[[list[Any]], Any]]:
+    """The step done once: carried values after it, what it gives, and the form of that."""
+    made = step(unflatten([Tensor(leaf) for leaf in leaves]), unflatten_x([Tensor(leaf) for leaf in slices]))
+    if not isinstance(made, tuple) or len(made) != 2:
+        message = f"scan: the step gives {made!r:.60}, not two values"
+        fail(TypeMismatchError, message, "it returns (carry, y); y may be None.")
+    nexts = [as_node(x, "scan") for x in _flat(made[0])[0]]
+    if len(nexts) != len(leaves):
+        message = f"scan: the step takes {len(leaves)} carried values and gives {len(nexts)}"
+        fail(TypeMismatchError, message, "it gives as many as there are to begin with.")
+    ys, unflatten_y = _flat(made[1])
+    return nexts, [as_node(y, "scan") for y in ys], unflatten_y
+
+
+def _leaf(node: Node, name: str, shape: tuple[Extent, ...]) -> Leaf:
+    whole = isinstance(node, Leaf) and node.dtype == "int"
+    bound = node.bound if isinstance(node, Leaf) else None
+    return Leaf(node.name or name, shape, "step", "int" if whole else "float", bound=bound)
+
+
+def _axis(nodes: list[Node], axis: int | None) -> int:
+    """The axis of the steps."""
+    if not nodes:
+        return 0
+    shape = nodes[0].shape
+    if axis is None:
+        found = next((t for t, e in enumerate(shape) if isinstance(e, int)), None)
+        if found is None:
+            message = f"scan: {node_text(nodes[0])} has no axis of known extent"
+            fail(ShapeError, message, "declare the number of steps, (\"n\", 32, 8).")
+        return found
+    if not -len(shape) <= axis < len(shape):
+        fail(ShapeError, f"scan: {node_text(nodes[0])} has no axis {axis}", f"its axes are 0 to {len(shape) - 1}.")
+    return axis % len(shape)
+
+
+def _length(nodes: list[Node], at: int, length: int | None) -> int:
+    """The number of steps."""
+    found = [*([length] if length is not None else []), *(x.shape[at] if at < x.rank else None for x in nodes)]
+    if not found:
+        fail(ShapeError, "scan: nothing tells the number of steps", "give length= or xs.")
+    bad = next((e for e in found if e != found[0] or not isinstance(e, int) or e < 1), None)
+    if bad is not None or not isinstance(found[0], int):
+        shown = ", ".join([*([f"length={length}"] if length is not None else []), *map(node_text, nodes)])
+        hint = f"axis {at} of all of them has the number of steps, a whole number."
+        fail(ShapeError, f"scan: the number of steps is not the same: {shown}", hint)
+    return found[0]
+
+
+def _as_large(start: Node, after: Node) -> Node:
+    """The start in the shape that the step gives, where it fits."""
+    shapes = zip(start.shape, after.shape[after.rank - start.rank :], strict=False)
+    if start.rank > after.rank or any(a not in (1, b) for a, b in shapes):
+        _check_shapes([start], [after])
+    lead = after.rank - start.rank
+    at = tuple(constant(0) if e == 1 else index(lead + i) for i, e in enumerate(start.shape))
+    return equation(after.shape, after.rank, "sum", placeholder(0), [Read(start, at)])
+
+
+def _check_shapes(before: list[Node], nexts: list[Node]) -> None:
+    for start, after in zip(before, nexts, strict=True):
+        if start.shape != after.shape:
+            found = f"{shape_text(start.shape)} and is {shape_text(after.shape)} after a step"
+            fail(ShapeError, f"scan: a carried value begins as {found}", "carried values keep their shapes.")
+
+
+def _check_inside(wanted: list[Node], leaves: list[Leaf]) -> None:
+    """Refuse a scan within a step that depends on the step."""
+    for node in topological(wanted):
+        if isinstance(node, Unrolled) and inside(sources(node), leaves):
+            hint = "make the inner steps by a loop in Python, or scan over both axes reshaped to one."
+            fail(TypeMismatchError, "scan: a scan within the step of another depends on that step", hint)
+
+
+def _check_labels(scan: Scan) -> None:
+    for s in scan.slices:
+        if s.leaf.dtype == "int":
+            message = f"scan: labels {s.leaf.name} are read at places that carried values decide"
+            fail(TypeMismatchError, message, "use one-hot values, gc.one_hot, or gather before the scan.")
+
+
+def _placed(node: Node, at: int) -> Node:
+    """v[.., t, ..] of v[t, ..]."""
+    at = min(at, node.rank - 1)
+    return transposed(node, [*range(1, at + 1), 0, *range(at + 1, node.rank)])
