@@ -82,11 +82,13 @@ def root_of(buffer: Buffer) -> Buffer:
     return root_of(buffer.whole) if buffer.whole is not None else buffer
 
 
-def place_part(buffer: Buffer) -> None:
-    """Give a part of a buffer that does not move its offset."""
+def place_part(buffer: Buffer, capacity: Mapping[str, int]) -> None:
+    """Give a part of a buffer that does not move its offset, a number where the capacities are known."""
     assert buffer.whole is not None
     row = Count.of((buffer.slot, *buffer.whole.extents[1:])) if buffer.slot else Count()
-    buffer.offset = buffer.whole.offset + row
+    place = buffer.whole.offset + row
+    known = all(n in capacity for names, _ in place.terms for n in names)
+    buffer.offset = Count((((), place.at(capacity)),)) if known else place
 
 
 @dataclass

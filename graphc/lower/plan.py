@@ -157,7 +157,7 @@ class _Planner:
             buffer.offset = root.offset
         for part in self.parts_of_scans:
             if not part.moves:
-                place_part(part)
+                place_part(part, self.capacity)
         in_place = [*(buffer for buffer, _ in self.shared.values()), *self.parts_of_scans]
         return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots, in_place)
 
