@@ -142,7 +142,7 @@ def _renamed(lines: Sequence[str], buffers: Sequence[Buffer], more: list[str]) -
     def neutral(m: re.Match[str]) -> str:
         region, name = m[1], m[3] or ""
         buffer = by_name.get((region, name))
-        key = (region, buffer.offset if buffer else name)
+        key = (region, buffer.offset if buffer and not buffer.moves else name)
         x = places.setdefault(key, f"x{len(places)}")
         pointers[x] = region
         if not name:
