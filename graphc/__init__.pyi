@@ -207,6 +207,7 @@ from graphc.declare.repeating import repeat as repeat
 from graphc.declare.repeating import roll as roll
 from graphc.declare.repeating import take as take
 from graphc.declare.repeating import tile as tile
+from graphc.declare.scanning import scan as scan
 from graphc.declare.shapes import broadcast_to as broadcast_to
 from graphc.declare.shapes import expand_dims as expand_dims
 from graphc.declare.shapes import flip as flip

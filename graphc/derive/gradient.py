@@ -11,13 +11,13 @@ import sympy
 
 from graphc.derive.adding import add_nodes, is_zero
 from graphc.derive.pullback import pullback, pushforward
-from graphc.derive.scans import pullback_scan
+from graphc.derive.scans import pullback_scan, pushforward_scan
 from graphc.ir.affine import Extent, identity, index
 from graphc.ir.build import constant_node, equation
 from graphc.ir.node import Equation, Mask, Node, Read, extent_symbol
 from graphc.ir.scalar import placeholder
 from graphc.ir.scan import Scan, Unrolled
-from graphc.ir.walk import scans_whole, sources, topological
+from graphc.ir.walk import scans_whole, sources
 
 
 def adjoints(y: Node, wrt: Sequence[Node], seed: Node | None = None, lead: tuple[Extent, ...] = ()) -> dict[Node, Node]:
@@ -65,9 +65,13 @@ def gradient(y: Node, wrt: Sequence[Node], seed: Node | None = None) -> list[Nod
 
 def tangent(y: Node, tangents: dict[Node, Node]) -> Node:
     """Forward accumulation: the directional derivative of y, given tangents of some nodes."""
-    dots = dict(tangents)
-    for node in topological([y]):
-        if isinstance(node, Equation) and node not in dots:
+    dots, order = dict(tangents), scans_whole([y])
+    for node in order:
+        if isinstance(node, Unrolled) and node not in dots:
+            together = [n for n in order if isinstance(n, Unrolled) and n.scan is node.scan]
+            found = pushforward_scan(node.scan, [n.of for n in together], dots)
+            dots |= {n: found[n.of] for n in together if n.of in found and n not in dots}
+        elif isinstance(node, Equation) and node not in dots:
             dot = pushforward(node, dots)
             if dot is not None and not is_zero(dot):
                 dots[node] = dot

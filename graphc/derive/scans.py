@@ -1,4 +1,4 @@
-"""The adjoint of a scan: a scan from the last step to the first.
+"""The derivatives of a scan: its adjoint is a scan from the last step to the first, its tangent one in its direction.
 
 For h[t + 1] = f(h[t], x[t], w) the cotangents are
 
@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from graphc.derive.adding import add_nodes
-from graphc.derive.pullback import pullback
+from graphc.derive.adding import add_nodes, is_zero
+from graphc.derive.pullback import pullback, pushforward
 from graphc.ir.affine import Extent
 from graphc.ir.build import constant_node
 from graphc.ir.lifting import hoisted
@@ -84,3 +84,34 @@ def _through_step(
                 parts.setdefault(op.node, []).append(pullback(node, bar, j, lead))
     found = {node: add_nodes(bars) for node, bars in parts.items()}
     return {node: bar for node, bar in found.items() if bar is not None}
+
+
+def pushforward_scan(scan: Scan, wanted: Sequence[Node], tangents: Mapping[Node, Node]) -> dict[Node, Node]:
+    """The tangents at all steps of nodes of a step, given those of what the scan reads: its step is the tangent of the
+    step."""
+    given: dict[Node, Node] = {leaf: unrolled(scan, leaf) for leaf in scan.leaves}
+    given |= {node: unrolled(scan, node) for node in inside(scan.nexts, [c.leaf for c in scan.carries])}
+    fixed = dict(tangents)
+    for s in scan.slices:
+        if s.given in tangents:
+            fixed[s.leaf] = Leaf(f"{s.leaf.name}_dot", s.leaf.shape, "step")
+            given[fixed[s.leaf]] = tangents[s.given]
+    step = [n for n in inside([*scan.nexts, *wanted], scan.leaves) if isinstance(n, Equation)]
+    leaves = {c: Leaf(f"{c.leaf.name}_dot", c.leaf.shape, "step") for c in scan.carries}
+    moving = {c for c in scan.carries if c.start in tangents}
+    while True:
+        found = fixed | {c.leaf: leaves[c] for c in moving}
+        for node in step:
+            dot = pushforward(node, found)
+            if dot is not None and not is_zero(dot):
+                found[node] = dot
+        reached = {c for c in scan.carries if c.next in found} | moving
+        if reached == moving:
+            break
+        moving = reached
+    carries = [
+        Carry(leaves[c], tangents.get(c.start) or constant_node(0, c.leaf.shape), found.get(c.next) or
+              constant_node(0, c.leaf.shape)) for c in scan.carries if c in moving
+    ]  # fmt: skip
+    lifting = hoisted(scan.length, carries, given, scan.backward)[1]
+    return {of: lifting.all(found[of]) for of in wanted if of in found}
