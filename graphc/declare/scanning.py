@@ -90,7 +90,7 @@ def scan(
         _check_shapes(before, nexts)
     _check_inside([*nexts, *ys], [*leaves, *slices])
     carries = [Carry(leaf, start, after) for leaf, start, after in zip(leaves, before, nexts, strict=True)]
-    times = {leaf: with_time(node, at) for leaf, node in zip(slices, nodes, strict=True)}
+    times: dict[Node, Node] = {leaf: with_time(node, at) for leaf, node in zip(slices, nodes, strict=True)}
     made, lifting = hoisted(count, carries, times, reverse)
     _check_labels(made)
     last = 0 if reverse else count - 1

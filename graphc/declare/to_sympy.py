@@ -24,6 +24,7 @@ from graphc.ir.letters import LETTERS
 from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Operand, Read, Reducer, extent_symbol
 from graphc.ir.scalar import number, placeholder
 from graphc.ir.scalar_table import BY_CLASS
+from graphc.ir.scan import Unrolled
 from graphc.ir.walk import free_extents, leaves, topological
 
 MOST_TERMS = 20_000  # some ten seconds of SymPy
@@ -129,6 +130,9 @@ class _Writer:
         return extent_symbol(extent if isinstance(extent, int) or self.sizes is None else self.sizes[extent])
 
     def equation(self, y: Node, at: tuple[Expr, ...]) -> Expr:
+        if isinstance(y, Unrolled):
+            message = "to_sympy: SymPy has no word for the steps of gc.scan"
+            fail(FormulaError, message, "write the steps as a loop in Python, which makes an expression of each.")
         assert isinstance(y, Equation)
         if y.elementwise:
             return self.term(y, at)

@@ -13,6 +13,7 @@ import sympy
 
 from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.scalar import derivative, placeholder, scalar_of, stop_gradient, where
+from graphc.ir.scan import Unrolled
 from graphc.ir.walk import sources, topological
 
 
@@ -42,7 +43,9 @@ def _reached(order: Sequence[Node], loss: Node, behind: dict[Node, tuple[Leaf, .
     """Nodes to which a gradient of the loss flows."""
     reached = {loss}
     for node in reversed(order):
-        if node in reached and isinstance(node, Equation) and not node.body.has(stop_gradient):
+        if node in reached and isinstance(node, Unrolled):
+            reached |= set(sources(node))
+        elif node in reached and isinstance(node, Equation) and not node.body.has(stop_gradient):
             reached |= {op.node for j, op in enumerate(node.operands) if isinstance(op, Read) and behind[op.node]
                         and derivative(node.body, j, use_output=False) != 0}  # fmt: skip
     return reached
@@ -62,6 +65,8 @@ def _on_a_path(order: Sequence[Node], loss: Node, behind: dict[Node, tuple[Leaf,
     """Nodes the loss reaches without passing a stop_gradient or the condition of a ``where``."""
     needed = {loss}
     for node in reversed(order):
+        if node in needed and isinstance(node, Unrolled):
+            needed |= set(sources(node))
         if node not in needed or not isinstance(node, Equation) or node.body.has(stop_gradient):
             continue
         for j, op in enumerate(node.operands):

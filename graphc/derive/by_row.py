@@ -17,6 +17,7 @@ from graphc.ir.build import constant_node, equation
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Leaf, Mask, Node, Operand, Read
 from graphc.ir.scalar import placeholder
+from graphc.ir.scan import Unrolled
 from graphc.ir.walk import rebuild, replace_operand, sources, topological
 
 
@@ -51,6 +52,8 @@ def with_own_rows(r: Node, own: Mapping[Leaf, Leaf], rows: str) -> Node:
     """r with E[n, p] for w[p] in row n."""
     new: dict[Node, Node] = {**own}
     for node in topological([r]):
+        if isinstance(node, Unrolled) and any(s in new for s in sources(node)):
+            raise RowsMeetError(node)
         if isinstance(node, Equation) and any(s in new for s in sources(node)):
             new[node] = _lifted(node, new, rows)
     return new.get(r, r)
@@ -109,8 +112,10 @@ def check_rows_apart(y: Node, x: Node, rows: str) -> None:
     """
     active: set[Node] = {x}
     for node in topological([y]):
-        if not isinstance(node, Equation) or not any(s in active for s in sources(node)):
+        if isinstance(node, Leaf) or not any(s in active for s in sources(node)):
             continue
+        if not isinstance(node, Equation):
+            raise RowsMeetError(node)
         active.add(node)
         if node.shape[:1] != (rows,) or rows in node.shape[1:]:
             raise RowsMeetError(node)

@@ -19,6 +19,7 @@ from graphc.ir.affine import Extent, Gather
 from graphc.ir.node import Distribution, Equation, Indicator, Leaf, Node, Operand, Read, extent_symbol
 from graphc.ir.scalar import placeholder, scalar_of
 from graphc.ir.scalar_table import REALS, Interval
+from graphc.ir.scan import Unrolled
 from graphc.ir.walk import topological
 
 LARGEST = {"float32": float(np.finfo(np.float32).max), "float64": float(np.finfo(np.float64).max)}
@@ -51,6 +52,10 @@ def examine(roots: Sequence[Node], ranges: Ranges, rows: int) -> list[Finding]:
         if isinstance(node, Leaf):
             for bounds in known:
                 bounds[node] = ranges.get(node) or _of_constant(node)
+            continue
+        if isinstance(node, Unrolled):
+            for bounds in known:
+                bounds[node] = bounds[node.of]
             continue
         assert isinstance(node, Equation)
         grown = [_Body(node, bounds, n) for bounds, n in zip(known, (1, rows), strict=True)]

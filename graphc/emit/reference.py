@@ -110,6 +110,7 @@ def evaluate_all(
 ) -> dict[Node, np.ndarray]:
     """The value of every node that the roots need; NaN and infinity are values like others and warn of nothing."""
     run, order = _Interpreter(feed, dict(sizes or {}), np.dtype(dtype)), topological(roots)
+    run.blur = blur
     run.unrolled, steps = _of_scans(order), within_steps(order)
     with np.errstate(all="ignore"):
         for node in order:
@@ -140,6 +141,7 @@ class _Interpreter:
         self.feed, self.sizes, self.dtype = feed, sizes, dtype
         self.values: dict[Node, np.ndarray] = {}
         self.unrolled: dict[Scan, list[Unrolled]] = {}
+        self.blur: Callable[[np.ndarray], np.ndarray] | None = None
         for leaf, value in feed.items():
             for extent, found in zip(leaf.shape, np.shape(value), strict=True):
                 if isinstance(extent, str):
@@ -165,7 +167,8 @@ class _Interpreter:
             self.values |= now | {s.leaf: self.values[s.given][t] for s in scan.slices}
             for node in own:
                 if isinstance(node, Equation):
-                    self.values[node] = self.equation(node)
+                    value = self.equation(node)
+                    self.values[node] = value if self.blur is None or _chooses(node) else self.blur(value)
             for node, kept in found.items():
                 kept.append(self.values[node.of])
             now = {c.leaf: self.values[c.next] for c in scan.carries}

@@ -45,9 +45,9 @@ def place_of(target: str, model: Core) -> Place | None:
     """
     if target == "cpu":
         return None
-    if model.matrices and target == "auto":
+    if (model.matrices or model.scans) and target == "auto":
         return None
-    _refuse_matrices(model)
+    _refuse_parts(model)
     from graphc.cuda import selection
 
     if target == "auto" and not selection.is_there():
@@ -55,9 +55,12 @@ def place_of(target: str, model: Core) -> Place | None:
     return selection.here()
 
 
-def _refuse_matrices(model: Core) -> None:
+def _refuse_parts(model: Core) -> None:
     if model.matrices:
         message = f"{model.name} takes inverses, determinants or Cholesky factors, which are not on CUDA yet"
+        raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
+    if model.scans:
+        message = f"{model.name} does the steps of gc.scan, which is not on CUDA yet"
         raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
 
 
@@ -147,7 +150,7 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     from graphc.cuda import selection
     from graphc.emit.cuda.plan import plan_cuda
 
-    _refuse_matrices(model)
+    _refuse_parts(model)
     _refuse_modes(model)
     rule = rule_named("source", optimizer)
     place = selection.here() if selection.is_there() else None

@@ -19,7 +19,8 @@ from graphc.show.outline import Line
 
 MOST, LAST = 14, 8  # lines of a Tensor that are shown whole; of a longer one, those at the end
 KINDS = {"input": "an input", "param": "a parameter", "constant": "a constant",
-         "random": "a random tensor", "state": "a state", "phase": "1 in training, else 0"}  # fmt: skip
+         "random": "a random tensor", "state": "a state", "phase": "1 in training, else 0",
+         "step": "a value of one step of a scan"}  # fmt: skip
 
 
 def formula(x: Tensor, name: str = "Y") -> Derivation:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from graphc.derive.gradient import gradient
-from graphc.ir.node import Equation, Leaf, Node
+from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological, with_sources
 
 Maker = Callable[[Callable[[Sequence[Node]], list[Node]]], list[Node]]
@@ -26,7 +26,7 @@ def note_derivatives(nodes: Sequence[Node], of: Sequence[Node], make: Maker) -> 
     """
     before = max(node.serial for node in topological(of))
     for place, node in enumerate(nodes):
-        if isinstance(node, Equation) and node.serial > before:
+        if not isinstance(node, Leaf) and node.serial > before:
             _makers.setdefault(node, (make, place))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, affine, constant, index
 from graphc.ir.affine import substitute as substitute_indices
-from graphc.ir.build import equation
+from graphc.ir.build import equation, is_view
 from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.scan import Carry, Scan, Slice, in_every_step, scan_of, unrolled
@@ -72,11 +72,19 @@ class Lifting:
             if isinstance(atom, Gather):
                 places = tuple(self._map(a, time) for a in atom.at)
                 lifted = self.known.get(atom.node)
-                moved = Gather(atom.node, places) if lifted is None else Gather(lifted, (time, *places))
+                moved = Gather(atom.node, places) if lifted is None else _labels(lifted, (time, *places))
             elif isinstance(atom, FloorDiv | Modulo):
                 moved = type(atom)(self._map(atom.inner, time), atom.divisor)
             out = out + affine(0, {moved: coef})
         return out
+
+
+def _labels(node: Node, at: tuple[Affine, ...]) -> Gather:
+    """The gather node[at..], from the labels themselves where the node only turns their axes."""
+    if is_view(node) and isinstance(node, Equation) and node.reads:
+        read = node.reads[0]
+        return _labels(read.node, tuple(substitute_indices(a, at.__getitem__, node.extents) for a in read.at))
+    return Gather(node, at)
 
 
 def hoisted(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.ir.scalar import cost
-from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product
+from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, Steps
 from graphc.lower.plan import Plan
 from graphc.lower.stages import Group, reads_of
 from graphc.lower.tiers import Choice, elements_of, lanes_of, method_of, stages_for, summands_of
@@ -159,7 +159,7 @@ def _bytes(kernel: Kernel, plan: Plan, itemsize: int) -> int:
 
 
 def _cost(kernel: Kernel) -> int:
-    return 1 if isinstance(kernel, Contraction | Product | Pack) else max(1, cost(kernel.equation.body))
+    return 1 if isinstance(kernel, Contraction | Product | Pack | Steps) else max(1, cost(kernel.equation.body))
 
 
 def _size(extent: int | str, capacity: Mapping[str, int]) -> int:

@@ -14,7 +14,7 @@ from graphc.ir.node import Node
 from graphc.ir.scalar import cost
 from graphc.lower.cost import PACKED, product_method
 from graphc.lower.expected import Expected
-from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, caption_of
+from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, Steps, caption_of
 from graphc.lower.layout import Count
 from graphc.lower.loop_fusion import joined
 from graphc.lower.plan import Plan
@@ -204,6 +204,9 @@ def flops(kernel: Kernel) -> str:
         return polynomial(kernel.node.extents, 2)
     if isinstance(kernel, Pack):
         return polynomial((kernel.rows, kernel.columns), 1)
+    if isinstance(kernel, Steps):
+        found = [flops(k) for k in kernel.kernels]
+        return f"{kernel.node.scan.length} ({' + '.join(found)})"
     node = kernel.equation
     return polynomial(node.extents, cost(node.body) + (0 if node.elementwise else 1))
 

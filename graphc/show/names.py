@@ -10,6 +10,7 @@ from graphc.declare.tensor import index_letters as declared_letters
 from graphc.ir.affine import Affine, Extent
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Equation, Leaf, Node, Read
+from graphc.ir.scan import Unrolled
 from graphc.ir.walk import sources, topological
 
 _FAMILIES = {"Z": "ZAQ", "H": "HGY", "S": "SC", "L": "LE", "M": "MK", "P": "PR", "U": "UV", "G": "GF"}
@@ -28,12 +29,39 @@ class Names:
     letters: dict[Node, list[str]] = field(default_factory=dict)
     layers: list[Node] = field(default_factory=list)
     loss: str = "J"
+    slices: dict[Node, Node] = field(default_factory=dict)
 
     def of(self, node: Node) -> str:
         """The name of a node, given when it is first asked for."""
         if node not in self.names:
-            self.names[node] = node.name or self._fresh("G")
+            self.names[node] = self._of_steps(node) or node.name or self._fresh("G")
         return self.names[node]
+
+    def note_scans(self, nodes: Iterable[Node]) -> None:
+        """Names of what scans carry: h_t before a step, h_next after it, h_all at every step; x_t is a slice of x."""
+        for node in nodes:
+            if not isinstance(node, Unrolled):
+                continue
+            self.slices |= {s.leaf: s.given for s in node.scan.slices}
+            for c in node.scan.carries:
+                if isinstance(c.next, Equation) and c.next not in self.names and c.next not in self.slices:
+                    self.names[c.next] = self._unused(f"{self.of(c.leaf).removesuffix('_t')}_next")
+
+    def _of_steps(self, node: Node) -> str:
+        if isinstance(node, Unrolled):
+            of = self.of(node.of)
+            before = isinstance(node.of, Leaf)
+            return self._unused(f"{of.removesuffix('_t')}_before" if before else f"{of.removesuffix('_next')}_all")
+        if isinstance(node, Leaf) and node.kind == "step":
+            given = self.slices.get(node)
+            return self._unused(f"{node.name if given is None else self.of(given)}_t")
+        return ""
+
+    def _unused(self, name: str) -> str:
+        taken, number = set(self.names.values()), 1
+        while (found := name if number == 1 else f"{name}{number}") in taken:
+            number += 1
+        return found
 
     def _fresh(self, family: str) -> str:
         prefix = _prefix(family, self.names.values())
@@ -57,9 +85,10 @@ def name_nodes(
 ) -> Names:
     """Names for a differentiated graph; those of leaves, ``define`` and ``.named()`` win."""
     forward = topological([loss])
-    names = Names({n: n.name for n in forward if n.name})
+    names = Names({n: n.name for n in forward if n.name and getattr(n, "kind", "") != "step"})
     names.names.update({w: w.name for w in gradients if w.name})
     names.layers = [n for n in forward if n in adjoints and n is not loss]
+    names.note_scans(topological([loss, *gradients.values()]))
     _name_forward(names, loss, loss_name)
     for node in forward:
         names.letters[node] = _own_letters(node, declared)
