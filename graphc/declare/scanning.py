@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from graphc.declare.constants import exact, is_number
+from graphc.declare.expression import NodeHandle
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.origin import fail, stamp
 from graphc.declare.tensor import Tensor, as_node
 from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent, constant, index
-from graphc.ir.build import equation
+from graphc.ir.build import constant_node, equation
 from graphc.ir.lifting import hoisted
 from graphc.ir.node import Leaf, Node, Read
 from graphc.ir.scalar import placeholder
@@ -79,13 +83,14 @@ def scan(
     nodes = [as_node(x, "scan") for x in given]
     at = _axis(nodes, axis)
     count = _length(nodes, at, length)
-    before = [as_node(x, "scan") for x in starts]
+    before = [_start(x) for x in starts]
     slices = [_leaf(x, "x", (*x.shape[:at], *x.shape[at + 1 :])) for x in nodes]
-    leaves = [_leaf(x, "h", x.shape) for x in before]
+    names = [*carry] if isinstance(carry, dict) else "h" if len(before) == 1 else [f"h{t}" for t in range(len(before))]
+    leaves = [_leaf(x, name, x.shape) for x, name in zip(before, names, strict=True)]
     nexts, ys, unflatten_y = _stepped(step, unflatten, leaves, unflatten_x, slices)
     if [n.shape for n in nexts] != [x.shape for x in before]:
         before = [_as_large(x, n) for x, n in zip(before, nexts, strict=True)]
-        leaves = [_leaf(x, "h", x.shape) for x in before]
+        leaves = [_leaf(x, name, x.shape) for x, name in zip(before, names, strict=True)]
         nexts, ys, unflatten_y = _stepped(step, unflatten, leaves, unflatten_x, slices)
         _check_shapes(before, nexts)
     _check_inside([*nexts, *ys], [*leaves, *slices])
@@ -111,6 +116,15 @@ def _flat(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
         build = getattr(kind, "_make", kind)
         return [*tree], lambda found: build(found)
     return [tree], lambda found: found[0]
+
+
+def _start(value: Any) -> Node:
+    """The node of what the first step starts from; an array of one number is that number."""
+    if isinstance(value, NodeHandle) or is_number(value):
+        return as_node(value, "scan")
+    found = np.asarray(value)
+    same = found.dtype.kind in "fiu" and found.size > 0 and np.all(found == found.flat[0])
+    return constant_node(exact(found.flat[0].item(), "scan"), found.shape) if same else as_node(value, "scan")
 
 
 def _stepped(

@@ -44,8 +44,10 @@ class Names:
                 continue
             self.slices |= {s.leaf: s.given for s in node.scan.slices}
             for c in node.scan.carries:
-                if isinstance(c.next, Equation) and c.next not in self.names and c.next not in self.slices:
-                    self.names[c.next] = self._unused(f"{self.of(c.leaf).removesuffix('_t')}_next")
+                name = self.of(c.leaf).removesuffix("_t")
+                for part, end in ((c.start, "start"), (c.next, "next")):
+                    if isinstance(part, Equation) and part not in self.names:
+                        self.names[part] = self._unused(f"{name}_{end}")
 
     def _of_steps(self, node: Node) -> str:
         if isinstance(node, Unrolled):

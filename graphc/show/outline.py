@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from graphc.ir.node import Equation, Leaf, Node, Origin
 from graphc.ir.scalar import placeholder_index
+from graphc.ir.scan import Unrolled
 from graphc.ir.walk import consumers, sources, topological
 from graphc.show.formulas import Printer
 from graphc.show.matrix import matrix_form
@@ -123,13 +124,14 @@ def outline(
 
 def _goes_in(roots: Sequence[Node], names: Names) -> set[Node]:
     """Unnamed equations that are put into the one that reads them: single consumers, plain logsumexps, and functions of
-    matrices, whose matrices are lines of their own."""
+    matrices, whose matrices are lines of their own, as is what scans read."""
     count = consumers(roots)
     size: dict[Node, int] = {}
     found: set[Node] = set()
-    matrices = {r.node for n in topological(roots) if isinstance(n, Equation) and n.dense for r in n.reads}
+    whole = {r.node for n in topological(roots) if isinstance(n, Equation) and n.dense for r in n.reads}
+    whole |= {s for n in topological(roots) if isinstance(n, Unrolled) for s in sources(n)}
     for node in topological(roots):
-        if not isinstance(node, Equation) or node in matrices:
+        if not isinstance(node, Equation) or node in whole:
             size[node] = 1
             continue
         read = {s: max(1, sum(r.node is s for r in node.reads)) for s in sources(node)}  # once for each place
