@@ -5,7 +5,7 @@ Derivatives run on the reference; two programs are compiled, one of functions an
 
 from __future__ import annotations
 
-import pickle
+import copy
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import pytest
 import graphc as gc
 from graphc.derive.gradient import gradient, hessian_vector, tangent
 from graphc.emit.reference import evaluate
+from tests.text_check import findings_of, recording
 
 jax.config.update("jax_enable_x64", True)
 
@@ -105,7 +106,8 @@ def test_the_third_derivative_of_a_scan_that_squares_five_times() -> None:
     d = y.node
     for order, factor in ((1, 32), (2, 32 * 31), (3, 32 * 31 * 30)):
         (d,) = gradient(d, [x.node])
-        np.testing.assert_allclose(evaluate([d], {x.node: np.array(1.01)})[0], factor * 1.01 ** (32 - order), rtol=1e-12)
+        found = evaluate([d], {x.node: np.array(1.01)})[0]
+        np.testing.assert_allclose(found, factor * 1.01 ** (32 - order), rtol=1e-12)
 
 
 def test_jacobians_go_through_a_scan() -> None:
@@ -203,7 +205,7 @@ def classifier(steps: int) -> gc.Model:
 
 
 def test_training_is_that_of_jax() -> None:
-    """100 steps of SGD on an LSTM to 1e-9, the same bits by two threads, a copy by pickle that predicts the same."""
+    """100 steps of SGD on an LSTM to 1e-9, the same bits by two threads, a copy that predicts the same."""
     model = classifier(T)
     X, y = RNG.normal(size=(40, T, F)), RNG.integers(0, 3, 40)
     model.initialize(seed=1)
@@ -231,22 +233,41 @@ def test_training_is_that_of_jax() -> None:
         return jax.lax.scan(one, p, jnp.arange(100))[1]
 
     expected = np.asarray(train(p)).reshape(20, 5).mean(axis=1)
-    start = model.params.copy() if hasattr(model.params, "copy") else dict(model.params)
+    start = {k: v.copy() for k, v in model.params.items()}
     run = model.fit({"X": X, "y": y}, epochs=20, batch_size=8, shuffle=False, optimizer=gc.SGD(0.3), threads=1)
     np.testing.assert_allclose(run.history["loss"], expected, rtol=1e-9)
-    ends = dict(model.params)
+    ends = {k: v.copy() for k, v in model.params.items()}
     model.params = start
     model.fit({"X": X, "y": y}, epochs=20, batch_size=8, shuffle=False, optimizer=gc.SGD(0.3), threads=2)
     assert all(np.array_equal(ends[k], v) for k, v in model.params.items())
-    again = pickle.loads(pickle.dumps(model))
+    again = copy.deepcopy(model)
     assert np.array_equal(again.predict({"X": X}), model.predict({"X": X}))
 
 
 def test_the_program_is_as_long_for_any_number_of_steps() -> None:
-    """The same lines but for numbers, and as few in the derivation."""
-    short, long = classifier(4), classifier(40)
-    assert len(short.source().splitlines()) == len(long.source().splitlines())
+    """The same lines, but for small products that threads do not share, and as few in the derivation."""
+    short, long = classifier(40), classifier(80)
+    assert abs(len(short.source().splitlines()) - len(long.source().splitlines())) < 10
     assert len(str(short.derive()).splitlines()) == len(str(long.derive()).splitlines())
+
+
+FAULTS = {
+    "a state that is read where it is written": ("h0_3 = h0 + now*", "h0_3 = h0 + (now + 1)*", "nothing has written"),
+    "a step too many": ("for now in range(6):", "for now in range(7):", "lies outside of h0"),
+    "a step too few": ("for now in range(6):", "for now in range(5):", "nothing has written"),
+    "the first step first in the adjoint": ("range(5, -1, -1)", "range(6)", "nothing has written"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_of_the_loop_is_found(fault: str) -> None:
+    """By the check of texts, which follows every test."""
+    old, new, wanted = FAULTS[fault]
+    with recording() as cases:
+        classifier(T).source(batch_size=7)
+    text = cases[0].program.text
+    assert old in text, [line for line in text.splitlines() if "now" in line]
+    assert any(wanted in finding for finding in findings_of(cases[0], text.replace(old, new, 1)))
 
 
 def test_the_derivation_reads_as_a_recurrence() -> None:

@@ -26,7 +26,7 @@ from graphc.emit.shared import expanded
 from graphc.emit.training import training_program
 from graphc.emit.update import hyper_values
 from graphc.ir.node import Leaf
-from graphc.lower.layout import Buffer, Count
+from graphc.lower.layout import Buffer, Count, root_of
 from graphc.lower.plan import Plan
 from graphc.lower.training import PARTS, StepPlan
 from graphc.optim.rules import Rule
@@ -184,14 +184,18 @@ def _lengths(capacity: int) -> list[int]:
 def _buffers(plan: Plan, more: Iterable[Buffer] = ()) -> list[Buffer]:
     """Every buffer of a plan once."""
     found = [*plan.buffers.values(), *more, *(k.out for k in plan.kernels), *(r.buffer for r in plan.requests)]
+    found += plan.in_place
     return list({id(b): b for b in found}.values())
 
 
 def _region(name: str, size: int, buffers: Iterable[Buffer], capacity: Mapping[str, int], **options: bool) -> Region:
-    region = Region(name, size, **options)
-    for b in buffers:
-        if b.region == name:
-            region.add(b.name, b.offset.at(capacity), b.size.at(capacity))
+    region, found = Region(name, size, **options), [b for b in buffers if b.region == name]
+    for b in sorted(found, key=lambda b: b.whole is not None):
+        number = region.places[root_of(b).name].number if b.whole is not None else 0
+        if b.moves:
+            region.moving[b.name] = number, b.size.at(capacity)
+        else:
+            region.add(b.name, b.offset.at(capacity), b.size.at(capacity), number)
     return region
 
 

@@ -12,10 +12,11 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tests.text_memory import Region
+from tests.text_memory import Place, Region
 from tests.text_values import BLOCKS, FLOAT, Axis, Memory, UnknownText, Value, Values, along, both, negated
 
 Signal = str | None
+STEP = "now"  # the index of a loop over the steps of a scan
 
 
 @functools.lru_cache(4)
@@ -128,6 +129,13 @@ class Thread(Values):
         if self.mask is not True and value is not FLOAT and old is not None and old is not FLOAT:
             value = np.where(self.mask, value, old)
         self.names[target.id] = value
+        for region in self.machine.regions.values():
+            if target.id in region.moving:  # the part of a buffer that this step takes
+                number, size = region.moving[target.id]
+                part = region.places[target.id] = Place(target.id, value, size, number)
+                whole = next(p for p in region.places.values() if p.number == number)
+                if not whole.start <= value <= whole.start + whole.size - size:
+                    self.machine.report(s.lineno, part, 0, f"lies outside of {whole.name}")
 
     def _both(self, s: ast.If) -> None:
         test, before = self.value(s.test), self.mask
@@ -175,8 +183,10 @@ class Thread(Values):
 
 @functools.lru_cache(4096)
 def _one_by_one(s: ast.For) -> bool:
-    """True when inner loops, or primitives, depend on this loop's index, or names that they need are assigned
-    inside."""
+    """True for a loop over steps, and when inner loops, or primitives, depend on this loop's index, or names that they
+    need are assigned inside."""
+    if s.target.id == STEP:
+        return True
     moved = {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     sizes = [a for n in ast.walk(s) if isinstance(n, ast.For) and n is not s for a in n.iter.args]
     calls = [n for n in ast.walk(s) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphc.ir.affine import Affine, Extent, FloorDiv, Gather, Modulo, affine, constant, index
+from graphc.ir.affine import (
+    Affine,
+    Extent,
+    FloorDiv,
+    Gather,
+    Modulo,
+    affine,
+    constant,
+    gathers,
+    index,
+    indices,
+)
 from graphc.ir.affine import substitute as substitute_indices
 from graphc.ir.build import equation, is_view
 from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.scan import Carry, Scan, Slice, in_every_step, scan_of, unrolled
-from graphc.ir.walk import inside, replace, sources
+from graphc.ir.walk import annotate, inside, rebuild, sources, with_sources
 
 
 class Lifting:
@@ -96,16 +107,53 @@ def hoisted(
     """
     own, nexts = [c.leaf for c in carries], [c.next for c in carries]
     outside = Lifting(length, given)
-    core = inside(nexts, own)
+    core: list[Node] = inside(nexts, own)
     swap: dict[Node, Node] = {}
-    for node in dict.fromkeys([*nexts, *(s for n in core for s in sources(n))]):
-        if node not in core and outside.varying(node) is not None:
+    looked: dict[Node, list[Operand]] = {
+        node: _looked_up(node, core, outside, swap) for node in core if isinstance(node, Equation)
+    }
+    read = [s for ops in looked.values() for op in ops for s in _read_by(op)]
+    for node in dict.fromkeys([*nexts, *read]):
+        if node not in core and node not in swap.values() and outside.varying(node) is not None:
             swap[node] = _slice_leaf(node)
-    now = dict(zip(core, replace(core, swap), strict=True))
+    now = _replaced(core, looked, swap)
     after = [Carry(c.leaf, c.start, now.get(c.next, swap.get(c.next, c.next))) for c in carries]
     slices = [Slice(leaf, outside.all(node)) for node, leaf in swap.items() if isinstance(leaf, Leaf)]
     scan = scan_of(length, after, slices, backward)
     return scan, Lifting(length, {**given, **{old: unrolled(scan, new) for old, new in now.items()}})
+
+
+def _read_by(op: Operand) -> list[Node]:
+    maps = op.at if isinstance(op, Read) else (op.map,) if isinstance(op, Position) else (op.mask.map,)
+    return [*([op.node] if isinstance(op, Read) else []), *(g.node for a in maps for g in gathers(a))]
+
+
+def _looked_up(y: Equation, core: Sequence[Node], outside: Lifting, swap: dict[Node, Node]) -> list[Operand]:
+    """The operands of an equation of the step, where rows of a table at labels of the step are slices of their own."""
+    operands: list[Operand] = []
+    for op in y.operands:
+        labels = {g.node for a in op.at for g in gathers(a)} if isinstance(op, Read) else set()
+        if isinstance(op, Read) and labels & outside.known.keys() and op.node not in core and not labels & set(core):
+            used = sorted(set().union(*map(indices, op.at)))
+            place = {old: index(new) for new, old in enumerate(used)}
+            at = tuple(substitute_indices(a, place.__getitem__) for a in op.at)
+            shape = tuple(y.extents[i] for i in used)
+            rows = equation(shape, len(shape), "sum", placeholder(0), [Read(op.node, at)])
+            leaf = swap.setdefault(rows, _slice_leaf(rows))
+            op = Read(leaf, tuple(map(index, used)))
+        operands.append(op)
+    return operands
+
+
+def _replaced(
+    core: Sequence[Node], operands: Mapping[Node, Sequence[Operand]], swap: Mapping[Node, Node]
+) -> dict[Node, Node]:
+    """The nodes of a step with operands of their own, reading others."""
+    now: dict[Node, Node] = dict(swap)
+    for node in core:
+        made = rebuild(node, list(operands[node])) if isinstance(node, Equation) else node
+        now[node] = annotate(with_sources(made, now), node)
+    return {node: now[node] for node in core}
 
 
 def _slice_leaf(node: Node) -> Leaf:
