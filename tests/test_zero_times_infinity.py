@@ -65,6 +65,8 @@ CASES = [
     Case("a root of |x|", lambda x: gc.sqrt(gc.abs(x)), {"x": 0.0}, [0.0]),
     Case("tanh of exp", lambda x: gc.tanh(gc.exp(x)), {"x": 800.0}, [0.0]),
     Case("sigmoid of exp", lambda x: gc.sigmoid(gc.exp(x)), {"x": 800.0}, [0.0]),
+    Case("sigmoid of log x²", lambda x: gc.sigmoid(gc.log(x**2)), {"x": 0.0}, [0.0]),
+    Case("a logarithm of a product", lambda x, y: gc.tanh(gc.log(y * x**2)), {"x": 0.0, "y": 2.0}, [0.0, 0.0]),
     Case("a root not taken", lambda x: gc.maximum(gc.sqrt(x), 1e-3), {"x": 0.0}, [0.0]),
     Case("a logarithm not taken", lambda x: gc.maximum(gc.log(x), -100.0), {"x": 0.0}, [0.0]),
     Case("an inverse not taken", lambda x: gc.minimum(1 / x, 5.0), {"x": 0.0}, [0.0]),

@@ -128,11 +128,13 @@ def _vanishes_beside(f: Expr, others: Sequence[Expr], body: Expr) -> bool:
 
 
 def _spellings(g: Expr, f: Expr) -> list[Expr]:
-    """The functions that are infinite where g is, as they may stand in f."""
+    """The functions that are infinite where g is, as they may stand in f: beside 1/u logarithms of u, of u**2, of
+    products with u."""
     if isinstance(g, Pow) and g.exp.could_extract_minus_sign():
         u = g.base
         inverses = [p for p in f.atoms(Pow) if p.base == u and p.exp.could_extract_minus_sign()]
-        return [sympy.log(u), log1p(u - 1), *inverses]
+        logs = [h for h in f.atoms(sympy.log) if u in Mul.make_args(_squares(h.args[0]))]
+        return [log1p(u - 1), *logs, *inverses]
     arguments = {e.args[0] for e in g.atoms(*classes("grows"))}
     return [g, *(h for h in f.atoms(*classes("grows")) if h.args[0] in arguments)]
 
