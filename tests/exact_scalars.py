@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import mpmath as mp
+import numpy as np
 import sympy as sp
 
 from graphc.ir.scalar import guarded, scalar_of
@@ -69,6 +71,10 @@ EXACT: dict[str, Callable[..., mp.mpf]] = {
     "expm1": mp.expm1,
     "logcosh": lambda x: mp.log(mp.cosh(x)),
     "i0e": lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), "i1e": lambda x: mp.exp(-abs(x)) * mp.besseli(1, x),
+    "i0": lambda x: mp.besseli(0, x), "i1": lambda x: mp.besseli(1, x),
+    "mantissa": lambda x: mp.frexp(x)[0], "exponent": lambda x: mp.mpf(mp.frexp(x)[1]),
+    "spacing": lambda x: mp.mpf(float(np.spacing(float(x)))),
+    "nextafter": lambda a, b: a + (mp.mpf(math.nextafter(float(a), float(b))) - mp.mpf(float(a))),
     "bessel_drop": lambda x: mp.exp(-x) * (mp.besseli(0, x) - mp.besseli(1, x)),
     "bessel_share": lambda x: mp.exp(-abs(x)) * mp.besseli(1, x) / x if x else mp.mpf(0.5),
     "xlogx1p": lambda x: (1 + x) * mp.log1p(x) if x != -1 else mp.mpf(0),

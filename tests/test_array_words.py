@@ -25,8 +25,8 @@ MODULES = (
     "statistics counting norms products einsum diagonals repeating shapes cumulative reductions rearrange remainders"
 )
 PLAIN = (
-    "sum mean max min prod var std average ptp any all count_nonzero argmax argmin cumsum cumprod diff trace diagonal"
-    " diag tril triu outer inner dot vdot tensordot einsum kron cross squeeze expand_dims swapaxes moveaxis flip roll"
+    "sum mean max min prod var std average ptp any all count_nonzero argmax argmin cumsum cumprod diff unwrap trace"
+    " diagonal diag tril triu outer inner dot vdot tensordot einsum kron cross squeeze expand_dims swapaxes moveaxis flip roll"
     " repeat tile pad ravel broadcast_to zeros_like ones_like full_like hstack vstack split take meshgrid"
 ).split()
 
@@ -182,6 +182,10 @@ def differences(o: Any, x: Any, p: Pick) -> Any:
     return o.diff(x, p.whole(0, 2), axis, prepend=x if p.flag() else 0.5, append=x)
 
 
+def angles(o: Any, x: Any, p: Pick) -> Any:
+    return o.unwrap(3 * x, axis=p.axis(x), period=p.whole(1, 6) + 0.5)
+
+
 def grids(o: Any, x: Any, p: Pick) -> Any:
     u, v = o.meshgrid(o.sum(x, axis=tuple(range(1, x.ndim))), p.array(2), indexing="xy" if p.flag() else "ij")
     return u * v
@@ -197,6 +201,7 @@ WORDS: dict[str, tuple[int, Any]] = {
     "cumsum of all": (1, lambda o, x, p: o.cumsum(x)),
     "argmin of all": (1, lambda o, x, p: o.argmin(x, keepdims=p.flag())),
     "average": (1, weighted), "std with ddof": (1, deviation), "diff": (1, differences),
+    "unwrap": (1, angles),
     "norm": (1, norms), "norm of matrices": (2, norms_of_matrices), "norm of all": (1, lambda o, x, p: o.norm(x)),
     "trace": (2, diagonals("trace")), "diagonal": (2, diagonals("diagonal")),
     "diag": (1, lambda o, x, p: o.diag(o.max(x, axis=tuple(range(1, x.ndim))), p.whole(-2, 3))),
@@ -221,8 +226,8 @@ WORDS: dict[str, tuple[int, Any]] = {
 }  # fmt: skip
 WITH_ROWS = (
     "var std ptp any all count_nonzero argmax argmin cumsum cumprod logcumsumexp log_softmax softmin flip norm average"
-    " diff tril triu inner dot vdot tensordot einsum kron cross squeeze expand_dims swapaxes moveaxis roll repeat"
-    " pad broadcast_to full_like hstack split meshgrid take"
+    " diff unwrap tril triu inner dot vdot tensordot einsum kron cross squeeze expand_dims swapaxes moveaxis roll"
+    " repeat pad broadcast_to full_like hstack split meshgrid take"
 ).split()
 
 
@@ -337,6 +342,8 @@ def test_arrays_of_booleans_and_places_from_the_end_index_as_in_numpy():
 WRONG = {
     "roll: axis 0 of X[n, 4] has the free extent n": lambda x, w: gc.roll(x, 1, axis=0),
     "diff: axis 0 of X[n, 4] has the free extent n": lambda x, w: gc.diff(x, axis=0),
+    "unwrap: axis 0 of X[n, 4] has the free extent n": lambda x, w: gc.unwrap(x, axis=0),
+    "unwrap: period is 0": lambda x, w: gc.unwrap(x, period=0),
     "ravel: X[n, 4] has the free extent n beside other axes, so the number is unknown": lambda x, w: gc.ravel(x),
     "squeeze: axis 1 of X[n, 4] has extent 4, not 1": lambda x, w: gc.squeeze(x, 1),
     "vstack: axis 0 of X[n, 4] has the free extent n": lambda x, w: gc.vstack([x, x]),

@@ -26,7 +26,7 @@ from graphc.declare.measured import MEASURED
 from graphc.declare.pointwise import public_function
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError, ShapeError
-from graphc.ir.scalar import FUNCTIONS, PUBLIC, Scalar, derivative, number, numpy_function, placeholder
+from graphc.ir.scalar import FUNCTIONS, PUBLIC, Scalar, derivative, formula_of, number, numpy_function, placeholder
 from graphc.ir.scalar_latex import scalar_latex
 from tests.exact_scalars import exact
 from tests.word_errors import worst_errors
@@ -300,6 +300,31 @@ def test_functions_with_two_results_are_numpys():
     for ours, theirs in ((gc.modf(X), np.modf(x)), (gc.divmod(X[:4], -0.4), np.divmod(x[:4], -0.4))):
         np.testing.assert_array_equal(evaluate([y.node for y in ours], {X.node: x}), theirs)
     np.testing.assert_array_equal(evaluate([gc.grad(gc.sum(gc.modf(X)[0]), X).node], {X.node: x})[0][:4], 1)
+    x[4:] = 0, 2.0**-1000
+    np.testing.assert_array_equal(evaluate([y.node for y in gc.frexp(X)], {X.node: x}), np.frexp(x))
+    slope = evaluate([gc.grad(gc.sum(gc.frexp(X)[0]), X).node], {X.node: x})[0]
+    np.testing.assert_array_equal(slope, 2.0 ** -np.frexp(x)[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_parts_of_numbers_and_their_neighbours_by_formula(dtype):
+    """The formulas, which programs are made of, beside NumPy's functions. Seen to fail without the halved spacing below
+    a power of 2, and with the precision of the other dtype."""
+    info, rng = np.finfo(dtype), np.random.default_rng(0)
+    powers = dtype(2) ** np.arange(info.minexp, info.maxexp, dtype=dtype)
+    drawn = (rng.choice(powers, 300) * rng.uniform(1, 2, 300)).astype(dtype)
+    x = np.concatenate([powers, -powers, np.nextafter(powers[1:], dtype(0)), drawn, -drawn])
+    x = np.append(x, np.array([0, np.inf, -np.inf, np.nan, info.tiny / 8, -info.smallest_subnormal], dtype))
+    formulas = {name: numpy_function(formula_of(FUNCTIONS[name], [placeholder(0), placeholder(1)][:n]), n)
+                for name, n in (("mantissa", 1), ("exponent", 1), ("spacing", 1), ("nextafter", 2))}  # fmt: skip
+    parts = np.frexp(x)
+    np.testing.assert_array_equal(formulas["mantissa"](x), parts[0])
+    np.testing.assert_array_equal(formulas["exponent"](x), np.where(np.isfinite(x), parts[1], 0))
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(formulas["spacing"](x), np.spacing(x))
+        for b in (dtype(0), dtype(np.inf), dtype(-np.inf), x, x + 1, dtype(np.nan)):
+            b = np.broadcast_to(b, x.shape)
+            np.testing.assert_array_equal(formulas["nextafter"](x, b), np.nextafter(x, b))
 
 
 def test_the_slope_of_prelu_is_learned():

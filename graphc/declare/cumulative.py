@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import Any
 
+from graphc.declare import pointwise
 from graphc.declare.index_ast import Indexed
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.declare.rearrange import concatenate
 from graphc.declare.reducing import one_axis, running
-from graphc.declare.shapes import broadcast_to
+from graphc.declare.shapes import broadcast_to, zeros_like
 from graphc.declare.tensor import Tensor, as_node
 from graphc.declare.views import reshape
 from graphc.errors import DomainError, IndexNotationError, ShapeError
 from graphc.ir.node import Reducer
+from graphc.ir.scalar import number
 
 
 def cumsum(x: Any, axis: int | None = None) -> Tensor:
@@ -126,12 +129,9 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     t = one_axis(found.node, axis, "gc.diff")
     if not isinstance(n, Integral) or isinstance(n, bool) or n < 0:
         fail(DomainError, f"diff: n is {n!r}", "n is a whole number of at least 0.")
-    extent = found.shape[t]
     if n == 0:
         return found
-    if isinstance(extent, str):
-        message = f"diff: axis {t} of {node_text(found.node)} has the free extent {extent}"
-        fail(ShapeError, message, "differences are taken along an axis of known extent.")
+    _refuse_free("diff", found, t)
     ends = [_end(end, found, t) for end in (prepend, append)]
     if any(ends):
         found = concatenate([*(ends[0]), found, *(ends[1])], t)
@@ -141,6 +141,61 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     for _ in range(int(n)):
         found = _part(found, t, slice(1, None)) - _part(found, t, slice(None, -1))
     return found
+
+
+def unwrap(x: Any, discont: float | None = None, axis: int = -1, period: float = 2 * math.pi) -> Tensor:
+    """Angles without jumps: neighbours that differ by more than half a period are moved by whole periods.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        With at least one axis.
+    discont : float, optional
+        Differences that are smaller stay; at least half of the period, which is the default.
+    axis : int
+        Along which neighbours are taken; its extent is known.
+    period : float
+        Above 0.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of x; its gradient is that of x, since the periods are whole.
+
+    Raises
+    ------
+    DomainError
+        When the period is not above 0.
+    ShapeError
+        When the axis does not exist or has a free extent.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.unwrap(gc.input("X", ("n", 5))).shape
+    ('n', 5)
+    """
+    found = Tensor(as_node(x, "unwrap"))
+    t = one_axis(found.node, axis, "gc.unwrap")
+    _refuse_free("unwrap", found, t)
+    if not period > 0:
+        fail(DomainError, f"unwrap: period is {period}", "period is above 0, such as 2*pi or 360.")
+    if found.shape[t] == 1:
+        return found
+    steps = pointwise.stop_gradient(diff(found, axis=t))
+    whole = number(period)
+    small = pointwise.mod(steps + whole / 2, whole) - whole / 2
+    small = pointwise.where((small <= -whole / 2) & (steps > 0), whole / 2, small)
+    limit = max(float(discont) if discont is not None else 0.0, period / 2)
+    moved = pointwise.where(abs(steps) < limit, 0, small - steps)
+    first = zeros_like(_part(found, t, slice(0, 1)))
+    return found + concatenate([first, cumsum(moved, t)], t)
+
+
+def _refuse_free(what: str, x: Tensor, t: int) -> None:
+    if isinstance(x.shape[t], str):
+        message = f"{what}: axis {t} of {node_text(x.node)} has the free extent {x.shape[t]}"
+        fail(ShapeError, message, "differences are taken along an axis of known extent.")
 
 
 def _end(value: Any, x: Tensor, t: int) -> list[Tensor]:

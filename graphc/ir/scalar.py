@@ -22,6 +22,7 @@ from graphc.errors import DomainError
 from graphc.ir.functions import (  # noqa: F401  the table is full
     activation_words,
     bessel,
+    floats,
     gamma,
     numpy_words,
     special_words,

@@ -1,4 +1,4 @@
-"""The modified Bessel functions I0 and I1, scaled by exp(-|x|).
+"""The modified Bessel functions I0 and I1, and both scaled by exp(-|x|).
 
 Up to 8 by their power series, all of whose terms are positive; beyond by polynomials of t = 16/x - 1, fitted with
 mpmath to 2e-16. I0 - I1, of which slopes are made, cancels far out and has polynomials of its own.
@@ -7,13 +7,15 @@ mpmath to 2e-16. I0 - I1, of which slopes are made, cancels far out and has poly
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from math import factorial
+from typing import Any
 
 import sympy as sp
 from sympy import Expr, Rational
 
 from graphc.ir.functions.analytic import horner, rational
-from graphc.ir.functions.choices import absolute, less, sign, where
+from graphc.ir.functions.choices import absolute, less, sign, stop_gradient, where
 from graphc.ir.functions.declaring import smooth, within
 from graphc.ir.scalar_table import Break
 
@@ -142,4 +144,54 @@ i1e = smooth(
     plain=lambda x: sp.besseli(1, x) * sp.exp(-sp.Abs(x)),
     careful=True,
     cost=100,
+)
+
+
+# ---------------------------------------------------------------- not scaled
+
+_SHIFT, _SHIFTED = 5, Rational(Fraction(math.exp(5)))
+_UNSCALED: dict[str, Any] = {"finite": (-713.98, 713.98), "careful": True, "cost": 100}
+
+
+def _grown(a: Expr, scaled: Expr) -> Expr:
+    """scaled*exp(a) of a > 8, which overflows where the product does."""
+    return stop_gradient(scaled * sp.exp(a - _SHIFT)) * _SHIFTED
+
+
+def _i0(x: Expr) -> Expr:
+    a = absolute(x)
+    far = _grown(a, horner(16 / a - 1, _FAR_0) / sp.sqrt(a))
+    return where(less(_SPLIT, a), far, horner(a**2 / 4, _powers(0)))
+
+
+def _i1(x: Expr) -> Expr:
+    a = absolute(x)
+    far = _grown(a, sign(x) * horner(16 / a - 1, _FAR_1) / sp.sqrt(a))
+    return where(less(_SPLIT, a), far, x / 2 * horner(a**2 / 4, _powers(1)))
+
+
+def _i1_slope(x: Expr) -> Expr:
+    """I0(x) - I1(x)/x; the difference keeps half of I0."""
+    return (i0e(x) - bessel_share(x)) * sp.exp(absolute(x))
+
+
+i0 = smooth(
+    "i0",
+    _i0,
+    lambda x: i1(x),
+    at={0: 1},
+    interval="even",
+    doc="The modified Bessel function of the first kind of order 0.",
+    plain=lambda x: sp.besseli(0, x),
+    **_UNSCALED,
+)
+i1 = smooth(
+    "special.i1",
+    _i1,
+    _i1_slope,
+    at={0: 0},
+    interval="increasing",
+    doc="The modified Bessel function of the first kind of order 1.",
+    plain=lambda x: sp.besseli(1, x),
+    **_UNSCALED,
 )

@@ -8,6 +8,7 @@ import sympy as sp
 from sympy import Expr, Rational, S
 
 from graphc.ir.functions.analytic import arctanh
+from graphc.ir.functions.bessel import i0
 from graphc.ir.functions.choices import absolute, equal, guarded, less, less_equal, where
 from graphc.ir.functions.declaring import word
 from graphc.ir.functions.elementary import expm1, log1p
@@ -57,3 +58,4 @@ word("special.exp10", lambda x: S(10) ** x, "10 to the power x.")
 word("special.expm1", expm1, "exp(x) - 1, accurate near 0.")
 word("special.log1p", log1p, "log(1 + x), accurate near 0.")
 word("special.erf", lambda x: sp.erf(x), "The error function.")
+word("special.i0", lambda x: i0(x), "The modified Bessel function of the first kind of order 0.")
