@@ -26,8 +26,8 @@ MODULES = (
 )
 PLAIN = (
     "sum mean max min prod var std average ptp any all count_nonzero argmax argmin cumsum cumprod diff unwrap trace"
-    " diagonal diag tril triu outer inner dot vdot tensordot einsum kron cross squeeze expand_dims swapaxes moveaxis flip roll"
-    " repeat tile pad ravel broadcast_to zeros_like ones_like full_like hstack vstack split take meshgrid"
+    " diagonal diag tril triu outer inner dot vdot tensordot einsum kron cross squeeze expand_dims swapaxes moveaxis"
+    " flip roll repeat tile pad ravel broadcast_to zeros_like ones_like full_like hstack vstack split take meshgrid"
 ).split()
 
 

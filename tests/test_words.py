@@ -228,6 +228,7 @@ def test_glu_halves_an_axis():
     at = np.array([[0.5, -2.0, 1.5, -0.25]])
     found = evaluate([gc.glu(x).equation], {x.node: at})[0]
     np.testing.assert_allclose(found, jax.nn.glu(jnp.asarray(at)), rtol=1e-6)
+    assert gc.nn.Dense(4, "glu")(x).shape == ("n", 2) and gc.nn.Dense(3, "log_softmax")(x).shape == ("n", 3)
     with pytest.raises(ShapeError, match=r"glu: U\[n, 3\] has no even extent along axis -1"):
         gc.glu(gc.input("U", ("n", 3)))
 

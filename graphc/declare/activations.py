@@ -11,7 +11,7 @@ from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.declare.reductions import max, sum
 from graphc.declare.shapes import swapaxes
-from graphc.declare.softmaxes import softmax
+from graphc.declare.softmaxes import log_softmax, softmax
 from graphc.declare.tensor import Tensor
 from graphc.errors import ShapeError, TypeMismatchError, UnknownNameError
 from graphc.ir.scalar import PUBLIC, WORDS
@@ -103,7 +103,9 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
     return swapaxes(pointwise.where(inside, z - threshold, 0), axis, -1)
 
 
-_OWN: dict[str, Callable[[Any], Any]] = {"glu": glu, "linear": linear, "softmax": softmax, "sparsemax": sparsemax}
+_OWN: dict[str, Callable[[Any], Any]] = {
+    "glu": glu, "linear": linear, "log_softmax": log_softmax, "softmax": softmax, "sparsemax": sparsemax
+}  # fmt: skip
 
 
 def _named(name: str) -> Callable[[Any], Any] | None:
