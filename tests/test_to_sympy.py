@@ -13,6 +13,7 @@ import graphc as gc
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError, FormulaError, NameClashError
 from graphc.ir.functions.choices import isfinite, round_, stop_gradient
+from graphc.ir.functions.floats import nextafter, spacing
 from graphc.ir.scalar import FUNCTIONS
 from graphc.ir.walk import leaves
 
@@ -30,6 +31,11 @@ NETWORKS = {
     "views": gc.sum(gc.concatenate([Z.T, V[:, 1:].T @ T.T], axis=0)[::2] ** 3) + gc.prod(W),
     "choices": gc.mean(gc.maximum(X @ V[:, 1:], T) * gc.where(X < 0.1, gc.exp(X @ W[1:]), gc.gelu(T))) + gc.max(W[:2]),
 }
+A = V @ W
+NETWORKS["matrices"] = (
+    gc.sum(gc.linalg.inv(A) ** 2) + gc.linalg.slogdet(A).logabsdet + gc.linalg.det(A) ** 2
+    + gc.sum(gc.linalg.cholesky(V @ V.T) ** 3)
+)  # fmt: skip
 SIZES = {"n": 2}
 
 
@@ -139,12 +145,14 @@ def test_every_function_has_a_form_in_sympy_or_is_refused():
             if np.isfinite(wanted) and entry.domain[0] <= point[0] <= entry.domain[1]:
                 value = found.replace(sp.erfcinv, lambda p: sp.erfinv(1 - p)).subs(dict(zip(symbols, point))).evalf(20)
                 np.testing.assert_allclose(float(value), wanted, rtol=1e-11, err_msg=entry.name)
-    assert refused == {round_, isfinite, stop_gradient}
+    assert refused == {round_, isfinite, stop_gradient, spacing, nextafter}
 
 
 WRONG = [
     (lambda: gc.max(Z, axis=1).to_sympy(), FormulaError, "no word for a max over an index.*to_sympy.explicit="),
     (lambda: gc.stop_gradient(Z).named("S").to_sympy(), FormulaError, r"no word for stop_gradient in S\[n, 2\]"),
+    (lambda: gc.linalg.cholesky(A).named("F").to_sympy(), FormulaError, r"no word for a Cholesky factor in F\[2, 2\]"),
+    (lambda: gc.linalg.det(gc.input("M", (7, 7))).to_sympy(explicit={}), DomainError, "7 rows.*at most 6 rows are"),
     (lambda: Z.to_sympy(explicit={}), DomainError, "the free extent n.*explicit={'n': 2}"),
     (lambda: Z.to_sympy(explicit={"n": 1.5}), DomainError, "the extent n is 1.5"),
     (lambda: gc.sum(Z).to_sympy(explicit={"n": 10**6}), DomainError, r"\d+ terms would be written out.*at most 20000"),

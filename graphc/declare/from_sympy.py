@@ -17,7 +17,7 @@ from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.hadamard import HadamardPower, HadamardProduct
 from sympy.matrices.expressions.matexpr import MatrixElement
 
-from graphc.declare import operators
+from graphc.declare import linalg, operators
 from graphc.declare.constants import constant_leaf, exact, is_infinite, is_number
 from graphc.declare.diagonals import trace
 from graphc.declare.expression import NodeHandle, Op
@@ -37,6 +37,10 @@ from graphc.ir.scalar import canonical
 from graphc.ir.scalar_table import BY_CLASS
 
 MOST_FACTORS = 64  # of a power of a matrix
+_KNOWN = (
+    "known are the functions of graphc, Sum, Product, Piecewise, and of matrices +, *, .T, .I, Trace, Determinant,"
+    " HadamardProduct, applyfunc."
+)
 
 
 @located
@@ -47,8 +51,8 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Any], indices: Sequence[An
     ----------
     expression : sympy Expr, Matrix, MatrixExpr or Eq
         Scalars are computed element by element; ``Sum`` and ``Product`` of ``A[i, k]`` (IndexedBase or MatrixSymbol)
-        are index notation; matrices have their operators, ``HadamardProduct``, ``Trace`` and ``applyfunc``. An
-        equation ``Eq(H[i, j], ...)``, as ``to_sympy`` gives it, names the result and its axes.
+        are index notation; matrices have their operators, ``Inverse``, ``Determinant``, ``HadamardProduct``, ``Trace``
+        and ``applyfunc``. An equation ``Eq(H[i, j], ...)``, as ``to_sympy`` gives it, names the result and its axes.
     symbols : mapping of Symbol, IndexedBase, MatrixSymbol or str to Tensor, number or array
         What the symbols stand for. A symbol of an extent, such as n in ``(k, 0, n - 1)``, is found from the shapes,
         or is given as a number or a name.
@@ -285,8 +289,9 @@ class _Reader:
 
     def element(self, e: Any) -> Any:
         base, at = _access(e)
-        x = self.tensor(base) if isinstance(base, sp.IndexedBase | sp.MatrixSymbol) else self.matrix(base)
-        return x[tuple(self.place(a) for a in at)]
+        if isinstance(base, sp.IndexedBase | sp.MatrixSymbol):
+            return self.tensor(base)[tuple(self.place(a) for a in at)]
+        return self.matrix(base)[(*self.outer(base), *(self.place(a) for a in at))]
 
     def place(self, e: Any) -> Any:
         """An index map, a whole number, or a read of integer data."""
@@ -332,9 +337,26 @@ class _Reader:
 
     def matrix_power(self, e: Any) -> Any:
         n = e.args[1]
-        if not n.is_Integer or not 1 <= n <= MOST_FACTORS:
+        if not n.is_Integer or not 1 <= abs(n) <= MOST_FACTORS:
             self.refuse(e)
-        return reduce(lambda a, b: a @ b, [self.matrix(e.args[0])] * int(n))
+        base = self.matrix(e.args[0])
+        return reduce(lambda a, b: a @ b, [base if n > 0 else linalg.inv(base)] * abs(int(n)))
+
+    def written_by_places(self, e: Any) -> Tensor:
+        """A matrix whose entries are an expression of their indices, as ``to_sympy`` writes them."""
+        places = [Index(x.name, n) for x, n in zip(e.lamda.variables, map(self.extent, e.shape, [e] * 2), strict=True)]
+        entry = self.under({i.name: i for i in places}, e.lamda.expr)
+        return Tensor(lower(as_indexed(entry, "gc.from_sympy"), [*self.outer(e), *places]))
+
+    def outer(self, e: Any) -> list[Index]:
+        """The indices that a matrix expression depends on: the axes of a stack of matrices."""
+        known: dict[str, Any] = {**self.free, **self.indices}
+        found = (known.get(name) for name in sorted(s.name for s in e.free_symbols if isinstance(s, sp.Symbol)))
+        return [i for i in found if isinstance(i, Index)]
+
+    def determinant(self, e: Any) -> Any:
+        found = linalg.det(self.matrix(e.arg))
+        return found[tuple(self.outer(e.arg))] if found.ndim else found
 
     def entries(self, e: Any) -> Tensor:
         """A matrix of entries: a constant of numbers, else the entries stacked."""
@@ -349,8 +371,7 @@ class _Reader:
         return operators.reshape(operators.stack(of), e.shape)
 
     def same(self, e: Any, value: int) -> Tensor:
-        shape = [self.extent(n, e) for n in e.shape]
-        return Tensor(constant_node(value, shape))
+        return Tensor(constant_node(value, [self.extent(n, e) for n in e.shape]))
 
     def identity(self, e: Any) -> Tensor:
         n = self.extent(e.shape[0], e)
@@ -358,9 +379,7 @@ class _Reader:
         return Tensor(lower(as_indexed(operators.equal(i, j), "gc.from_sympy"), [i, j]))
 
     def refuse(self, e: Any) -> NoReturn:
-        kind = type(e).__name__
-        hint = "known are the functions of graphc, Sum, Product, Piecewise, and of matrices +, *, .T, Trace, "
-        fail(FormulaError, f"gc.from_sympy: there is no word for {kind} in {e}", f"{hint}HadamardProduct, applyfunc.")
+        fail(FormulaError, f"gc.from_sympy: there is no word for {type(e).__name__} in {e}", _KNOWN)
 
 
 _SCALARS: dict[Any, Callable[[_Reader, Any], Any]] = {
@@ -373,13 +392,12 @@ _SCALARS: dict[Any, Callable[[_Reader, Any], Any]] = {
     sp.Indexed: _Reader.element,
     MatrixElement: _Reader.element,
     sp.KroneckerDelta: lambda r, e: operators.equal(r.place(e.args[0]), r.place(e.args[1])),
-    sp.Determinant: _Reader.refuse,
+    sp.Determinant: _Reader.determinant,
     sp.Trace: lambda r, e: trace(r.matrix(e.arg)),
 }
 _MATRICES: dict[Any, Callable[[_Reader, Any], Any]] = {
     sp.MatrixSymbol: _Reader.tensor,
     sp.MatAdd: lambda r, e: reduce(lambda a, b: a + b, map(r.matrix, e.args)),
-    sp.Inverse: _Reader.refuse,  # a MatPow by its class; gc.linalg will read it
     sp.MatMul: _Reader.product,
     sp.MatPow: _Reader.matrix_power,
     sp.Transpose: lambda r, e: r.matrix(e.arg).T,
@@ -389,6 +407,7 @@ _MATRICES: dict[Any, Callable[[_Reader, Any], Any]] = {
     sp.Identity: _Reader.identity,
     sp.ZeroMatrix: lambda r, e: r.same(e, 0),
     sp.OneMatrix: lambda r, e: r.same(e, 1),
+    sp.FunctionMatrix: _Reader.written_by_places,
     sp.MatrixBase: _Reader.entries,
 }
 """How matrix expressions are read; what has no line here is refused."""

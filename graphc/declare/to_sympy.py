@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import sympy as sp
 from sympy import Expr, S
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail, located
@@ -28,6 +29,7 @@ from graphc.ir.scan import Unrolled
 from graphc.ir.walk import free_extents, leaves, topological
 
 MOST_TERMS = 20_000  # some ten seconds of SymPy
+MOST_ROWS = 6  # of a determinant, which has n! terms
 _EMPTY: dict[Reducer, Expr] = {
     "sum": S.Zero, "prod": S.One, "max": S.NegativeInfinity, "min": S.Infinity, "logsumexp": S.NegativeInfinity
 }  # fmt: skip
@@ -97,6 +99,11 @@ def _checked_sizes(node: Node, sizes: Mapping[str, int]) -> dict[str, int]:
 
 def _extents(node: Node) -> Sequence[Extent]:
     return node.extents if isinstance(node, Equation) else node.shape
+_OF_DETERMINANT: dict[Reducer, Callable[[Expr], Expr]] = {
+    "det": lambda d: d,
+    "logabsdet": lambda d: sp.log(sp.Abs(d)),
+    "detsign": sp.sign,
+}
 
 
 class _Writer:
@@ -134,6 +141,8 @@ class _Writer:
             message = "to_sympy: SymPy has no word for the steps of gc.scan"
             fail(FormulaError, message, "write the steps as a loop in Python, which makes an expression of each.")
         assert isinstance(y, Equation)
+        if y.dense:
+            return self.of_matrix(y, at)
         if y.elementwise:
             return self.term(y, at)
         if self.sizes is None:
@@ -143,6 +152,46 @@ class _Writer:
         if y.reducer in ("max", "min", "logsumexp"):
             terms = [t for t in terms if t != _EMPTY[y.reducer]]
         return _WRITTEN_OUT[y.reducer](*terms) if terms else _EMPTY[y.reducer]
+
+    # ------------------------------------------------------------ functions of matrices
+
+    def of_matrix(self, y: Equation, at: tuple[Expr, ...]) -> Expr:
+        """An element of an inverse or Cholesky factor, or a determinant, of one matrix of a stack."""
+        source, lead = y.reads[0].node, at[: y.reads[0].node.rank - 2]
+        if self.sizes is not None:
+            n = int(self.extent(source.shape[-1]))
+            if n > MOST_ROWS:
+                message = f"to_sympy: {node_text(y)} would be written out with determinants of {n} rows"
+                fail(DomainError, message, f"at most {MOST_ROWS} rows are.")
+            return self.written_matrix(y, sp.Matrix(n, n, lambda r, c: self.value(source, (*lead, r, c))), at[-2:])
+        if y.reducer == "cholesky":
+            hint = "give the extents, such as to_sympy(explicit={'n': 2}): then its elements are written out."
+            self.refuse(y, "a Cholesky factor", hint)
+        matrix = self.symbolic_matrix(source, lead)
+        if y.reducer == "inverse":
+            return MatrixElement(sp.Inverse(matrix), *at[-2:])
+        return _OF_DETERMINANT[y.reducer](sp.Determinant(matrix))
+
+    def symbolic_matrix(self, source: Node, lead: tuple[Expr, ...]) -> Any:
+        """A matrix by its name; what has none by its entries."""
+        rows, columns = (self.extent(e) for e in source.shape[-2:])
+        if isinstance(source, Leaf) and not lead:
+            return sp.MatrixSymbol(str(source.name), rows, columns)
+        outside = self.scope
+        free = (x for x in _letters() if x not in self.taken | outside)
+        places = tuple(sp.Symbol(next(free), integer=True) for _ in range(2))
+        self.scope = outside | {p.name for p in places}
+        entry = self.value(source, (*lead, *places))
+        self.scope = outside
+        return sp.FunctionMatrix(rows, columns, sp.Lambda(places, entry))
+
+    def written_matrix(self, y: Equation, a: Any, at: tuple[Expr, ...]) -> Expr:
+        """The same of a matrix of scalars, by its adjugate or by columns."""
+        if y.reducer == "cholesky":
+            return _cholesky(a)[at]
+        if y.reducer == "inverse":
+            return a.cofactor(int(at[1]), int(at[0]), method="berkowitz") / a.det(method="berkowitz")
+        return _OF_DETERMINANT[y.reducer](a.det(method="berkowitz"))
 
     def symbolic(self, y: Equation, at: tuple[Expr, ...]) -> Expr:
         outside = self.scope
@@ -248,6 +297,16 @@ class _Writer:
     def refuse(self, y: Equation, what: str, hint: str) -> NoReturn:
         message = f"to_sympy: SymPy has no word for {what} in {node_text(y)}"
         fail(FormulaError, message, hint or "take the part before it, or write it with other functions.")
+
+
+def _cholesky(a: Any) -> Any:
+    """The lower triangular L with L Lᵀ = a, column by column."""
+    factor = sp.zeros(*a.shape)
+    for j in range(a.rows):
+        factor[j, j] = sp.sqrt(a[j, j] - sum(factor[j, k] ** 2 for k in range(j)))
+        for i in range(j + 1, a.rows):
+            factor[i, j] = (a[i, j] - sum(factor[i, k] * factor[j, k] for k in range(j))) / factor[j, j]
+    return factor
 
 
 def _truth(c: Expr) -> Any:

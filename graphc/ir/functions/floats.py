@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
-from sympy import Expr, Rational, S, log
+from sympy import Abs, Expr, Rational, S, floor, log
 
 from graphc.ir.functions.choices import (
     ZERO,
@@ -51,6 +51,10 @@ def _exponent(x: Expr) -> Expr:
     return e + less_equal(1, m) - less(m, S.Half)
 
 
+def _octave(x: Expr) -> Expr:
+    return floor(log(Abs(x)) / log(2)) + 1
+
+
 def _mantissa(x: Expr) -> Expr:
     usual = isfinite(x) * (1 - equal(x, 0))
     return where(usual, sign(x) * _scaled(_usual(x), exponent(x)), x)
@@ -64,6 +68,7 @@ exponent = smooth(
     interval=within(-1074, 1024),
     public="",
     doc="The whole number e of x = m*2**e with 1/2 <= |m| < 1; 0 for 0, NaN and infinity.",
+    plain=_octave,
     zero_gradient=True,
     **_OCTAVES,
 )
@@ -75,6 +80,7 @@ mantissa = smooth(
     interval=lambda x: (min(x[0], -1.0), max(x[1], 1.0)),
     public="",
     doc="The number m of x = m*2**e with 1/2 <= |m| < 1; x itself for 0, NaN and infinity.",
+    plain=lambda x: x * S(2) ** -_octave(x),
     **_OCTAVES,
 )
 
