@@ -5,6 +5,7 @@ The oracle is their homogeneity: ‖s·v‖ = s·‖v‖, whose gradient does no
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -165,6 +166,37 @@ def test_vectors_times_a_power_of_their_squares_are_unit_vectors(dtype: str):
         np.testing.assert_allclose(value, unit @ t, rtol=64 * np.finfo(dtype).eps)
         wanted = (t - unit * (unit @ t)) / 13
         np.testing.assert_allclose(np.float64(slope) * size, wanted, rtol=128 * np.finfo(dtype).eps)
+
+
+def unit(x: gc.Tensor) -> gc.Tensor:
+    return x / norm(x, axis=1, keepdims=True)
+
+
+COSINES = {
+    "unit rows": lambda x, y: gc.sum(unit(x) * unit(y) * np.array([[1.0], [3.0]])),
+    "named": lambda x, y: gc.sum(unit(x).named("U") * unit(y).named("V")),
+    "loss": lambda x, y: gc.losses.cosine_similarity(x, y, eps=1e-12),
+    "small eps": lambda x, y: gc.losses.cosine_similarity(x, y, eps=1e-35, reduce="sum"),
+}
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("name", COSINES)
+def test_the_cosine_of_rows_does_not_depend_on_their_sizes(name: str, dtype: str):
+    """Seen red: x*y was infinite or 0, and x/(r*s) where only the quotients x/r are numbers."""
+    rows, others = np.array([V, [1, 2, -2]]), np.array([[1.0, 2, 3], [-2, 0.5, 1]])
+    x, y = gc.param("x", (2, 3)), gc.param("y", (2, 3))
+    J = COSINES[name](x, y)
+    nodes = normalise([J.node, *(g.node for g in gc.grad(J, [x, y]))]).roots
+    usual = evaluate(nodes, {x.node: rows, y.node: others})
+    for one, other in itertools.product(SIZES[dtype][:-1], repeat=2):
+        if name == "loss" and min(one, other) < 1 or name == "small eps" and min(one, other) < 1e-20:
+            continue  # shorter than eps
+        at = {x.node: (rows * one).astype(dtype), y.node: (others * other).astype(dtype)}
+        found = evaluate(nodes, at, dtype=dtype)
+        room = 100 * np.finfo(dtype).eps
+        for value, size, wanted in zip(found, (1, one, other), usual, strict=True):
+            np.testing.assert_allclose(np.float64(value) * size, wanted, rtol=room, atol=room, err_msg=f"{one} {other}")
 
 
 @pytest.mark.parametrize("dtype", SIZES)

@@ -7,11 +7,12 @@ from typing import Any
 from graphc.declare.loss_parts import Reduce, pair, reduced, refuse_unless
 from graphc.declare.operators import maximum, relu, sqrt, sum
 from graphc.declare.tensor import Tensor
-from graphc.ir.scalar import number
 
 
 def cosine_similarity(prediction: Any, target: Any, reduce: Reduce = "mean", eps: float = 1e-8) -> Tensor:
     """Minus the cosine of the angle, -sum_j y[i, j]*t[i, j]/(|y[i]|*|t[i]|): -1 where both point the same way.
+
+    It and its gradient are right for rows as large as numbers are.
 
     Parameters
     ----------
@@ -31,8 +32,8 @@ def cosine_similarity(prediction: Any, target: Any, reduce: Reduce = "mean", eps
     """
     y, t = pair(prediction, target, "cosine_similarity")
     refuse_unless(eps > 0, "cosine_similarity", "eps", eps, "above 0, such as 1e-8")
-    length = lambda x: sqrt(maximum(sum(x**2, axis=-1), number(eps) ** 2))
-    return reduced(-sum(y * t, axis=-1) / (length(y) * length(t)), reduce, row=True)
+    unit = lambda x: x / maximum(sqrt(sum(x**2, axis=-1, keepdims=True)), eps)
+    return reduced(-sum(unit(y) * unit(t), axis=-1), reduce, row=True)
 
 
 def triplet(

@@ -14,7 +14,7 @@ A root of a few squares, ``sqrt(x² + y²)``, is computed of scaled numbers too,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +23,18 @@ from numpy.typing import DTypeLike
 from sympy import Add, Expr, Mul, S, Symbol
 
 from graphc.ir.affine import identity
-from graphc.ir.node import Equation, Node, Read
+from graphc.ir.node import Equation, Node, Operand, Read
 from graphc.ir.scalar import absolute, guarded, less, placeholder, placeholder_index, stop_gradient, where
 from graphc.rewrite.norms import (
     asking,
     broken_powers,
     has_eps,
+    is_bounded_below,
     is_hypotenuse,
     is_inverse_norm,
     is_norm,
     is_positive,
+    norms_in,
     root_of,
     sum_of_squares,
     with_stored_squares,
@@ -114,6 +116,7 @@ def reading_rescues(y: Equation, rescues: Mapping[Node, Rescue], dtype: DTypeLik
             body = _beside(body, placeholder(j), stop_gradient(1 / placeholder(j)))
         elif isinstance(op, Read) and is_norm(op.node):
             roots.append(placeholder(j))
+    body = _paired(body, operands, _lengths(operands, rescues))
     for root in roots:
         body = _beside(body, root, 1 / root)
     return y if body == y.body else Equation(y.extents, y.n_free, y.reducer, body, tuple(operands), y.masks)
@@ -159,6 +162,46 @@ def _with_hypotenuses(e: Expr, dtype: str) -> tuple[Expr, list[Expr]]:
         roots[total] = stop_gradient(sympy.sqrt(_scaled(total, c)) * SCALES[dtype].back(total))
     powers = {p: roots[p.base] ** (2 * p.exp) for p in broken_powers(e) if p.base in roots}
     return e.xreplace(powers), list(roots.values())
+
+
+def _lengths(operands: Sequence[Operand], rescues: Mapping[Node, Rescue]) -> dict[Expr, tuple[Expr, set[Node]]]:
+    """The reads of norms: the inverse of each, and what it is the norm of."""
+    roots = {rescue.root: total for total, rescue in rescues.items()}
+    found = {}
+    for j, op in enumerate(operands):
+        if not isinstance(op, Read) or not isinstance(op.node, Equation):
+            continue
+        r, totals = placeholder(j), [roots[op.node]] if op.node in roots else norms_in(op.node)
+        squares = [sum_of_squares(total) for total in totals]
+        of = {read.node for y in squares if y is not None for read in y.reads}
+        if of and (op.node in roots or is_norm(op.node)):
+            found[r] = (stop_gradient(1 / r) if is_bounded_below(op.node.body) else 1 / r), of
+    return found
+
+
+def _paired(e: Expr, operands: Sequence[Operand], lengths: Mapping[Expr, tuple[Expr, set[Node]]]) -> Expr:
+    """x*y/(r*s) with the norms r of x and s of y  ->  (x/r)*(y/s), since x*y need not be a number."""
+    if e.is_Atom or len(lengths) < 2 or isinstance(e, stop_gradient):
+        return e
+    args = [_paired(a, operands, lengths) for a in e.args]
+    e = e.func(*args) if any(a is not b for a, b in zip(args, e.args, strict=True)) else e
+    below = [f.base for f in Mul.make_args(e) if f.is_Pow and f.base in lengths and f.exp.is_negative]
+    if not e.is_Mul or len(below) < 2:
+        return e
+    for r in below:
+        inverse, of = lengths[r]
+        x = next((f for f in e.args if _reads_one(f, operands, of)), None)
+        if x is not None:
+            e = Mul(*(f for f in e.args if f is not x), r) * stop_gradient(x * inverse)
+        if inverse != 1 / r:
+            e = Mul(*(inverse ** -f.exp if f.is_Pow and f.base == r and f.exp < 0 else f for f in Mul.make_args(e)))
+    return e
+
+
+def _reads_one(f: Expr, operands: Sequence[Operand], nodes: set[Node]) -> bool:
+    j = placeholder_index(f)
+    op = operands[j] if j is not None else None
+    return isinstance(op, Read) and op.node in nodes
 
 
 def _beside(e: Expr, root: Expr, inverse: Expr, sign: int = -1) -> Expr:

@@ -15,7 +15,7 @@ from sympy import Add, Expr, Mul, Pow, S
 from graphc.ir.affine import Extent
 from graphc.ir.build import inline
 from graphc.ir.node import Equation, Node, Operand, Read
-from graphc.ir.scalar import absolute, canonical, guarded, placeholder_index
+from graphc.ir.scalar import absolute, canonical, guarded, less, less_equal, maximum, placeholder_index
 
 _EPS = (sympy.Integer(2) ** -100, sympy.Integer(2) ** 40)
 
@@ -93,11 +93,17 @@ def divides_by_norm(y: Equation) -> bool:
     below = [g for f in factors for g in Mul.make_args(f) if g.is_Pow and g.exp.could_extract_minus_sign()]
     cubes = [f for f in factors if f.is_Pow and f.exp.is_Integer and f.exp > 1 and _reads_inverse(y, f.base)]
     known = (*below, *cubes)
-    others = [f for f in factors if f not in known and f.free_symbols and placeholder_index(f) is None]
+    others = [f for f in factors if f not in known and f.free_symbols and not _is_read_or_test(f)]
     steep = sum(-2 * g.exp for g in below if is_broken(g.exp)) > 1 or any(_has_eps(y, g.base) for g in below)
     if others or not (cubes or (below and (slopes or steep))):
         return False
     return all(_is_root(y, g) for g in below if _reads(g))
+
+
+def _is_read_or_test(e: Expr) -> bool:
+    """True for a placeholder, and for what comparisons give, as the slope of max(r, eps) has them."""
+    tests = (less, less_equal)
+    return placeholder_index(e) is not None or all(isinstance(t, tests) for t in Add.make_args(e))
 
 
 def _reads(e: Expr) -> bool:
@@ -144,6 +150,11 @@ def has_eps(node: Node) -> bool:
     if not isinstance(node, Equation) or not is_norm(node):
         return False
     return any(without_eps(p.base) != p.base for p in broken_powers(node.body))
+
+
+def is_bounded_below(body: Expr) -> bool:
+    """True for max(r, eps), whose inverse is a number: eps from 2**-100 to 2**40."""
+    return isinstance(body, maximum) and any(a.is_comparable and _EPS[0] < a < _EPS[1] for a in body.args)
 
 
 def is_broken(q: Expr) -> bool:
