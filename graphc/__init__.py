@@ -142,11 +142,12 @@ def _hint(name: str, place: str = "") -> str:
         return f"; here it is {found}"
     everywhere = [*_HOME, *_elementwise()]
     known = dir(globals()[place]) if place in globals() else everywhere
-    swapped = [n for n in known if sorted(n) == sorted(name)]  # tahn is tanh, though tan is as near
+    swapped = [n for n in known if sorted(n.lower()) == sorted(name.lower())]  # tahn is tanh, though tan is as near
     close = swapped or difflib.get_close_matches(name, known, n=1)
     shown = f"graphc.{place}" if place else "graphc"
-    if place and name in everywhere and not swapped:
-        return f"; here it is gc.{name}"
+    spelled = [n for n in everywhere if n.lower() == name.lower()]
+    if place and spelled and not swapped:
+        return f"; here it is gc.{spelled[0]}"
     return f"; did you mean {shown}.{close[0]}?" if close else f"; dir({shown}) lists the public names"
 
 

@@ -10,7 +10,11 @@ from collections.abc import Collection
 WORDS: dict[str, dict[str, str]] = {
     "NumPy": {
         "array": "a NumPy array itself: X + a makes it a constant",
+        "asarray": "a NumPy array itself: X + a makes it a constant",
+        "arange": "a NumPy array itself: X + a makes it a constant",
         "linspace": "a NumPy array itself: X + a makes it a constant",
+        "eye": "np.eye, an array: X + a makes it a constant",
+        "pi": "np.pi, a number",
     },
     "PyTorch": {
         "tensor": "gc.input for data, gc.param for parameters",
@@ -55,7 +59,15 @@ WORDS: dict[str, dict[str, str]] = {
         "NLLLoss": "gc.losses.cross_entropy",
         "BCELoss": "gc.losses.bce",
         "BCEWithLogitsLoss": "gc.losses.bce_with_logits",
+        "functional": "the functions themselves: gc.relu, gc.losses.mse",
         "MSELoss": "gc.losses.mse",
+        "mse_loss": "gc.losses.mse",
+        "l1_loss": "gc.losses.mae",
+        "nll_loss": "gc.losses.cross_entropy",
+        "binary_cross_entropy": "gc.losses.bce",
+        "binary_cross_entropy_with_logits": "gc.losses.bce_with_logits",
+        "triplet_margin_loss": "gc.losses.triplet",
+        "cosine_embedding_loss": "gc.losses.cosine_similarity",
         "L1Loss": "gc.losses.mae",
         "SmoothL1Loss": "gc.losses.smooth_l1",
         "HuberLoss": "gc.losses.huber",
@@ -124,6 +136,7 @@ WORDS: dict[str, dict[str, str]] = {
         "ExponentialDecay": "gc.schedules.exponential",
         "PolynomialDecay": "gc.schedules.polynomial",
         "ModelCheckpoint": "gc.Checkpoint",
+        "callbacks": "the callbacks themselves: gc.EarlyStopping, gc.Checkpoint, gc.Trajectory",
     },
     "JAX": {
         "jit": "gc.compile",

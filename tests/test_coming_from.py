@@ -31,6 +31,8 @@ def test_no_word_is_there_twice_and_spelling_still_helps():
     assert len({theirs for _, theirs, _ in NAMES}) == len(NAMES)
     with pytest.raises(AttributeError, match=r"did you mean graphc\.softmax\?"):
         _ = gc.softmaxx
+    with pytest.raises(AttributeError, match=r"did you mean graphc\.SGD\?"):  # not std
+        _ = gc.sgd
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,9 @@ def test_no_word_is_there_twice_and_spelling_still_helps():
         ("losses", "categorical_crossentropy", "; here it is gc.losses.cross_entropy"),
         ("losses", "crossentropy", "; did you mean graphc.losses.cross_entropy?"),
         ("losses", "softmax", "; here it is gc.softmax"),
+        ("losses", "binary_cross_entropy", "; here it is gc.losses.bce"),
+        ("nn", "Sigmoid", "; here it is gc.sigmoid"),
+        ("activations", "ReLU", "; did you mean graphc.activations.relu?"),
         ("special", "erfcc", "; did you mean graphc.special.erfc?"),
         ("activations", "tahn", "; did you mean graphc.activations.tanh?"),
         ("init", "xavier_normal_", "; here it is gc.init.glorot_normal"),
