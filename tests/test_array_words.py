@@ -323,6 +323,15 @@ def test_a_running_product_is_exact_at_zeros_to_the_second_derivative():
     close(graphs.reference([gc.hessian(gc.sum(gc.cumprod(x) * np.arange(1.0, 5)), x)], {x: a})[0], wanted, "hessian")
 
 
+def test_angles_that_are_half_a_period_apart_go_on_in_their_direction():
+    """As in NumPy, and with a gradient of whole periods; seen to fail with the other direction."""
+    x, a = gc.input("X", (2, 6)), np.outer([1, -1], np.pi * np.arange(6))
+    for how in ({}, {"discont": 4.0}, {"period": 2.0}):
+        y = gc.unwrap(x, **how)
+        np.testing.assert_array_equal(graphs.reference([y], {x: a})[0], np.unwrap(a, **how))
+        np.testing.assert_array_equal(graphs.reference([gc.grad(gc.sum(y**2) / 2, x)], {x: a})[0], np.unwrap(a, **how))
+
+
 def test_matrices_of_free_extents_have_their_diagonal_and_triangles():
     x, a = gc.input("X", ("n", "n")), np.random.default_rng(0).normal(size=(3, 3))
     for name, options in [("trace", {}), ("diagonal", {}), ("tril", {"k": 1}), ("triu", {"k": -1}), ("diag", {})]:
