@@ -24,7 +24,7 @@ from sympy import Add, Expr, Mul, S, Symbol
 
 from graphc.ir.affine import identity
 from graphc.ir.node import Equation, Node, Operand, Read
-from graphc.ir.scalar import absolute, guarded, less, placeholder, placeholder_index, stop_gradient, where
+from graphc.ir.scalar import absolute, guarded, less, maximum, placeholder, placeholder_index, stop_gradient, where
 from graphc.rewrite.norms import (
     asking,
     broken_powers,
@@ -185,17 +185,25 @@ def _paired(e: Expr, operands: Sequence[Operand], lengths: Mapping[Expr, tuple[E
         return e
     args = [_paired(a, operands, lengths) for a in e.args]
     e = e.func(*args) if any(a is not b for a, b in zip(args, e.args, strict=True)) else e
-    below = [f.base for f in Mul.make_args(e) if f.is_Pow and f.base in lengths and f.exp.is_negative]
+    powers = [f.base for f in Mul.make_args(e) if f.is_Pow and f.exp.is_negative]
+    below = {r: found for r in powers if (found := _length(r, lengths)) is not None}
     if not e.is_Mul or len(below) < 2:
         return e
-    for r in below:
-        inverse, of = lengths[r]
+    for r, (inverse, of) in below.items():
         x = next((f for f in e.args if _reads_one(f, operands, of)), None)
         if x is not None:
             e = Mul(*(f for f in e.args if f is not x), r) * stop_gradient(x * inverse)
         if inverse != 1 / r:
             e = Mul(*(inverse ** -f.exp if f.is_Pow and f.base == r and f.exp < 0 else f for f in Mul.make_args(e)))
     return e
+
+
+def _length(r: Expr, lengths: Mapping[Expr, tuple[Expr, set[Node]]]) -> tuple[Expr, set[Node]] | None:
+    """The inverse of a norm r, or of max(r, eps), and what it is the norm of."""
+    inner = next((a for a in r.args if a in lengths), None) if isinstance(r, maximum) else None
+    if inner is None:
+        return lengths.get(r)
+    return (stop_gradient(1 / r) if is_bounded_below(r) else 1 / r), lengths[inner][1]
 
 
 def _reads_one(f: Expr, operands: Sequence[Operand], nodes: set[Node]) -> bool:
