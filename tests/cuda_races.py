@@ -12,7 +12,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from functools import lru_cache
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -128,8 +129,14 @@ def _namespace(text: str, threads: int, blocks: int, dynamic: int) -> dict[str, 
         "uint64": lambda x: int(x) & 0xFFFFFFFFFFFFFFFF, "int32": int, "float32": float, "float64": float,
     }  # fmt: skip
     names["uint32"] = names["U"]
-    exec(compile(text, "<kernels>", "exec"), names)  # noqa: S102  text of our own emitter
+    exec(_code(text), names)  # noqa: S102  text of our own emitter
     return names
+
+
+@lru_cache(maxsize=64)
+def _code(text: str) -> CodeType:
+    """A program is launched hundreds of times."""
+    return compile(text, "<kernels>", "exec")
 
 
 class _Cuda:
