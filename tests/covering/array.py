@@ -6,7 +6,6 @@ Graphs hold several strands, of which some share what is produced, and some begi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from math import prod
@@ -49,35 +48,44 @@ def strands(row: Row) -> Iterator[tuple[str, ...]]:
             yield (produced, read, reader, *common)
 
 
+NUMBERS = {value: t for t, value in enumerate((name, v) for name, levels in DIMENSIONS.items() for v in levels)}
+
+
+def _of(row: Row, size: int) -> set[tuple[int, ...]]:
+    """The pairs (2) or triples (3) of values that a graph holds."""
+    found: set[tuple[int, ...]] = set()
+    for strand in strands(row):
+        found.update(combinations([NUMBERS[value] for value in zip(DIMENSIONS, strand)], size))
+    return found
+
+
 class Coverage:
     """Which pairs and triples of values some graphs hold."""
 
     def __init__(self) -> None:
-        self.seen: Counter[tuple[tuple[int, str], ...]] = Counter()
+        self.seen: dict[int, set[tuple[int, ...]]] = {2: set(), 3: set()}  # of what NUMBERS gives
+        levels = [[(name, v) for v in values] for name, values in DIMENSIONS.items()]
+        pairs = [(a, b) for x, y in combinations(levels, 2) for a in x for b in y]
+        self._missing = {tuple(NUMBERS[value] for value in pair): dict(pair) for pair in pairs}
 
     def add(self, row: Row) -> None:
-        for strand in strands(row):
-            for size in (2, 3):
-                self.seen.update(combinations(enumerate(strand), size))
+        for size in self.seen:
+            self.seen[size] |= _of(row, size)
+        for pair in _of(row, 2):
+            self._missing.pop(pair, None)
 
     def new(self, row: Row) -> float:
         """How much a graph would add; a pair counts as much as many triples."""
-        found: set[tuple[tuple[int, str], ...]] = set()
-        for strand in strands(row):
-            found.update(combinations(enumerate(strand), 2), combinations(enumerate(strand), 3))
-        return sum(40 if len(c) == 2 else 1 for c in found if c not in self.seen)
+        return 40 * len(_of(row, 2) - self.seen[2]) + len(_of(row, 3) - self.seen[3])
 
     def share(self, size: int) -> float:
         """Of all pairs (2) or triples (3), the part that occurred."""
         extents = [len(values) for values in DIMENSIONS.values()]
-        return sum(len(c) == size for c in self.seen) / sum(map(prod, combinations(extents, size)))
+        return len(self.seen[size]) / sum(map(prod, combinations(extents, size)))
 
     def missing(self) -> list[dict[str, str]]:
         """The pairs that did not occur: two dimensions, each with its value."""
-        names = list(DIMENSIONS)
-        values = [[(t, v) for v in levels] for t, levels in enumerate(DIMENSIONS.values())]
-        pairs = [(a, b) for x, y in combinations(values, 2) for a in x for b in y]
-        return [{names[t]: v for t, v in pair} for pair in pairs if pair not in self.seen]
+        return list(self._missing.values())
 
 
 def propose(rng: np.random.Generator, coverage: Coverage, tries: int = 24) -> Row:
@@ -93,19 +101,25 @@ def _random(rng: np.random.Generator, missing: list[dict[str, str]]) -> Row:
     Graphs with second derivatives are smaller: these take long to derive.
     """
     chosen = missing[rng.integers(len(missing))] if missing else {}
-    pick = lambda name: chosen.get(name) or str(rng.choice(DIMENSIONS[name], p=LIKELY.get(name)))
+    pick = lambda name: chosen.get(name) or _one(rng, name)
     row: Row = {name: pick(name) for name in OF_GRAPH}
     first = [pick("produced"), [[pick("read"), pick("reader")]]]
     others: list[Any] = []
     if row["order"] == "first" and rng.random() < 0.4:
         first[1] += _readers(rng, 1)
     elif row["order"] == "first" or rng.random() < 0.2:
-        others = [[str(rng.choice(DIMENSIONS["produced"])), _readers(rng, 1 + int(rng.random() < 0.2))]]
+        others = [[_one(rng, "produced"), _readers(rng, 1 + int(rng.random() < 0.2))]]
     return row | {"strands": [first, *others] if rng.random() < 0.5 else [*others, first]}
 
 
 def _readers(rng: np.random.Generator, count: int) -> list[list[str]]:
-    return [[str(rng.choice(DIMENSIONS["read"])), str(rng.choice(DIMENSIONS["reader"]))] for _ in range(count)]
+    return [[_one(rng, "read"), _one(rng, "reader")] for _ in range(count)]
+
+
+def _one(rng: np.random.Generator, name: str) -> str:
+    """A value of a dimension: what ``rng.choice`` draws, in a tenth of its time."""
+    levels, shares = DIMENSIONS[name], LIKELY.get(name)
+    return str(rng.choice(levels, p=shares)) if shares else levels[rng.integers(len(levels))]
 
 
 def covered(rows: Iterable[Row]) -> Coverage:
