@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import sympy
 from sympy import Expr, S, Symbol
@@ -265,7 +266,7 @@ class Printer:
         size = 0 if simple and isinstance(self.shown.pieces[expr], Ref | Sum) else 1 if not expr.is_Add else 2
         place = min((i for p in pieces for i in self.indices_of(p) if i in self.shown.free), default=99)
         node = next((p.node for p in pieces if isinstance(p, Ref)), None)
-        return (size, place, self.kind(node), self.names.of(node) if node else "", str(expr))
+        return (size, place, self.kind(node), self.names.of(node) if node else "", _text(expr))
 
     def kind(self, node: Node | None) -> int:
         """δ and data before what is computed from them, parameters between."""
@@ -274,7 +275,7 @@ class Printer:
         return 0 if node is not None and self.names.of(node).startswith(("δ", "G")) else 3
 
     def used(self, expr: Expr) -> list[Symbol]:
-        return sorted((s for s in expr.free_symbols if s in self.shown.pieces), key=str)
+        return sorted((s for s in expr.free_symbols if s in self.shown.pieces), key=_text)
 
     def holds_reduction(self, expr: Expr) -> bool:
         return any(self.is_reduction(s) for s in sympy.Mul.make_args(expr))
@@ -291,6 +292,12 @@ class Printer:
         masks = [indices(m.map) for m in piece.masks] if isinstance(piece, Sum) else []
         bound = set(piece.bound) if isinstance(piece, Sum) else set()
         return set().union(*inner, *masks) - bound
+
+
+@lru_cache(maxsize=4096)
+def _text(expr: Expr) -> str:
+    """SymPy's own text, which only decides an order: asked for the same terms again and again, and slow."""
+    return str(expr)
 
 
 def is_negative(expr: Expr) -> bool:
