@@ -17,18 +17,18 @@ def network() -> gc.Model:
     return gc.Model(output=Y, loss=gc.mean(-(T * gc.log(Y) + (1 - T) * gc.log(1 - Y))))
 
 
-def main(folder: str = "build", points: str = "51", optimizers: str = "5") -> None:
-    size, out = int(points), Path(folder)
+def main(folder: str = "build", points: str = "51", optimizers: str = "5", epochs: str = "40") -> None:
+    size, out, long = int(points), Path(folder), int(epochs)
     x = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     t = (np.sum(x**2, axis=1, keepdims=True) < 0.5).astype(float)
 
     rules = [gc.SGD(0.5), gc.Momentum(0.1), gc.RMSProp(0.01), gc.Adagrad(0.1), gc.Adam(0.02)]
-    compared = gc.compare(network(), x, t, rules[-int(optimizers) :], epochs=40, size=size)
+    compared = gc.compare(network(), x, t, rules[-int(optimizers) :], epochs=long, size=size)
     print(compared)
     compared.plot(out / "optimizers.png")
 
     model = network()
-    run = model.fit(x, t, optimizer=gc.Adam(0.02), epochs=40, seed=0, callbacks=[gc.Trajectory()])
+    run = model.fit(x, t, optimizer=gc.Adam(0.02), epochs=long, seed=0, callbacks=[gc.Trajectory()])
     for along in ("path", "random", "hessian"):
         plane = model.landscape(x, t, along=along, runs=run, size=size)
         print(f"\n{along}: {plane}")
@@ -40,4 +40,4 @@ def main(folder: str = "build", points: str = "51", optimizers: str = "5") -> No
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:5])

@@ -113,7 +113,7 @@ def test_a_covariance_is_learnt_and_least_squares_agree_with_numpy(capsys):
 
 
 def test_the_pictures_of_the_lecture_are_drawn(capsys, tmp_path):
-    text = output_of("landscape", capsys, str(tmp_path), "5", "2")
+    text = output_of("landscape", capsys, str(tmp_path), "5", "2", "8")
     assert re.search(r"^Adam +0\.", text, re.MULTILINE) and "of the variance" in text and "λ = " in text
     names = {"optimizers.png", "path.png", "random.png", "hessian.png", "boundary.png", "fit.gif"}
     assert {path.name for path in tmp_path.iterdir()} == names
