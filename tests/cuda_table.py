@@ -52,6 +52,11 @@ def program(name: str, tier: Tier | None) -> CudaProgram:
         return cuda_plan(declared(w)._core, gc.Adam() if w.opt == "adam" else peer.optimizer(w), w.batch).program
 
 
+def waiting() -> list[tuple[str, Tier | None]]:
+    """The cases whose blocks wait for one another."""
+    return [case for case in CASES if program(*case).tier == "B"]
+
+
 def lines(name: str, tier: Tier | None) -> list[Line]:
     """What the kernels of a workload take, compiled by NVIDIA's compilers."""
     text, found = program(name, tier), []

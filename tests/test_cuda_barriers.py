@@ -21,7 +21,7 @@ from tests.cuda_lint import lint
 from tests.cuda_machine_code import arrivals_without_wait, careless_assembly, disassembled
 
 pytestmark = pytest.mark.cuda
-WAITING = [(name, tier) for name, tier in table.CASES if table.program(name, tier).tier == "B"]
+WAITING = table.waiting()
 
 
 @pytest.mark.parametrize("arch", table.ARCHITECTURES)
