@@ -17,7 +17,9 @@ venv: $(VENV)/.test ## create .venv with all that the tests need
 demo: $(VENV)/.demo ## train a digits classifier and show its formulas (examples/digits.py)
 	$(BIN)/python examples/digits.py
 
-test: $(VENV)/.test lint types cuda-test ## lint, types, structure, tests
+# The type checker is one process: the CUDA check, whose processes wait for compilers and files, runs beside it.
+test: $(VENV)/.test $(VENV)/.cuda-check ## lint, types, structure, tests
+	$(MAKE) --no-print-directory --jobs=3 lint types cuda-test
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
