@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 import graphc as gc
 from graphc.errors import DataError, DomainError, ShapeError, TypeMismatchError, UnknownNameError
-from graphc.facade.planes import leading
+from graphc.facade.planes import leading, path_plane
 from tests import nets
 
 X, T = nets.data(300)  # more than one chunk of rows
@@ -182,3 +182,13 @@ def test_what_cannot_be_drawn_is_said(case):
         nets.network().initialize(0).landscape(X, T, **options)
     lines = [line for line in str(caught.value).splitlines() if not line.startswith("  at ")]
     assert "\n".join(lines).startswith(text)
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (300, 5)])
+def test_the_plane_of_a_path_is_that_of_its_principal_components_for_few_points_and_for_many(shape):
+    """Mutation-checked: directions of the other of the two matrices."""
+    path = np.random.default_rng(1).normal(size=shape).cumsum(axis=0)
+    plane, found = path_plane([*path]), PCA(2).fit(path)
+    np.testing.assert_allclose(plane.explained, found.explained_variance_ratio_, rtol=1e-10)
+    turned = np.abs(np.asarray(plane.directions) @ found.components_.T)
+    np.testing.assert_allclose(turned, np.eye(2), atol=1e-9)

@@ -92,14 +92,15 @@ def path_plane(points: Sequence[NDArray]) -> Plane:
         message = f"landscape: the path has {len(path)} points, and its plane needs three"
         raise DomainError(f"{message}\n  hint: fit for more epochs with callbacks=[gc.Trajectory()]")
     away = path - path.mean(axis=0)
-    size, axes = np.linalg.eigh(away @ away.T)  # of few points rather than of many parameters
+    long = len(path) > path.shape[1]
+    size, axes = np.linalg.eigh(away.T @ away if long else away @ away.T)  # the smaller matrix; both have these values
     size, axes = np.maximum(size[::-1], 0.0), axes[:, ::-1]
     if not size[0] > 0:
         raise DomainError("landscape: the path does not move\n  hint: train with a larger learning rate, or longer")
     if not size[1] > 1e-12 * size[0]:
         message = "landscape: the path is a straight line, which has no plane of its own"
         raise DomainError(f'{message}\n  hint: draw it over along="random" with runs=run, or over two elements')
-    directions = (away.T @ axes[:, :2] / np.sqrt(size[:2])).T
+    directions = (axes[:, :2] if long else away.T @ axes[:, :2] / np.sqrt(size[:2])).T
     explained = float(size[0] / size.sum()), float(size[1] / size.sum())
     names = tuple(f"component {d + 1} ({share:.1%} of the variance)" for d, share in enumerate(explained))
     plane = Plane(names, path[-1], directions, ((0.0, 1.0), (0.0, 1.0)), explained=explained)
