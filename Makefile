@@ -7,7 +7,7 @@ PIPARGS := --quiet --disable-pip-version-check --timeout 60 --retries 5 --prefer
 
 export GRAPHC_CACHE := $(CURDIR)/$(VENV)/graphc-cache
 
-.PHONY: help venv demo test cuda-test browser-test estimators lint types bench fuzz gpu-test ci-deps clean
+.PHONY: help venv demo test cuda-test browser-test estimators lint types docs bench fuzz gpu-test ci-deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ lint: $(VENV)/.test ## ruff
 
 types: $(VENV)/.test ## basedpyright on the package
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.docs ## the documentation as a site, build/docs/index.html
+	$(VENV)/docs/bin/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "see build/docs/index.html"
 
 bench: $(VENV)/.test $(VENV)/.peers ## graphc beside PyTorch, JAX, PyTensor, scikit-learn (ARGS="--workloads W1 W2 --random 1 --busy")
 	$(BIN)/python -m tests.benchmarks.run --peer-python $(VENV)/peers/bin/python $(ARGS)
@@ -92,6 +96,12 @@ $(VENV)/.gpu: $(VENV)/.created pyproject.toml constraints.txt tests/cuda_constra
 	$(PYTHON) -m venv $(VENV)/gpu
 	$(VENV)/gpu/bin/python -m pip install $(PIPARGS) -c constraints.txt \
 	    $(if $(filter cuda13,$(CUDA)),-c tests/cuda_constraints.txt) -e ".[test,$(CUDA)]"
+	@touch $@
+
+# Sphinx and its forty packages are needed by nothing else.
+$(VENV)/.docs: $(VENV)/.created pyproject.toml constraints.txt docs/constraints.txt
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip install $(PIPARGS) -c constraints.txt -c docs/constraints.txt -e ".[docs]"
 	@touch $@
 
 # The peers live in an environment of their own, without graphc: PyTensor wants an older Numba. torch is pinned on

@@ -59,13 +59,15 @@ class InterpretedTrainer:
         graph, leaves = self.core.differentiated(self.weighted), self.core.param_leaves
         roots, flat = [graph.roots["loss"], *(graph.gradients[leaf] for leaf in leaves)], moving.parameters
         loss, *slopes = interpret(roots, {**rows, **parameters(self.core)}, dtype=self.core.dtype)
-        g, states = np.zeros_like(flat), moving.rule.values.reshape(-1, flat.size)
+        count = len(self.rule.states)
+        g, states = np.zeros_like(flat), moving.rule.values[: count * flat.size].reshape(count, flat.size)
         for leaf, slope in zip(leaves, slopes, strict=True):
             self._at(leaf, g)[...] = slope
         moving.rule.step += 1
         before = dict(zip(self.rule.states, states.copy(), strict=True))
         flat[:], after = reference_step(self.rule, flat.copy(), g, before, moving.rule.step)
-        states[:] = [after[name] for name in self.rule.states]
+        for row, name in zip(states, self.rule.states, strict=True):
+            row[:] = after[name]
         weight = rows[self.core.weight_leaf].sum() if self.weighted else len(rows[self.leaves[0]])
         return float(loss), float(weight)
 

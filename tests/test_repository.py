@@ -191,7 +191,8 @@ def test_make_gpu_test_says_what_this_machine_has_and_lacks(tmp_path):
 
 
 def test_the_pinned_versions_cover_every_declared_dependency():
-    pins = [(ROOT / name).read_text() for name in ("constraints.txt", "tests/cuda_constraints.txt")]
+    files = ("constraints.txt", "tests/cuda_constraints.txt", "docs/constraints.txt")
+    pins = [(ROOT / name).read_text() for name in files]
     pinned = set(re.findall(r"^([\w.-]+)==", "\n".join(pins), re.MULTILINE))
     declared = {re.match(r"[\w-]+", r)[0] for r in _requirements() if not r.startswith(("graphc", "torch", "pytensor"))}
     assert declared <= pinned
