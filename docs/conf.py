@@ -37,6 +37,7 @@ default_role = "code"
 maximum_signature_line_length = 90
 
 html_theme = "furo"
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_title = f"graphc {version}"
 html_show_sphinx = False
 html_copy_source = False
@@ -50,7 +51,7 @@ def _inline(self: object, node: nodes.Element) -> None:
 
 
 def _block(self: object, node: nodes.Element) -> None:
-    self.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    self.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
     raise nodes.SkipNode
 
 

@@ -21,10 +21,10 @@ def write(folder: Path) -> None:
         "elementwise": ("Functions of one element", [("", graphc._elementwise())]),
         "optimizers": ("Optimizers", _homes("optim")),
     }
-    pages = {file: _page(title, "graphc", sections) for file, (title, sections) in parts.items()}
+    pages = {file: _page(title, "", "graphc", sections) for file, (title, sections) in parts.items()}
     for space in sorted([*graphc._NAMESPACES, SKLEARN]):
         module = importlib.import_module(f"graphc.{space}") if space == SKLEARN else getattr(graphc, space)
-        pages[space] = _page(_title(module, f"gc.{space}"), f"graphc.{space}", [("", sorted(module.__all__))])
+        pages[space] = _page(f"gc.{space}", _first(module), f"graphc.{space}", [("", sorted(module.__all__))])
     pages["index"] = _index([*pages])
     folder.mkdir(exist_ok=True)
     for file, text in pages.items():
@@ -36,20 +36,19 @@ def write(folder: Path) -> None:
 def _homes(*starts: str) -> list[tuple[str, list[str]]]:
     """(title, names) of the modules of the table whose names begin so."""
     return [
-        (_title(importlib.import_module(f"graphc.{home}")), names.split())
+        (_first(importlib.import_module(f"graphc.{home}")), names.split())
         for home, names in graphc._NAMES.items()
         if home.startswith(starts)
     ]
 
 
-def _title(module: object, name: str = "") -> str:
-    """The first sentence of a module's docstring."""
-    first = inspect.getdoc(module).partition("\n\n")[0].replace("\n", " ").rstrip(".:")
-    return f"{name}: {first}" if name else first
+def _first(module: object) -> str:
+    """What the docstring of a module begins with."""
+    return inspect.getdoc(module).partition("\n\n")[0].replace("\n", " ").rstrip(".:")
 
 
-def _page(title: str, module: str, sections: list[tuple[str, list[str]]]) -> str:
-    lines = [title, "=" * len(title), ""]
+def _page(title: str, text: str, module: str, sections: list[tuple[str, list[str]]]) -> str:
+    lines = [title, "=" * len(title), "", text, ""]
     for heading, names in sections:
         lines += [heading, "-" * len(heading), ""] if heading and len(sections) > 1 else []
         lines += sum((_entry(f"{module}.{name}", _object(module, name)) for name in names), [])
