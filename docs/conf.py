@@ -55,8 +55,10 @@ def _block(self: object, node: nodes.Element) -> None:
     raise nodes.SkipNode
 
 
-def _plain(_app: object, _what: str, _name: str, _found: object, _options: object, lines: list[str]) -> None:
+def _plain(_app: object, what: str, _name: str, _found: object, _options: object, lines: list[str]) -> None:
     """Docstrings say |x| and n_features_in_ in plain text, where reStructuredText would see markup."""
+    if what in ("property", "attribute", "data"):
+        lines.insert(0, "")  # else napoleon takes what stands before a colon for a type
     for k, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             parts = re.split(r"(`+[^`]+`+)", line)
