@@ -14,7 +14,7 @@ import graphc as gc
 STEPS, UNITS, WIDTH = 32, 128, 32
 
 
-def main(epochs: str = "12", characters: str = "200000", sample: str = "300") -> None:
+def main(epochs: str = "8", characters: str = "200000", sample: str = "300") -> None:
     text = "".join(topics[name] for name in sorted(topics))[: int(characters)].lower()
     alphabet = sorted(set(text))
     place = {c: i for i, c in enumerate(alphabet)}
@@ -44,7 +44,7 @@ def main(epochs: str = "12", characters: str = "200000", sample: str = "300") ->
     run = model.fit(*train, optimizer=gc.Adam(3e-3), epochs=int(epochs), batch_size=32, seed=0)
     loss = model.evaluate(*test)["loss"]
     print(f"\n{run}")
-    print(f"characters of other pages: {loss:.3f} nats each; a table of pairs {floor:.3f}, all alike {np.log(len(alphabet)):.3f}")
+    print(f"other pages: {loss:.3f} nats a character; by a table of pairs {floor:.3f}")
 
     h, x = gc.input("h", ("n", UNITS)), gc.input("x", ("n",), dtype="int64")
     write = gc.compile(list(step(h, x)), [h, x], dtype="float32")

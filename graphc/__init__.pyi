@@ -15,6 +15,7 @@ from graphc.declare.counting import count_nonzero as count_nonzero
 from graphc.declare.cumulative import cumprod as cumprod
 from graphc.declare.cumulative import diff as diff
 from graphc.declare.cumulative import logcumsumexp as logcumsumexp
+from graphc.declare.cumulative import unwrap as unwrap
 from graphc.declare.diagonals import diag as diag
 from graphc.declare.diagonals import diagonal as diagonal
 from graphc.declare.diagonals import trace as trace
@@ -118,6 +119,7 @@ from graphc.declare.pointwise import hard_swish as hard_swish
 from graphc.declare.pointwise import hard_tanh as hard_tanh
 from graphc.declare.pointwise import heaviside as heaviside
 from graphc.declare.pointwise import hypot as hypot
+from graphc.declare.pointwise import i0 as i0
 from graphc.declare.pointwise import isclose as isclose
 from graphc.declare.pointwise import isfinite as isfinite
 from graphc.declare.pointwise import isinf as isinf
@@ -146,6 +148,7 @@ from graphc.declare.pointwise import mod as mod
 from graphc.declare.pointwise import multiply as multiply
 from graphc.declare.pointwise import nan_to_num as nan_to_num
 from graphc.declare.pointwise import negative as negative
+from graphc.declare.pointwise import nextafter as nextafter
 from graphc.declare.pointwise import not_equal as not_equal
 from graphc.declare.pointwise import positive as positive
 from graphc.declare.pointwise import power as power
@@ -172,6 +175,7 @@ from graphc.declare.pointwise import soft_shrink as soft_shrink
 from graphc.declare.pointwise import soft_sign as soft_sign
 from graphc.declare.pointwise import softplus as softplus
 from graphc.declare.pointwise import softsign as softsign
+from graphc.declare.pointwise import spacing as spacing
 from graphc.declare.pointwise import sparse_plus as sparse_plus
 from graphc.declare.pointwise import sparse_sigmoid as sparse_sigmoid
 from graphc.declare.pointwise import sqrt as sqrt
@@ -201,6 +205,7 @@ from graphc.declare import random as random
 from graphc.declare.random_layers import batch_norm as batch_norm
 from graphc.declare.reductions import argmin as argmin
 from graphc.declare.remainders import divmod as divmod
+from graphc.declare.remainders import frexp as frexp
 from graphc.declare.remainders import modf as modf
 from graphc.declare.repeating import pad as pad
 from graphc.declare.repeating import repeat as repeat

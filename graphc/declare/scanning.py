@@ -12,6 +12,7 @@ from graphc.declare.expression import NodeHandle
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.origin import fail, stamp
 from graphc.declare.tensor import Tensor, as_node
+from graphc.declare.views import labels_leaf
 from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent, constant, index
 from graphc.ir.build import constant_node, equation
@@ -94,6 +95,7 @@ def scan(
         nexts, ys, unflatten_y = _stepped(step, unflatten, leaves, unflatten_x, slices)
         _check_shapes(before, nexts)
     _check_inside([*nexts, *ys], [*leaves, *slices])
+    _bound_labels(nodes, slices)
     carries = [Carry(leaf, start, after) for leaf, start, after in zip(leaves, before, nexts, strict=True)]
     times: dict[Node, Node] = {leaf: with_time(node, at) for leaf, node in zip(slices, nodes, strict=True)}
     made, lifting = hoisted(count, carries, times, reverse)
@@ -144,9 +146,9 @@ def _stepped(
 
 
 def _leaf(node: Node, name: str, shape: tuple[Extent, ...]) -> Leaf:
-    whole = isinstance(node, Leaf) and node.dtype == "int"
-    bound = node.bound if isinstance(node, Leaf) else None
-    return Leaf(node.name or name, shape, "step", "int" if whole else "float", bound=bound)
+    labels = labels_leaf(node)
+    bound = None if labels is None else labels.bound
+    return Leaf(node.name or name, shape, "step", "float" if labels is None else "int", bound=bound)
 
 
 def _axis(nodes: list[Node], axis: int | None) -> int:
@@ -201,6 +203,14 @@ def _check_inside(wanted: list[Node], leaves: list[Leaf]) -> None:
         if isinstance(node, Unrolled) and inside(sources(node), leaves):
             hint = "make the inner steps by a loop in Python, or scan over both axes reshaped to one."
             fail(TypeMismatchError, "scan: a scan within the step of another depends on that step", hint)
+
+
+def _bound_labels(nodes: list[Node], slices: list[Leaf]) -> None:
+    """Labels stay below what their slices select from."""
+    for node, leaf in zip(nodes, slices, strict=True):
+        labels = labels_leaf(node)
+        if labels is not None and leaf.bound is not None:
+            labels.bound = leaf.bound if labels.bound is None else min(labels.bound, leaf.bound)
 
 
 def _check_labels(scan: Scan) -> None:
