@@ -5,8 +5,11 @@
     factor   = base [superscript | ^(expr)]
     base     = number | name | name[expr, ..] | name(expr, ..) | (expr [mod n]) | [expr relation expr] | |expr|
              | ⌊expr⌋ | Σ_k term | Σ_{i,k: condition, ..} term | softmax(Z)[i,j] | softmax_j(expr)
+             | name superscript(expr) | log Φ(expr) | matrix | matrix[expr, ..]
+    matrix   = name⁻¹ | chol(name) | det name, and functions of one, such as log|det S|
 
 Unit axes of the arrays are dropped, as in the formulas. The extent of an index is that of an axis it stands alone in.
+A function has the name that NumPy or SciPy gives it, but for those in FUNCTIONS.
 """
 
 from __future__ import annotations
@@ -18,20 +21,22 @@ from scipy import special
 
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<reduce>(?:Σ|Π|max|min|logsumexp|softmax)_(?:\{|[a-z]\w*))"
-    r"|(?P<name>[A-Za-zα-ωΦ][A-Za-z0-9_]*)|(?P<power>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<sign>\S))"
+    r"|(?P<name>[^\W\d⁰¹²³⁴⁵⁶⁷⁸⁹][^\W⁰¹²³⁴⁵⁶⁷⁸⁹]*|[√∛]|−?∞)|(?P<power>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<sign>\S))"
 )
 DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 RELATIONS = {
     "=": np.equal, "≠": np.not_equal, "≥": np.greater_equal, "≤": np.less_equal, ">": np.greater, "<": np.less
 }  # fmt: skip
 FUNCTIONS = {
-    "exp": np.exp, "log": np.log, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "cosh": np.cosh, "√": np.sqrt,
-    "erf": special.erf, "Φ": special.ndtr, "σ": special.expit, "sign": np.sign,
+    "√": np.sqrt, "∛": np.cbrt, "Φ": special.ndtr, "Φ⁻¹": special.ndtri, "σ": special.expit, "Γ": special.gamma,
+    "erf⁻¹": special.erfinv, "erfc⁻¹": special.erfcinv, "ψ": special.digamma,
     "softplus": lambda z: np.logaddexp(0, z),
     "relu": lambda z: np.maximum(z, 0), "leaky_relu": lambda z, a: np.where(z > 0, z, a * z),
-    "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))), "where": np.where,
+    "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))),
     "max": np.maximum, "min": np.minimum, "stop_gradient": lambda z: z,
 }  # fmt: skip
+MATRICES = {"⁻¹": np.linalg.inv, "chol": np.linalg.cholesky, "det": np.linalg.det}
+CONSTANTS = {"π": np.pi, "e": np.e, "∞": np.inf, "−∞": -np.inf}
 IDENTITY = {"Σ": 0.0, "Π": 1.0, "max": -np.inf, "min": np.inf, "logsumexp": -np.inf}
 REDUCE = {"Σ": np.sum, "Π": np.prod, "max": np.max, "min": np.min, "logsumexp": special.logsumexp}
 
@@ -101,11 +106,15 @@ class Parser:
         return base
 
     def base(self):
+        tree = self.alone()
+        return ("at", tree, self.inside("[", "]")) if self.next == "[" and _has_matrix(tree) else tree
+
+    def alone(self):
         if self.kind == "number":
             return ("number", float(self.take()))
         if self.kind == "reduce":
             return self.reduction()
-        if self.kind == "name" or self.next == "√":
+        if self.kind == "name":
             return self.named()
         opening = self.take("(", "[", "|", "⌊")
         if opening == "[":
@@ -125,12 +134,20 @@ class Parser:
 
     def named(self):
         name = self.take()
-        if name == "softmax":
+        if name == "softmax" and self.next == "(":
             [logits] = self.inside("(", ")")
             at = self.inside("[", "]")
             return ("softmax", ("read", logits[1], at), at[-1][1])
+        if name == "det" and self.kind == "name":
+            return ("matrix", name, self.take())
+        if name == "log" and (self.kind == "name" or self.next == "|"):
+            return ("call", name, [self.alone()])
+        if self.kind == "power" and self.tokens[self.at + 1][1] in ("(", "["):
+            power = self.take()
+            return ("call", name + power, self.inside("(", ")")) if self.next == "(" else ("matrix", power, name)
         if self.next == "(":
-            return ("call", name, self.inside("(", ")"))
+            args = self.inside("(", ")")
+            return ("matrix", name, args[0][1]) if name in MATRICES else ("call", name, args)
         return ("read", name, self.inside("[", "]") if self.next == "[" else [])
 
     def inside(self, opening: str, closing: str) -> list:
@@ -157,6 +174,17 @@ class Parser:
         if sign == "softmax":
             return ("softmax", self.inside("(", ")")[0], letters[0])
         return ("reduce", sign, letters, conditions, self.term())
+
+
+def _has_matrix(tree) -> bool:
+    return isinstance(tree, tuple | list) and ("matrix" in tree or any(map(_has_matrix, tree)))
+
+
+def _function(name: str):
+    """What a name means: ψ² is the second derivative of ψ."""
+    if name[0] == "ψ" and name[1:]:
+        return lambda z: special.polygamma(int(name[1:].translate(DIGITS)), z)
+    return FUNCTIONS.get(name) or getattr(np, name, None) or getattr(special, name)
 
 
 class Numbers:
@@ -209,14 +237,22 @@ class Numbers:
     def _read(self, name, at):
         if not at and name in self.letters:
             return self.axis(name)
-        if not at and name == "π":
-            return np.pi
-        array = self.arrays[name]
+        if not at and name in CONSTANTS and name not in self.arrays:
+            return CONSTANTS[name]
+        return self._element(self.arrays[name], at)
+
+    def _matrix(self, function, name):
+        return MATRICES[function](self.arrays[name])
+
+    def _at(self, tree, at):
+        return self._element(self.value(tree), at)
+
+    def _element(self, array, at):
         places = [np.asarray(self.value(a)).astype(int) for a in at]
         return array[tuple(np.clip(p, 0, n - 1) for p, n in zip(places, array.shape, strict=True))]
 
     def _call(self, name, args):
-        return FUNCTIONS[name](*(self.value(a) for a in args))
+        return _function(name)(*(self.value(a) for a in args))
 
     def _negative(self, a):
         return -self.value(a)

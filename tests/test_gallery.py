@@ -10,13 +10,10 @@ import pytest
 
 import graphc as gc
 from graphc.declare.tensor import Tensor
-from graphc.emit.reference import evaluate_all
-from graphc.ir.walk import leaves
 from tests.covering.plain import Plain, in_python
-from tests.formula_numbers import value_of
 from tests.gallery import ENTRIES, ROOMS, Entry
-from tests.gallery.entry import ROWS
 from tests.graphs import reference
+from tests.printed import assert_reads_back
 
 MOST_LINES, WIDTH = 15, 100
 TOLERANCE = 1e-11  # of the largest element of a gradient; what is measured is below 1e-14 but for a few
@@ -83,19 +80,8 @@ def test_compiled_losses_and_gradients_are_those_of_jax(first):
 @everyone
 def test_every_line_of_a_derivation_reads_back_to_the_numbers_it_stands_for(entry):
     """Mutation-checked: conditions of sums that are not printed are seen."""
-    lines = entry.derivation.lines
     arrays = entry.arrays()
-    given = [leaf for leaf in leaves([line.node for line in lines]) if leaf.kind != "constant"]
-    values = evaluate_all([line.node for line in lines], {leaf: arrays[str(leaf.name)] for leaf in given})
-    names = lines[0].names
-    shown = {names.of(node): v for node, v in values.items() if node in names.names} | {"n": ROWS}
-    for line in lines:
-        extents = [ROWS if isinstance(e, str) else e for e in line.shown.extents]
-        known = dict(zip(line.shown.letters, extents, strict=True))
-        left = line.left or line.partial.partition("/")[2]
-        with np.errstate(all="ignore"):  # what a condition leaves out may be 0/0
-            found = value_of(left, line.index, shown, values[line.node].shape, known)
-        np.testing.assert_allclose(found, np.squeeze(values[line.node]), rtol=1e-9, atol=1e-12, err_msg=line.index)
+    assert_reads_back(entry.derivation.lines, lambda leaf: arrays[str(leaf.name)])
 
 
 @everyone

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.emit.reference import evaluate_all
 from graphc.errors import GraphcError
 from tests import graphs
-from tests.formula_numbers import value_of
 from tests.nets import text_of
+from tests.printed import LAYERS, derivation_of_layers
 
 nn = gc.nn
 
@@ -128,34 +127,10 @@ def test_attention_to_a_context_and_channels_at_the_end():
     assert again.shape == ("m", 3) and {leaf.name for leaf in first.params} == {"K0", "B0"}
 
 
-PRINTED = {
-    "pictures": lambda: nn.sequential(
-        (2, 6, 6), nn.Conv2D(4, 3, "tanh", stride=2, padding="same"), nn.MaxPool2D(2, 1), nn.GroupNorm(2), nn.Flatten(),
-        nn.Dense(2)),
-    "signals": lambda: nn.sequential((2, 3), nn.Conv1D(2, 2, "tanh", padding="causal"), nn.AvgPool1D(2, 1, "same"),
-                                        nn.Flatten(), nn.Dense(2)),
-    "words": lambda: nn.sequential((3, 4), nn.MultiHeadAttention(2), nn.LayerNorm(), nn.Flatten(), nn.Dense(2)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PRINTED)
-def test_every_printed_line_reads_back_to_its_numbers_and_has_no_kronecker_delta(name: str):
-    net = PRINTED[name]()
-    T = gc.input("T", ("n",), dtype="int64")
-    derivation = gc.derive(gc.losses.cross_entropy(net, T))
-    assert not re.search(r"\[[a-z]=[a-z]\]", derivation.index())
-    lines, rng = derivation.lines, np.random.default_rng(0)
-    data = {T.node: np.array([0, 1])} | {p.node: rng.normal(size=p.shape) for p in net.params}
-    data[net.input.node] = rng.normal(size=(2, *net.input.shape[1:]))
-    values = evaluate_all([line.node for line in lines], data)
-    names = lines[0].names
-    shown = {names.of(node): v for node, v in values.items() if node in names.names} | {"n": 2}
-    for line in lines:
-        known = dict(zip(line.shown.letters, [2 if e == "n" else e for e in line.shown.extents], strict=True))
-        left = line.left or line.partial.partition("/")[2]
-        with np.errstate(all="ignore"):
-            found = value_of(left, line.index, shown, values[line.node].shape, known)
-        np.testing.assert_allclose(found, np.squeeze(values[line.node]), rtol=1e-9, atol=1e-12, err_msg=line.index)
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_derivation_of_layers_has_a_kronecker_delta(name: str):
+    """That it reads back to its numbers: test_reading_back.py."""
+    assert not re.search(r"\[[a-z]=[a-z]\]", derivation_of_layers(name).index())
 
 
 X = gc.input("X", ("n", 6))

@@ -25,19 +25,24 @@ _VALUES = "INF f g s t now theta top steep shift scale peak norm_g k_step math f
 RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES])
 
 
-def index_letters(extents: Sequence[Extent], wanted: Sequence[str] = ()) -> list[str]:
+def index_letters(extents: Sequence[Extent], wanted: Sequence[str] = (), names: Collection[str] = ()) -> list[str]:
     """A letter for every index: the wanted ones, then n for an extent N, then i, j, k, .. in order.
 
-    No letter is the name of a free extent, and none is given twice.
+    No letter is the name of a free extent or one of ``names``, a wanted one is another then, and none is given twice.
     """
-    taken = {e for e in extents if isinstance(e, str)} | set(wanted)
-    names = list(wanted)
-    for e in extents[len(names) :]:
+    taken = {e for e in extents if isinstance(e, str)} | set(names)
+    kept = [x if x not in taken else "" for x in wanted]
+    taken |= set(kept)
+    found = []
+    for t, e in enumerate(extents):
+        if t < len(kept) and kept[t]:
+            found.append(kept[t])
+            continue
         lower = e.lower() if isinstance(e, str) and len(e) == 1 and e.isupper() else ""
         free = lower if lower and lower not in taken else next(x for x in _letters() if x not in taken)
-        names.append(free)
+        found.append(free)
         taken.add(free)
-    return names
+    return found
 
 
 def _letters():

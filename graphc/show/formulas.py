@@ -272,7 +272,8 @@ class Printer:
         """δ and data before what is computed from them, parameters between."""
         if isinstance(node, Leaf):
             return 2 if node.kind == "param" else 1
-        return 0 if node is not None and self.names.of(node).startswith(("δ", "G")) else 3
+        is_adjoint = node is not None and (self.names.is_adjoint(node) or self.names.of(node).startswith("G"))
+        return 0 if is_adjoint else 3
 
     def used(self, expr: Expr) -> list[Symbol]:
         return sorted((s for s in expr.free_symbols if s in self.shown.pieces), key=_text)

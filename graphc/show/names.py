@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.declare.tensor import index_letters as declared_letters
@@ -13,7 +13,7 @@ from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import sources, topological
 
-_FAMILIES = {"Z": "ZAQ", "H": "HGY", "S": "SC", "L": "LE", "M": "MK", "P": "PR", "U": "UV", "G": "GF"}
+_FAMILIES = {"δ": "δΔ", "Z": "ZAQ", "H": "HGY", "S": "SC", "L": "LE", "M": "MK", "P": "PR", "U": "UV", "G": "GF"}
 _REDUCED = {"sum": "S", "logsumexp": "L", "max": "M", "min": "M", "prod": "P"}
 
 
@@ -22,7 +22,8 @@ class Names:
     """Names of nodes and letters of their axes.
 
     ``letters`` gives one letter for every axis of a node, unit axes included; ``layers`` are the pre-activations in
-    the order of the forward pass, layer number l has the adjoint δl.
+    the order of the forward pass, layer number l has the adjoint δl. ``given`` are the names of tensors and free
+    extents that the user chose: no index has one of them as its letter.
     """
 
     names: dict[Node, str] = field(default_factory=dict)
@@ -30,6 +31,8 @@ class Names:
     layers: list[Node] = field(default_factory=list)
     loss: str = "J"
     slices: dict[Node, Node] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
+    adjoints: set[Node] = field(default_factory=set)
 
     def of(self, node: Node) -> str:
         """The name of a node, given when it is first asked for."""
@@ -71,11 +74,11 @@ class Names:
 
     def is_adjoint(self, node: Node) -> bool:
         """Whether the node is δl of a layer l."""
-        return self.names.get(node, "").startswith("δ")
+        return node in self.adjoints
 
     def letters_of(self, node: Node) -> list[str]:
         """A letter for every axis of a node."""
-        return self.letters.setdefault(node, index_letters(node.shape))
+        return self.letters.setdefault(node, index_letters(node.shape, names=self.given))
 
 
 def name_nodes(
@@ -89,16 +92,19 @@ def name_nodes(
     forward = topological([loss])
     names = Names({n: n.name for n in forward if n.name and getattr(n, "kind", "") != "step"})
     names.names.update({w: w.name for w in gradients if w.name})
+    names.given = frozenset([*names.names.values(), *(e for n in forward for e in n.shape if isinstance(e, str))])
     names.layers = [n for n in forward if n in adjoints and n is not loss]
     names.note_scans(topological([loss, *gradients.values()]))
     _name_forward(names, loss, loss_name)
     for node in forward:
-        names.letters[node] = _own_letters(node, declared)
+        names.letters[node] = _own_letters(node, declared, names.given)
     _pass_letters_on(names, forward, declared)
+    prefix = _prefix("δ", names.names.values())
     for number, layer in enumerate(names.layers):
         bar = adjoints[layer]
         if isinstance(bar, Equation) and bar not in names.names:
-            names.names[bar], names.letters[bar] = f"δ{number}", names.letters[layer]
+            names.names[bar], names.letters[bar] = f"{prefix}{number}", names.letters[layer]
+            names.adjoints.add(bar)
     for leaf, bar in gradients.items():
         if isinstance(bar, Equation) and bar not in names.names:
             names.names[bar] = f"∂{names.loss}/∂{names.of(leaf)}"
@@ -142,7 +148,7 @@ def name_others(names: Names, nodes: Iterable[Node]) -> None:
 
 def _prefix(family: str, taken: Iterable[str]) -> str:
     """The first letter of the family that no user name with a number begins with."""
-    if family not in ("Z", "H"):
+    if family not in ("Z", "H", "δ"):
         return _FAMILIES[family][0]
     taken = set(taken)
     return next((p for p in _FAMILIES[family] if not list(_numbers(p, taken))), _FAMILIES[family][0] * 2)
@@ -152,9 +158,9 @@ def _numbers(prefix: str, names: Iterable[str]) -> list[int]:
     return [int(m[1]) for m in (re.fullmatch(rf"{prefix}(\d+)", n) for n in names) if m]
 
 
-def _own_letters(node: Node, declared: Mapping[str, Sequence[str]]) -> list[str]:
+def _own_letters(node: Node, declared: Mapping[str, Sequence[str]], given: Collection[str]) -> list[str]:
     wanted = declared_letters.get(node) or declared.get(node.name or "") or ()
-    return index_letters(node.shape, wanted if len(wanted) == node.rank else ())
+    return index_letters(node.shape, wanted if len(wanted) == node.rank else (), given)
 
 
 def _pass_letters_on(names: Names, order: Sequence[Node], declared: Mapping[str, Sequence[str]]) -> None:
@@ -174,18 +180,21 @@ def _straight(y: Equation, read: Read) -> bool:
 
 
 def choose_letters(
-    extents: Sequence[Extent], given: Mapping[int, str], wishes: Mapping[int, Sequence[str]]
+    extents: Sequence[Extent],
+    given: Mapping[int, str],
+    wishes: Mapping[int, Sequence[str]],
+    names: Collection[str] = (),
 ) -> list[str]:
-    """A letter for every index: the given ones, then the first free wish, then i, j, k, .. in order."""
+    """A letter for every index: the given ones, the first free wish, then i, j, k, .. in order; none of ``names``."""
     found = dict(given)
-    taken = {e for e in extents if isinstance(e, str)} | set(given.values())
+    taken = {e for e in extents if isinstance(e, str)} | set(given.values()) | set(names)
     for i, wanted in wishes.items():
         free = next((w for w in wanted if w not in taken), None)
         if i not in found and free:
             found[i] = free
             taken.add(free)
     rest = [i for i in range(len(extents)) if i not in found]
-    more = index_letters([1] * len(taken) + [extents[i] for i in rest], sorted(taken))[len(taken) :]
+    more = index_letters([extents[i] for i in rest], names=taken)
     found.update(zip(rest, more, strict=True))
     return [found[i] for i in range(len(extents))]
 

@@ -157,19 +157,20 @@ class _Writer:
         logits = softmax_of_whole(shown)
         if logits is not None:
             self.softmaxes[logits] = node
-        give_letters(shown, self.names.letters_of(node), hints)
+        give_letters(shown, self.names.letters_of(node), hints, self.names.given)
         for source, letters in letters_of_reads(shown).items():
             self.read_as.setdefault(source, letters)
         return Line(shown, self.names, origin=node.origin)
 
     def backward(self, node: Node, layer: Node | None) -> Line:
         shown = self.read(node)
-        give_letters(shown, self.names.letters_of(node), self.hints())
+        give_letters(shown, self.names.letters_of(node), self.hints(), self.names.given)
         return Line(shown, self.names, target=layer)
 
     def gradient(self, leaf: Leaf, bar: Node) -> Line:
         shown = self.read(bar)
-        give_letters(shown, self.read_as.get(leaf) or self.names.letters_of(leaf), self.hints())
+        own = self.read_as.get(leaf) or self.names.letters_of(leaf)
+        give_letters(shown, own, self.hints(), self.names.given)
         return Line(shown, self.names, target=leaf)
 
     def hints(self) -> list[Mapping[Node, Sequence[str]]]:

@@ -6,7 +6,7 @@ The result is a SymPy expression over symbols that stand for :class:`Ref`, :clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sympy
@@ -116,8 +116,11 @@ def read_equation(node: Node, goes_in: Callable[[Node], bool], softmaxes: Mappin
     return build.shown
 
 
-def give_letters(shown: Shown, own: Sequence[str], hints: Sequence[Mapping[Node, Sequence[str]]]) -> None:
-    """Letters for the index space: ``own`` for the free axes, bound ones by how ``hints`` write what is read."""
+def give_letters(
+    shown: Shown, own: Sequence[str], hints: Sequence[Mapping[Node, Sequence[str]]], names: Collection[str] = ()
+) -> None:
+    """Letters for the index space: ``own`` for the free axes, bound ones by how ``hints`` write what is read; none that
+    is in ``names``."""
     given = {i: own[t] for t, i in enumerate(shown.free) if own[t]}
     wishes: dict[int, list[str]] = {}
     for hint in hints:
@@ -126,7 +129,7 @@ def give_letters(shown: Shown, own: Sequence[str], hints: Sequence[Mapping[Node,
                 i = a.plain_index
                 if i is not None and i not in given and letter:
                     wishes.setdefault(i, []).append(letter)
-    shown.letters = choose_letters(shown.extents, given, wishes)
+    shown.letters = choose_letters(shown.extents, given, wishes, names)
 
 
 def letters_of_reads(shown: Shown) -> dict[Node, list[str]]:

@@ -20,6 +20,7 @@ _LATEX_OF_MATRIX = {
     "detsign": r"\operatorname{{sign}}\left(\det {}\right)",
 }
 _INFINITIES = {"∞": r"\infty", "−∞": r"-\infty"}
+_ADJOINT = {"δ": r"\delta", "Δ": r"\Delta"}
 _REDUCERS = {"sum": "Σ", "prod": "Π"}
 _LATEX_REDUCERS = {
     "sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min", "logsumexp": r"\operatorname{logsumexp}"
@@ -126,7 +127,7 @@ class Latex(Unicode):
         if name in _INFINITIES:
             return _INFINITIES[name]
         head, sub = split_name(name)
-        head = r"\delta" if head == "δ" else head if len(head) == 1 else rf"\mathrm{{{head}}}"
+        head = _ADJOINT[head] if head in _ADJOINT else head if len(head) == 1 else rf"\mathrm{{{head}}}"
         return f"{head}_{{{sub}}}" if sub else head
 
     def ref(self, name: str, maps: Sequence[str]) -> str:
