@@ -7,7 +7,7 @@ PIPARGS := --quiet --disable-pip-version-check --timeout 60 --retries 5 --prefer
 
 export GRAPHC_CACHE := $(CURDIR)/$(VENV)/graphc-cache
 
-.PHONY: help venv demo test cuda-test browser-test estimators lint types docs bench fuzz gpu-test ci-deps clean
+.PHONY: help venv demo test cuda-test browser-test katex estimators lint types docs bench fuzz gpu-test ci-deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,12 @@ cuda-test: $(VENV)/.cuda-check ## compile CUDA programs and drive a stub of the 
 
 browser-test: $(VENV)/.test ## reports and pictures in a real Chromium without a window (CHROMIUM=/path/to/it)
 	$(BIN)/python -m pytest -m browser -n 0 -o console_output_style=classic tests/test_browser.py $(ARGS)
+
+KATEX := 0.19.1
+
+katex: $(VENV)/.test ## every printed LaTeX formula through KaTeX in strict mode, where node and npm are found
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(VENV)/katex/.$(KATEX); fi
+	NODE_PATH=$(CURDIR)/$(VENV)/katex/node_modules $(BIN)/python -m pytest -m katex -n 0 tests/test_katex.py $(ARGS)
 
 estimators: $(VENV)/.test ## all checks of scikit-learn on the estimators as users make them; compiles some 70 programs
 	$(BIN)/python -m pytest -m estimators -n 0 tests/test_sklearn.py
@@ -102,6 +108,10 @@ $(VENV)/.gpu: $(VENV)/.created pyproject.toml constraints.txt tests/cuda_constra
 $(VENV)/.docs: $(VENV)/.created pyproject.toml constraints.txt docs/constraints.txt
 	$(PYTHON) -m venv $(VENV)/docs
 	$(VENV)/docs/bin/python -m pip install $(PIPARGS) -c constraints.txt -c docs/constraints.txt -e ".[docs]"
+	@touch $@
+
+$(VENV)/katex/.$(KATEX):
+	npm install --prefix $(VENV)/katex --no-audit --no-fund --loglevel=error katex@$(KATEX)
 	@touch $@
 
 # The peers live in an environment of their own, without graphc: PyTensor wants an older Numba. torch is pinned on

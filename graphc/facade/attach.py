@@ -101,7 +101,7 @@ def _latex_of_leaf(leaf: Leaf) -> str | None:
     if leaf.name is None:
         return None
     look = Latex()
-    shape = r" \times ".join(str(e) for e in leaf.shape)
+    shape = r" \times ".join(look.name(e) if isinstance(e, str) else str(e) for e in leaf.shape)
     numbers = rf"\mathbb{{{'Z' if Tensor(leaf).dtype == 'int' else 'R'}}}"
     return with_words(f"${look.name(leaf.name)} \\in {numbers}" + (f"^{{{shape}}}$" if shape else "$"))
 

@@ -61,7 +61,9 @@ class Printer:
         return self.power(expr) if expr.is_Pow else (self.constant_name(expr), ATOM)
 
     def constant_name(self, expr: Expr) -> str:
-        return {S.Pi: "π", S.Exp1: "e"}.get(expr, str(expr)) if not isinstance(self.style, Latex) else sympy.latex(expr)
+        if isinstance(expr, Symbol):  # a free extent
+            return self.style.name(expr.name)
+        return sympy.latex(expr) if isinstance(self.style, Latex) else {S.Pi: "π", S.Exp1: "e"}.get(expr, str(expr))
 
     def grouped(self, expr: Expr, least: int) -> str:
         """The expression, in parentheses when it binds less than ``least``."""
@@ -228,7 +230,7 @@ class Printer:
             return self.style.floor(self.affine(atom.inner), atom.divisor)
         if isinstance(atom, Modulo):
             return self.style.modulo(self.affine(atom.inner), atom.divisor)
-        return atom.name if isinstance(atom, Size) else self.ref(Ref(atom.node, atom.at))
+        return self.style.name(atom.name) if isinstance(atom, Size) else self.ref(Ref(atom.node, atom.at))
 
     def condition(self, mask: Mask) -> str:
         """T[i]=j, k ≥ j, 2 divides j: every term where it is positive."""

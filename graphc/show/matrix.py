@@ -239,7 +239,7 @@ class _Matrix:
             scaled = self.inside(form, MUL)
         elif outermost and (1 / constant).is_Symbol and (form.rows or form.columns):
             top = form.text if self.style.bars else self.inside(form, POWER)
-            scaled = self.style.fraction(top, str(1 / constant), True)
+            scaled = self.style.fraction(top, self.printer.text(1 / constant)[0], True)
         else:
             scaled = f"{text[0]} {self.inside(form, MUL)}"
         return Form(sign + scaled, ADD if sign else MUL, form.rows, form.columns, form.products)
