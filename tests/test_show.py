@@ -15,6 +15,7 @@ from graphc.facade.pipeline import differentiate, read_graph
 from graphc.ir.walk import leaves
 from graphc.show.derivation import Derivation, derivation
 from graphc.show.explain import formula_page, gradient_page, rewritten_page, source_page
+from graphc.show.notebook import preformatted
 from tests import nets
 from tests.formula_numbers import value_of
 
@@ -229,7 +230,8 @@ def test_pages_print_and_escape_themselves(xor):
     assert str(gradient_page(d)) == str(d)
     page = rewritten_page(read_graph({"loss": xor["J"].node}).applied)
     assert "cross_entropy   u*softplus(-v) + (1 - u)*softplus(v)  bce(v, u)      xor.py:7" in str(page)
-    assert source_page("a < b")._repr_html_() == "<pre>a &lt; b</pre>"
+    assert source_page("a < b")._repr_html_() == preformatted("a < b")
+    assert preformatted("a < b") == '<pre style="font-family:monospace">a &lt; b</pre>'
 
 
 # ---------------------------------------------------------------- laws
@@ -436,7 +438,7 @@ J = 1/n Σ_i (softplus(Z1[i]) - T[i]·Z1[i])  scalar"""
 def test_print_of_a_model_shows_equations_shapes_parameters_and_whether_it_is_trained():
     model = nets.xor()
     assert str(model) == MODEL
-    assert model._repr_html_() == f"<pre>{MODEL}</pre>"
+    assert model._repr_html_() == preformatted(MODEL)
     model.state.rule("theta <- theta - eta*g", 0).step = 1
     assert str(model).startswith("model: 17 parameters, float32, trained for 1 step\n")
     assert repr(model) == "<Model model: W0[2, 4], B0[4], W1[4, 1], B1[1], float32>"

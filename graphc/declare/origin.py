@@ -13,7 +13,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from graphc.declare.written import note_written
 from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError, TypeMismatchError
 from graphc.ir.letters import close_name
-from graphc.ir.node import Node, Origin
+from graphc.ir.node import CELLS, Node, Origin
 from graphc.words import option_hint
 
 P = ParamSpec("P")
@@ -36,7 +36,20 @@ def _is_ours(module: str) -> bool:
 def caller() -> Origin | None:
     """The user's file and line that called into graphc."""
     frame = _user_frame()
-    return None if frame is None else Origin(frame.f_code.co_filename, frame.f_lineno)
+    if frame is None:
+        return None
+    file = frame.f_code.co_filename
+    if "ipykernel_" in file and file not in CELLS:
+        _note_cell(file)
+    return Origin(file, frame.f_lineno)
+
+
+def _note_cell(file: str) -> None:
+    """Ask IPython for the number of a cell; without one the cell is its file."""
+    ipython = sys.modules.get("IPython")
+    compiler = getattr(ipython.get_ipython() if ipython else None, "compile", None)
+    number = getattr(compiler, "_filename_map", {}).get(file)
+    CELLS[file] = f"In[{number}]" if number else ""
 
 
 def source_text(origin: Origin | None) -> str:

@@ -14,15 +14,19 @@ from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
 from graphc.facade import pickling  # noqa: F401  makes nodes and derivations fit to be pickled
+from graphc.facade.comparing import Comparison
 from graphc.facade.deciding import animate
 from graphc.facade.devices import on_device
 from graphc.facade.directional import derivative
+from graphc.facade.landscape import Landscape
 from graphc.facade.pipeline import read_graph
 from graphc.facade.state import Parameters
 from graphc.facade.summary import formula, tensor_text
+from graphc.facade.sweeping import Sweep
 from graphc.ir.latex_words import with_words
 from graphc.ir.node import Leaf
 from graphc.run.history import Run
+from graphc.show.notebook import text_and_picture
 from graphc.show.plots import plot_function, plot_history, plot_surface, text_curve
 from graphc.show.styles import Latex
 
@@ -106,11 +110,33 @@ def _latex_of_leaf(leaf: Leaf) -> str | None:
     return with_words(f"${look.name(leaf.name)} \\in {numbers}" + (f"^{{{shape}}}$" if shape else "$"))
 
 
+def _run_html(run: Run) -> str:
+    """What a run tells, and its curves."""
+    drawn = any(map(len, run.history.values()))
+    return text_and_picture(str(run), (lambda path: _plot_run(run, path)) if drawn else None)
+
+
+def _function_html(f: Function) -> str:
+    """The formula, and the picture of a function of one or two variables."""
+    drawn = len(f.variables) <= 2
+    return text_and_picture(str(f), (lambda path: _plot_function(f, path)) if drawn else None)
+
+
+def _with_plot(result: Sweep | Landscape | Comparison) -> str:
+    """The table of a result, and its picture."""
+    return text_and_picture(str(result), result.plot)
+
+
 METHODS = (
     (Run, "plot", _plot_run),
     (Run, "curve", _curve),
     (Run, "animate", animate),
+    (Run, "_repr_html_", _run_html),
+    (Sweep, "_repr_html_", _with_plot),
+    (Landscape, "_repr_html_", _with_plot),
+    (Comparison, "_repr_html_", _with_plot),
     (Function, "plot", _plot_function),
+    (Function, "_repr_html_", _function_html),
     (Tensor, "_repr_latex_", _latex),
     (Tensor, "d", derivative),
     (Tensor, "__str__", tensor_text),

@@ -28,7 +28,7 @@ from graphc.run.descent import Point, conjugate_gradient, lbfgs, newton_cg
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.least_squares import Residuals, levenberg_marquardt
-from graphc.run.progress import NoProgress, ProgressLine
+from graphc.run.progress import NoProgress, progress_line
 from graphc.run.training import Totals
 
 METHODS: dict[type[Curvature], Callable[..., Point | Residuals | None]] = {
@@ -135,7 +135,7 @@ class _Loop:
         total = o.steps or (o.epochs * per_epoch if o.epochs else MOST_STEPS)
         for c in o.callbacks:
             c.begin(self.run, self.public)
-        line = ProgressLine(total, "training") if o.progress else NoProgress()
+        line = progress_line(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
             with DeferredInterrupt() as ctrl_c, line as drawn:

@@ -27,7 +27,7 @@ from graphc.run.callbacks import EarlyStopping
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
-from graphc.run.progress import NoProgress, ProgressLine
+from graphc.run.progress import NoProgress, progress_line
 from graphc.run.training import Call, Moving, Settings, Trainer
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class _Loop:
             c.begin(self.run, self.public)
         if self.run.trajectory is not None:
             self.run.trajectory.data = self.given
-        line = ProgressLine(total, "training") if o.progress else NoProgress()
+        line = progress_line(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
             self.trainer.hold(self._inputs())

@@ -95,6 +95,9 @@ class Landscape:
         else:
             plot_surface(self.axes, self.loss, self.names, paths, path)
 
+    def __repr__(self) -> str:
+        return f"<Landscape along {', '.join(self.names)}; print it for its extent>"
+
     def __str__(self) -> str:
         shape = " x ".join(str(len(a)) for a in self.axes)
         lines = [f"loss at {shape} points, {self.seconds:.3g} s"]

@@ -29,7 +29,7 @@ from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 from graphc.run.data import Bound, bind
 from graphc.run.interrupt import DeferredInterrupt
-from graphc.run.progress import NoProgress, ProgressLine
+from graphc.run.progress import NoProgress, progress_line
 from graphc.run.sampler import Sampler
 from graphc.run.sweep import Copies, Start
 from graphc.run.thread_team import cores
@@ -267,7 +267,7 @@ def sweep(
     copies = Copies(made.starts(), trainer, len(settings[0].states))
     shared = model.program_data(data, weights)
     group = together(trainer, copies, shared, options.threads or cores())
-    line = ProgressLine(made.steps * len(made.pairs), "sweep") if options.progress else NoProgress()
+    line = progress_line(made.steps * len(made.pairs), "sweep") if options.progress else NoProgress()
     started = time.perf_counter()
     with line as drawn, DeferredInterrupt() as ctrl_c:
         try:

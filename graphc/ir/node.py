@@ -42,7 +42,12 @@ class Origin:
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file.replace(chr(92), '/').rsplit('/', 1)[-1]}:{self.line}"
+        name = CELLS.get(self.file) or self.file.replace(chr(92), "/").rsplit("/", 1)[-1]
+        return f"{name}:{self.line}"
+
+
+CELLS: dict[str, str] = {}
+"""What the reader of a notebook calls the files that its cells are for Python: In[3]."""
 
 
 @dataclass(frozen=True, slots=True)

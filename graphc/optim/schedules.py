@@ -92,6 +92,9 @@ class Schedule:
 
     __repr__ = __str__
 
+    def _repr_latex_(self) -> str:
+        return f"$${self.latex()}$$"
+
 
 @located
 def schedule(text: str, *, name: str = "schedule", **constants: float) -> Schedule:

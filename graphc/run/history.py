@@ -98,6 +98,9 @@ class Run:
         """What an entry of the history of a quantity stands for: "epoch" or "step"."""
         return self.record if name == "loss" else "epoch"
 
+    def __repr__(self) -> str:
+        return f"<Run: {self}>"
+
     def __str__(self) -> str:
         last = ", ".join(f"{name} {value:.6g}" for name, value in self.latest.items())
         return (

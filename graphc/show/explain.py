@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from graphc.lower.plan import Plan
 from graphc.lower.tiers import Choice, method_of, slow_sums, stages_for
 from graphc.rewrite.normal import Applied
 from graphc.show.derivation import Derivation
+from graphc.show.notebook import preformatted
 
 LONGEST = 60  # characters of a formula in a table
 
@@ -37,7 +37,7 @@ class Page:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.text)}</pre>"
+        return preformatted(self.text)
 
 
 def formula_page(derivation: Derivation) -> Page:
