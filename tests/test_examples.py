@@ -158,7 +158,7 @@ def test_a_pipeline_is_searched_and_its_network_shows_its_gradient(capsys):
 
 
 def test_a_recurrent_network_learns_to_write_better_than_a_table_of_pairs(capsys):
-    """All of it, 200,000 characters and eight epochs, reaches 2.0 nats."""
+    """All of it, 200,000 characters and eight epochs, reaches 1.64 nats."""
     text = output_of("char_rnn", capsys, "4", "120000", "20")
-    loss, pairs = map(float, re.search(r"other pages: ([\d.]+) nats a character; by a table of pairs ([\d.]+)", text).groups())
-    assert loss < pairs and "h_next[i,j] = " in text
+    loss, pairs = re.findall(r"([\d.]+) nats a character; by a table of pairs ([\d.]+)", text)[0]
+    assert float(loss) < float(pairs) and "h_next[i,j] = " in text
