@@ -17,11 +17,11 @@ from tests.covering.array import DIMENSIONS
 from tests.covering.build import Description, build, theirs
 from tests.covering.compare import check
 from tests.covering.plain import Plain
-from tests.covering.search import PLAIN, drawn, graphs_of, kept
+from tests.covering.search import drawn, graphs_of, kept
 from tests.covering.shrink import shrink
 from tests.covering.text import text_of
 
-PARTS = 20
+COUNT, PARTS = 300, 20
 
 
 def failures(graphs: list[Description], machine: Plain | None = None) -> list[str]:
@@ -30,11 +30,11 @@ def failures(graphs: list[Description], machine: Plain | None = None) -> list[st
     return [f"{failure.kind}: {failure.text}\n{text_of(d)}" for d, failure in found if failure is not None]
 
 
-def test_the_graphs_of_a_plain_run_hold_every_pair_and_most_triples_of_what_there_is_to_cover():
-    graphs, covered = drawn(0, PLAIN)
+def test_three_hundred_graphs_hold_every_pair_and_most_triples_of_what_there_is_to_cover():
+    graphs, covered = drawn(0, COUNT)
     assert covered.missing() == [] and covered.share(2) == 1.0
     assert covered.share(3) > 0.5
-    assert len(graphs) == PLAIN and np.mean([len(d["steps"]) for d in graphs]) > 12
+    assert len(graphs) == COUNT and np.mean([len(d["steps"]) for d in graphs]) > 12
     names = "produced read reader rows dtype mode threads order limits"
     assert list(DIMENSIONS) == names.split()
 
@@ -42,7 +42,7 @@ def test_the_graphs_of_a_plain_run_hold_every_pair_and_most_triples_of_what_ther
 @pytest.mark.parametrize("part", range(PARTS))
 def test_programs_of_covering_graphs_compute_what_jax_and_the_interpreter_do(part: int):
     """Loss, outputs, gradients, parameters after a step; functions, training with teams, evaluation, sweeps."""
-    assert failures(graphs_of(0, PLAIN)[part::PARTS]) == []
+    assert failures(graphs_of(0, COUNT)[part::PARTS]) == []
 
 
 CASES = kept()
@@ -58,7 +58,7 @@ def test_what_failed_once_is_right(case: dict):
 
 def test_numbers_of_jax_are_those_of_xla_when_numpy_evaluates_what_jax_derived():
     """Mutation-checked: a reshape that forgets the order of the axes is caught."""
-    for d in graphs_of(0, PLAIN)[:4]:
+    for d in graphs_of(0, COUNT)[:4]:
         graph = build(d)
         ours = theirs(graph)(graph.leaves.values).everything()
         with jax.enable_x64(True):
@@ -90,13 +90,13 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_planted_in_the_text_is_found(name: str):
     """In one of the first hundred graphs, which is right without it."""
-    wrong = (d for d in graphs_of(0, PLAIN)[:100] if check(d, Plain(FAULTS[name])) is not None)
+    wrong = (d for d in graphs_of(0, COUNT)[:100] if check(d, Plain(FAULTS[name])) is not None)
     assert any(check(d) is None for d in wrong)
 
 
 def test_a_graph_that_fails_is_shrunk_to_what_makes_it_fail():
     """A sum that never adds: two steps are left, a leaf and something that is summed."""
-    broken = next(d for d in graphs_of(0, PLAIN) if fails(d) and check(d) is None)
+    broken = next(d for d in graphs_of(0, COUNT) if fails(d) and check(d) is None)
     small = shrink(broken, fails)
     assert fails(small) and len(small["steps"]) <= 2 < len(broken["steps"])
     assert small["mode"] == "function" and small["order"] == "first"

@@ -15,7 +15,7 @@ import graphc as gc
 from graphc.ir.node import Leaf
 from tests.covering.build import Graph, build, theirs
 from tests.covering.compare import difference
-from tests.covering.search import PLAIN, graphs_of
+from tests.covering.search import graphs_of
 
 ROWS, ETA, MANY, PARTS = 13, 0.5, 8, 4
 parts = pytest.mark.parametrize("part", [0, *(pytest.param(p, marks=pytest.mark.fuzz) for p in range(1, PARTS))])
@@ -23,7 +23,7 @@ parts = pytest.mark.parametrize("part", [0, *(pytest.param(p, marks=pytest.mark.
 
 def graphs(part: int) -> list[Graph]:
     """Some graphs with as many rows each, whose names differ."""
-    small = [d for d in graphs_of(0, PLAIN) if d["order"] == "first" and len(d["steps"]) < 14]
+    small = [d for d in graphs_of(0) if d["order"] == "first" and len(d["steps"]) < 14]
     some = small[part * MANY : (part + 1) * MANY]
     assert len(some) == MANY
     return [build({**d, "rows": ROWS if d["rows"] else 0}, f"g{t}_") for t, d in enumerate(some)]

@@ -20,7 +20,7 @@ from graphc.errors import DivergenceError
 from graphc.lower.tiers import Tier
 from tests.covering.build import Description, build, theirs
 from tests.covering.compare import Difference, difference
-from tests.covering.search import PLAIN, graphs_of
+from tests.covering.search import graphs_of
 from tests.covering.text import text_of
 from tests.cuda_races import Watched
 
@@ -28,7 +28,7 @@ ETA, PARTS = 0.5, 10
 TIERS: tuple[Tier, ...] = ("A", "B", "C")
 
 def some(count: int = 40) -> list[Description]:
-    return [d for d in graphs_of(0, PLAIN) if d["order"] == "first" and len(d["steps"]) < 16][:count]
+    return [d for d in graphs_of(0) if d["order"] == "first" and len(d["steps"]) < 16][:count]
 
 
 class Changed(Watched):

@@ -21,7 +21,6 @@ from tests.covering.shrink import shrink
 from tests.covering.text import text_of
 
 BLOCK = 300
-PLAIN = 225  # the first of block 0, which hold every pair: make test runs these
 PATIENCE = 30  # seconds for one graph
 KEPT = Path(__file__).with_name("kept.jsonl")
 Result = tuple[str, Failure | None, Description]  # where it was drawn: "block 7, graph 12"
