@@ -120,7 +120,8 @@ def hoisted(
     after = [Carry(c.leaf, c.start, now.get(c.next, swap.get(c.next, c.next))) for c in carries]
     slices = [Slice(leaf, outside.all(node)) for node, leaf in swap.items() if isinstance(leaf, Leaf)]
     scan = scan_of(length, after, slices, backward)
-    return scan, Lifting(length, {**given, **{old: unrolled(scan, new) for old, new in now.items()}})
+    known = {leaf: unrolled(scan, leaf) for leaf in own} | {old: unrolled(scan, new) for old, new in now.items()}
+    return scan, Lifting(length, {**given, **known})
 
 
 def _read_by(op: Operand) -> list[Node]:
