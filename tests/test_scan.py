@@ -110,6 +110,18 @@ def test_the_third_derivative_of_a_scan_that_squares_five_times() -> None:
         np.testing.assert_allclose(found, factor * 1.01 ** (32 - order), rtol=1e-12)
 
 
+def test_a_carried_value_that_only_results_read() -> None:
+    """y[t] = x[t-1] x[t]: its adjoint is carried from a step to the one before, and no further."""
+    X = gc.input("X", ("n", T, F))
+    _, ys = gc.scan(lambda c, x: (x * 1.0, gc.sin(c * x)), np.zeros((1, F)), X)
+    slope = evaluate(gradient(gc.sum(ys).node, [X.node]), {X.node: VALUES["X"]})[0]
+
+    def total(x):
+        return jnp.sum(jnp.sin(x[:, 1:] * x[:, :-1]))
+
+    np.testing.assert_allclose(slope, jax.grad(total)(VALUES["X"]), rtol=1e-12, atol=1e-12)
+
+
 def test_jacobians_go_through_a_scan() -> None:
     own = leaves()
     last, _ = gc.scan(lambda h, x: (gc.tanh(x @ own["W"] + h @ own["R"]), None), own["h0"], own["X"])
