@@ -264,10 +264,18 @@ class Numbers:
         return self.value(a) - self.value(b)
 
     def _multiply(self, a, b):
-        return self.value(a) * self.value(b)
+        return np.where(self.absent(("multiply", a, b)), 0, self.value(a) * self.value(b))
 
     def _divide(self, a, b):
-        return self.value(a) / self.value(b)
+        return np.where(self.absent(a), 0, self.value(a) / self.value(b))
+
+    def absent(self, tree):
+        """Where a bracket of a product is 0: its other factors need not be numbers there (Iverson, Knuth 1992)."""
+        if tree[0] == "multiply":
+            return self.absent(tree[1]) | self.absent(tree[2])
+        if tree[0] in ("divide", "-"):
+            return self.absent(tree[1])
+        return self.value(tree) == 0 if tree[0] == "compare" else np.False_
 
     def _power(self, a, b):
         return np.asarray(self.value(a), dtype=float) ** self.value(b)
@@ -285,7 +293,15 @@ class Numbers:
         return RELATIONS[relation](self.value(a), self.value(b)) * 1.0
 
     def _softmax(self, body, letter):
-        return special.softmax(self.value(body), axis=self.letters.index(letter))
+        """Along the axes that the letter stands alone in, where it runs further than they do."""
+        inside = self.axis(letter) < min(self.lengths(body, letter), default=self.extents[letter])
+        return special.softmax(np.where(inside, self.value(body), -np.inf), axis=self.letters.index(letter))
+
+    def lengths(self, tree, letter):
+        if isinstance(tree, tuple) and tree[0] == "read" and tree[2]:
+            yield from (n for n, at in zip(self.arrays[tree[1]].shape, tree[2]) if at == ("read", letter, []))
+        for part in tree if isinstance(tree, tuple | list) else ():
+            yield from self.lengths(part, letter)
 
     def _reduce(self, sign, letters, conditions, body):
         axes = tuple(self.letters.index(x) for x in letters)

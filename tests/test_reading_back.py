@@ -18,6 +18,8 @@ from graphc.errors import GraphcError
 from graphc.facade.summary import formula
 from graphc.ir.node import Leaf
 from graphc.ir.scalar import PUBLIC
+from tests.covering.build import build
+from tests.covering.search import graphs_of
 from tests.gallery import ENTRIES, Entry
 from tests.printed import (
     EXAMPLES,
@@ -30,6 +32,7 @@ from tests.printed import (
     small_numbers,
 )
 
+COUNT = 300  # covering graphs
 SOME = 6  # one model of so many in a plain run, the others in `make fuzz`
 WITHOUT_MODEL = {"partial_derivatives", "sklearn_pipeline"}  # examples of other things
 POSITIVE = {"special.betaln"}  # of numbers above 0, where its domain is not that of one function
@@ -89,6 +92,14 @@ def test_the_models_of_the_examples_read_back(name):
             assert_reads_back(derivation.lines)
 
 
+@pytest.mark.parametrize("first", [pytest.param(t, marks=[pytest.mark.fuzz] if t else []) for t in range(0, COUNT, 6)])
+def test_covering_graphs_read_back(first):
+    """Losses of every shape that the search knows, half of them with second derivatives."""
+    graphs = graphs_of(0, COUNT if first else 6)
+    for number, graph in enumerate(graphs[first : first + 6], first):
+        assert_reads_back(gc.derive(build(graph).loss).lines, small_numbers(number))
+
+
 # ---------------------------------------------------------------- one function alone
 
 
@@ -113,7 +124,7 @@ def formulas_of(name: str) -> Iterator[Tensor]:
         return
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", {id(entry): name for name, entry in PUBLIC.items()}.values())
 def test_a_function_and_its_derivative_read_back(name):
     for y in formulas_of(name):
         lines = formula(y).lines
