@@ -80,6 +80,8 @@ class RNN(Recurrent):
     ----------
     units : int
         How many values the state has.
+    activation : str or function
+        A name of :mod:`graphc.activations`, or a function of a Tensor.
     return_sequences : bool
         Whether to give the state after every step, ("n", steps, units), not that after the last, ("n", units).
     reverse : bool
@@ -88,8 +90,6 @@ class RNN(Recurrent):
         Where W starts; glorot by default.
     recurrent_init : number, array, initialiser or its name, optional
         Where U starts.
-    activation : str or function
-        A name of :mod:`graphc.activations`, or a function of a Tensor.
 
     Raises
     ------
