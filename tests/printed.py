@@ -41,7 +41,8 @@ def small_numbers(seed: int = 0) -> Draw:
 
 
 def assert_reads_back(lines: Sequence[Line], draw: Draw | None = None) -> None:
-    """Every line, read by a reader that knows nothing of graphc, gives the numbers of the equation that is computed."""
+    """Every line, read by a reader that knows nothing of graphc, gives the numbers of the equation that is computed; lines
+    of a scan's step those of the step that is done last."""
     nodes = [line.node for line in lines]
     feed = {leaf: (draw or small_numbers())(leaf) for leaf in leaves(nodes) if leaf.kind != "constant"}
     found = {e: n for leaf, a in feed.items() for e, n in zip(leaf.shape, np.shape(a)) if isinstance(e, str)}
@@ -49,6 +50,7 @@ def assert_reads_back(lines: Sequence[Line], draw: Draw | None = None) -> None:
     with np.errstate(all="ignore"):  # what a condition leaves out may be 0/0
         values = evaluate_all(nodes, feed, sizes)
         names = lines[0].names
+        _ = [line.index for line in lines]  # what a scan reads gets its name where it is printed first
         shown = {names.of(node): v for node, v in values.items() if node in names.names} | sizes
         for line in lines:
             known = dict(zip(line.shown.letters, [sizes.get(e, e) for e in line.shown.extents], strict=True))
