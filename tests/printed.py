@@ -41,8 +41,8 @@ def small_numbers(seed: int = 0) -> Draw:
 
 
 def assert_reads_back(lines: Sequence[Line], draw: Draw | None = None) -> None:
-    """Every line, read by a reader that knows nothing of graphc, gives the numbers of the equation that is computed; lines
-    of a scan's step those of the step that is done last."""
+    """Every line, read by a reader that knows nothing of graphc, gives the numbers of the equation that is computed;
+    lines of a scan's step those of the step that is done last."""
     nodes = [line.node for line in lines]
     feed = {leaf: (draw or small_numbers())(leaf) for leaf in leaves(nodes) if leaf.kind != "constant"}
     found = {e: n for leaf, a in feed.items() for e, n in zip(leaf.shape, np.shape(a)) if isinstance(e, str)}
