@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from graphc.ir.lifting import hoisted
 from graphc.ir.node import Leaf, Node, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.scan import Carry, Scan, Unrolled, at_step, transposed, with_time
-from graphc.ir.walk import inside, sources, topological
+from graphc.ir.walk import inside, sources, topological, within_steps
 
 
 def scan(
@@ -39,7 +39,8 @@ def scan(
     Parameters
     ----------
     step : function of (carry, x)
-        Gives the carried values after the step, of the same shapes, and a Tensor for every step or None.
+        Gives the carried values after the step, of the same shapes, and a Tensor for every step or None.  What else it
+        reads is the same in every step; random tensors too, as dropout's mask.
     carry : Tensor, number or array; or a tuple, list or dict of them
         What the first step starts from: its shapes are those of the carried values.
     xs : Tensor or array; or a tuple, list or dict of them, optional
@@ -64,7 +65,8 @@ def scan(
     ShapeError
         When carried values change their shapes, or the lengths differ.
     TypeMismatchError
-        When the step gives something else than two values, or one that is no Tensor.
+        When the step gives something else than two values, or one that is no Tensor; when a state would be updated in
+        it, or another scan depends on it.
 
     Examples
     --------
@@ -197,9 +199,29 @@ def _check_shapes(before: list[Node], nexts: list[Node]) -> None:
             fail(ShapeError, f"scan: a carried value begins as {found}", "carried values keep their shapes.")
 
 
+def check_outside(roots: Iterable[Node]) -> None:
+    """Refuse what reads a value of one step without being given back by the step.
+
+    Raises
+    ------
+    TypeMismatchError
+        Naming the value.
+    """
+    wanted = set(roots)
+    order = topological(wanted)
+    if not within_steps(order).isdisjoint(wanted):
+        found = next(n for n in order if isinstance(n, Leaf) and not wanted.isdisjoint(inside(wanted, [n]))
+                     and n.kind == "step")  # fmt: skip
+        message = f"{node_text(found)} has a value within the steps of gc.scan alone, and is read outside"
+        fail(TypeMismatchError, message, "let the step give it back, (carry, y), and read that.")
+
+
 def _check_inside(wanted: list[Node], leaves: list[Leaf]) -> None:
-    """Refuse a scan within a step that depends on the step."""
+    """Refuse a scan within a step that depends on the step, and a state that the step would update."""
     for node in topological(wanted):
+        if isinstance(node, Leaf) and node.update is not None and inside([node.update], leaves):
+            hint = "normalise before or after the scan, or by gc.nn.LayerNorm, which has no statistics to keep."
+            fail(TypeMismatchError, f"scan: the step would update the state {node.name}", hint)
         if isinstance(node, Unrolled) and inside(sources(node), leaves):
             hint = "make the inner steps by a loop in Python, or scan over both axes reshaped to one."
             fail(TypeMismatchError, "scan: a scan within the step of another depends on that step", hint)

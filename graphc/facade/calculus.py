@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.operators import stop_gradient
 from graphc.declare.origin import fail, located
+from graphc.declare.scanning import check_outside
 from graphc.declare.tensor import Tensor
 from graphc.declare.written import names_beside, note_leaves, written_leaves
 from graphc.derive import gradient as derivatives
@@ -288,6 +289,7 @@ class Function:
     ) -> None:
         self.dtype, self._single = dtype, single
         self._positional, self._unverified = [x.node for x in inputs if isinstance(x.node, Leaf)], verify
+        check_outside(y.node for y in outputs)
         self._outputs = in_mode([y.node for y in outputs], training=False, keep=self._positional)
         self._written = written_leaves([*self._outputs, *self._positional])
         self._compiled = obtain_function(self._outputs, self._positional, dtype, self._written)

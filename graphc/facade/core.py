@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from graphc.declare.names import check_name
 from graphc.declare.origin import fail
+from graphc.declare.scanning import check_outside
 from graphc.declare.tensor import Tensor
 from graphc.declare.written import note_model
 from graphc.errors import TypeMismatchError
@@ -56,6 +57,7 @@ class Core:
         self._metrics = {str(n): scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
         self._cache: dict[Any, Any] = {}
         self.updates = with_updates([t.node for t in self._declared.values()])
+        check_outside(self.raw_roots.values())
         name_apart(self.raw_roots.values())
         check_names(self._metrics, self.raw_roots.values())
         used = leaves_of(self.raw_roots.values())
