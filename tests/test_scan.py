@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.declare.tensor import Tensor
 from graphc.derive.gradient import gradient, hessian_vector, tangent
 from graphc.emit.reference import evaluate
+from graphc.ir.build import constant_node
+from graphc.ir.lifting import hoisted
+from graphc.ir.node import Leaf
+from graphc.ir.scan import Carry, unrolled, with_time
 from tests.text_check import findings_of, recording
 
 jax.config.update("jax_enable_x64", True)
@@ -122,6 +127,29 @@ def test_a_carried_value_that_only_results_read() -> None:
     np.testing.assert_allclose(slope, jax.grad(total)(VALUES["X"]), rtol=1e-12, atol=1e-12)
 
 
+def test_a_value_of_the_step_may_read_what_the_carried_values_do_not() -> None:
+    """The adjoint of a scan waits for all that is read of it: V comes behind the first of the two in the graph."""
+    X, V, h = gc.input("X", ("n", T, F)), gc.param("V", (F,)), Leaf("h", ("n", F), "step")
+    x = Leaf("x", ("n", F), "step")
+    after = gc.tanh(Tensor(x) + Tensor(h) * 0.5)
+    start = constant_node(0, ("n", F))
+    scan, lifting = hoisted(T, [Carry(h, start, after.node)], {x: with_time(X.node, 1)}, False)
+    both = gc.sum(Tensor(lifting.all(after.node))) + gc.sum(Tensor(unrolled(scan, (Tensor(h) * V).node)) ** 2)
+    values = {X.node: VALUES["X"], V.node: np.array([0.5, -1.0, 2.0])}
+
+    def total(v):
+        h, found = jnp.zeros((5, F)), 0.0
+        for t in range(T):
+            found, h = found + ((h * v) ** 2).sum(), jnp.tanh(VALUES["X"][:, t] + h * 0.5)
+            found = found + h.sum()
+        return found
+
+    value, slope = evaluate([both.node, *gradient(both.node, [V.node])], values)
+    expected = jax.value_and_grad(total)(values[V.node])
+    np.testing.assert_allclose(value, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(slope, expected[1], rtol=1e-12)
+
+
 def test_jacobians_go_through_a_scan() -> None:
     own = leaves()
     last, _ = gc.scan(lambda h, x: (gc.tanh(x @ own["W"] + h @ own["R"]), None), own["h0"], own["X"])
@@ -141,6 +169,7 @@ def test_words_are_gathered_before_the_steps() -> None:
     """An embedding within the step reads rows at labels of every step, found outside of it."""
     words, E = gc.input("words", ("n", T), dtype="int64"), gc.param("E", (7, U))
     last, _ = gc.scan(lambda h, w: (gc.tanh(h * 0.5 + gc.embedding(w, E)), None), np.zeros((1, U)), words)
+    assert words.node.bound == 7  # so that the gradient of the table is scattered, not searched for every row
     labels, table = RNG.integers(0, 7, (5, T)), RNG.normal(size=(7, U))
     J = gc.sum(last**2)
     found, slope = evaluate([J.node, *gradient(J.node, [E.node])], {words.node: labels, E.node: table})
