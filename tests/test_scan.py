@@ -221,7 +221,8 @@ def test_layers_are_the_formulas_of_pytorch(layer, cell) -> None:
 
 
 def test_functions_are_compiled_as_they_are_evaluated() -> None:
-    """Both networks, both directions, their gradients and a product with the Hessian, in one program."""
+    """Both networks, both directions, their gradients and a product with the Hessian, in one program; and two scans of
+    one step, as rewriting may leave them."""
     own = leaves()
     names = [k for k in SHAPES if k != "w"]
     roots = []
@@ -229,6 +230,11 @@ def test_functions_are_compiled_as_they_are_evaluated() -> None:
         for reverse in (False, True):
             J = make(gc, own_scan, own, reverse)
             roots += [J, *gc.grad(J, [own[k] for k in names])]
+    h, x = (Leaf(name, ("n", n), "step") for name, n in (("h", F), ("x", F)))
+    after = gc.tanh(Tensor(x) + Tensor(h) * 0.5)
+    for given in (own["X"], own["X"] * own["X"]):
+        again = [Carry(h, constant_node(0, h.shape), after.node)]
+        roots.append(gc.sum(Tensor(hoisted(T, again, {x: with_time(given.node, 1)}, False)[1].all(after.node))))
     v = gc.input("v", (U, U))
     roots.append(gc.hvp(roots[0], own["R"], v))
     f = gc.compile(outputs=roots, inputs=[*own.values(), v], dtype="float64")

@@ -102,6 +102,38 @@ def inside(roots: Iterable[Node], leaves: Iterable[Node]) -> list[Node]:
     return order
 
 
+def with_own_leaves(roots: Iterable[Node]) -> list[Node]:
+    """The roots with leaves of its own for every scan, where rewriting has left two scans with the same."""
+    roots = list(roots)
+    order = topological(roots)
+    if not any(isinstance(node, Unrolled) for node in order):
+        return roots
+    owner: dict[Node, Scan] = {}
+    fresh: dict[Scan, dict[Node, Leaf]] = {}
+    new: dict[Node, Node] = {}
+    for node in order:
+        moved = new[node] = with_sources(node, new)
+        if not isinstance(moved, Unrolled):
+            continue
+        scan = moved.scan
+        if scan not in fresh:
+            taken = any(owner.setdefault(leaf, scan) is not scan for leaf in scan.leaves)
+            fresh[scan] = {x: Leaf(str(x.name), x.shape, "step") for x in scan.leaves} if taken else {}
+        swap = fresh[scan]
+        if swap:
+            new[node] = annotate(_with_leaves(moved, swap), node)
+    return [new[root] for root in roots]
+
+
+def _with_leaves(node: Unrolled, new: Mapping[Node, Leaf]) -> Node:
+    """The same value of a scan over other leaves."""
+    scan = node.scan
+    *nexts, of = replace([*scan.nexts, node.of], {**new})
+    carries = [Carry(new[c.leaf], c.start, after) for c, after in zip(scan.carries, nexts, strict=True)]
+    slices = [Slice(new[s.leaf], s.given) for s in scan.slices]
+    return unrolled(scan_of(scan.length, carries, slices, scan.backward), of)
+
+
 def within_steps(order: Iterable[Node]) -> set[Node]:
     """What has no value of its own: the leaves of steps, and the equations that read them."""
     found: set[Node] = set()

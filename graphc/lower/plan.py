@@ -10,7 +10,7 @@ from graphc.ir.build import always_true
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
 from graphc.ir.scan import Unrolled
-from graphc.ir.walk import consumers, scans_whole, sources, within_steps
+from graphc.ir.walk import consumers, scans_whole, sources, with_own_leaves, within_steps
 from graphc.lower.contractions import Copy, Tiles, Transposed, tiles_of
 from graphc.lower.cost import TILES, product_method, side_by_side
 from graphc.lower.kernels import (
@@ -80,7 +80,8 @@ def make_plan(
     every value is there to be looked at. With ``tensors`` products are found in equations of any rank, for a printer
     that knows :class:`~graphc.lower.kernels.Contraction`.
     """
-    planner = _Planner(dict(roots), dict(leaves), dict(destinations), dict(capacity), list(own))
+    wanted = dict(zip(roots, with_own_leaves(roots.values()), strict=True))
+    planner = _Planner(wanted, dict(leaves), dict(destinations), dict(capacity), list(own))
     planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
     planner.by_rows, planner.apart, planner.tensors = by_rows, apart, tensors
     return planner.run()

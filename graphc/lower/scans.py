@@ -33,6 +33,7 @@ class Planner(Protocol):
 def lower_scan(planner: Planner, wanted: Sequence[Unrolled], lower: Callable[[Equation], None]) -> None:
     """Plan the steps of a scan of which some values are wanted; ``lower`` plans one equation."""
     scan, buffers = wanted[0].scan, planner.buffers
+    own = inside([*scan.nexts, *(node.of for node in wanted)], scan.leaves)
     earlier, late = int(scan.backward), int(not scan.backward)
     before: list[Kernel] = []
     after: list[Kernel] = []
@@ -50,7 +51,7 @@ def lower_scan(planner: Planner, wanted: Sequence[Unrolled], lower: Callable[[Eq
         start = part(c.start, whole, scan.length if scan.backward else 0, False, c.leaf.shape)
         before.append(_copy(c.start, start))
         buffers[c.leaf] = part(c.leaf, whole, earlier, True, c.leaf.shape)
-        _compute_in(planner, c.next, part(c.next, whole, late, True, c.leaf.shape), after)
+        _compute_in(planner, own, c.next, part(c.next, whole, late, True, c.leaf.shape), after)
         for node in wanted:
             if node.of in (c.leaf, c.next) and node not in buffers:
                 slot = earlier if node.of is c.leaf else late
@@ -61,8 +62,7 @@ def lower_scan(planner: Planner, wanted: Sequence[Unrolled], lower: Callable[[Eq
         if node not in buffers:
             buffers[node] = Buffer(node.of.name or "v", "A", node.shape, node=node)
             results.append(buffers[node])
-            _compute_in(planner, node.of, part(node.of, buffers[node], 0, True, node.of.shape), after)
-    own = inside([*scan.nexts, *(node.of for node in wanted)], scan.leaves)
+            _compute_in(planner, own, node.of, part(node.of, buffers[node], 0, True, node.of.shape), after)
     outer, planner.kernels = planner.kernels, []
     for node in own:
         if isinstance(node, Equation):
@@ -82,9 +82,10 @@ def _copy(node: Node, out: Buffer) -> Nest:
     return Nest(copy_of(node), out, "map", tuple(i for i, e in enumerate(node.shape) if e != 1))
 
 
-def _compute_in(planner: Planner, node: Node, out: Buffer, after: list[Kernel]) -> None:
-    """Compute a node of the step where it is wanted, or copy it there when it is wanted at two places."""
-    if isinstance(node, Equation) and node not in planner.pinned and any(True for _ in sources(node)):
+def _compute_in(planner: Planner, own: Sequence[Node], node: Node, out: Buffer, after: list[Kernel]) -> None:
+    """Compute a node of the step where it is wanted, or copy it there when it is wanted at two places, or is a leaf or
+    the same in every step."""
+    if isinstance(node, Equation) and node in own and node not in planner.pinned:
         planner.pinned[node] = out
     else:
         after.append(_copy(node, out))
