@@ -72,6 +72,14 @@ def pytest_runtest_logstart(location: tuple[str, int | None, str]) -> None:
     counts.begin(location[0])
 
 
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """JAX computes in float64 in this test alone: a setting of the whole process would reach whatever runs next."""
+    jax = pytest.importorskip("jax")  # the environment of the CUDA check has none
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(scope="session")
 def printed_programs() -> Iterator[list[Case]]:
     """The programs for the CPU that were printed and not yet checked."""

@@ -26,12 +26,7 @@ RNG = np.random.default_rng(2)
 x, t = 2 * RNG.normal(size=(ROWS, 3)) + 1, RNG.normal(size=(ROWS, 1))
 NAMES = ("W0", "B0", "gamma0", "beta0", "W1", "B1")
 
-
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 @pytest.fixture

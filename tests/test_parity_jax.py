@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,13 +13,6 @@ import graphc as gc
 from tests import graphs
 from tests.benchmarks import graphc_peer, jax_peer
 from tests.benchmarks.workloads import WORKLOADS
-
-
-@pytest.fixture
-def double_precision() -> Iterator[None]:
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.mark.parametrize("name", ["W1", "W2", "W3"])

@@ -22,7 +22,7 @@ from graphc.ir.node import Leaf
 from graphc.ir.scan import Carry, unrolled, with_time
 from tests.text_check import findings_of, recording
 
-jax.config.update("jax_enable_x64", True)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 RNG = np.random.default_rng(0)
 T, F, U = 6, 3, 4

@@ -147,6 +147,7 @@ def library(name: str) -> Callable[..., Any] | None:
 
 
 @pytest.mark.parametrize("name", [n for n in PUBLIC if n != "special.polygamma"])
+@pytest.mark.usefixtures("double_precision")
 def test_a_name_means_what_it_means_in_numpy_scipy_or_jax(name: str):
     entry, twin = PUBLIC[name], library(name)
     assert twin is not None
@@ -158,8 +159,7 @@ def test_a_name_means_what_it_means_in_numpy_scipy_or_jax(name: str):
     with np.errstate(all="ignore"):
         wanted = np.asarray(twin(*rest, x) if last else twin(x, *rest), dtype=float)
     found = numpy_function(entry(*slots), 1)(x)
-    single = name in JAX and not jax.config.read("jax_enable_x64")
-    np.testing.assert_allclose(found, wanted, rtol=1e-5 if single else 1e-12, atol=1e-6 if single else 1e-15)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_values_that_are_no_numbers_are_told_as_numpy_tells_them():
