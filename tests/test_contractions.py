@@ -16,6 +16,7 @@ from graphc.facade.functions import function_text
 from graphc.facade.pipeline import read_graph
 from graphc.ir.node import Equation
 from graphc.lower.kernels import Contraction, Kernel, Pack
+from graphc.lower.plan import PlanOptions
 from tests.covering.plain import LIMITS
 from tests.test_cpu_races import same_bits
 
@@ -88,7 +89,7 @@ def declared() -> dict[str, gc.Tensor]:
 
 def plan_of(z: gc.Tensor) -> list[Kernel]:
     root = read_graph({"z": z.node}).roots["z"]
-    return function_text("f", [root], [a.node for a in LEAVES], "float64").plan.kernels
+    return function_text("f", [root], [a.node for a in LEAVES], PlanOptions("float64")).plan.kernels
 
 
 @pytest.mark.parametrize("name", TABLE)

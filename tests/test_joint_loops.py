@@ -11,10 +11,11 @@ import pytest
 
 import graphc as gc
 from graphc.emit.shared import expanded
-from graphc.facade.programs import training_text
+from graphc.facade.programs import TrainingGraph, training_text
 from graphc.lower.kernels import Nest
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.loop_fusion import joined
+from graphc.lower.plan import PlanOptions
 from graphc.optim.known import SGD
 
 RNG = np.random.default_rng(11)
@@ -38,9 +39,8 @@ def network(act=ours) -> gc.Model:
 
 
 def kernels(model: gc.Model) -> list:
-    graph = model._core.differentiated()
-    params = model._core.param_leaves
-    return training_text("m", graph, params, [], SGD(0.1), "float32", 64).step.plan
+    graph = TrainingGraph(model._core.differentiated(), model._core.param_leaves)
+    return training_text("m", graph, SGD(0.1), 64, PlanOptions()).step.plan
 
 
 def calls(source: str, name: str) -> int:

@@ -15,6 +15,7 @@ import pytest
 
 import graphc as gc
 from graphc.facade import lookup, preparing, programs
+from graphc.lower.plan import PlanOptions
 from graphc.native import cache
 from graphc.native.build import statistics
 from tests import nets
@@ -56,8 +57,8 @@ def test_other_constants_of_the_same_shapes_take_the_same_program():
     found = []
     for first, second in (([1.0, 2.0, 3.0], [0.5, 1.5, 2.5]), ([7.0, 8.0, 9.0], [4.0, 5.0, 6.0])):
         model = gc.Model(loss=gc.sum(theta**2 * np.array(first)) + gc.sum(theta * np.array(second)))
-        graph = model._core.differentiated()
-        lowered = programs.training_text("m", graph, model._core.param_leaves, [], gc.SGD(0.1), "float32", 8)
+        graph = programs.TrainingGraph(model._core.differentiated(), model._core.param_leaves)
+        lowered = programs.training_text("m", graph, gc.SGD(0.1), 8, PlanOptions())
         found.append(code(lowered.text.text))
     assert found[0] == found[1] and "K_1" in "".join(found[0])
 
@@ -78,6 +79,7 @@ SECOND = """
 import json
 import numpy as np
 import graphc as gc
+from graphc.lower.plan import PlanOptions
 from graphc.facade import functions, programs
 import graphc.model as module
 from tests import nets

@@ -10,6 +10,7 @@ import graphc as gc
 from graphc.facade.pipeline import differentiate, read_graph
 from graphc.ir.node import Leaf
 from graphc.lower.layout import ALIGN, Buffer, Live, overlaps, plan_memory
+from graphc.lower.plan import PlanOptions
 from graphc.lower.training import StepPlan, plan_step
 from tests.graphs import build, plans
 
@@ -19,7 +20,8 @@ def training_plan(loss: gc.Tensor, params: list[gc.Tensor], capacity: int) -> St
     leaves = [p.node for p in params if isinstance(p.node, Leaf)]
     graph = differentiate(read_graph({"loss": loss.node}), "loss", leaves)
     names = {leaf: f"d{leaf.name}" for leaf in leaves}
-    return plan_step({"loss": graph.loss} | {names[w]: graph.gradients[w] for w in leaves}, leaves, capacity, names)
+    roots = {"loss": graph.loss} | {names[w]: graph.gradients[w] for w in leaves}
+    return plan_step(roots, leaves, capacity, PlanOptions(), names)
 
 
 def capacity_of(step: StepPlan) -> dict[str, int]:

@@ -12,7 +12,8 @@ import graphc as gc
 from graphc.emit import cpu, training
 from graphc.emit.definite_assignment import unassigned
 from graphc.emit.shared import expanded
-from graphc.facade.programs import function_text, training_text
+from graphc.facade.programs import TrainingGraph, function_text, training_text
+from graphc.lower.plan import PlanOptions
 from graphc.native import target
 from graphc.optim.known import Adam
 from tests.text_check import findings_of, recording
@@ -35,8 +36,8 @@ def source(depth: int, width: int = 64, rows: int = 64, wider: int = 0) -> str:
 
 def written(model: gc.Model, rows: int = 64) -> str:
     """The text of a training program, which is not compiled."""
-    core = model._core
-    return training_text("m", core.differentiated(), core.param_leaves, [], Adam(1e-3), "float32", rows).text.text
+    graph = TrainingGraph(model._core.differentiated(), model._core.param_leaves)
+    return training_text("m", graph, Adam(1e-3), rows, PlanOptions()).text.text
 
 
 def without_comments(text: str) -> list[str]:
@@ -62,7 +63,7 @@ def test_sums_whose_order_is_the_compilers_keep_their_length():
     x = [gc.input(f"x{t}_", ("n", 64 + t)) for t in range(6)]
     inputs = [one.equation for one in x]
     with recording() as cases:
-        function_text("f", [gc.sum(one**2, axis=1).equation for one in x], inputs, "float32")
+        function_text("f", [gc.sum(one**2, axis=1).equation for one in x], inputs, PlanOptions())
     assert DEFINITION.findall(cases[0].program.text) == ["call"]
 
 
@@ -86,7 +87,7 @@ def test_what_is_shared_has_the_findings_of_what_is_written_out():
     with recording() as cases:
         source(3)
         source(6, wider=3)
-        function_text("f", [gc.tanh(gc.tanh(gc.tanh(x @ w) @ w) @ w).equation], [x.equation, w.equation], "float32")
+        function_text("f", [gc.tanh(gc.tanh(gc.tanh(x @ w) @ w) @ w).equation], [x.equation, w.equation], PlanOptions())
     assert ["def nest_1(" in case.program.text for case in cases] == [True] * 3
     for case in cases:
         assert findings_of(case) == []

@@ -17,6 +17,7 @@ from graphc.errors import REPORT, CompileError
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import evaluation_text, function_text
 from graphc.lower.layout import Count, Live, plan_memory
+from graphc.lower.plan import PlanOptions
 from tests import nets
 from tests.text_check import Case, findings_of, recording
 
@@ -182,7 +183,7 @@ def evaluation() -> Case:
     with recording() as cases:
         (output,) = (r for name, r in model._core.graph.roots.items() if name.startswith("output:"))
         roots = {"y": output, "loss": model._core.graph.roots["loss"]}
-        evaluation_text("model", roots, model._core.param_leaves, ["y"], ["loss"], "float64", 5)
+        evaluation_text("model", roots, model._core.param_leaves, ["y"], ["loss"], 5, PlanOptions("float64"))
     return cases[0]
 
 
@@ -193,7 +194,7 @@ def call() -> Case:
     values = [gc.tanh(a @ b.T), gc.logsumexp(a, axis=1)[:, None] * a[:, np.array([2, 0, 1, 1])]]
     with recording() as cases:
         roots = read_graph({f"y{t}": y.node for t, y in enumerate(values)}).roots
-        function_text("call", [*roots.values()], [a.node, b.node], "float64")
+        function_text("call", [*roots.values()], [a.node, b.node], PlanOptions("float64"))
     return cases[0]
 
 

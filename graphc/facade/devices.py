@@ -15,9 +15,10 @@ from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared
 from graphc.facade.options import Options
 from graphc.facade.preparing import chunk, rule_key, trainer
-from graphc.facade.programs import constant_places, expected_seconds, pack_constants, training_step
+from graphc.facade.programs import TrainingGraph, constant_places, expected_seconds, pack_constants, training_step
 from graphc.lower.choice import MANY
 from graphc.lower.device import Device
+from graphc.lower.plan import PlanOptions
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, rule_named
 from graphc.run.data import Bound, lies_on
@@ -181,8 +182,9 @@ def _training(model: Core, rule: Rule, capacity: int, weighted: bool = False, to
     from graphc.emit.cuda.program import Training
 
     weights = model.weight_leaf if weighted else None
-    graph, shown = model.differentiated(weighted), captions(model)
-    step = training_step(graph, model.param_leaves, model.metric_names, model.dtype, capacity, shown, weights)
+    derived, shown = model.differentiated(weighted), captions(model)
+    graph = TrainingGraph(derived, model.param_leaves, model.metric_names, shown, weights)
+    step = training_step(graph, capacity, PlanOptions(model.dtype))
     return Training(model.name, step, rule, model.dtype, tuple(model.metric_names), shown, tolerance)
 
 
@@ -254,7 +256,7 @@ def _evaluator(
     def make() -> tuple[CudaEvaluator, StepPlan, NDArray]:
         safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
         names = [n.replace("output:", "y_") for n in outputs]
-        step = plan_step(safe, model.kept_leaves, capacity, dtype=model.dtype)
+        step = plan_step(safe, model.kept_leaves, capacity, PlanOptions(model.dtype))
         plan = plan_cuda_evaluation(model.name, step, model.dtype, names, scalars, place.machine.device)
         return CudaEvaluator(place.machine, plan), step, pack_constants(constant_places(step.constants), model.dtype)
 

@@ -23,6 +23,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import Count
+from graphc.lower.plan import PlanOptions
 from graphc.native import cache
 from graphc.native.build import Program, find
 
@@ -72,7 +73,8 @@ def obtain_function(
         roots = rewritten()
         others = [leaf for leaf in leaves_of(roots) if leaf.kind != "constant" and leaf not in positional]
         taken = [*positional, *others]
-        return function_text(NAME, roots, [*taken, *_sizing(roots, taken, written)], dtype, apart)
+        options = PlanOptions(dtype, apart=apart)
+        return function_text(NAME, roots, [*taken, *_sizing(roots, taken, written)], options)
 
     order = [f"argument {leaf.name}" for leaf in positional]
     found = declared({f"y{t}": y for t, y in enumerate(outputs)}, positional, "compile", order, dtype)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared, remembered
-from graphc.facade.programs import Compiled, Lowered, evaluation_text, obtain, training_text
+from graphc.facade.programs import Compiled, Lowered, TrainingGraph, evaluation_text, obtain, training_text
 from graphc.ir.node import Node
+from graphc.lower.plan import PlanOptions
 from graphc.optim import Rule
 from graphc.optim.schedules import Schedule
 from graphc.rewrite.weights import depends_across_rows, depends_on, is_row_mean
@@ -32,21 +33,20 @@ def training_program(model: Core, rule: Rule, capacity: int, weighted: bool = Fa
 
 def training_lowered(model: Core, rule: Rule, capacity: int) -> Lowered:
     """Text and plan of that program, which is not compiled."""
-    dtype = model.dtype
-    return model.once(("text", rule_key(rule), capacity, dtype), lambda: _lower(model, rule, dtype, capacity, False))
+    key, options = ("text", rule_key(rule), capacity, model.dtype), PlanOptions(model.dtype)
+    return model.once(key, lambda: _lower(model, rule, capacity, False, options))
 
 
-def _lower(model: Core, rule: Rule, dtype: str, capacity: int, weighted: bool, apart: bool = False) -> Lowered:
-    graph, shown = model.differentiated(weighted), captions(model)
+def _lower(model: Core, rule: Rule, capacity: int, weighted: bool, options: PlanOptions) -> Lowered:
     weights = model.weight_leaf if weighted else None
-    return training_text(
-        model.name, graph, model.kept_leaves, model.metric_names, rule, dtype, capacity, shown, weights, apart
-    )
+    derived = model.differentiated(weighted)
+    graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, captions(model), weights)
+    return training_text(model.name, graph, rule, capacity, options)
 
 
 def _training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compiled:
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
-    lower = lambda apart=False: _lower(model, rule, dtype, capacity, weighted, apart)
+    lower = lambda apart=False: _lower(model, rule, capacity, weighted, PlanOptions(dtype, apart=apart))
     others = [*model.kept_leaves, *([weights] if weights else [])]
     schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
     options = "train", rule_key(rule), schedules, capacity, weighted, dtype, model.name, model.metric_names
@@ -90,7 +90,8 @@ def _evaluation(
 
     def lower(apart: bool = False) -> Lowered:
         roots = {n.replace("output:", "y_"): model.graph.roots[n] for n in wanted}
-        return evaluation_text(model.name, roots, model.kept_leaves, names, scalars, dtype, capacity, apart)
+        options = PlanOptions(dtype, apart=apart)
+        return evaluation_text(model.name, roots, model.kept_leaves, names, scalars, capacity, options)
 
     found = declared(model.raw_roots, model.kept_leaves, "evaluate", wanted, capacity, dtype, model.name)
     compiled = _of_model(model, obtain(found, model.name, dtype, lower))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,7 +26,7 @@ from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.nan_propagation import propagating
-from graphc.lower.plan import Plan, make_plan
+from graphc.lower.plan import Places, Plan, PlanOptions, make_plan
 from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_of_block
 from graphc.native import cache
 from graphc.native.buffers import aligned
@@ -122,56 +122,56 @@ def facts_of(lowered: Lowered) -> Facts:
     )
 
 
-def training_text(
-    name: str,
-    graph: Differentiated,
-    params: Sequence[Leaf],
-    metrics: Sequence[str],
-    rule: Rule,
-    dtype: str,
-    capacity: int,
-    captions: Mapping[Node, str] | None = None,
-    weights: Leaf | None = None,
-    apart: bool = False,
-) -> Lowered:
-    """The text and the plan of a whole training run; ``weights`` is the input of sample weights when there are any."""
-    step = training_step(graph, params, metrics, dtype, capacity, captions, weights, by_rows=True, apart=apart,
-                         tensors=True)  # fmt: skip
-    block = rows_of_block(step, dtype)
-    states = any(leaf.kind == "state" for leaf in params)
-    if block and weights is None and not states and _adds_up(graph, metrics, str(step.batch)):
-        step = training_step(graph, params, metrics, dtype, block, captions, apart=apart, tensors=True)
+@dataclass(frozen=True)
+class TrainingGraph:
+    """What a training program computes: loss, gradients, metrics, states; ``params`` in the order they are stored,
+    ``captions`` the formulas of equations, ``weights`` the input of sample weights when there are any."""
+
+    derived: Differentiated
+    params: Sequence[Leaf]
+    metrics: Sequence[str] = ()
+    captions: Mapping[Node, str] = field(default_factory=dict)
+    weights: Leaf | None = None
+
+    @property
+    def roots(self) -> dict[str, Node]:
+        """What is computed, in the order it is ready: the last layer's gradient is the first."""
+        derived = self.derived
+        found: dict[str, Node] = {"loss": derived.loss} | {m: derived.roots[m] for m in self.metrics}
+        if self.weights is not None:
+            found["weight"] = total_weight(self.weights)
+        states = [f"state:{leaf.name}" for leaf in self.params if leaf.kind == "state"]
+        found |= {state: derived.roots[state] for state in states}
+        return found | {self.names[leaf]: derived.gradients[leaf] for leaf in reversed(derived.gradients)}
+
+    @property
+    def names(self) -> dict[Leaf, str]:
+        """The names of the gradients."""
+        return {leaf: f"d{leaf.name}" for leaf in self.derived.gradients}
+
+    def adds_up(self, rows: str) -> bool:
+        """Whether what it computes for a batch follows from the same for its parts: loss and metrics are means of
+        those of the parts, weighted by their rows, and nothing is counted by weights or carried from step to step."""
+        if self.weights is not None or any(leaf.kind == "state" for leaf in self.params):
+            return False
+        return all(is_row_mean(n, rows) for n in (self.derived.loss, *(self.derived.roots[m] for m in self.metrics)))
+
+
+def training_text(name: str, graph: TrainingGraph, rule: Rule, capacity: int, options: PlanOptions) -> Lowered:
+    """The text and the plan of a whole training run."""
+    step = training_step(graph, capacity, replace(options, by_rows=True, tensors=True))
+    block = rows_of_block(step, options.dtype)
+    if block and graph.adds_up(str(step.batch)):
+        step = training_step(graph, block, replace(options, tensors=True))
         step.whole_batch = capacity
-    return Lowered(training_program(name, step, rule, dtype, list(metrics), captions), step)
+    text = training_program(name, step, rule, options.dtype, list(graph.metrics), graph.captions)
+    return Lowered(text, step)
 
 
-def _adds_up(graph: Differentiated, metrics: Sequence[str], rows: str) -> bool:
-    """Whether loss and metrics of a batch are the means of those of its parts, weighted by their rows."""
-    return all(is_row_mean(node, rows) for node in (graph.loss, *(graph.roots[m] for m in metrics)))
-
-
-def training_step(
-    graph: Differentiated,
-    params: Sequence[Leaf],
-    metrics: Sequence[str],
-    dtype: str,
-    capacity: int,
-    captions: Mapping[Node, str] | None = None,
-    weights: Leaf | None = None,
-    by_rows: bool = False,
-    apart: bool = False,
-    tensors: bool = False,
-) -> StepPlan:
-    """The plan of a training step, for any target; the last three: see :func:`graphc.lower.plan.make_plan`."""
-    roots: dict[str, Node] = {"loss": graph.loss} | {m: graph.roots[m] for m in metrics}
-    if weights is not None:
-        roots["weight"] = total_weight(weights)
-    roots |= {f"state:{leaf.name}": graph.roots[f"state:{leaf.name}"] for leaf in params if leaf.kind == "state"}
-    names = {leaf: f"d{leaf.name}" for leaf in graph.gradients}
-    for leaf in reversed(graph.gradients):  # the last layer's gradient is ready first
-        roots[names[leaf]] = graph.gradients[leaf]
-    shown = formula_names(captions or {})
-    return plan_step(roots, params, capacity, names, shown, dtype, by_rows, apart, graph.random, tensors)
+def training_step(graph: TrainingGraph, capacity: int, options: PlanOptions) -> StepPlan:
+    """The plan of a training step, for any target."""
+    shown = formula_names(graph.captions)
+    return plan_step(graph.roots, graph.params, capacity, options, graph.names, shown, graph.derived.random)
 
 
 def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:
@@ -186,14 +186,13 @@ def evaluation_text(
     params: Sequence[Leaf],
     outputs: Sequence[str],
     scalars: Sequence[str],
-    dtype: str,
     capacity: int,
-    apart: bool = False,
+    options: PlanOptions,
 ) -> Lowered:
     """The program that evaluates outputs and scalar roots over any number of rows."""
-    step = plan_step(roots, params, capacity, dtype=dtype, apart=apart, tensors=True)
+    step = plan_step(roots, params, capacity, replace(options, tensors=True))
     pointers = {root: f"{root}_out" for root in outputs}
-    return Lowered(evaluation_program(name, step, dtype, pointers, scalars), step)
+    return Lowered(evaluation_program(name, step, options.dtype, pointers, scalars), step)
 
 
 def build_text(text: Text) -> Program:
@@ -273,9 +272,10 @@ class FunctionText:
 
 
 def function_text(
-    name: str, roots: Sequence[Node], arguments: Sequence[Leaf], dtype: str, apart: bool = False
+    name: str, roots: Sequence[Node], arguments: Sequence[Leaf], options: PlanOptions
 ) -> FunctionText:
     """Text of a function from ``arguments`` (in this order, inputs and parameters alike) to ``roots``."""
+    dtype = options.dtype
     used = leaves_of(roots)
     taken = list(arguments)
     check_sizes(roots, taken)
@@ -290,7 +290,7 @@ def function_text(
     places = dict(inputs) | {b.node: b for b in constants if isinstance(b.node, Leaf)}
     named = {f"y{t}": root for t, root in enumerate(roots)}
     ends = {f"y{t}": b for t, b in enumerate(outputs)}
-    plan = make_plan(named, places, ends, {}, dtype=dtype, apart=apart, tensors=True)
+    plan = make_plan(named, Places(places, ends), replace(options, tensors=True))
     _number_buffers(plan)
     sizes = sorted({e for leaf in taken for e in leaf.shape if isinstance(e, str)})
     pointers = [(b.name, "int64*" if b.integer else f"{dtype}*") for _, b in inputs]

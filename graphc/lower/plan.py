@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from graphc.ir.affine import Affine, Gather, identity, index, size
 from graphc.ir.build import always_true
@@ -57,66 +58,69 @@ class Plan:
         return [found[p] for p in sorted(found)]
 
 
+@dataclass(frozen=True)
+class PlanOptions:
+    """How a plan is made.
+
+    The choice between tiles and packed tiles depends on ``dtype``. With ``by_rows`` a sum over the whole batch is made
+    of the sums of its rows, so that threads share it. With ``apart`` no two buffers share memory: after a run every
+    value is there to be looked at. With ``tensors`` products are found in equations of any rank, for a printer that
+    knows :class:`~graphc.lower.kernels.Contraction`.
+    """
+
+    dtype: str = "float32"
+    by_rows: bool = False
+    apart: bool = False
+    tensors: bool = False
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where values lie that a plan does not place.
+
+    ``leaves`` says it of inputs and parameters, ``destinations`` of named roots (the others get a place in the arena);
+    ``own`` are arena buffers that live all the time, such as the gathered rows of the batch. ``capacity`` is the most
+    that a free extent may be, ``batch`` the free extent of the rows.
+    """
+
+    leaves: Mapping[Leaf, Buffer]
+    destinations: Mapping[str, Buffer] = field(default_factory=dict)
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    own: Sequence[Buffer] = ()
+    batch: str | None = None
+
+
 def make_plan(
     roots: Mapping[str, Node],
-    leaves: Mapping[Leaf, Buffer],
-    destinations: Mapping[str, Buffer],
-    capacity: Mapping[str, int],
-    own: Sequence[Buffer] = (),
-    names: Mapping[Node, str] | None = None,
-    batch: str | None = None,
-    dtype: str = "float32",
-    by_rows: bool = False,
-    apart: bool = False,
-    tensors: bool = False,
+    places: Places,
+    options: PlanOptions,
+    names: Mapping[Node, str] = MappingProxyType({}),
 ) -> Plan:
-    """Plan the computation of ``roots``.
-
-    ``leaves`` says where inputs and parameters lie, ``destinations`` where named roots must end up (the others get a
-    place in the arena), ``own`` are arena buffers that live all the time, such as the gathered rows of the batch,
-    ``names`` the names of unnamed nodes in formulas, which their buffers take, ``batch`` the free extent of its rows,
-    ``dtype`` what the choice between tiles and packed tiles depends on. With ``by_rows`` a sum over the whole batch is
-    made of the sums of its rows, so that threads share it. With ``apart`` no two buffers share memory: after a run
-    every value is there to be looked at. With ``tensors`` products are found in equations of any rank, for a printer
-    that knows :class:`~graphc.lower.kernels.Contraction`.
-    """
+    """Plan the computation of ``roots``; the buffers of unnamed nodes take the ``names`` that formulas give them."""
     wanted = dict(zip(roots, with_own_leaves(roots.values()), strict=True))
-    planner = _Planner(wanted, dict(leaves), dict(destinations), dict(capacity), list(own))
-    planner.names, planner.batch, planner.dtype = dict(names or {}), batch, dtype
-    planner.by_rows, planner.apart, planner.tensors = by_rows, apart, tensors
-    return planner.run()
+    return _Planner(wanted, places, options, names).run()
 
 
 class _Planner:
     def __init__(
-        self,
-        roots: dict[str, Node],
-        leaves: dict[Leaf, Buffer],
-        destinations: dict[str, Buffer],
-        capacity: dict[str, int],
-        own: list[Buffer],
+        self, roots: dict[str, Node], places: Places, options: PlanOptions, names: Mapping[Node, str]
     ) -> None:
-        self.roots = roots
-        self.capacity, self.own = capacity, own
-        self.buffers: dict[Node, Buffer] = {}
-        for leaf, buffer in leaves.items():
-            self.buffers[leaf] = buffer
+        self.roots, self.names = roots, names
+        self.capacity, self.own, self.batch = dict(places.capacity), list(places.own), places.batch
+        self.dtype, self.options = options.dtype, options
+        self.buffers: dict[Node, Buffer] = {**places.leaves}
         self.kernels: list[Kernel] = []
         self.copies: list[Kernel] = []
         self.walk = scans_whole(self.roots.values())
         self.order = [n for n in self.walk if isinstance(n, Equation)]
         self.count = consumers(self.roots.values())
         self.pinned: dict[Node, Buffer] = {}
-        self.names: dict[Node, str] = {}
-        self.batch: str | None = None
-        self.dtype = "float32"
-        self.by_rows = self.apart = self.tensors = False
         self.found: dict[Node, tuple[Tiles, list[Copy]] | None] = {}
         self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         self.rescues: dict[Node, Rescue] = {}
         self.parts_of_scans: list[Buffer] = []
         self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
-        for name, buffer in destinations.items():
+        for name, buffer in places.destinations.items():
             self._pin(name, buffer)
 
     def _pin(self, name: str, buffer: Buffer) -> None:
@@ -153,7 +157,7 @@ class _Planner:
         given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batch, self.capacity)
         requests = self._lifetimes()
-        arena = apart(requests, self.capacity) if self.apart else plan_memory(requests, self.capacity)
+        arena = apart(requests, self.capacity) if self.options.apart else plan_memory(requests, self.capacity)
         for buffer, root in self.shared.values():
             buffer.offset = root.offset
         for part in self.parts_of_scans:
@@ -245,7 +249,7 @@ class _Planner:
 
     def _tiles(self, y: Equation) -> tuple[Tiles, list[Copy]] | None:
         """The tiles of a product in an equation of any rank, found once."""
-        if not self.tensors:
+        if not self.options.tensors:
             return None
         if y not in self.found:
             self.found[y] = tiles_of(y, self._steps)
@@ -286,7 +290,7 @@ class _Planner:
 
     def _nests(self, node: Equation, out: Buffer) -> list[Nest]:
         """The loops of an equation: one nest, or one for the sums of the rows and one that adds them up."""
-        sums = sums_of_rows(node, self.batch) if self.by_rows and self.batch else None
+        sums = sums_of_rows(node, self.batch) if self.options.by_rows and self.batch else None
         if sums is None or Count.of(node.extents).at(self.capacity) * cost(node.body) < SMALL:
             return [self._nest(node, out)]
         buffer = self.buffers[sums] = Buffer(f"{out.name}_rows", "A", sums.shape, node=sums)
@@ -351,7 +355,7 @@ class _Planner:
                 used[id(packed)] = kernel.phase
         for root in self.roots.values():
             used[id(root_of(self.buffers[root]))] = last
-        self.shared = {} if self.apart else self._in_place(written)
+        self.shared = {} if self.options.apart else self._in_place(written)
         requests = {id(b): Live(b, 0, last) for b in self.own}
         for key, (buffer, phase) in written.items():
             if buffer.region == "A" and key not in self.shared:

@@ -12,7 +12,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import ALIGN, Buffer, Count
-from graphc.lower.plan import Plan, copy_of, make_plan
+from graphc.lower.plan import Places, Plan, PlanOptions, copy_of, make_plan
 
 PARTS = 16  # of a batch that is computed in blocks: as many threads may share it
 LARGE = 1 << 22  # bytes of a step's values from which blocks pay
@@ -130,19 +130,15 @@ def plan_step(
     roots: Mapping[str, Node],
     params: Sequence[Leaf],
     capacity: int,
-    gradients: Mapping[Leaf, str] | None = None,
-    names: Mapping[Node, str] | None = None,
-    dtype: str = "float32",
-    by_rows: bool = False,
-    apart: bool = False,
+    options: PlanOptions,
+    gradients: Mapping[Leaf, str] = MappingProxyType({}),
+    names: Mapping[Node, str] = MappingProxyType({}),
     random: Mapping[Leaf, int] = MappingProxyType({}),
-    tensors: bool = False,
 ) -> StepPlan:
     """Plan ``roots`` for batches of up to ``capacity`` rows.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
-    ``names`` gives the names of unnamed equations in formulas, ``random`` the numbers of random tensors; ``by_rows``,
-    ``apart`` and ``tensors``: see :func:`graphc.lower.plan.make_plan`.
+    ``names`` gives the names of unnamed equations in formulas, ``random`` the numbers of random tensors.
     """
     used = leaves_of(roots.values())
     inputs = [leaf for leaf in used if leaf.kind == "input"]
@@ -162,13 +158,13 @@ def plan_step(
     places |= {b.node: b for b in constants if isinstance(b.node, Leaf)}
     targets = {
         name: Buffer(layout.names[leaf], "G", leaf.shape, _at(layout.offsets[leaf]))
-        for leaf, name in (gradients or {}).items()
+        for leaf, name in gradients.items()
     }
     own = [*(i.buffer for i in described if i.batched and not i.integer), *(d.buffer for d in draws)]
     if gradients:
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
     room = {batch: capacity} if batch else {}
-    plan = make_plan(roots, places, targets, room, own, names, batch, dtype, by_rows, apart, tensors)
+    plan = make_plan(roots, Places(places, targets, room, own, batch), options, names)
     _unique_names(plan, taken, [*(i.buffer for i in described), *(d.buffer for d in draws)])
     integers = _integer_arena(described, capacity)
     return StepPlan(plan, layout, described, batch, capacity, constants, integers, draws=draws)
