@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
+import pytest
+
 import graphc as gc
 from graphc.cuda import selection
-from graphc.cuda.compiler import compile_program
+from graphc.cuda.compiler import Image, compile_program
 from graphc.cuda.emulator import Emulator
 from graphc.emit.cuda.program import CudaProgram
 from graphc.facade.devices import cuda_plan
@@ -57,14 +62,38 @@ def waiting() -> list[tuple[str, Tier | None]]:
     return [case for case in CASES if program(*case).tier == "B"]
 
 
+@contextmanager
+def typed_once() -> Iterator[None]:
+    """Numba types and lowers each kernel of one program once for all architectures: nine tenths of the time, and the
+    same for each, which :mod:`tests.test_cuda_kernels` shows."""
+    compiler = importlib.import_module("numba.cuda.compiler")
+    everything, found = compiler._compile_pyfunc_with_fixup, {}
+
+    def once(function: Callable, *args: object, **options: object) -> object:
+        if function.__name__ not in found:
+            found[function.__name__] = everything(function, *args, **options)
+        return found[function.__name__]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "_compile_pyfunc_with_fixup", once)
+        yield
+
+
+@lru_cache
+def images(name: str, tier: Tier | None) -> dict[str, Image]:
+    """The machine code of a workload's kernels for each architecture, made by NVIDIA's compilers."""
+    with typed_once():
+        return {arch: compile_program(program(name, tier), arch) for arch in ARCHITECTURES}
+
+
 def lines(name: str, tier: Tier | None) -> list[Line]:
-    """What the kernels of a workload take, compiled by NVIDIA's compilers."""
-    text, found = program(name, tier), []
-    for arch in ARCHITECTURES:
-        for kernel, compiled in compile_program(text, arch).items():
+    """What the kernels of a workload take."""
+    found, used = [], program(name, tier).tier
+    for arch, image in images(name, tier).items():
+        for kernel, compiled in image.items():
             r = compiled.report
             shared = r.shared + r.dynamic
-            found.append(Line(name, text.tier, kernel, arch, r.registers, shared, r.spilled, r.doubles, r.divisions))
+            found.append(Line(name, used, kernel, arch, r.registers, shared, r.spilled, r.doubles, r.divisions))
     return found
 
 

@@ -28,7 +28,7 @@ WAITING = table.waiting()
 @pytest.mark.parametrize(("name", "tier"), WAITING, ids=str)
 def test_every_arrival_is_followed_by_a_loop_that_reads_what_other_blocks_write(name, tier, arch, tmp_path):
     program = table.program(name, tier)
-    lines = disassembled(compile_program(program, arch)["train"].code, tmp_path)
+    lines = disassembled(table.images(name, tier)[arch]["train"].code, tmp_path)
     barriers = program.text.count("arrive(S")
     assert sum("RED" in line for line in lines) >= barriers > 2
     assert arrivals_without_wait(lines) == []

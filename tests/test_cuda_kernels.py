@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from graphc.facade.devices import cuda_plan
 from tests import cuda_table as table
 from tests.benchmarks.workloads import WORKLOADS
 from tests.cuda_lint import lint
+from tests.cuda_machine_code import disassembled
 
 pytestmark = pytest.mark.cuda
 BUDGET = {"A": 80, "B": 96, "C": 96, "D": 96}  # registers a thread
@@ -47,6 +49,16 @@ def test_the_whole_training_of_w1_is_one_small_kernel():
     found = table.lines("W1", None)
     assert [line.kernel for line in found] == ["train", "train"]
     assert all(line.registers <= 80 and line.shared <= 17 * 1024 for line in found)
+
+
+@pytest.mark.parametrize("arch", table.ARCHITECTURES)
+def test_an_architecture_changes_nothing_but_what_nvidia_s_compilers_do(arch, tmp_path):
+    """So a kernel may be typed and lowered once for all: compiled alone it is the same instructions."""
+    alone = compile_program(table.program("W1", None), arch, folder=tmp_path)["train"]
+    shared = table.images("W1", None)[arch]["train"]
+    assert alone.report == shared.report
+    without_names = [re.sub(r"_ZN\w+", "", "\n".join(disassembled(c.code, tmp_path))) for c in (alone, shared)]
+    assert without_names[0] == without_names[1]
 
 
 @pytest.mark.parametrize("tier", ["A", "B", "C"])
