@@ -17,7 +17,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "produced": (
         "product", "left product", "gram", "logsumexp", "softmax", "log softmax", "max", "min", "prod", "sum", "mean",
         "elementwise", "neighbours", "embedding", "cumsum", "indexed", "of two", "normalised", "chosen", "constant",
-        "parameter",
+        "parameter", "scan", "convolution", "pooling", "algebra", "segments",
     ),
     "read": (
         "straight", "transposed", "sliced", "backwards", "fixed", "gathered", "labels", "shifted", "rolled", "spread",

@@ -23,6 +23,7 @@ import numpy as np
 import graphc as gc
 from tests.covering.jaxpr import in_numpy
 from tests.covering.libraries import Ours, Twin
+from tests.covering.operations import OPERATIONS
 
 Description = dict[str, Any]
 
@@ -98,6 +99,11 @@ def _labels(o: Any, leaves: Leaves, args: Sequence[Any], p: Any) -> Any:
     return o.pick(x, p["axis"], leaves.labels(o, p["shape"], x.shape[p["axis"]], p["key"]))
 
 
+def _segments(o: Any, leaves: Leaves, args: Sequence[Any], p: Any) -> Any:
+    (x,) = args
+    return OPERATIONS["segments"](o, p, x, leaves.labels(o, p["shape"], p["count"], p["key"]))
+
+
 def _reshape(o: Any, leaves: Leaves, args: Sequence[Any], p: Any) -> Any:
     return o.reshape(args[0], tuple(p["shape"]) if isinstance(o, Ours) else leaves.sizes(p["shape"]))
 
@@ -120,7 +126,9 @@ STEPS: dict[str, Step] = {
     "expand": lambda o, _, a, p: o.expand(a[0], p["axis"]),
     "concatenate": lambda o, _, a, p: o.concatenate(list(a), axis=p["axis"]),
     "stack": lambda o, _, a, p: o.stack(list(a), axis=p["axis"]),
-    "indexed": lambda o, leaves, a, p: o.indexed(p["kind"], p["name"] + leaves.tag, *a),
+    "indexed": lambda o, leaves, a, p: o.indexed(p["kind"], p["name"] + leaves.tag, *a), "segments": _segments,
+} | {
+    name: lambda o, _, a, p, f=f: f(o, p, *a) for name, f in OPERATIONS.items() if name != "segments"
 }  # fmt: skip
 
 

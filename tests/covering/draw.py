@@ -11,6 +11,7 @@ from tests.covering.array import OF_GRAPH, Coverage, Row, propose
 from tests.covering.build import CLOSINGS, Description
 from tests.covering.builder import Builder, Unfit
 from tests.covering.libraries import OF_TWO, REDUCERS, WITHIN
+from tests.covering.operations import CELLS
 
 SMOOTH = ("tanh", "sin", "cos", "sigmoid", "exp", "softplus")
 SCALARS = (*SMOOTH, "relu", "abs")
@@ -122,6 +123,70 @@ def _chosen(b: Builder, h: int) -> int:
     return b.emit("where", h, *others, above=0.1)
 
 
+def _scan(b: Builder, h: int) -> int:
+    """Steps along an axis; a product with w needs another axis behind it."""
+    shape, cell = b.shape(h), b.choose(list(CELLS))
+    axis = b.axis(h, 1)
+    others = []
+    if cell == "recurrent":
+        if axis == len(shape) - 1 or not isinstance(shape[-1], int):
+            raise Unfit("no width")
+        others = [b.leaf([shape[-1], shape[-1]])]
+    elif cell == "weighted":
+        rest = [e for t, e in enumerate(shape) if t != axis]
+        others = [b.leaf([e if isinstance(e, int) else 1 for e in rest])]
+    return b.emit("scan", h, *others, cell=cell, axis=axis, reverse=b.maybe(0.4), last=b.maybe(0.4))
+
+
+def _image(b: Builder, h: int, axes: int) -> int:
+    """h as (rows, channels, places), or with two axes of places."""
+    if "n" in b.shape(h)[1:] or len(b.shape(h)) > axes + 2:
+        raise Unfit("rows are not first")
+    while len(b.shape(h)) < axes + 2:
+        h = b.emit("expand", h, axis=1 if b.shape(h)[:1] == ("n",) else 0)
+    return h
+
+
+def _flatter(b: Builder, y: int) -> int:
+    """One channel now and then, for readers that take few axes."""
+    return b.emit("fixed", y, axis=1, place=0) if b.maybe(0.5) else y
+
+
+def _convolution(b: Builder, h: int) -> int:
+    axes = 2 if len(b.shape(h)) > 2 and b.maybe(0.4) else 1
+    h = _image(b, h, axes)
+    channels = b.shape(h)[1]
+    groups = channels if b.maybe(0.3) else 1
+    window = [b.choose((1, 2, 2, 3)) for _ in range(axes)]
+    kernel = b.leaf([*window, channels // groups, groups * b.choose((1, 1, 2, 3))])
+    padding = b.choose(("valid", "same", "causal", 1) if axes == 1 else ("valid", "same", 1))
+    stride = 1 if padding in ("same", "causal") else b.choose((1, 1, 2, 3))
+    dilation = b.choose((1, 1, 1, 2))
+    return _flatter(b, b.emit("convolution", h, kernel, axes=axes, stride=stride, padding=padding, dilation=dilation,
+                              groups=groups))  # fmt: skip
+
+
+def _pooling(b: Builder, h: int) -> int:
+    h, window = _image(b, h, 1), b.choose((1, 2, 2, 3))
+    padding = b.choose(("valid", "valid", 1)) if window > 1 else "valid"
+    f, stride = b.choose(("max", "mean")), b.choose((1, 2, 3))
+    return _flatter(b, b.emit("pooling", h, f=f, window=window, stride=stride, padding=padding))
+
+
+def _algebra(b: Builder, h: int) -> int:
+    """With a matrix of its own, or with h itself."""
+    shape = b.shape(h)
+    if "n" in shape or not 1 <= len(shape) <= 2 or shape[0] > 4:
+        raise Unfit("no small matrix")
+    m = h if len(shape) == 2 and b.maybe(0.3) else b.leaf([shape[0], b.choose((1, 2, 3))])
+    return b.emit("algebra", h, m, f=b.choose(("solve", "inv", "cholesky", "det", "logdet")))
+
+
+def _segments(b: Builder, h: int) -> int:
+    b.keys += 1
+    return b.emit("segments", h, shape=list(b.shape(h)[:1]), count=b.extent(), key=b.keys)
+
+
 def _constant(b: Builder, h: int) -> int:
     return b.leaf([b.extent() for _ in range(b.choose((1, 2, 2, 3)))], "constant")
 
@@ -134,7 +199,8 @@ PRODUCED: dict[str, Callable[[Builder, int], int]] = {
     "product": _product, "left product": _left_product, "gram": _gram, "elementwise": _elementwise,
     "softmax": lambda b, h: b.emit("softmax", h, axis=b.axis(h, 1, free=True)), "log softmax": _log_softmax,
     "neighbours": _neighbours, "embedding": _embedding, "cumsum": _cumsum, "indexed": _indexed, "of two": _of_two,
-    "normalised": _normalised, "chosen": _chosen, "constant": _constant, "parameter": _parameter,
+    "normalised": _normalised, "chosen": _chosen, "constant": _constant, "parameter": _parameter, "scan": _scan,
+    "convolution": _convolution, "pooling": _pooling, "algebra": _algebra, "segments": _segments,
 } | {name: _reduction(name) for name in REDUCERS}  # fmt: skip
 
 # ---------------------------------------------------------------- how u is read
