@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from graphc.errors import DataError, UnknownNameError
 from graphc.ir.affine import Affine, Extent, Gather, Size, gathers
 from graphc.ir.letters import close_name
-from graphc.ir.node import Equation, Indicator, Leaf, Node
+from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Read
+from graphc.ir.scalar import number, placeholder
 from graphc.ir.walk import topological
 from graphc.native.buffers import address
 
@@ -337,12 +338,30 @@ def label_limits(roots: Iterable[Node]) -> dict[Leaf, set[Extent]]:
     limits: dict[Leaf, set[Extent]] = {}
     for node in topological(roots):
         if isinstance(node, Equation):
-            for read in node.reads:
-                for a, extent in zip(read.at, read.node.shape, strict=True):
-                    _limit(a, extent, limits)
+            for j, read in enumerate(node.operands):
+                for a, extent in zip(read.at, read.node.shape, strict=True) if isinstance(read, Read) else ():
+                    _limit(a, None if _held_below(a, extent, node, j) else extent, limits)
             for mask in (*node.masks, *(op.mask for op in node.operands if isinstance(op, Indicator))):
                 _limit(mask.map, None, limits)
     return limits
+
+
+def _held_below(a: Affine, extent: Extent, node: Equation, j: int) -> bool:
+    """Whether operand j is read only where a mask says that its labels are below the extent: the adjoint of ``s[:4]``
+    with s a sum by labels reads where labels are at most 3."""
+    if not gathers(a):
+        return False
+    tests = {placeholder(t): op.mask for t, op in enumerate(node.operands) if isinstance(op, Indicator)}
+    if any(_says_below(mask, a, extent) for mask in node.masks):
+        return True
+    others = (node.body.xreplace({test: number(0)}) for test, mask in tests.items() if _says_below(mask, a, extent))
+    return any(placeholder(j) not in other.free_symbols for other in others)
+
+
+def _says_below(mask: Mask, a: Affine, extent: Extent) -> bool:
+    """Whether a mask is limit - a >= 0 with a limit below the extent."""
+    rest = a + mask.map
+    return mask.kind == "ge" and isinstance(extent, int) and not rest.terms and rest.const < extent
 
 
 def _limit(a: Affine, extent: Extent | None, limits: dict[Leaf, set[Extent]]) -> None:
