@@ -187,9 +187,10 @@ def _one_by_one(s: ast.For) -> bool:
     need are assigned inside."""
     if s.target.id == STEP:
         return True
-    moved = {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    sizes = [a for n in ast.walk(s) if isinstance(n, ast.For) and n is not s for a in n.iter.args]
-    calls = [n for n in ast.walk(s) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    nodes = [n for n in ast.walk(s) if type(n) in (ast.Name, ast.For, ast.Call)]
+    moved = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    sizes = [a for n in nodes if isinstance(n, ast.For) and n is not s for a in n.iter.args]
+    calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     sizes += [a for n in calls if n.func.id in BLOCKS for a in n.args]
     sizes += [n.args[-1] for n in calls if n.func.id in ("copy", "fill")]
     sizes += [n.args[3] for n in calls if n.func.id.startswith("random_")]
