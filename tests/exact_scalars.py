@@ -76,6 +76,8 @@ EXACT: dict[str, Callable[..., mp.mpf]] = {
     "spacing": lambda x: mp.mpf(float(np.spacing(float(x)))),
     "nextafter": lambda a, b: a + (mp.mpf(math.nextafter(float(a), float(b))) - mp.mpf(float(a))),
     "bessel_drop": lambda x: mp.exp(-x) * (mp.besseli(0, x) - mp.besseli(1, x)),
+    "bessel_slope": lambda x: mp.besseli(0, x) - mp.besseli(1, x) / x if x else mp.mpf(0.5),
+    "bessel_grown": lambda a, s: s * mp.exp(a),
     "bessel_share": lambda x: mp.exp(-abs(x)) * mp.besseli(1, x) / x if x else mp.mpf(0.5),
     "xlogx1p": lambda x: (1 + x) * mp.log1p(x) if x != -1 else mp.mpf(0),
     "xlogx": lambda x: x * mp.log(x) if x else mp.mpf(0),

@@ -336,3 +336,19 @@ def test_the_slope_of_prelu_is_learned():
     found = evaluate([y.node, gc.grad(gc.sum(y), alpha).node], values)
     np.testing.assert_array_equal(found[0], [[1, -1], [-0.75, -2]])
     np.testing.assert_array_equal(found[1], [-3, -6])
+
+
+@pytest.mark.parametrize(("dtype", "end"), [(np.float64, 713.9), (np.float32, 91.5)])
+def test_derivatives_of_bessel_functions_are_numbers_as_long_as_they_are(dtype: type, end: float):
+    """i1 overflows at 713.99; seen to fail where the slope multiplies with exp(|x|), infinite from 709.8, where slopes
+    are made of those of i1e, which has a kink at 0, and where the coefficients of a series get a common denominator."""
+    at = np.array([0.0, 1e-3, 2.5, 8.1, 0.98 * end, -end], dtype)
+    x = gc.param("x", at.shape)
+    orders = [gc.grad(gc.sum(gc.special.i1(x)), x)]
+    for _ in range(2):
+        orders.append(gc.grad(gc.sum(orders[-1]), x))
+    nodes = [n.node for n in orders]
+    for order, values in enumerate(evaluate(nodes, {x.node: at}, dtype=dtype), start=1):
+        with mp.workdps(60):
+            wanted = [float(mp.diff(lambda v: mp.besseli(1, v), mp.mpf(float(v)), order)) for v in at]
+        np.testing.assert_allclose(values, wanted, rtol=8 * np.finfo(dtype).eps, atol=1e-30)

@@ -64,7 +64,7 @@ def _may_be_0_because_of(y: Equation, bar: Node) -> bool:
 @lru_cache(maxsize=4096)
 def _is_delicate(body: Expr) -> bool:
     """Whether a body holds anything whose derivative may be infinite."""
-    if body.has(sympy.log, *classes("grows"), *classes("steep")):
+    if body.has(sympy.log, log1p, *classes("grows"), *classes("steep")):
         return True
     return any(_is_root(p) or p.exp.is_negative for p in body.atoms(Pow))
 
@@ -133,10 +133,16 @@ def _spellings(g: Expr, f: Expr) -> list[Expr]:
     if isinstance(g, Pow) and g.exp.could_extract_minus_sign():
         u = g.base
         inverses = [p for p in f.atoms(Pow) if p.base == u and p.exp.could_extract_minus_sign()]
-        logs = [h for h in f.atoms(sympy.log) if u in Mul.make_args(_squares(h.args[0]))]
-        return [log1p(u - 1), *logs, *inverses]
+        logs = [h for h in f.atoms(sympy.log, log1p) if u in Mul.make_args(_squares(_is_the_log_of(h)))]
+        return [*logs, *inverses]
     arguments = {e.args[0] for e in g.atoms(*classes("grows"))}
     return [g, *(h for h in f.atoms(*classes("grows")) if h.args[0] in arguments)]
+
+
+def _is_the_log_of(h: Expr) -> Expr:
+    """In factors: v of log(v), 1 + v of log1p(v), which is (x - 1)² for v = x*(x - 2)."""
+    v = h.args[0] if isinstance(h, sympy.log) else 1 + h.args[0]
+    return sympy.factor(v) if v.is_Add and v.is_polynomial(*v.free_symbols) else v
 
 
 def _may_vanish(f: Expr, known: Mapping[Symbol, Interval]) -> bool:

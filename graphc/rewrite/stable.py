@@ -32,6 +32,7 @@ __all__ = ["TABLES", "RuleFired", "stabilise", "tidy"]
 
 TRIGGERS.update((exp, log, sinh, cosh, tanh, sigmoid, softplus, log1p, expm1, maximum, minimum, absolute))
 _FUEL = 500
+_HUGE = 2**100
 
 
 def stabilise(expr: Expr) -> tuple[Expr, tuple[RuleFired, ...]]:
@@ -103,7 +104,12 @@ def tidy(expr: Expr) -> Expr:
     forms = [expr, sp.factor_terms(expr)]
     if _divides_by_reads(expr):
         forms += _cancelled(expr)
-    return min((form for form in forms if not is_complex(form)), key=cost, default=expr)
+    return min((form for form in forms if not is_complex(form) and not _has_huge(form)), key=cost, default=expr)
+
+
+def _has_huge(expr: Expr) -> bool:
+    """Whether a common denominator has made numbers that single precision does not have, as of a power series."""
+    return any(max(abs(n.p), n.q) > _HUGE for n in expr.atoms(sp.Rational))
 
 
 def _divides_by_reads(expr: Expr) -> bool:

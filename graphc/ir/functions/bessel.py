@@ -12,11 +12,11 @@ from math import factorial
 from typing import Any
 
 import sympy as sp
-from sympy import Expr, Rational
+from sympy import Expr, Function, Rational, Symbol
 
 from graphc.ir.functions.analytic import horner, rational
 from graphc.ir.functions.choices import absolute, less, sign, stop_gradient, where
-from graphc.ir.functions.declaring import smooth, within
+from graphc.ir.functions.declaring import function, smooth, within
 from graphc.ir.scalar_table import Break
 
 _FAR_0 = rational((
@@ -170,11 +170,55 @@ def _i1(x: Expr) -> Expr:
     return where(less(_SPLIT, a), far, x / 2 * horner(a**2 / 4, _powers(1)))
 
 
+@function(
+    "bessel_grown",
+    formula=lambda a, s: where(less(_SPLIT, a), _grown(a, s), s * sp.exp(a)),
+    paper=lambda a, s: s * sp.exp(a),
+    interval=lambda a, s: (-math.inf if s[0] < 0 else 0.0, math.inf if s[1] > 0 else 0.0),
+    arguments="a s",
+    **_UNSCALED,
+)
+class bessel_grown(Function):
+    """s*exp(a), which is a number as long as the product is."""
+
+    is_real = True
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        return self if argindex == 1 else sp.exp(self.args[0])
+
+    def _eval_derivative(self, s: Symbol) -> Expr:
+        a, scaled = self.args
+        return bessel_grown(a, scaled.diff(s) + scaled * a.diff(s))
+
+
 def _i1_slope(x: Expr) -> Expr:
     """I0(x) - I1(x)/x; the difference keeps half of I0."""
-    return (i0e(x) - bessel_share(x)) * sp.exp(absolute(x))
+    a = absolute(x)
+    far = (horner(16 / a - 1, _FAR_0) - horner(16 / a - 1, _FAR_1) / a) / sp.sqrt(a)
+    near = horner(a**2 / 4, _powers(0)) - horner(a**2 / 4, _powers(1)) / 2
+    return where(less(_SPLIT, a), _grown(a, far), near)
 
 
+def _i2_share(x: Expr) -> Expr:
+    """I2(x)/x, of I0 and I1 or by its series."""
+    a = absolute(x)
+    far = bessel_grown(a, (i0e(x) - 2 * bessel_share(x)) / x)
+    return where(less(_SPLIT, a), far, x / 4 * horner(a**2 / 4, _powers(2)))
+
+
+bessel_slope = smooth(
+    "bessel_slope",
+    _i1_slope,
+    lambda x: i1(x) - _i2_share(x),
+    at={0: Rational(1, 2)},
+    paper=lambda x: i0(x) - i1(x) / x,
+    public="",
+    interval="even",
+    doc="The slope of i1, i0(x) - i1(x)/x, 1/2 at 0.",
+    plain=lambda x: sp.Piecewise((sp.besseli(0, x) - sp.besseli(1, x) / x, sp.Ne(x, 0)), (Rational(1, 2), True)),
+    **_UNSCALED,
+)
 i0 = smooth(
     "i0",
     _i0,
@@ -188,7 +232,7 @@ i0 = smooth(
 i1 = smooth(
     "special.i1",
     _i1,
-    _i1_slope,
+    lambda x: bessel_slope(x),
     at={0: 0},
     interval="increasing",
     doc="The modified Bessel function of the first kind of order 1.",
