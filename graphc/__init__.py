@@ -107,9 +107,21 @@ def __getattr__(name: str) -> object:
         module = importlib.import_module(f"graphc.{home}")
         if home.startswith("declare."):  # what is declared can be drawn before a Model is made
             importlib.import_module("graphc.facade.attach")
-    value = _leading_on(module, name) if name in _NAMESPACES else getattr(module, name)
+    value = _leading_on(module, name) if name in _NAMESPACES else _entry(getattr(module, name))
     globals()[name] = value
     return value
+
+
+def _kept(module: types.ModuleType, name: str, value: object) -> object:
+    made = _entry(value)
+    if made is not value:  # the names of a table may grow, what stands under one does not change
+        setattr(module, name, made)
+    return made
+
+
+def _entry(value: object) -> object:
+    """What users get of a public name: wrong arguments are answered in graphc's words."""
+    return importlib.import_module("graphc.declare.entries").entry(value)
 
 
 def _unknown(name: str) -> AttributeError:
@@ -117,13 +129,15 @@ def _unknown(name: str) -> AttributeError:
 
 
 def _leading_on(module: types.ModuleType, place: str) -> types.ModuleType:
-    """A namespace in which unknown names are answered as those of graphc are."""
+    """A namespace in which unknown names, and arguments, are answered as those of graphc are."""
     own = vars(module).get("__getattr__")
+    for name in {*dir(module)} & {*vars(module)}:
+        setattr(module, name, _entry(vars(module)[name]))
 
     def lead(name: str) -> object:
         try:
             if own is not None:
-                return own(name)
+                return _kept(module, name, own(name))
         except AttributeError:
             pass
         text = f"module 'graphc.{place}' has no attribute {name!r}{_hint(name, place)}"

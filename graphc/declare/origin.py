@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from graphc.declare.written import note_written
 from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError, TypeMismatchError
@@ -80,6 +81,8 @@ def fail(error: type[GraphcError], message: str, hint: str) -> NoReturn:
     raise error("\n".join([message, *([where] if where else []), f"  hint: {hint}"]))
 
 
+_LOCATED: WeakSet[Callable[..., Any]] = WeakSet()
+
 Advice = Callable[[tuple[Any, ...], str], str | None]
 """What to do instead of passing an option of a name that a function does not have, given the arguments of the call."""
 
@@ -103,9 +106,15 @@ def located(function: Callable[P, R], advice: Advice | None = None) -> Callable[
                 raise
             message = f"internal defect: {str(error) or 'an assumption failed'} at {place}\n  hint: {REPORT}"
             raise CompilerError(message) from error
-        _refuse_arguments(function, args, kwargs, advice)  # the call itself failed
+        refuse_arguments(function, args, kwargs, advice)  # the call itself failed
 
+    _LOCATED.add(entry)
     return entry
+
+
+def is_located(function: Callable[..., Any]) -> bool:
+    """Whether a function is such an entry."""
+    return function in _LOCATED
 
 
 def advised(advice: Advice) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -113,19 +122,21 @@ def advised(advice: Advice) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return lambda function: located(function, advice)
 
 
-def _refuse_arguments(
-    function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any], advice: Advice | None
+def refuse_arguments(
+    function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any], advice: Advice | None = None
 ) -> NoReturn:
     """Say which argument does not fit the parameters of a function: Python's own message names nothing near it."""
     signature = inspect.signature(function)
     whole = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [n for n, p in signature.parameters.items() if n != "self" and p.kind in whole]
-    name = function.__name__ if function.__name__ != "__init__" else function.__qualname__.partition(".")[0]
+    names = [n for n, p in signature.parameters.items() if p.kind in whole]
+    known, open_ = [n for n in names if n != "self"], [n for n in names[len(args) :] if n != "self"]
+    name = function.__name__ if function.__name__ != "__init__" else type(args[0]).__name__
     for option in options:
         if option not in known:
-            hint = (advice and advice(args, option)) or option_hint(option, known) or close_name(option, known)
+            hint = (advice and advice(args, option)) or option_hint(option, known) or close_name(option, open_ or known)
             fail(TypeMismatchError, f"{name}: there is no option {option!r}", hint)
-    fail(TypeMismatchError, f"{name}: {_misfit(signature, args, options)}", f"its parameters are {', '.join(known)}.")
+    hint = f"its parameters are {', '.join(known)}." if known else "it has no parameters."
+    fail(TypeMismatchError, f"{name}: {_misfit(signature, args, options)}", hint)
 
 
 def _misfit(signature: inspect.Signature, args: tuple[Any, ...], options: Mapping[str, Any]) -> str:

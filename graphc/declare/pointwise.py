@@ -16,7 +16,7 @@ import sympy
 from graphc.declare.expression import Op
 from graphc.declare.index_ast import index_equal
 from graphc.declare.measured import MEASURED
-from graphc.declare.origin import fail
+from graphc.declare.origin import fail, refuse_arguments
 from graphc.declare.tensor import combine
 from graphc.errors import TypeMismatchError
 from graphc.ir import scalar
@@ -80,7 +80,9 @@ def _of_several(name: str, text: str, entry: Scalar) -> Callable[..., Any]:
     signature = _signature(entry)
 
     def function(*args: Any, **named: Any) -> Any:
-        given = signature.bind(*args, **named)
+        given = _bound(signature, args, named)
+        if given is None:
+            refuse_arguments(function, args, named)
         given.apply_defaults()
         chosen = {n: given.arguments[n] for n in entry.options}
         build = partial(entry.formula, **chosen) if entry.formula and chosen else entry
@@ -88,6 +90,15 @@ def _of_several(name: str, text: str, entry: Scalar) -> Callable[..., Any]:
 
     function.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     return function
+
+
+def _bound(
+    signature: inspect.Signature, args: tuple[Any, ...], named: dict[str, Any]
+) -> inspect.BoundArguments | None:
+    try:
+        return signature.bind(*args, **named)
+    except TypeError:
+        return None
 
 
 def _signature(entry: Scalar) -> inspect.Signature:

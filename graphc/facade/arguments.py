@@ -68,8 +68,7 @@ REFUSED = {
 
 def data_by_name(args: tuple[Any, ...], option: str) -> str | None:
     """What to write instead of ``fit(X=x, T=t)``; the first argument is the model."""
-    model, *_ = args
-    names = [str(leaf.name) for leaf in model._core.all_inputs]
+    names = [str(leaf.name) for leaf in args[0]._core.all_inputs] if args else []
     given = ", ".join(f'"{n}": ..' for n in names)
     return f"pass data by position or in one dict: {{{given}}}" if option in names else None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from graphc.declare.entries import entry
 from graphc.declare.functions import Function
 from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
@@ -25,7 +26,9 @@ from graphc.facade.summary import formula, tensor_text
 from graphc.facade.sweeping import Sweep
 from graphc.ir.latex_words import with_words
 from graphc.ir.node import Leaf
+from graphc.optim import Rule
 from graphc.run.history import Run
+from graphc.show.derivation import Derivation
 from graphc.show.notebook import text_and_picture
 from graphc.show.plots import plot_function, plot_history, plot_surface, text_curve
 from graphc.show.styles import Latex
@@ -145,3 +148,6 @@ METHODS = (
 
 for owner, name, method in METHODS:
     setattr(owner, name, method)
+
+for owner in (Tensor, Function, Derivation, Rule, Run, Sweep, Landscape, Comparison):  # what public functions give
+    entry(owner)
