@@ -207,6 +207,16 @@ def test_the_tails_of_the_normal_distribution_keep_within_4_units_and_docstrings
     assert "Worst errors" in gc.swish.__doc__ and "slope, 1 - tanh(x)**2, is exact to a unit of 1" in gc.tanh.__doc__
 
 
+def test_docstrings_say_it_of_functions_of_two_arguments_too():
+    """Seen to fail for ten of them when functions of one argument alone are measured."""
+    missed = [
+        name for name in ("power", "logaddexp", "special.kl_div", "hypot", "special.xlogy", "arctan2")
+        if any(e > bound for e, bound in zip(worst_errors(PUBLIC[name]), (4, 4, 2, 2), strict=True))
+    ]  # fmt: skip
+    assert missed == ["power", "logaddexp", "special.kl_div"]
+    assert all("Worst errors measured" in public_function(PUBLIC[name], name).__doc__ for name in missed)
+
+
 @pytest.mark.parametrize("name", [n for n, entry in PUBLIC.items() if entry.activation])
 def test_layers_know_an_activation_by_name(name: str):
     assert getattr(gc.activations, name) is getattr(gc, name)
