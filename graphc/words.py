@@ -213,6 +213,14 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "is_causal": ("causal", "write causal=True of gc.attention."),
     "attn_mask": ("mask", "write mask=m of gc.attention."),
     "normalized_shape": ("axis", "write axis=-1 of gc.layer_norm."),
+    "dim": ("axis", "write axis=0."),
+    "negative_slope": ("alpha", "write gc.leaky_relu(x, alpha=0.01)."),
+    "in_features": ("", "leave it out: a layer takes the width of what it is applied to."),
+    "out_features": ("units", "write gc.nn.Dense(16)."),
+    "input_shape": ("", 'leave it out: declare gc.input("X", ("n", 4)).'),
+    "x_train": ("", "pass data by position, in the order of the declarations: model.fit(x, t)."),
+    "y_train": ("", "pass data by position, in the order of the declarations: model.fit(x, t)."),
+    "out": ("", "a Tensor never changes: assign the result."),
     "kernel_constraint": ("constraint", "give it to gc.param: constraint=gc.constraints.nonnegative."),
 }
 """Options of functions: what they are called where the function has them, and what to write elsewhere."""
