@@ -45,7 +45,7 @@ from graphc.ir.functions.choices import (
     where,
 )
 from graphc.ir.functions.elementary import expm1, log1p
-from graphc.ir.functions.of_logarithms import functions_in, ratios_in
+from graphc.ir.functions.of_logarithms import derived
 from graphc.ir.functions.smooth import bce, elu, leaky_relu, logcosh, sigmoid, sigmoid_minus, softplus, xlogx, xlogx1p
 from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, PUBLIC, WORDS, Break, Interval, Scalar
 from graphc.ir.scalar_value import SQRT_EXPONENTS, value
@@ -281,7 +281,7 @@ def _divisors(expr: Expr) -> set[Expr]:
 
 
 def _exact_derivative(body: Expr, a: Symbol) -> Expr:
-    d = canonical(functions_in(ratios_in(body).diff(a)))
+    d = canonical(derived(body, a))
     if any(p.exp.free_symbols for p in d.atoms(sp.Pow)):
         # SymPy writes (x**y)' as x**y*y/x, a NaN at x = 0
         d = sp.powsimp(d, combine="exp")

@@ -14,8 +14,6 @@ from graphc.rewrite.stable_rules import LOGARITHMS, POWERS
 
 FAR = 40  # 1 + exp(-40) is 1 in float64
 
-FAR = 40  # 1 + exp(-40) is 1 in float64
-
 
 @rule(POWERS)
 def root_of_sigmoid(e: Pow) -> Expr | None:

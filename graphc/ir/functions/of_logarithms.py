@@ -27,16 +27,12 @@ _FADING: dict[type, tuple[int, Callable[[Expr], Expr], bool]] = {
 """(c, r) of every f whose slope is exp(c·z)·r(z), and whether the slopes at z and -z are the same."""
 
 
-def ratios_in(body: Expr) -> Expr:
-    """The body with the functions of this file that know their slopes in the place of those of logarithms."""
+def derived(body: Expr, a: Symbol) -> Expr:
+    """The derivative of a body, with ratios in the place of 0·∞."""
     if not body.has(sp.log, log1p) or not body.has(*_FADING):
-        return body
-    return body.replace(_is_of_logarithm, of_logarithm)
-
-
-def functions_in(slope: Expr) -> Expr:
-    """The other way round."""
-    return slope.replace(of_logarithm, lambda f: f)
+        return body.diff(a)
+    known = body.replace(_is_of_logarithm, of_logarithm)
+    return known.diff(a).replace(of_logarithm, lambda f: f)
 
 
 def _is_of_logarithm(e: Expr) -> bool:
