@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
 import subprocess
@@ -280,10 +281,12 @@ def test_another_thread_stops_a_loop_that_waits_on_an_atomic_flag(memory):
 
 def test_a_sum_becomes_vector_code_only_through_radd():
     for step, vector in (("radd(s, a[i])", True), ("s + a[i]", False)):
-        function = build._execute(SUM.format(step), "sum", target.replace_numbers)["total"]
-        module = target.lower({"total": (function, ("float32*", "int64"))})
-        target.optimize(module)
-        assert ("x float> " in str(module)) == vector
+        text = SUM.format(step)
+        function = build._execute(text, "sum", target.replace_numbers)["total"]
+        for trees in (build.functions_of(ast.parse(text)), {}):
+            module = target.lower({"total": (function, ("float32*", "int64"))}, trees=trees)
+            target.optimize(module)
+            assert ("x float> " in str(module)) == vector
 
 
 def made_by_numba() -> int:
@@ -308,9 +311,11 @@ def test_nothing_that_numba_made_of_a_program_outlives_its_compilation():
     """Seen to fail with Numba's record of compiled functions, and with the table of what was looked up."""
     alive = []
     for number in range(3):
-        functions = build._execute(HALVED.replace("0.5", f"0.{number + 1}"), "m", target.replace_numbers)
-        shared = target.replace_shared(functions, SCALE_ENTRIES)
-        target.lower({"scale": (functions["scale"], SCALE_ENTRIES["scale"])}, shared)
-        del functions, shared
+        text = HALVED.replace("0.5", f"0.{number + 1}")
+        for trees in (build.functions_of(ast.parse(text)), {}):
+            functions = build._execute(text, "m", target.replace_numbers)
+            shared = target.replace_shared(functions, SCALE_ENTRIES)
+            target.lower({"scale": (functions["scale"], SCALE_ENTRIES["scale"])}, shared, trees)
+            del functions, shared
         alive.append(made_by_numba())
     assert alive[1] == alive[2]

@@ -122,7 +122,8 @@ def test_every_function_is_compiled_once_and_overwrites_what_it_reads_where_that
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
     lowered: list[str] = []
     kept = target.Shared.modules
-    monkeypatch.setattr(target.Shared, "modules", lambda shared: lowered.extend(shared.types) or kept(shared))
+    noted = lambda shared, trees: lowered.extend(shared.types) or kept(shared, trees)
+    monkeypatch.setattr(target.Shared, "modules", noted)
     model, rng = network(4), np.random.default_rng(0)
     model.fit(rng.normal(size=(64, 64)), rng.integers(0, 10, 64), optimizer="adam", batch_size=64, steps=3, verify=True)
     text = model.source()

@@ -8,6 +8,7 @@ NaN test, bce summed in another order, and the code for rare arguments taken for
 
 from __future__ import annotations
 
+import ast
 import functools
 import math
 import re
@@ -48,7 +49,7 @@ def program(precision: str) -> tuple[loader.Program, str]:
     """The compiled program of one precision, compiled once, and its code in LLVM's language."""
     function = build._execute(program_text(), "vector_math", target.replace_numbers)["program"]
     words = ("int64", "int64", *(f"{precision}*",) * 4)
-    module = target.lower({"program": (function, words)})
+    module = target.lower({"program": (function, words)}, trees=build.functions_of(ast.parse(program_text())))
     target.optimize(module)
     found = loader.Program("vector_math", target.emit(module), {"program": words})
     found.subnormals = True  # the functions are right there too

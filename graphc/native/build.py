@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 import os
 import threading
@@ -92,10 +93,12 @@ def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
 
         from graphc.native import target
 
-    functions = _execute(source, name, target.replace_numbers)
+    tree = ast.parse(source)
+    functions = _execute(source, name, target.replace_numbers, tree)
     shared = target.replace_shared(functions, entries)
+    wanted = {entry: (functions[entry], tuple(words)) for entry, words in entries.items()}
     try:
-        module = target.lower({entry: (functions[entry], tuple(words)) for entry, words in entries.items()}, shared)
+        module = target.lower(wanted, shared, functions_of(tree))
     except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
         reason = str(error).strip().splitlines()
         detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")
@@ -107,11 +110,18 @@ def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
     return target.emit(module)
 
 
-def _execute(source: str, name: str, finish: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    """The functions of a module, as they were parsed."""
+    return {s.name: s for s in tree.body if isinstance(s, ast.FunctionDef)}
+
+
+def _execute(
+    source: str, name: str, finish: Callable[[dict[str, Any]], None], tree: ast.Module | None = None
+) -> dict[str, Any]:
     """Run the module text; its lines show in tracebacks under the name of the program."""
     filename = f"<graphc {name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {"__name__": f"graphc.generated.{name}"}
-    exec(compile(source, filename, "exec"), namespace)  # noqa: S102  text of our own emitter, never a user's
+    exec(compile(tree or source, filename, "exec"), namespace)  # noqa: S102  text of our own emitter, never a user's
     finish(namespace)
     return namespace

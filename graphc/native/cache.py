@@ -88,6 +88,7 @@ def _primitives() -> str:
     digest = hashlib.sha256()
     for file in [
         here / "target.py",
+        here / "lowering.py",
         here / "subnormals.py",
         here / "build.py",
         *sorted((here.parent / "primitives").rglob("*.py")),

@@ -10,17 +10,20 @@ This file imports Numba when it is imported: load it only when something must be
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, compiler, cpu, fastmathpass, target_extension, transforms, types
+from numba.core.callconv import create_error_model
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 from numba.core.typed_passes import NativeLowering, NoPythonBackend, NopythonTypeInference
 from numba.core.typing import context as typing_context
@@ -30,6 +33,7 @@ from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  i
 
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX
+from graphc.native.lowering import Contexts, Lowered, Unfit
 from graphc.native.subnormals import flushing
 from graphc.primitives.vector_math import vector_abi
 from graphc.primitives.vector_math.functions import ABI_FUNCTIONS
@@ -42,6 +46,7 @@ _NUMBERS: dict[object, object] = {
     np.uint32: types.uint32,
     np.uint64: types.uint64,
 }
+Tree = ast.FunctionDef
 _OVERLOADS = (templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate)
 
 
@@ -260,9 +265,9 @@ class Shared:
         typed.__signature__ = inspect.Signature([context, *own.parameters.values()])
         return intrinsic(typed)
 
-    def modules(self) -> list[llvm.ModuleRef]:
+    def modules(self, trees: Mapping[str, Tree]) -> list[llvm.ModuleRef]:
         """Every function that is called, as a module."""
-        return [_to_ir(self.functions[name], kinds) for name, kinds in self.types.items()]
+        return [_to_ir(self.functions[name], kinds, trees.get(name)) for name, kinds in self.types.items()]
 
     def hide(self, module: llvm.ModuleRef) -> None:
         """In the module of all functions: these belong to it alone, and are not copied into their callers."""
@@ -280,21 +285,47 @@ def replace_shared(namespace: dict[str, Any], entries: Mapping[str, tuple[str, .
     return shared
 
 
-def _to_ir(function: Callable[..., int], arguments: tuple[types.Type, ...]) -> llvm.ModuleRef:
-    """One function -> one LLVM module."""
+def _to_ir(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree | None) -> llvm.ModuleRef:
+    """One function -> one LLVM module: from its syntax tree, or through Numba where that does not fit."""
+    module = (tree and _of_tree(function, arguments, tree)) or _of_byte_code(function, arguments)
+    return llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
+
+
+def _of_tree(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree) -> Any:
+    typing, lowering = _contexts()
+    typing.refresh()
+    lowering.refresh()
+    flags, symbol = _flags(), SYMBOL_PREFIX + function.__name__
+    model = create_error_model(flags.error_model, lowering)
+    lowering = lowering.subtarget(error_model=model, fastmath=flags.fastmath)
+    library = _Library(lowering.codegen())
+    module = library.create_ir_module(symbol)
+    try:
+        with lowering.push_code_library(library):
+            Lowered(Contexts(typing, lowering), tree, arguments, function.__globals__, module, symbol)
+    except (Unfit, NumbaError):
+        return None
+    lowering.post_lowering(module, library)
+    return module
+
+
+def _of_byte_code(function: Callable[..., int], arguments: tuple[types.Type, ...]) -> Any:
     typing, lowering = _contexts()
     library = _Library(lowering.codegen())
     compiler.compile_extra(
         typing, lowering, function, arguments, types.int64, _flags(), {}, library=library, pipeline_class=_Pipeline
     )
     [module] = library.modules
-    return llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
+    return module
 
 
 def lower(
-    entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]], shared: Shared | None = None
+    entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]],
+    shared: Shared | None = None,
+    trees: Mapping[str, Tree] = MappingProxyType({}),
 ) -> llvm.ModuleRef:
-    """Type and lower every entry, and what they share, into one verified, not yet optimised LLVM module.
+    """Type and lower every entry, and what they share, into one verified, not yet optimised LLVM module; ``trees`` are
+    the functions of the text as they were parsed.
 
     Raises
     ------
@@ -302,8 +333,11 @@ def lower(
         When an entry does not fit the language of generated code.
     """
     with _compiling():
-        modules = [_to_ir(function, tuple(map(argument_type, words))) for function, words in entries.values()]
-        modules += shared.modules() if shared else []
+        modules = [
+            _to_ir(function, tuple(map(argument_type, words)), trees.get(name))
+            for name, (function, words) in entries.items()
+        ]
+        modules += shared.modules(trees) if shared else []
     whole = modules[0]
     for module in [*modules[1:], *_in_their_mode(entries)]:
         whole.link_in(module)

@@ -1,0 +1,348 @@
+"""Statements of generated text -> LLVM IR, by the operations of Numba but without its passes.
+
+Generated text is a small language: names with one type, numbers, typed pointers, loops over ranges, and calls of
+intrinsics. Its syntax tree says what Numba finds out from byte code by analysis of its flow and inference of types,
+which was most of the time of compiling. What a sum, a comparison, a conversion or an intrinsic is in LLVM, Numba's
+contexts say. Text that does not fit goes through Numba as a whole (:class:`Unfit`).
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import _Intrinsic as Intrinsic
+
+BINARY = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
+}  # fmt: skip
+COMPARED = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}  # fmt: skip
+
+Typed = tuple[Any, ir.Value]  # a type of Numba, and the value
+
+
+class Unfit(Exception):
+    """The text is not of the form that is lowered here."""
+
+
+class Contexts:
+    """The contexts of Numba, and what they have said before."""
+
+    def __init__(self, typing: Any, target: Any) -> None:
+        self.typing, self.target = typing, target
+        self.known: dict[tuple, tuple[Any, Callable]] = {}
+
+    def operation(self, function: Any, kinds: tuple[Any, ...]) -> tuple[Any, Callable]:
+        """The signature of an operator for some types, and what writes it."""
+        found = self.known.get((function, kinds))
+        if found is None:
+            signature = self.typing.resolve_function_type(function, kinds, {})
+            if signature is None:
+                raise Unfit(f"no {function} of {kinds}")
+            found = self.known[function, kinds] = signature, self.target.get_function(function, signature)
+        return found
+
+    def intrinsic(self, function: Intrinsic, kinds: tuple[Any, ...]) -> tuple[Any, Callable]:
+        """The same of an intrinsic, which may look at the values of whole numbers."""
+        if not function._prefer_literal:  # noqa: SLF001
+            kinds = tuple(map(types.unliteral, kinds))
+        found = self.known.get((function, kinds))
+        if found is None:
+            declared = function._defn(self.typing, *kinds)  # noqa: SLF001
+            if declared is None:
+                raise Unfit(f"no {function} of {kinds}")
+            found = self.known[function, kinds] = declared
+        return found
+
+
+class Lowered:
+    """One function of the text, written into a module.
+
+    Parameters
+    ----------
+    contexts
+        Those of Numba.
+    tree
+        The function.
+    kinds
+        Types of its arguments.
+    names
+        What the module's names stand for.
+    module, symbol
+        Where it is written, under what name.
+    """
+
+    def __init__(
+        self, contexts: Contexts, tree: ast.FunctionDef, kinds: Sequence[Any], names: Mapping[str, Any], module: Any,
+        symbol: str,
+    ) -> None:  # fmt: skip
+        self.contexts, self.context, self.names = contexts, contexts.target, names
+        convention = self.context.call_conv
+        function = ir.Function(module, convention.get_function_type(types.int64, kinds), symbol)
+        convention.decorate_function(function, [a.arg for a in tree.args.args], kinds)
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.places: dict[str, tuple[Any, ir.Value]] = {}
+        self.breaks: list[ir.Block] = []
+        self.assigned = Counter(n.id for n in ast.walk(tree) if type(n) is ast.Name and type(n.ctx) is ast.Store)
+        body = function.append_basic_block("body")
+        entry = self.builder.block
+        self.builder.position_at_end(body)
+        values = convention.get_arguments(function)
+        for argument, kind, value in zip(tree.args.args, kinds, values, strict=True):
+            self.store(argument.arg, (kind, value))
+        self.run(tree.body)
+        if not self.builder.block.is_terminated:
+            raise Unfit("no return")
+        ir.IRBuilder(entry).branch(body)
+
+    # ------------------------------------------------------------------ statements
+    def run(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            if self.builder.block.is_terminated:
+                return
+            STATEMENTS[type(statement)](self, statement) if type(statement) in STATEMENTS else self.unfit(statement)
+
+    def unfit(self, node: ast.AST) -> NoReturn:
+        raise Unfit(ast.unparse(node))
+
+    def assign(self, s: ast.Assign) -> None:
+        [target] = s.targets
+        if isinstance(target, ast.Name):
+            self.store(target.id, self.value(s.value))
+            return
+        if not isinstance(target, ast.Subscript):
+            self.unfit(s)
+        kind, value = self.value(s.value)
+        place, element = self.element(target)
+        self.builder.store(self.context.cast(self.builder, value, kind, element), place)
+
+    def store(self, name: str, found: Typed) -> None:
+        """A name keeps the type that it was given first; a whole number that stays the same is known as such."""
+        kind, value = found
+        if self.assigned[name] > 1 or not isinstance(kind, types.IntegerLiteral):
+            kind = types.unliteral(kind)
+        if name not in self.places:
+            llvm = self.context.get_value_type(kind)
+            self.places[name] = kind, cgutils.alloca_once(self.builder, llvm, name=name)
+        elif types.unliteral(self.places[name][0]) != types.unliteral(kind):
+            raise Unfit(f"{name} has two types")
+        self.builder.store(value, self.places[name][1])
+
+    def expression(self, s: ast.Expr) -> None:
+        if not isinstance(s.value, ast.Constant):  # a docstring
+            self.value(s.value)
+
+    def give(self, s: ast.Return) -> None:
+        if s.value is None:
+            self.unfit(s)
+        kind, value = self.value(s.value)
+        self.context.call_conv.return_value(self.builder, self.context.cast(self.builder, value, kind, types.int64))
+
+    def leave(self, s: ast.Break) -> None:
+        if not self.breaks:
+            self.unfit(s)
+        self.builder.branch(self.breaks[-1])
+
+    def choose(self, s: ast.If) -> None:
+        then, orelse, after = (self.builder.append_basic_block(n) for n in ("then", "else", "after"))
+        self.test(s.test, then, orelse)
+        for block, body in ((then, s.body), (orelse, s.orelse)):
+            self.builder.position_at_end(block)
+            self.run(body)
+            if not self.builder.block.is_terminated:
+                self.builder.branch(after)
+        self.builder.position_at_end(after)
+
+    def repeat(self, s: ast.While) -> None:
+        """The test stands before the loop and at its end, as Python's compiler has it."""
+        body, again, after = (self.builder.append_basic_block(n) for n in ("while", "again", "after"))
+        self.test(s.test, body, after)
+        self.turn(s.body, body, again, after)
+        self.builder.position_at_end(again)
+        self.test(s.test, body, after)
+        self.builder.position_at_end(after)
+
+    def turn(self, statements: Sequence[ast.stmt], body: ir.Block, back: ir.Block, after: ir.Block) -> None:
+        """The body of a loop, from which ``break`` leads behind it."""
+        self.breaks.append(after)
+        self.builder.position_at_end(body)
+        self.run(statements)
+        if not self.builder.block.is_terminated:
+            self.builder.branch(back)
+        self.breaks.pop()
+        self.builder.position_at_end(after)
+
+    def count(self, s: ast.For) -> None:
+        """A loop over a range, whose step is a whole number that the text tells."""
+        if s.orelse or not isinstance(s.target, ast.Name) or not isinstance(s.iter, ast.Call):
+            self.unfit(s)
+        start, stop, step = self.bounds(s.iter)
+        b, number = self.builder, self.context.get_value_type(types.int64)
+        turn, left = (cgutils.alloca_once(b, number, name=f"{word}.{s.target.id}") for word in ("turn", "left"))
+        b.store(start, turn)
+        b.store(self.turns(start, stop, step), left)
+        test, body, after = (b.append_basic_block(name) for name in ("for", "turn", "after"))
+        b.branch(test)
+        b.position_at_end(test)
+        count = b.load(left)
+        b.cbranch(b.icmp_signed(">", count, ir.Constant(number, 0)), body, after)
+        b.position_at_end(body)
+        now = b.load(turn)
+        b.store(b.sub(count, ir.Constant(number, 1), flags=["nsw"]), left)
+        b.store(b.add(now, ir.Constant(number, step), flags=["nsw"]), turn)
+        self.store(s.target.id, (types.int64, now))
+        self.turn(s.body, body, test, after)
+
+    def turns(self, start: ir.Value, stop: ir.Value, step: int) -> ir.Value:
+        """How often a loop runs: known before it begins, which LLVM makes vector code of."""
+        b, number = self.builder, start.type
+        zero, whole = ir.Constant(number, 0), ir.Constant(number, step)
+        length = b.sub(stop, start)
+        count = b.sdiv(length, whole)
+        if abs(step) != 1:
+            rest = b.icmp_signed("!=", b.srem(length, whole), zero)
+            count = b.add(count, b.zext(rest, number))
+        return b.select(b.icmp_signed(">" if step > 0 else "<", length, zero), count, zero)
+
+    def bounds(self, call: ast.Call) -> tuple[ir.Value, ir.Value, int]:
+        found = [self.value(a) for a in call.args]
+        whole = all(isinstance(types.unliteral(kind), types.Integer) for kind, _ in found)
+        if not isinstance(call.func, ast.Name) or call.func.id != "range" or not whole or not found:
+            self.unfit(call)
+        step = found[2][0] if len(found) == 3 else types.IntegerLiteral(1)
+        if not isinstance(step, types.IntegerLiteral) or step.literal_value == 0:
+            self.unfit(call)
+        numbers = [self.context.cast(self.builder, value, kind, types.int64) for kind, value in found[:2]]
+        zero = self.context.get_constant(types.int64, 0)
+        return (*(numbers if len(numbers) == 2 else [zero, *numbers]), step.literal_value)  # pyright: ignore[reportReturnType]
+
+    # ------------------------------------------------------------------ conditions
+    def test(self, node: ast.expr, then: ir.Block, orelse: ir.Block) -> None:
+        """Go on at one of two blocks."""
+        if isinstance(node, ast.BoolOp):
+            for part in node.values[:-1]:
+                further = self.builder.append_basic_block("and" if isinstance(node.op, ast.And) else "or")
+                self.test(part, *((further, orelse) if isinstance(node.op, ast.And) else (then, further)))
+                self.builder.position_at_end(further)
+            self.test(node.values[-1], then, orelse)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            self.test(node.operand, orelse, then)
+        else:
+            kind, value = self.value(node)
+            self.builder.cbranch(self.context.is_true(self.builder, kind, value), then, orelse)
+
+    # ------------------------------------------------------------------ values
+    def value(self, node: ast.expr) -> Typed:
+        return VALUES[type(node)](self, node) if type(node) in VALUES else self.unfit(node)
+
+    def constant(self, node: ast.Constant) -> Typed:
+        return self.known(node.value)
+
+    def known(self, x: Any) -> Typed:
+        """A number that the text or the module holds."""
+        if type(x) is int:
+            return types.IntegerLiteral(x), self.context.get_constant(types.int64, x)
+        kind = types.float64 if type(x) is float else self.contexts.typing.resolve_value_type(x)
+        if not isinstance(kind, types.Float | types.Integer):
+            raise Unfit(repr(x))
+        return kind, self.context.get_constant(kind, x)
+
+    def name(self, node: ast.Name) -> Typed:
+        if node.id in self.places:
+            kind, place = self.places[node.id]
+            return kind, self.builder.load(place)
+        return self.known(self.names[node.id]) if node.id in self.names else self.unfit(node)
+
+    def element(self, node: ast.Subscript) -> tuple[ir.Value, Any]:
+        """Where an element of a pointer lies, and its type."""
+        pointer, base = self.value(node.value)
+        kind, at = self.value(node.slice)
+        if not isinstance(pointer, types.CPointer) or not isinstance(types.unliteral(kind), types.Integer):
+            self.unfit(node)
+        return self.builder.gep(base, [self.context.cast(self.builder, at, kind, types.int64)]), pointer.dtype
+
+    def item(self, node: ast.Subscript) -> Typed:
+        place, kind = self.element(node)
+        return kind, self.builder.load(place)
+
+    def operate(self, function: Any, *found: Typed) -> Typed:
+        """An operator, its arguments brought to the types that it has for them."""
+        signature, write = self.contexts.operation(function, tuple(types.unliteral(kind) for kind, _ in found))
+        pairs = zip(found, signature.args, strict=True)
+        return signature.return_type, write(self.builder, [self.cast(x, kind) for x, kind in pairs])
+
+    def cast(self, found: Typed, kind: Any) -> ir.Value:
+        before, value = found
+        same = types.unliteral(before) == types.unliteral(kind)
+        return value if same else self.context.cast(self.builder, value, types.unliteral(before), kind)
+
+    def binary(self, node: ast.BinOp) -> Typed:
+        if type(node.op) not in BINARY:
+            self.unfit(node)
+        return self.operate(BINARY[type(node.op)], self.value(node.left), self.value(node.right))
+
+    def compare(self, node: ast.Compare) -> Typed:
+        if len(node.ops) != 1 or type(node.ops[0]) not in COMPARED:
+            self.unfit(node)
+        return self.operate(COMPARED[type(node.ops[0])], self.value(node.left), self.value(node.comparators[0]))
+
+    def unary(self, node: ast.UnaryOp) -> Typed:
+        if not isinstance(node.op, ast.USub):
+            self.unfit(node)
+        if isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, int | float):
+            return self.known(-node.operand.value)
+        return self.operate(operator.neg, self.value(node.operand))
+
+    def either(self, node: ast.IfExp) -> Typed:
+        then, orelse, after = (self.builder.append_basic_block(n) for n in ("then", "else", "after"))
+        self.test(node.test, then, orelse)
+        found = []
+        for block, part in ((then, node.body), (orelse, node.orelse)):
+            self.builder.position_at_end(block)
+            found.append((self.value(part), self.builder.block))
+        kinds = {types.unliteral(kind) for (kind, _), _ in found}
+        if len(kinds) != 1:
+            self.unfit(node)
+        for _, block in found:
+            self.builder.position_at_end(block)
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+        [kind] = kinds
+        chosen = self.builder.phi(self.context.get_value_type(kind))
+        for (_, value), block in found:
+            chosen.add_incoming(value, block)
+        return kind, chosen
+
+    def call(self, node: ast.Call) -> Typed:
+        function = self.names.get(node.func.id, float) if isinstance(node.func, ast.Name) else None
+        known = node.func.id == "float" if function is float and isinstance(node.func, ast.Name) else function
+        if not known or node.keywords:
+            self.unfit(node)
+        found = [self.value(a) for a in node.args]
+        if isinstance(function, Intrinsic):
+            signature, write = self.contexts.intrinsic(function, tuple(kind for kind, _ in found))
+            values = [self.cast(x, kind) for x, kind in zip(found, signature.args, strict=True)]
+            return signature.return_type, write(self.context, self.builder, signature, values)
+        kind = types.float64 if function is float else function
+        if not isinstance(kind, types.Float | types.Integer) or len(found) != 1:
+            self.unfit(node)
+        return kind, self.cast(found[0], kind)
+
+
+STATEMENTS: dict[type, Callable[[Lowered, Any], None]] = {
+    ast.Assign: Lowered.assign, ast.Expr: Lowered.expression, ast.Return: Lowered.give, ast.Break: Lowered.leave,
+    ast.If: Lowered.choose, ast.While: Lowered.repeat, ast.For: Lowered.count,
+}  # fmt: skip
+VALUES: dict[type, Callable[[Lowered, Any], Typed]] = {
+    ast.Constant: Lowered.constant, ast.Name: Lowered.name, ast.Subscript: Lowered.item, ast.BinOp: Lowered.binary,
+    ast.Compare: Lowered.compare, ast.UnaryOp: Lowered.unary, ast.IfExp: Lowered.either, ast.Call: Lowered.call,
+}  # fmt: skip
