@@ -74,6 +74,7 @@ _NAMES = {
 }
 _NAMESPACES = {
     "activations": "declare.activations",
+    "callbacks": "run.callbacks",
     "constraints": "declare.constraints",
     "errors": "errors",
     "init": "declare.init",

@@ -276,5 +276,6 @@ from graphc.optim import schedules as schedules
 from graphc.run.callbacks import Checkpoint as Checkpoint
 from graphc.run.callbacks import EarlyStopping as EarlyStopping
 from graphc.run.callbacks import Trajectory as Trajectory
+from graphc.run import callbacks as callbacks
 
 __version__: str

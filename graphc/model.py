@@ -16,6 +16,7 @@ from graphc.facade import (  # noqa: F401
     devices,
     evaluating,
     fitting,
+    rate_finding,
     sweeping,
 )
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, not_swept
@@ -154,6 +155,7 @@ class Model(Readable):
         threads: int | None = None,
         verify: bool = True,
         dtype: DType | None = None,
+        resume: bool | str | Path = False,
     ) -> Run:
         """Train; later calls continue where this one ends.
 
@@ -175,7 +177,8 @@ class Model(Readable):
         validation : tuple of arrays, dict or float, optional
             Data evaluated after every epoch, or the fraction of rows, chosen by the seed, that is kept out for it.
         callbacks : sequence, optional
-            ``gc.EarlyStopping``, ``gc.Checkpoint``, or functions of the run that return True to stop it.
+            ``gc.EarlyStopping``, ``gc.Checkpoint`` and the others of ``gc.callbacks``, or functions of the run that
+            return True to stop it.
         shuffle : bool
             New order of the rows every epoch (True), or the given order.
         sample_weight : array of shape (rows,), optional
@@ -194,6 +197,10 @@ class Model(Readable):
             Check a program that is new, before anything is trained, on a few rows against the formulas.
         dtype : "float32" or "float64", optional
             Change the precision of the model first.
+        resume : bool, str or Path
+            Take up the run that the last good checkpoint tells of, bit for bit: of the :class:`graphc.Checkpoint` among
+            the callbacks (True; without a file the run begins at its start), or a file, a folder, a path with
+            ``{epoch}``. ``epochs`` or ``steps`` then count from the start of that run.
 
         Returns
         -------
@@ -207,6 +214,8 @@ class Model(Readable):
             When a step gives NaN or infinity; the parameters of the last good step are kept.
         CompilerError
             When the compiled program computes something else than the formulas: a defect of graphc; nothing was done.
+        CheckpointError
+            When ``resume`` names no good checkpoint of a run of this model.
         KeyboardInterrupt
             Passed on after Ctrl-C; the parameters of the last whole step are kept.
         """
@@ -216,6 +225,7 @@ class Model(Readable):
             optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, seed=seed, validation=validation,
             callbacks=callbacks, shuffle=shuffle, sample_weight=sample_weight, record=record, progress=progress,
             target=target, precision=precision, threads=threads, verify=verify,
+            resume=resume,
         ).checked("fit")  # fmt: skip
         if dtype is not None and dtype != self.dtype:
             core.cast(dtype)
@@ -268,6 +278,49 @@ class Model(Readable):
             threads=threads, verify=verify,
         ).checked("sweep")  # fmt: skip
         return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of)
+
+    @advised(data_by_name)
+    def find_learning_rate(
+        self,
+        *data: Any,
+        optimizer: str | Rule = "adam",
+        low: float = 1e-7,
+        high: float = 10.0,
+        steps: int = 100,
+        batch_size: int | Literal["auto"] | None = "auto",
+        seed: int = 0,
+        stop_factor: float = 4.0,
+        verify: bool = True,
+    ) -> rate_finding.LearningRates:
+        """Train a copy for some steps, each with a larger learning rate, and suggest one; the model stays as it is.
+
+        Parameters
+        ----------
+        *data : arrays in the order of declaration, or one dict by name
+        optimizer : Rule or str
+            The update rule that is to be used; its ``eta`` is tried.
+        low, high : float
+            The first and the last rate.
+        steps : int
+            How many, each by the same factor larger than the one before.
+        batch_size : int, None or "auto"
+            As for :meth:`fit`.
+        seed : int
+            Of the order of the rows, and of parameters without a value.
+        stop_factor : float
+            Stop when the loss of a step is so many times the least.
+        verify : bool
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        LearningRates
+            With ``suggestion``, ``rates``, ``losses`` and ``plot(path)``.
+        """
+        self._core.needs_loss()
+        return rate_finding.find(
+            self._core, data, optimizer, low, high, steps, batch_size, seed, stop_factor, verify
+        )  # fmt: skip
 
     @located
     def initialize(self, seed: int = 0) -> Self:

@@ -15,7 +15,8 @@ from tests.interpreted import interpreted
 from tests.pages import DOCS, ROOT
 
 # These show what only programs do, and share those of the README. For fits of other pages NumPy stands in.
-COMPILED = ("README", "gradient_descent", "learning_rate", "surfaces", "sweeps", "checkpoints", "optimizers")
+COMPILED = ("README", "gradient_descent", "learning_rate", "surfaces", "sweeps", "checkpoints", "optimizers",
+            "watching")  # fmt: skip
 PRINTED = {"README": ("\nTrue ", "SGD: 64 copies")}  # of blocks whose output is not shown
 FOLDERS = ("", "tutorial", "howto", "explanation")
 # The gallery is run model by model (test_gallery.py).

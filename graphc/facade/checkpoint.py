@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from graphc.facade.declaration import make_node, node_data, put_updates
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
 from graphc.native.buffers import aligned
+from graphc.run.callback import Callback
+from graphc.run.history import Run
 from graphc.run.training import RuleState
 
 FORMAT = "graphc-model-1"
@@ -46,6 +48,8 @@ def save(model: Core, path: Path) -> None:
     for t, (text, state) in enumerate(model.state.rules.items()):
         rules.append({"text": text, "step": state.step})
         tensors[f"rule/{t}"] = state.values
+    going_on, kept = progress_of(*model.running) if model.running else ({}, {})
+    tensors |= kept
     metadata = {
         "format": FORMAT,
         "name": model.name,
@@ -56,6 +60,7 @@ def save(model: Core, path: Path) -> None:
         "nodes": [node_data(node, number) for node in nodes],
         "sampler": model.state.sampler.as_dict(),
         "rules": rules,
+        **going_on,
     }
     text = json.dumps(metadata)
     write_whole(path, serialized(tensors, {"graphc": text, "digest": _digest(text, tensors)}))
@@ -69,6 +74,26 @@ def _digest(text: str, tensors: Mapping[str, NDArray]) -> str:
     return digest.hexdigest()
 
 
+Read = tuple[dict[str, Any], dict[str, NDArray]]
+
+
+def progress_of(run: Run, callbacks: Sequence[Callback]) -> Read:
+    """How far a run that goes on has come, and what its callbacks remember: entries of the metadata, and tensors."""
+    told, tensors = [], {}
+    for t, callback in enumerate(callbacks):
+        state = callback.state_dict()
+        arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+        tensors |= {f"callback/{t}/{name}": value for name, value in arrays.items()}
+        told.append({
+            "kind": type(callback).__name__,
+            "state": {name: value for name, value in state.items() if name not in arrays},
+            "arrays": sorted(arrays),
+        })  # fmt: skip
+    where = {"epochs": run.epochs, "steps": run.steps, "stopped": run.stopped, "seed": run.seed}
+    what = {"latest": run.latest, "best": run.best, "hyper": run.hyper.changed}
+    return {"run": {**where, **what, "callbacks": told}}, tensors
+
+
 def load(path: Path) -> Core:
     """Read a model back.
 
@@ -77,7 +102,7 @@ def load(path: Path) -> Core:
     CheckpointError
         When the file is missing, damaged or no model of graphc.
     """
-    metadata, tensors = _read(path)
+    metadata, tensors = read(path)
     try:
         return _rebuild(metadata, tensors)
     except (KeyError, IndexError, TypeError, ValueError, FormulaError) as error:
@@ -85,7 +110,14 @@ def load(path: Path) -> Core:
         raise CheckpointError(message) from None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:
+def read(path: Path) -> Read:
+    """What a file holds: the declaration and all that is numbers or text, and the arrays.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is missing, damaged or no model of graphc.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file{_WRITTEN_BY}")
     try:
@@ -116,6 +148,12 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     output = next(iter(outputs.values()), None) if metadata["single"] else outputs
     tiny = metadata.get("subnormals", False)
     model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)
+    restore_state(model, metadata, tensors)
+    return model
+
+
+def restore_state(model: Core, metadata: dict[str, Any], tensors: dict[str, NDArray]) -> None:
+    """Parameters, the states of the optimizers, the place in the data and running totals of a file."""
     for name in model.params:
         model.params[name] = tensors[f"param/{name}"]
     model.state.totals.values = tensors["totals"].copy()
@@ -125,4 +163,3 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
         values = aligned(tensors[f"rule/{t}"].size, model.dtype)
         values[:] = tensors[f"rule/{t}"]
         model.state.rules[rule["text"]] = RuleState(values, int(rule["step"]))
-    return model

@@ -22,9 +22,9 @@ from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule, rule_named
-from graphc.run.callbacks import Trajectory
 from graphc.run.data import bind
 from graphc.run.history import Run
+from graphc.run.keeping import Trajectory
 from graphc.show.explain import table as aligned
 from graphc.show.surfaces import plot_comparison
 

@@ -21,6 +21,7 @@ from graphc.facade.fitting import MOST_STEPS, batch_of, epoch_end, filled, row_w
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator, trainer
+from graphc.facade.resuming import TakenUp, take_up
 from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
 from graphc.primitives import philox
 from graphc.run.data import Bound, bind
@@ -46,6 +47,8 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     check_constraints(model, how.name)
     _refuse_modes(model, how.name)
     run = model.last_run = Run(record=options.record)
+    taken_up = take_up(model, options, run)
+    options = taken_up.options
     inputs, sampler = model.training_inputs, model.state.sampler
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit")
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
@@ -55,7 +58,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     model.check_rows(data.rows % full or full, "the last batch has")
     model.params.initialize(seed)
     started = time.perf_counter()
-    run.notes = [*model.notes, *data.notes]
+    run.notes = [*model.notes, *taken_up.notes, *data.notes]
     batches = _batches(data, weights, full, seed if options.shuffle else None)
     problems = _problems(model, batches, capacity, options, run)
     if held_out is not None:
@@ -65,7 +68,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
         sampler.restart(seed)
     sampler.bind(data.rows, full)
     run.seed = sampler.seed
-    _Loop(model, how, problems, batches, options, run, held_out, public).run_all()
+    _Loop(model, how, problems, batches, options, run, held_out, public, taken_up).run_all()
     return run
 
 
@@ -116,11 +119,12 @@ class _Loop:
         run: Run,
         held_out: Bound | None,
         public: Any,
+        taken_up: TakenUp,
     ) -> None:
         self.model, self.how, self.problems, self.batches, self.options, self.run = (
             model, how, problems, batches, options, run
         )  # fmt: skip
-        self.held_out, self.public = held_out, public
+        self.held_out, self.public, self.taken_up = held_out, public, taken_up
         self.names = ["loss", *model.metric_names]
         for name in self.names:
             run.history[name] = []
@@ -133,19 +137,20 @@ class _Loop:
     def run_all(self) -> None:
         o, per_epoch = self.options, len(self.problems)
         total = o.steps or (o.epochs * per_epoch if o.epochs else MOST_STEPS)
-        for c in o.callbacks:
-            c.begin(self.run, self.public)
+        self.taken_up.begin(self.model, self.run, self.public)
         line = progress_line(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
             with DeferredInterrupt() as ctrl_c, line as drawn:
-                self._steps(total, drawn, ctrl_c)
+                drawn.next_call(self.run.steps)
+                self._steps(0 if self.taken_up.over else total, drawn, ctrl_c)
         except BaseException as reason:
             self.run.stopped = "diverged" if isinstance(reason, DivergenceError) else "interrupted"
             raise
         finally:
             self._close_epoch()
             self.run.seconds = time.perf_counter() - started
+            self.model.running = None
             for c in o.callbacks:
                 c.end(self.run, self.public)
 

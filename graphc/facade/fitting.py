@@ -21,13 +21,15 @@ from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.evaluating import loss_and_metrics
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
+from graphc.facade.resuming import TakenUp, take_up
 from graphc.facade.state import SPLIT_STREAM
 from graphc.primitives import philox
-from graphc.run.callbacks import EarlyStopping
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
+from graphc.run.steered import RunningHyper
+from graphc.run.steering import EarlyStopping
 from graphc.run.training import Call, Moving, Settings, Trainer
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     """Train ``model`` and return what happened; callbacks get ``public``."""
     run = model.last_run = Run(record=options.record)
+    taken_up = take_up(model, options, run)
+    options = taken_up.options
     hyper = np.array([*hyper_values(options.rule).values, 0.0])
     inputs = model.training_inputs
     place, choice = place_for(model, options, args)
@@ -49,20 +53,19 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
     data, weights, held_out = split(model, data, weights, options.validation, seed)
-    run.notes = data.notes
     full, capacity = batch_of(options, data.rows)
     options = in_order(options, full, data.rows)
     model.shuffled = options.shuffle
     model.check_rows(data.rows % full or full, "the last batch has")
     before = model.state.rules.get(options.rule.text)
-    check_schedules(options, before.step if before else 0, -(-data.rows // full))
+    check_schedules(options, before.step - run.steps if before else 0, -(-data.rows // full))
     model.params.initialize(seed)
     started = time.perf_counter()
     trainer = trainer_for(model, options, options.rule, capacity, weights is not None, place)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     if held_out is not None:
         evaluator(model, (), ("loss", *model.metric_names), held_out.rows)
-    run.notes = [*model.notes, *data.notes, *choice, *trainer.notes]
+    run.notes = [*model.notes, *taken_up.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
     run.compile_seconds = time.perf_counter() - started
@@ -75,7 +78,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
     loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full, public)
-    loop.before, loop.given = before, tuple(args)
+    loop.before, loop.given, loop.taken_up = before, tuple(args), taken_up
     loop.run_all()
     return run
 
@@ -187,6 +190,9 @@ class _Loop:
         self.by_epoch = options.by_epoch
         self.before: _Before | None = None
         self.given: tuple[Any, ...] = ()
+        self.taken_up = TakenUp(options)
+        rule = model.state.rule(options.rule.text, len(options.rule.states))
+        run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step)
         self.names = ["loss", *model.metric_names]
         for name in self.names:
             run.history[name] = []
@@ -196,8 +202,7 @@ class _Loop:
     def run_all(self) -> None:
         o = self.options
         total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
-        for c in o.callbacks:
-            c.begin(self.run, self.public)
+        self.taken_up.begin(self.model, self.run, self.public)
         if self.run.trajectory is not None:
             self.run.trajectory.data = self.given
         line = progress_line(total, "training") if o.progress else NoProgress()
@@ -205,13 +210,15 @@ class _Loop:
         try:
             self.trainer.hold(self._inputs())
             with line as drawn:
-                self._calls(total, drawn)
+                drawn.next_call(self.run.steps)
+                self._calls(0 if self.taken_up.over else total - self.run.steps, drawn)
         except BaseException as reason:
             self.run.stopped = "diverged" if isinstance(reason, DivergenceError | DomainError) else "interrupted"
             raise
         finally:
             self._record_unfinished()
             self.run.seconds = time.perf_counter() - started
+            self.model.running = None
             for c in o.callbacks:
                 c.end(self.run, self.public)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from graphc.errors import DomainError, TypeMismatchError
 from graphc.optim import Curvature, Rule, optimizer_named
-from graphc.run.callbacks import Callback, as_callback
+from graphc.run.callback import Callback, as_callback
+from graphc.run.keeping import Checkpoint
 
 TARGETS = ("cpu", "cuda", "auto")
 BATCH = 32  # rows a step of an update rule unless told otherwise
@@ -55,6 +57,11 @@ class Options:
     seed: int | None = None
     validation: Any = None
     callbacks: Sequence[Any] = ()
+    resume: bool | str | Path = False
+
+    def with_rule(self, rule: Rule) -> Options:
+        """The same, checked as they are, with another update rule."""
+        return replace(self, optimizer=rule)
 
     @property
     def rule(self) -> Rule:
@@ -130,7 +137,8 @@ def _check_curvature(who: str, optimizer: Curvature, options: Options) -> None:
 def _callbacks(who: str, values: Any) -> list[Callback]:
     if not isinstance(values, list | tuple):
         raise TypeMismatchError(f"{who}: callbacks is {values!r:.60}\n  hint: give a list, [callback]")
-    return [as_callback(c) for c in values]
+    found = [as_callback(c) for c in values]
+    return sorted(found, key=lambda c: isinstance(c, Checkpoint))  # the last to act: it keeps what the others remember
 
 
 def _check_count(who: str, name: str, value: Any) -> None:

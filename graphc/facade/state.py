@@ -54,6 +54,10 @@ class Parameters(MutableMapping[str, NDArray]):
         """Where a parameter begins in the flat storage, in elements."""
         return self._layout.offsets[self._leaves[name]]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a parameter."""
+        return self._places[name][0]
+
     def _view(self, name: str) -> NDArray:
         if name not in self._leaves:
             raise UnknownNameError(f"no parameter is named {name!r}\n  hint: {close_name(str(name), self._leaves)}")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from graphc.errors import UnknownNameError
 from graphc.ir.letters import close_name
+from graphc.run.steered import RunningHyper
 
 
 class History(dict[str, list[float]]):
@@ -71,6 +72,11 @@ class Run:
         On a GPU: the tier, and the µs a step that it and the others were expected to take.
     trajectory : Trace, optional
         Parameters on the way, when ``gc.Trajectory`` kept them.
+    hyper : mapping of str to float
+        The hyper-parameters of the optimizer now, ``run.hyper["eta"]``; a callback may set them for the steps to come.
+    resumed : int
+        Steps that an earlier run had done which this one took up: ``steps`` and ``epochs`` count those too, times and
+        history do not.
     """
 
     history: History = field(default_factory=History)
@@ -88,11 +94,13 @@ class Run:
     target: str = "cpu"
     choice: str = ""
     trajectory: Trace | None = None
+    hyper: RunningHyper = field(default_factory=RunningHyper, repr=False, compare=False)
+    resumed: int = 0
 
     @property
     def microseconds_per_step(self) -> float:
         """Average time of a step in microseconds."""
-        return 1e6 * self.seconds / max(self.steps, 1)
+        return 1e6 * self.seconds / max(self.steps - self.resumed, 1)
 
     def unit(self, name: str) -> str:
         """What an entry of the history of a quantity stands for: "epoch" or "step"."""

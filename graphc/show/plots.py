@@ -115,6 +115,26 @@ def save_figure(figure: Any, path: str | Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def plot_rates(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float, path: str | Path
+) -> None:
+    """Write the losses over the learning rates to a picture, with the rate that is suggested.
+
+    Raises
+    ------
+    MissingExtraError
+        When matplotlib is not installed.
+    """
+    figure, axis = one_axis(7, 4)
+    axis.plot(rates, losses, color=COLOURS[1], alpha=0.5, linewidth=1, label="loss of the batch")
+    axis.plot(rates, smoothed, color=COLOURS[0], label="smoothed")
+    if math.isfinite(suggestion):
+        axis.axvline(suggestion, color=COLOURS[4], linestyle="--", label=f"suggestion: {suggestion:.2g}")
+    axis.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axis.legend()
+    save_figure(figure, path)
+
+
 def plot_history(history: Mapping[str, Sequence[float]], path: str | Path, units: Mapping[str, str]) -> None:
     """Write the curves of a history to a picture: losses above, on a logarithmic axis, the other quantities below.
 

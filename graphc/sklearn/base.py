@@ -17,8 +17,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from graphc.errors import DataError, DomainError, TypeMismatchError
 from graphc.model import Model
 from graphc.optim import Curvature, optimizer_named
-from graphc.run.callbacks import EarlyStopping
 from graphc.run.history import Run
+from graphc.run.steering import EarlyStopping
 from graphc.sklearn.networks import Shape
 
 FLOATS = (np.float64, np.float32)
