@@ -43,8 +43,8 @@ class Model(Readable):
         What ``predict`` gives.
     loss : Tensor, optional
         A scalar; what ``fit`` makes small.
-    metrics : dict of scalar Tensors, optional
-        Reported beside the loss.
+    metrics : dict or list of scalar Tensors, optional
+        Reported beside the loss; those of a list under the names of :mod:`graphc.metrics`.
     dtype : "float32" or "float64"
     name : str
         Shown in generated programs and errors.
@@ -74,7 +74,7 @@ class Model(Readable):
         self,
         output: Outputs = None,
         loss: Tensor | None = None,
-        metrics: Mapping[str, Tensor] | None = None,
+        metrics: Mapping[str, Tensor] | Sequence[Tensor] | None = None,
         dtype: DType = "float32",
         name: str = "model",
         subnormals: bool = False,
@@ -355,8 +355,8 @@ class Model(Readable):
         return found[0] if core._single else dict(zip(core._outputs, found, strict=True))
 
     @advised(data_by_name)
-    def evaluate(self, *data: Any, target: Target = "cpu", verify: bool = True) -> dict[str, float]:
-        """Loss and metrics over the whole set, exactly.
+    def evaluate(self, *data: Any, target: Target = "cpu", verify: bool = True) -> dict[str, Any]:
+        """Loss and metrics over the whole set, exactly: numbers, and an array for a confusion matrix.
 
         Parameters
         ----------

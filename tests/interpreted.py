@@ -48,17 +48,19 @@ class InterpretedTrainer:
                 order = philox.permutation(sampler.rows, sampler.seed, sampler.epoch)
             parts = [order[first : first + sampler.batch] for first in range(0, sampler.rows, sampler.batch)]
             steps = [self._step(moving, {leaf: a[rows] for leaf, a in data.items()}) for rows in parts]
-            means.append([np.average([loss for loss, _ in steps], weights=[weight for _, weight in steps])])
+            means.append(np.average([values for values, _ in steps], axis=0, weights=[weight for _, weight in steps]))
             call.done += len(steps)
             call.status = control.FINISHED if np.isfinite(means[-1]).all() else control.NONFINITE
             sampler.epoch += 1
         call.epochs = np.array(means)
 
-    def _step(self, moving: Moving, rows: Mapping[Leaf, NDArray]) -> tuple[float, float]:
-        """The loss of a batch before the update, and what it counts."""
+    def _step(self, moving: Moving, rows: Mapping[Leaf, NDArray]) -> tuple[list[float], float]:
+        """Loss and metrics of a batch before the update, and what it counts."""
         graph, leaves = self.core.differentiated(self.weighted), self.core.param_leaves
-        roots, flat = [graph.roots["loss"], *(graph.gradients[leaf] for leaf in leaves)], moving.parameters
-        loss, *slopes = interpret(roots, {**rows, **parameters(self.core)}, dtype=self.core.dtype)
+        names, flat = ["loss", *self.core.metric_names], moving.parameters
+        roots = [*(graph.roots[name] for name in names), *(graph.gradients[leaf] for leaf in leaves)]
+        found = interpret(roots, {**rows, **parameters(self.core)}, dtype=self.core.dtype)
+        values, slopes = [float(v) for v in found[: len(names)]], found[len(names) :]
         count = len(self.rule.states)
         g, states = np.zeros_like(flat), moving.rule.values[: count * flat.size].reshape(count, flat.size)
         for leaf, slope in zip(leaves, slopes, strict=True):
@@ -69,7 +71,7 @@ class InterpretedTrainer:
         for row, name in zip(states, self.rule.states, strict=True):
             row[:] = after[name]
         weight = rows[self.core.weight_leaf].sum() if self.weighted else len(rows[self.leaves[0]])
-        return float(loss), float(weight)
+        return values, float(weight)
 
     def _at(self, leaf: Leaf, flat: NDArray) -> NDArray:
         start = self.core.params.start(str(leaf.name))

@@ -115,7 +115,8 @@ def certificate(core: Core, bound: float, ranges: Ranges, rows: int) -> Certific
     forward, texts = list(core.graph.roots.values()), _texts(core)
     found = examine(forward, known, int(rows))
     entries = [_entry(f, False, texts) for f in found]
-    read = set(topological([r for n, r in core.graph.roots.items() if n not in core.metric_names]))
+    of_metrics = {*core.metric_names, *core.metrics.columns}
+    read = set(topological([r for n, r in core.graph.roots.items() if n not in of_metrics]))
     verdict = max((f.verdict for f in found if f.node in read), key=ORDER.index, default="smooth")
     if core._loss is not None and core.param_leaves:
         derived = core.differentiated()

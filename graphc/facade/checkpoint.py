@@ -22,6 +22,7 @@ from graphc.errors import CheckpointError, FormulaError
 from graphc.facade.atomic_file import write_whole
 from graphc.facade.core import Core
 from graphc.facade.declaration import make_node, node_data, put_updates
+from graphc.facade.measured import Metrics
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import topological
 from graphc.native.buffers import aligned
@@ -56,6 +57,7 @@ def save(model: Core, path: Path) -> None:
         "dtype": model.dtype,
         "subnormals": model.subnormals,
         "single": model._single,
+        "metrics": model.metrics.told(),
         "roots": {name: number[node] for name, node in roots.items()},
         "nodes": [node_data(node, number) for node in nodes],
         "sampler": model.state.sampler.as_dict(),
@@ -143,13 +145,19 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
         nodes.append(make_node(data, nodes, tensors.get(f"constant/{t}"), tensors))
     put_updates(metadata["nodes"], nodes)
     roots = {name: Tensor(nodes[t]) for name, t in metadata["roots"].items()}
-    outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:")}
-    metrics = {n: t for n, t in roots.items() if n != "loss" and not n.startswith(("output:", "state:"))}
+    metrics = Metrics.of_roots(metadata["metrics"], roots) if "metrics" in metadata else _plain(roots)
+    taken = metrics.columns
+    outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:") and n not in taken}
     output = next(iter(outputs.values()), None) if metadata["single"] else outputs
     tiny = metadata.get("subnormals", False)
     model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)
     restore_state(model, metadata, tensors)
     return model
+
+
+def _plain(roots: Mapping[str, Tensor]) -> Metrics:
+    """Those of files that were written before measures had parts."""
+    return Metrics({n: t for n, t in roots.items() if n != "loss" and not n.startswith(("output:", "state:"))})
 
 
 def restore_state(model: Core, metadata: dict[str, Any], tensors: dict[str, NDArray]) -> None:

@@ -18,6 +18,7 @@ from graphc.declare.tensor import Tensor
 from graphc.declare.written import note_model
 from graphc.errors import TypeMismatchError
 from graphc.facade.arguments import Outputs, check_names, name_apart, named_tensors, scalar
+from graphc.facade.measured import Given, Metrics
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
@@ -41,7 +42,7 @@ class Core:
         self,
         output: Outputs,
         loss: Tensor | None,
-        metrics: Mapping[str, Tensor] | None,
+        metrics: Given | Metrics,
         dtype: str,
         name: str,
         subnormals: bool = False,
@@ -55,12 +56,13 @@ class Core:
         self._single = not isinstance(output, Mapping)
         self._outputs = named_tensors(output)
         self._loss = None if loss is None else scalar("the loss", loss)
-        self._metrics = {str(n): scalar(f"the metric {n}", m) for n, m in (metrics or {}).items()}
+        self.metrics = metrics if isinstance(metrics, Metrics) else Metrics(metrics)
+        self._metrics = self.metrics.scalars
         self._cache: dict[Any, Any] = {}
         self.updates = with_updates([t.node for t in self._declared.values()])
         check_outside(self.raw_roots.values())
         name_apart(self.raw_roots.values())
-        check_names(self._metrics, self.raw_roots.values())
+        check_names(self.metrics.measures, self.raw_roots.values())
         used = leaves_of(self.raw_roots.values())
         self.param_leaves = [leaf for leaf in used if leaf.kind == "param"]
         self.kept_leaves = [*self.param_leaves, *self.updates]  # what lies behind the pointer to the parameters
@@ -92,9 +94,9 @@ class Core:
 
     @property
     def _declared(self) -> dict[str, Tensor]:
-        """Outputs as ``output:name``, loss, metrics."""
+        """Outputs as ``output:name``, columns of metrics likewise, loss, metrics."""
         loss = {} if self._loss is None else {"loss": self._loss}
-        return {f"output:{n}": t for n, t in self._outputs.items()} | loss | self._metrics
+        return {f"output:{n}": t for n, t in self._outputs.items()} | self.metrics.columns | loss | self._metrics
 
     @property
     def raw_roots(self) -> dict[str, Node]:
@@ -135,7 +137,7 @@ class Core:
 
     @property
     def metric_names(self) -> list[str]:
-        """Names of the metrics."""
+        """Names of the roots that programs compute for the metrics: means over rows."""
         return list(self._metrics)
 
     @property
@@ -157,7 +159,7 @@ class Core:
     @property
     def training_inputs(self) -> list[Leaf]:
         """The inputs that loss and metrics read, in order of declaration."""
-        roots = [self.needs_loss().node, *(t.node for t in self._metrics.values()), *self.updates.values()]
+        roots = [self.needs_loss().node, *self.metrics.nodes, *self.updates.values()]
         return self.once("training inputs", lambda: [leaf for leaf in leaves_of(roots) if leaf.kind == "input"])
 
     @property

@@ -17,7 +17,8 @@ from graphc.errors import DivergenceError, DomainError
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.diagnosis import explain_divergence
-from graphc.facade.fitting import MOST_STEPS, batch_of, epoch_end, filled, row_weights, rows_of, split
+from graphc.facade.evaluating import evaluated_roots
+from graphc.facade.fitting import MOST_STEPS, batch_of, begin_history, epoch_end, filled, row_weights, rows_of, split
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator, trainer
@@ -62,7 +63,8 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     batches = _batches(data, weights, full, seed if options.shuffle else None)
     problems = _problems(model, batches, capacity, options, run)
     if held_out is not None:
-        evaluator(model, (), ("loss", *model.metric_names), held_out.rows)
+        scalars, columns = evaluated_roots(model)
+        evaluator(model, columns, scalars, held_out.rows)
     run.compile_seconds = time.perf_counter() - started
     if options.seed is not None:
         sampler.restart(seed)
@@ -126,10 +128,7 @@ class _Loop:
         )  # fmt: skip
         self.held_out, self.public, self.taken_up = held_out, public, taken_up
         self.names = ["loss", *model.metric_names]
-        for name in self.names:
-            run.history[name] = []
-        if held_out is not None:
-            run.history.update({f"val_{name}": [] for name in self.names})
+        begin_history(model, run, held_out is not None)
         self.state = model.state.rule(how.text, how.states)
         self._begin_epoch()
         self.here: Point | Residuals | None = None
@@ -216,7 +215,8 @@ class _Loop:
         if not self.rows:
             return
         self.run.epochs += 1
-        for name, value in zip(self.names, [total / self.rows for total in self.sums], strict=True):
+        means = dict(zip(self.names, [total / self.rows for total in self.sums], strict=True))
+        for name, value in self.model.metrics.report(means).items():
             self.run.latest[name] = value
             if name != "loss" or self.options.record != "step":
                 self.run.history[name].append(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from graphc.emit.reference import evaluate, evaluate_all
 from graphc.facade.agreement import Difference, Feed, near
 from graphc.facade.checkpoint import save
 from graphc.facade.core import Core
+from graphc.facade.measured import Metrics
 from graphc.facade.state import Parameters, State
 from graphc.facade.trial import Report, Trial
 from graphc.ir.node import Equation, Leaf, Node
@@ -145,6 +146,8 @@ class Stored:
     subnormals: bool = False
     name: str = "function"
     _single: bool = False
+    metrics: Metrics = field(default_factory=lambda: Metrics(None))
+    running: None = None
 
 
 def training_script(model: Core, rule: Rule, feed: Feed, batch: int) -> Path | None:

@@ -29,11 +29,12 @@ def outputs_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> li
     return _values(model, model.inputs, names, (), args, "predict", place, verify)[0]
 
 
-def losses_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> dict[str, float]:
+def losses_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> dict[str, Any]:
     """What ``evaluate`` gives, for arrays as they were passed."""
-    names = ("loss", *model.metric_names)
-    values = _values(model, model.training_inputs, (), names, args, "evaluate", place, verify)[1]
-    return dict(zip(names, values.tolist(), strict=True))
+    names, columns = evaluated_roots(model)
+    found, values = _values(model, model.training_inputs, columns, names, args, "evaluate", place, verify)
+    means = dict(zip(names, values.tolist(), strict=True))
+    return model.metrics.report(means, dict(zip(columns, found, strict=True)))
 
 
 def _values(
@@ -127,10 +128,23 @@ def evaluate(
     return [a[: int(np.prod(s))].reshape(s) for a, s in zip(arrays, shapes, strict=True)], values
 
 
-def loss_and_metrics(model: Core, data: Bound, place: Any = None, verify: bool = True) -> dict[str, float]:
+def loss_and_metrics(model: Core, data: Bound, place: Any = None, verify: bool = True) -> dict[str, Any]:
     """Loss and metrics over data that are already bound, on the CPU or at a place of their own."""
+    names, columns = evaluated_roots(model)
+    found, values = evaluate(model, columns, names, data, place, verify)
+    means = {n: float(v) for n, v in zip(names, values, strict=True)}
+    return model.metrics.report(means, dict(zip(columns, found, strict=True)))
+
+
+def evaluated_roots(model: Core) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the program of ``evaluate`` computes: means over rows, and columns."""
+    return ("loss", *model.metrics.summed), tuple(model.metrics.columns)
+
+
+def means_of(model: Core, data: Bound, verify: bool = True) -> dict[str, float]:
+    """Loss and metrics as programs compute them: means over the rows, of which measures are made."""
     names = ("loss", *model.metric_names)
-    values = evaluate(model, (), names, data, place, verify)[1]
+    values = evaluate(model, (), names, data, None, verify)[1]
     return {n: float(v) for n, v in zip(names, values, strict=True)}
 
 

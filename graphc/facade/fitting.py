@@ -18,7 +18,7 @@ from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
-from graphc.facade.evaluating import loss_and_metrics
+from graphc.facade.evaluating import evaluated_roots, loss_and_metrics
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
 from graphc.facade.resuming import TakenUp, take_up
@@ -64,7 +64,8 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     trainer = trainer_for(model, options, options.rule, capacity, weights is not None, place)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     if held_out is not None:
-        evaluator(model, (), ("loss", *model.metric_names), held_out.rows)
+        scalars, columns = evaluated_roots(model)
+        evaluator(model, columns, scalars, held_out.rows)
     run.notes = [*model.notes, *taken_up.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
@@ -194,10 +195,7 @@ class _Loop:
         rule = model.state.rule(options.rule.text, len(options.rule.states))
         run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step)
         self.names = ["loss", *model.metric_names]
-        for name in self.names:
-            run.history[name] = []
-        if held_out is not None:
-            run.history.update({f"val_{name}": [] for name in self.names})
+        begin_history(model, run, held_out is not None)
 
     def run_all(self) -> None:
         o = self.options
@@ -290,20 +288,30 @@ class _Loop:
     def _add_rows(self, rows: NDArray) -> None:
         """Means over epochs, a row each."""
         self.run.epochs += len(rows)
-        for name, values in zip(self.names, rows.T.tolist(), strict=True):
-            if values:
-                self.run.latest[name] = values[-1]
+        if not len(rows):
+            return
+        for name, values in self.model.metrics.report(dict(zip(self.names, rows.T, strict=True))).items():
+            self.run.latest[name] = float(values[-1])
             if name != "loss" or self.options.record != "step":
-                self.run.history[name] += values
+                self.run.history[name] += values.tolist()
 
     def _epoch_end(self) -> bool:
         return epoch_end(self.model, self.run, self.options, self.held_out, self.public)
 
 
+def begin_history(model: Core, run: Run, validated: bool) -> None:
+    """Empty lists under the names that a run will report."""
+    run.history.update({name: [] for name in ("loss", *model.metrics.in_training)})
+    if validated:
+        run.history.update({f"val_{name}": [] for name in ("loss", *model.metrics.numbers)})
+
+
 def epoch_end(model: Core, run: Run, options: Options, held_out: Bound | None, public: Any) -> bool:
     """Validation and callbacks at the end of an epoch; whether the run is to stop."""
     if held_out is not None:
-        for name, value in loss_and_metrics(model, held_out).items():
+        values = loss_and_metrics(model, held_out)
+        for name in ("loss", *model.metrics.numbers):
+            value = values[name]
             run.latest[f"val_{name}"] = value
             run.history[f"val_{name}"].append(value)
     stop = False

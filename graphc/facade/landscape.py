@@ -173,7 +173,8 @@ def landscape(
     values = every.losses(plane, np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1))
     seconds = time.perf_counter() - started
     shape = (int(size),) * len(axes)
-    losses = dict(zip(("loss", *core.metric_names), (v.reshape(shape) for v in values.T), strict=True))
+    means = zip(("loss", *core.metric_names), (v.reshape(shape) for v in values.T), strict=True)
+    losses = core.metrics.report(dict(means))
     apart = [_apart(core, d) for d in (plane.origin, *plane.directions)]
     made = Landscape(
         losses.pop("loss"), tuple(a + s for a, s in zip(axes, plane.shift, strict=False)), plane.names, losses,

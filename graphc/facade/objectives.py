@@ -18,7 +18,7 @@ from graphc.errors import DomainError
 from graphc.facade.calculus import Function, hvp
 from graphc.facade.core import Core
 from graphc.facade.deriving import formula_of
-from graphc.facade.evaluating import loss_and_metrics
+from graphc.facade.evaluating import means_of
 from graphc.ir.node import Equation, Leaf, Node, free_sizes
 from graphc.ir.walk import topological
 from graphc.native.buffers import aligned
@@ -114,7 +114,7 @@ class SquaredResiduals:
         """Of the model, with the parameters that it has now."""
         if not self.model.metric_names:
             return []
-        values = loss_and_metrics(self.model, self.data, verify=self.verify)
+        values = means_of(self.model, self.data, self.verify)
         return [values[n] for n in self.model.metric_names]
 
 

@@ -62,7 +62,7 @@ def model_page(model: Core) -> Page:
     rows += [("output", ", ".join(_output(n, outputs[n], x) for n, x in model._outputs.items()))] if outputs else []
     rows += [("states", ", ".join(describe(leaf) for leaf in model.updates))] if model.updates else []
     rows += [("loss", model.loss_name)] if loss else []
-    rows += [("metrics", ", ".join(model.metric_names))] if model.metric_names else []
+    rows += [("metrics", ", ".join(model.metrics.measures))] if model.metrics.measures else []
     head = f"{model.name}: {_many(sum(sizes.values()), 'parameter')}, {model.dtype}, {_trained(model)}"
     facts = [head, *(f"{title:8} {text}" for title, text in rows)]
     lines = [line for n, x in model._outputs.items() for line in formula(x, outputs[n]).lines] + loss

@@ -333,7 +333,8 @@ class _Made:
         means = np.full((count, longest, copies.history.shape[2]), np.nan)
         for row, curve in zip(means, curves, strict=True):
             row[: len(curve)] = curve
-        history = {name: means[:, :, t] for t, name in enumerate(["loss", *self.model.metric_names])}
+        names = ["loss", *self.model.metric_names]
+        history = self.model.metrics.report({name: means[:, :, t] for t, name in enumerate(names)})
         if self.options.record == "step":
             history["loss"] = _step_losses(copies, count)
         return Sweep(
