@@ -58,6 +58,7 @@ def save(model: Core, path: Path) -> None:
         "subnormals": model.subnormals,
         "single": model._single,
         "metrics": model.metrics.told(),
+        "columns": model.columns,
         "roots": {name: number[node] for name, node in roots.items()},
         "nodes": [node_data(node, number) for node in nodes],
         "sampler": model.state.sampler.as_dict(),
@@ -151,6 +152,7 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     output = next(iter(outputs.values()), None) if metadata["single"] else outputs
     tiny = metadata.get("subnormals", False)
     model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)
+    model.columns = {name: tuple(names) for name, names in metadata.get("columns", {}).items()}
     restore_state(model, metadata, tensors)
     return model
 

@@ -80,6 +80,7 @@ class Core:
         self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
         self.nan_propagating: Sequence[Leaf] = ()  # inputs in which a value that is not finite ends a training run
         self.seen = Seen()
+        self.columns: dict[str, tuple[str, ...]] = {}  # names of the columns of frames it was trained with, by input
         self.ready: dict[str, Any] = {}  # calls made ready for arrays that look like the last
 
     # ------------------------------------------------------------------ what it is made of

@@ -51,7 +51,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     taken_up = take_up(model, options, run)
     options = taken_up.options
     inputs, sampler = model.training_inputs, model.state.sampler
-    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit")
+    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", columns=model.columns)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     seed = sampler.seed if options.seed is None else int(options.seed)
     data, weights, held_out = split(model, data, weights, options.validation, seed)
@@ -70,6 +70,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
         sampler.restart(seed)
     sampler.bind(data.rows, full)
     run.seed = sampler.seed
+    model.columns |= data.columns
     _Loop(model, how, problems, batches, options, run, held_out, public, taken_up).run_all()
     return run
 

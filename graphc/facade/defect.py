@@ -147,6 +147,7 @@ class Stored:
     name: str = "function"
     _single: bool = False
     metrics: Metrics = field(default_factory=lambda: Metrics(None))
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     running: None = None
 
 

@@ -51,7 +51,7 @@ def _values(
     found = None if model.matrices else ready and ready(model, args)
     if found is not None:
         return found
-    data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine)
+    data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine, columns=model.columns)
     model.check_rows(data.rows)
     values = evaluate(model, outputs, scalars, data, place, verify)
     if model.matrices:

@@ -48,7 +48,8 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     place, choice = place_for(model, options, args)
     run.target = "cuda" if place else "cpu"
     seen = None if place or options.by_epoch else model.seen
-    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", place and place.machine, seen)
+    machine, given = place and place.machine, filled(inputs, args)
+    data = bind(inputs, given, model.dtype, model.label_limits, "fit", machine, seen, model.columns)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
@@ -79,6 +80,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
     loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full, public)
+    model.columns |= data.columns
     loop.before, loop.given, loop.taken_up = before, tuple(args), taken_up
     loop.run_all()
     return run
@@ -132,7 +134,11 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
         return data, weights, None
     if not isinstance(wanted, Real):
         args = tuple(wanted) if isinstance(wanted, tuple | list) else (wanted,)
-        return data, weights, bind(model.training_inputs, args, model.dtype, model.label_limits, "validation")
+        columns = {**model.columns, **data.columns}
+        held_out = bind(
+            model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns
+        )
+        return data, weights, held_out
     count = int(round(float(wanted) * data.rows))
     if not 0.0 < float(wanted) < 1.0 or not 0 < count < data.rows:
         raise DomainError(
@@ -151,7 +157,7 @@ def rows_of(data: Bound, rows: NDArray) -> Bound:
         leaf: np.ascontiguousarray(a[rows]) if leaf.shape and isinstance(leaf.shape[0], str) else a
         for leaf, a in data.arrays.items()
     }
-    return Bound(arrays, len(rows), data.notes)
+    return Bound(arrays, len(rows), data.notes, columns=data.columns)
 
 
 class _Before:

@@ -184,7 +184,7 @@ class Sweep:
     def evaluate(self, *data: Any) -> dict[str, NDArray]:
         """Loss and metrics of every copy over a whole set, exactly: arrays of shape (copies,)."""
         inputs, twin = self.declared.training_inputs, self._copy(0)
-        bound = bind(inputs, filled(inputs, data), twin.dtype, twin.label_limits, "evaluate")
+        bound = bind(inputs, filled(inputs, data), twin.dtype, twin.label_limits, "evaluate", columns=twin.columns)
         found = []
         for row in self.copies.parameters[: len(self)]:
             twin.params.restore(row[: twin.params.flat.size])
@@ -247,7 +247,8 @@ def sweep(
     inputs = model.training_inputs
     swept, settings = grid(options.rule)
     place, choice = place_for(model, replace(options, optimizer=settings[0]), args, len(settings) * len(seeds))
-    data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "sweep", place and place.machine)
+    machine, given = place and place.machine, filled(inputs, args)
+    data = bind(inputs, given, model.dtype, model.label_limits, "sweep", machine, columns=model.columns)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     started = time.perf_counter()
     full, capacity = batch_of(options, data.rows)

@@ -7,6 +7,7 @@ import itertools
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Read
 from graphc.ir.scalar import number, placeholder
 from graphc.ir.walk import topological
 from graphc.native.buffers import address
+from graphc.run.frames import as_array, names_of
 
 CPU = 1  # as DLPack counts kinds of devices
 LARGE = 2**18  # bytes of an array; smaller ones are looked through in some 10 microseconds
@@ -27,12 +29,13 @@ MOST_ORDERED = 5  # arrays whose orders are tried to explain an error
 
 @dataclass
 class Bound:
-    """Data ready for a program: contiguous arrays by input, and the number of rows."""
+    """Data ready for a program: contiguous arrays by input, the number of rows, names of the columns of frames."""
 
     arrays: dict[Leaf, NDArray]
     rows: int
     notes: list[str]
     unseen: dict[Leaf, NDArray] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def look(self, leaves: Iterable[Leaf]) -> None:
         """Look through those of some inputs that :func:`bind` left out; ``unseen`` holds them as they were given.
@@ -82,11 +85,13 @@ def bind(
     what: str = "fit",
     machine: Any = None,
     seen: Seen | None = None,
+    columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Bound:
     """Match data to inputs, by position in the order of declaration or by name in one mapping.
 
     Arrays that lie on ``machine`` already are taken as they are; their values are not looked at. Those that ``seen``
-    knows are not looked through for NaN again, but left in ``unseen`` of the result.
+    knows are not looked through for NaN again, but left in ``unseen`` of the result. The columns of data frames are
+    taken by the names in ``columns``, where there are some for an input.
 
     Raises
     ------
@@ -95,10 +100,12 @@ def bind(
     UnknownNameError
         When a mapping names an input that does not exist.
     """
-    named = _by_name(inputs, args, what)
+    given = _by_name(inputs, args, what)
+    names = {str(leaf.name): found for leaf in inputs if (found := names_of(given[leaf])) is not None}
+    named = {leaf: as_array(leaf, value, columns.get(str(leaf.name))) for leaf, value in given.items()}
     notes: list[str] = []
     there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if lies_on(named[leaf], machine)}
-    bound = Bound({}, 1, notes)
+    bound = Bound({}, 1, notes, columns={n: tuple(columns.get(n, found)) for n, found in names.items()})
     for leaf in inputs:
         bound.arrays[leaf] = there[leaf] if leaf in there else _seen(bound, leaf, named[leaf], dtype, seen)
         if leaf in limits and leaf not in there:
