@@ -41,7 +41,8 @@ class InterpretedTrainer:
 
     def run(self, moving: Moving, inputs: Sequence[NDArray], call: Call, settings: Settings, *_: Any) -> None:
         """Train until ``call.steps`` are done, or a loss is not finite."""
-        data, sampler, means = dict(zip(self.leaves, inputs[2:], strict=True)), moving.sampler, []
+        whole = (getattr(a, "block", a) for a in inputs[2:])  # a block that is all of an epoch, in its order
+        data, sampler, means = dict(zip(self.leaves, whole, strict=True)), moving.sampler, []
         while call.done < call.steps and call.status == control.FINISHED:
             order = np.arange(sampler.rows)
             if settings.shuffle:
@@ -87,7 +88,7 @@ def evaluated(
     core: Core, outputs: Sequence[str], scalars: Sequence[str], data: Bound, *_: Any
 ) -> tuple[list[NDArray], NDArray]:
     """In place of :func:`graphc.facade.evaluating.evaluate`."""
-    feed = {**data.arrays, **parameters(core)}
+    feed = {**{leaf: a[:] for leaf, a in data.arrays.items()}, **parameters(core)}
     found = interpret([core.graph.roots[name] for name in (*outputs, *scalars)], feed, dtype=core.dtype)
     return found[: len(outputs)], np.array(found[len(outputs) :])
 

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-import scipy.sparse
 
 import graphc as gc
 from graphc.errors import DataError, UnknownNameError
@@ -75,8 +74,6 @@ C = np.ones((40, 1))
          "  hint: convert it to floats first"),
         ((X + 1j, T), DataError, "X holds values of type complex128, not numbers\n"
          "  hint: convert it to floats first"),
-        ((scipy.sparse.csr_array(X), T), DataError, "X: the data are a sparse matrix (csr_array of shape (40, 3)); "
-         "graphc computes with dense arrays\n  hint: pass it as data.toarray(); a large one in parts of its rows"),
         (([[1.0, 2.0, 3.0], [1.0]], T), DataError, "X: a list is no array: setting an array element with a sequence. "
          "The requested array has an inhomogeneous shape after 1 dimensions. The detected shape was (2,) + "
          "inhomogeneous part.\n  hint: pass a NumPy array"),

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from graphc.facade import devices
 from graphc.facade.checking import verify_evaluation
 from graphc.facade.core import Core
-from graphc.facade.preparing import evaluator
+from graphc.facade.preparing import CHUNK, chunk, evaluator
 from graphc.facade.programs import Compiled
 from graphc.facade.singular import check_matrices
+from graphc.facade.verifying import has_rows
 from graphc.ir.node import Leaf, Node
 from graphc.native.buffers import aligned
 from graphc.run.data import Bound, bind, check_labels, is_finite
 from graphc.run.prepared import MOST, Ready, usable
+from graphc.run.sources import Rows, rows_within
 from graphc.run.training import Evaluator
 
 
@@ -51,7 +53,8 @@ def _values(
     found = None if model.matrices else ready and ready(model, args)
     if found is not None:
         return found
-    data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine, columns=model.columns)
+    data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine, columns=model.columns,
+                by_rows=place is None)  # fmt: skip
     model.check_rows(data.rows)
     values = evaluate(model, outputs, scalars, data, place, verify)
     if model.matrices:
@@ -121,6 +124,32 @@ def evaluate(
     compiled, program = evaluator(model, outputs, scalars, data.rows)
     if verify:
         verify_evaluation(model, compiled, outputs, scalars, data)
+    if any(isinstance(a, Rows) for a in data.arrays.values()):
+        return _in_blocks(model, outputs, scalars, data)
+    return _compute(model, compiled, program, outputs, data)
+
+
+def _in_blocks(
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound
+) -> tuple[list[Any], NDArray]:
+    """A block of rows after the other, where rows are independent; else all of them."""
+    compiled, program = evaluator(model, outputs, scalars, data.rows)
+    independent = chunk(model, (*outputs, *scalars), data.rows) == CHUNK
+    size = (rows_within(data.arrays, CHUNK) if independent else None) or data.rows
+    blocks = [slice(begin, min(begin + size, data.rows)) for begin in range(0, data.rows, size)]
+    parts, means = [], np.zeros(len(scalars))
+    for rows in blocks:
+        arrays = {leaf: a[rows] if has_rows(leaf) else a for leaf, a in data.arrays.items()}
+        found, values = _compute(model, compiled, program, outputs, Bound(arrays, rows.stop - rows.start, []))
+        parts.append(found)
+        means += values * ((rows.stop - rows.start) / data.rows)
+    return [np.concatenate(of_output) for of_output in zip(*parts, strict=True)] if outputs else [], means
+
+
+def _compute(
+    model: Core, compiled: Compiled, program: Evaluator, outputs: tuple[str, ...], data: Bound
+) -> tuple[list[Any], NDArray]:
+    """One call for all rows that are given."""
     shapes = [_shape(model.raw_roots[n], data.rows) for n in outputs]
     arrays = [aligned(int(np.prod(s, dtype=np.int64)), model.dtype) for s in shapes]
     ordered = [data.arrays[leaf] for leaf in compiled.facts.inputs]

@@ -23,11 +23,13 @@ from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
 from graphc.facade.resuming import TakenUp, take_up
 from graphc.facade.state import SPLIT_STREAM
+from graphc.facade.verifying import has_rows
 from graphc.primitives import philox
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
+from graphc.run.sources import Order, Rows, block_of, rows_within
 from graphc.run.steered import RunningHyper
 from graphc.run.steering import EarlyStopping
 from graphc.run.training import Call, Moving, Settings, Trainer
@@ -49,7 +51,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     run.target = "cuda" if place else "cpu"
     seen = None if place or options.by_epoch else model.seen
     machine, given = place and place.machine, filled(inputs, args)
-    data = bind(inputs, given, model.dtype, model.label_limits, "fit", machine, seen, model.columns)
+    data = bind(inputs, given, model.dtype, model.label_limits, "fit", machine, seen, model.columns, place is None)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
@@ -136,7 +138,7 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
         args = tuple(wanted) if isinstance(wanted, tuple | list) else (wanted,)
         columns = {**model.columns, **data.columns}
         held_out = bind(
-            model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns
+            model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns, by_rows=True
         )
         return data, weights, held_out
     count = int(round(float(wanted) * data.rows))
@@ -153,11 +155,12 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
 
 def rows_of(data: Bound, rows: NDArray) -> Bound:
     """Some rows of the data."""
-    arrays = {
-        leaf: np.ascontiguousarray(a[rows]) if leaf.shape and isinstance(leaf.shape[0], str) else a
-        for leaf, a in data.arrays.items()
-    }
+    arrays = {leaf: _some(a, rows) if has_rows(leaf) else a for leaf, a in data.arrays.items()}
     return Bound(arrays, len(rows), data.notes, columns=data.columns)
+
+
+def _some(array: Any, rows: NDArray) -> Any:
+    return array.take(rows) if isinstance(array, Rows) else np.ascontiguousarray(array[rows])
 
 
 class _Before:
@@ -198,6 +201,7 @@ class _Loop:
         self.before: _Before | None = None
         self.given: tuple[Any, ...] = ()
         self.taken_up = TakenUp(options)
+        self.rows_at_once, self.order = rows_within(data.arrays, batch), Order()
         rule = model.state.rule(options.rule.text, len(options.rule.states))
         run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step)
         self.names = ["loss", *model.metric_names]
@@ -231,7 +235,8 @@ class _Loop:
         while left > 0:
             sampler = self.model.state.sampler
             to_epoch_end = self.per_epoch - sampler.position // self.batch
-            call = self._call(min(left, to_epoch_end) if self.by_epoch else left, line.draw)
+            most = min(left, to_epoch_end) if self.by_epoch or self.rows_at_once else left
+            call = self._call(min(most, self.rows_at_once // self.batch) if self.rows_at_once else most, line.draw)
             left -= call.done
             line.next_call(call.done)
             if self.by_epoch and len(call.epochs) and self._epoch_end():
@@ -245,7 +250,9 @@ class _Loop:
         state = model.state
         moving = Moving(model.params.flat, state.rule(o.rule.text, len(o.rule.states)), state.sampler, state.totals)
         inputs, call = self._inputs(), Call(steps)
-        settings = Settings(o.shuffle, o.record == "step", o.tolerance, o.threads)
+        if self.rows_at_once:
+            inputs[2:] = self._block(inputs[2:], steps)
+        settings = Settings(o.shuffle and not self.rows_at_once, o.record == "step", o.tolerance, o.threads)
         with DeferredInterrupt() as ctrl_c:
             try:
                 extra = {"settle": lambda: self._look_at_data(moving)} if self.data.unseen else {}
@@ -277,6 +284,12 @@ class _Loop:
         """Constants, hyper-parameters, data."""
         constants, *data = self.model.program_data(self.data, self.weights)
         return [constants, self.hyper, *data]
+
+    def _block(self, data: list[Any], steps: int) -> list[Any]:
+        """The rows of the next steps, in the order that the program would take them in."""
+        sampler, extent = self.model.state.sampler, str(self.model.weight_leaf.shape[0])
+        order = self.order.of(sampler) if self.options.shuffle else None
+        return block_of(self.model.reads[0], data, extent, sampler, steps * self.batch, order)
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done

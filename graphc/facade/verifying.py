@@ -22,6 +22,7 @@ from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.walk import topological
 from graphc.native import cache
+from graphc.run.sources import Rows
 
 ROWS = 4  # of every free extent at most
 TRIES = 3  # sets of parameters, when the first say nothing
@@ -118,7 +119,9 @@ def work_of_interpreter(nodes: Sequence[Node], feed: Feed) -> float:
 def few_rows(arrays: Mapping[Leaf, Any], rows: int, most: int = ROWS) -> dict[Leaf, NDArray]:
     """At most ``most`` rows of everything that has rows, spread over all of them; on the host."""
     chosen = sorted({int(row) for row in np.linspace(0, rows - 1, most)})
-    hosted = {leaf: x if isinstance(x, np.ndarray) else x.numpy() for leaf, x in arrays.items()}
+    hosted: dict[Leaf, Any] = {
+        leaf: x if isinstance(x, np.ndarray | Rows) else x.numpy() for leaf, x in arrays.items()
+    }
     return {leaf: np.asarray(x[chosen], order="C") if has_rows(leaf) else x for leaf, x in hosted.items()}
 
 

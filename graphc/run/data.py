@@ -21,6 +21,7 @@ from graphc.ir.scalar import number, placeholder
 from graphc.ir.walk import topological
 from graphc.native.buffers import address
 from graphc.run.frames import as_array, names_of
+from graphc.run.sources import as_rows, is_sparse, values_of
 
 CPU = 1  # as DLPack counts kinds of devices
 LARGE = 2**18  # bytes of an array; smaller ones are looked through in some 10 microseconds
@@ -86,12 +87,14 @@ def bind(
     machine: Any = None,
     seen: Seen | None = None,
     columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    by_rows: bool = False,
 ) -> Bound:
     """Match data to inputs, by position in the order of declaration or by name in one mapping.
 
     Arrays that lie on ``machine`` already are taken as they are; their values are not looked at. Those that ``seen``
     knows are not looked through for NaN again, but left in ``unseen`` of the result. The columns of data frames are
-    taken by the names in ``columns``, where there are some for an input.
+    taken by the names in ``columns``, where there are some for an input. With ``by_rows`` sparse matrices and large
+    files of another type stay what they are, as :class:`graphc.run.sources.Rows`.
 
     Raises
     ------
@@ -107,11 +110,34 @@ def bind(
     there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if lies_on(named[leaf], machine)}
     bound = Bound({}, 1, notes, columns={n: tuple(columns.get(n, found)) for n, found in names.items()})
     for leaf in inputs:
+        rows = by_rows and leaf not in there and _rows(leaf, named[leaf], dtype, notes)
+        if rows:
+            bound.arrays[leaf] = rows
+            continue
         bound.arrays[leaf] = there[leaf] if leaf in there else _seen(bound, leaf, named[leaf], dtype, seen)
         if leaf in limits and leaf not in there:
             check_labels(leaf, bound.arrays[leaf], limits[leaf], {})
     bound.rows = count_rows(bound.arrays)
     return bound
+
+
+def _rows(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> Any:
+    """Rows that are made dense when they are needed, where a value has such."""
+    if leaf.dtype == "int" or not leaf.shape or not isinstance(leaf.shape[0], str):
+        return None
+    rows = as_rows(value, dtype)
+    if rows is not None:
+        _check_shape(leaf, rows)
+        values = values_of(rows)
+        for begin in range(0, len(values), LARGE):
+            part = values[begin : begin + LARGE]
+            with np.errstate(over="ignore"):
+                fits = is_finite(np.asarray(part, dtype=dtype))
+            if not fits:
+                hint = "remove or fill such values, or use dtype=\"float64\" if they are only large"
+                raise DataError(f"{leaf.name} holds a value that is no finite {dtype}\n  hint: {hint}")
+        notes.append(f"{leaf.name}: {type(value).__name__} of {value.dtype}, made dense in blocks of rows")
+    return rows
 
 
 def _seen(bound: Bound, leaf: Leaf, value: Any, dtype: str, seen: Seen | None) -> NDArray:
@@ -244,11 +270,10 @@ def _contiguous(array: NDArray, dtype: np.dtype) -> NDArray:
 
 
 def _as_array(leaf: Leaf, value: Any) -> NDArray:
-    kind = f"{type(value).__module__}.{type(value).__name__}"
-    if kind.startswith("scipy.sparse"):
+    if is_sparse(value):
         raise DataError(
             f"{leaf.name}: the data are a sparse matrix ({type(value).__name__} of shape {value.shape}); "
-            f"graphc computes with dense arrays\n  hint: pass it as data.toarray(); a large one in parts of its rows"
+            f"here dense arrays are needed\n  hint: pass data.toarray(); fit, predict and evaluate on CPUs take it"
         )
     try:
         return np.asarray(value)
