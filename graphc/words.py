@@ -57,7 +57,7 @@ WORDS: dict[str, dict[str, str]] = {
         "lr_find": "model.find_learning_rate",
         "LearningRateFinder": "model.find_learning_rate",
         "SummaryWriter": "gc.callbacks.TensorBoard",
-        "DataLoader": "model.fit(x, t, batch_size=32)",
+        "DataLoader": "model.fit(x, t, batch_size=32), which takes a loader too",
         "CrossEntropyLoss": "gc.losses.cross_entropy",
         "NLLLoss": "gc.losses.cross_entropy",
         "BCELoss": "gc.losses.bce",

@@ -95,6 +95,51 @@ def test_a_series_is_a_column_or_labels_as_the_input_was_declared(library):
     assert found == model.evaluate(X[:, :1], np.arange(40) % 3) == model.evaluate(table[["x"]], table[["c"]])
 
 
+class Loader:
+    """What is asked of PyTorch's DataLoader: it is gone through, and its tensors are arrays on request."""
+
+    class Tensor:
+        def __init__(self, values):
+            self.values = values
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self.values, dtype=dtype)
+
+    def __init__(self, rows: int, by_name: bool) -> None:
+        self.dataset, self.rows, self.by_name = (X, T), rows, by_name
+
+    def __iter__(self):
+        for first in range(0, 40, self.rows):
+            batch = [self.Tensor(a[first : first + self.rows]) for a in self.dataset]
+            yield dict(zip("XT", batch)) if self.by_name else batch
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_loader_of_batches_is_read_once_and_trains_as_its_rows_do(by_name):
+    """Mutation-checked: without the last, shorter batch."""
+    model, expected = nets.network(), fitted(X, T)
+    run = model.fit(Loader(16, by_name), epochs=2, seed=1, optimizer=gc.SGD(0.1), validation=Loader(7, by_name))
+    np.testing.assert_array_equal(model.params.flat, expected.params.flat)
+    assert "data: 3 batches of Loader, read once" in run.notes
+    assert run.history["val_loss"][-1] == expected.evaluate(X, T)["loss"]
+    np.testing.assert_array_equal(model.predict(X[t : t + 10] for t in range(0, 40, 10)), expected.predict(X))
+
+
+def test_batches_that_are_none_or_differ_are_refused():
+    model, used = nets.network(), iter([(X, T)])
+    next(used)
+    hint = "let every batch be a tuple of arrays in the order of declaration, or a dict by name"
+    for batches, text in [
+        (used, "fit: the iterator gives no batch\n  hint: a generator can be gone through once; make a new one"),
+        (iter([(X, T), (X,)]), f"fit: batch 1 holds 1 arrays, batch 0 2\n  hint: {hint}"),
+    ]:
+        with pytest.raises(DataError) as caught:
+            model.fit(batches)
+        assert nets.text_of(caught) == text
+    with pytest.raises(DataError, match="^fit: the batches cannot be joined: "):
+        model.fit(iter([(X, T), (X[:, :2], T)]))
+
+
 def test_nullable_numbers_of_pandas_are_numbers():
     pandas = pytest.importorskip("pandas")
     model = fitted(X, T)

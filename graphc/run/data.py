@@ -21,6 +21,7 @@ from graphc.ir.scalar import number, placeholder
 from graphc.ir.walk import topological
 from graphc.native.buffers import address
 from graphc.run.frames import as_array, names_of
+from graphc.run.loaders import gathered
 from graphc.run.sources import as_rows, is_sparse, values_of
 
 CPU = 1  # as DLPack counts kinds of devices
@@ -103,10 +104,10 @@ def bind(
     UnknownNameError
         When a mapping names an input that does not exist.
     """
-    given = _by_name(inputs, args, what)
+    notes: list[str] = []
+    given = _by_name(inputs, gathered(args, what, notes), what)
     names = {str(leaf.name): found for leaf in inputs if (found := names_of(given[leaf])) is not None}
     named = {leaf: as_array(leaf, value, columns.get(str(leaf.name))) for leaf, value in given.items()}
-    notes: list[str] = []
     there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if lies_on(named[leaf], machine)}
     bound = Bound({}, 1, notes, columns={n: tuple(columns.get(n, found)) for n, found in names.items()})
     for leaf in inputs:
