@@ -19,7 +19,7 @@ from graphc.facade import (  # noqa: F401
     rate_finding,
     sweeping,
 )
-from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, not_swept
+from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, in_form, not_swept
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
 from graphc.facade.deriving import derive
@@ -39,8 +39,8 @@ class Model(Readable):
 
     Parameters
     ----------
-    output : Tensor or dict of Tensors, optional
-        What ``predict`` gives.
+    output : Tensor, list or dict of Tensors, optional
+        What ``predict`` gives, in the same form.
     loss : Tensor, optional
         A scalar; what ``fit`` makes small.
     metrics : dict or list of scalar Tensors, optional
@@ -106,7 +106,7 @@ class Model(Readable):
 
     @property
     def outputs(self) -> dict[str, Tensor]:
-        """What ``predict`` gives, by name; one alone is named output."""
+        """What ``predict`` gives, by name; one alone is "output", those of a list their own names or output0, .."""
         return dict(self._core._outputs)
 
     @property
@@ -339,7 +339,7 @@ class Model(Readable):
     # ------------------------------------------------------------------ using it
     @advised(data_by_name)
     def predict(self, *data: Any, target: Target = "cpu", verify: bool = True) -> Any:
-        """The output for any number of rows: an array, or a dict when the model has several outputs.
+        """The outputs for any number of rows, as they were declared: an array, a list or a dict of arrays.
 
         Parameters
         ----------
@@ -352,7 +352,7 @@ class Model(Readable):
         """
         core = self._core
         found = evaluating.outputs_of(core, data, devices.place_of(target, core), verify)
-        return found[0] if core._single else dict(zip(core._outputs, found, strict=True))
+        return in_form(core._form, core._outputs, found)
 
     @advised(data_by_name)
     def evaluate(self, *data: Any, target: Target = "cpu", verify: bool = True) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from graphc.declare.activations import activation
 from graphc.declare.init import zeros
 from graphc.declare.leaves import input, param
-from graphc.declare.names import node_text
+from graphc.declare.names import check_name, node_text
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.errors import ShapeError, TypeMismatchError
@@ -170,7 +170,7 @@ def _input(width: int | Sequence[Extent]) -> Tensor:
     return input("X", ("n", *columns))
 
 
-def sequential(first: int | Sequence[Extent] | Tensor, *layers: Step | str) -> Network:
+def sequential(first: int | Sequence[Extent] | Tensor, *layers: Step | str, name: str | None = None) -> Network:
     """Layers applied one after another.
 
     Parameters
@@ -179,6 +179,9 @@ def sequential(first: int | Sequence[Extent] | Tensor, *layers: Step | str) -> N
         The width of an input ``X`` of shape ``("n", width)`` that is declared here, its shape without the rows, or a
         Tensor to start from.
     *layers : layer, function of a Tensor, or name of an activation
+    name : str, optional
+        What the names of its parameters begin with: with ``name="d"`` they are d_W0, d_B0, .. Two networks of one model
+        are told apart by it.
 
     Returns
     -------
@@ -207,7 +210,18 @@ def sequential(first: int | Sequence[Extent] | Tensor, *layers: Step | str) -> N
     for layer in layers:
         f, params, y = add_layer("nn.sequential", layer, y)
         steps.append((f, params))
+    if name is not None:
+        _begin_names([params for _, params in steps], check_name(name, "a network"))
     return Network(x, y, steps)
+
+
+def _begin_names(params: Iterable[Any], start: str) -> None:
+    """Let the names of new parameters begin with that of their network; layers made of others nest theirs."""
+    for x in params:
+        if isinstance(x, Tensor):
+            x.node.name = f"{start}_{x.node.name}"
+        elif isinstance(x, list | tuple):
+            _begin_names(x, start)
 
 
 def add_layer(what: str, layer: Step | str, x: Tensor) -> tuple[Step, list[Any], Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from graphc.declare.names import check_name, node_text
@@ -17,7 +17,7 @@ Precision = Literal["float32", "tf32", "bf16"]
 Record = Literal["epoch", "step"]
 Stage = Literal["formula", "gradient", "rewritten", "kernels", "plan", "source"]
 Target = Literal["cpu", "cuda", "auto"]
-Outputs = Tensor | Mapping[str, Tensor] | None
+Outputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None
 
 
 def name_apart(roots: Iterable[Node]) -> None:
@@ -45,9 +45,22 @@ def check_names(metrics: Iterable[str], roots: Iterable[Node]) -> None:
             fail(NameClashError, message, "names are unique in a model.")
 
 
+Form = Literal["one", "list", "dict"]
+"""How the outputs of a model were given, and how ``predict`` gives them back."""
+
+
+def form_of(output: Outputs) -> Form:
+    """How the outputs are given."""
+    return "dict" if isinstance(output, Mapping) else "list" if isinstance(output, list | tuple) else "one"
+
+
 def named_tensors(output: Outputs) -> dict[str, Tensor]:
-    """Outputs by name; one alone is named output."""
-    outputs = {} if output is None else output if isinstance(output, Mapping) else {"output": output}
+    """Outputs by name; one alone is named output, those of a list as the Tensors are, else output0, output1, .."""
+    given: Sequence[Any] = output if isinstance(output, list | tuple) else [output]
+    names = _names_of(given) if form_of(output) == "list" else ["output"]
+    outputs = {} if output is None else output if isinstance(output, Mapping) else dict(zip(names, given, strict=True))
+    if output is not None and not outputs:
+        fail(TypeMismatchError, f"Model: output={output!r} has no Tensor in it", "leave it out, or give an output.")
     for n, t in outputs.items():
         check_name(n, "an output")
         if not isinstance(t, Tensor):
@@ -55,6 +68,17 @@ def named_tensors(output: Outputs) -> dict[str, Tensor]:
                 TypeMismatchError, f"Model: the output is {t!r:.60}, no Tensor", "pass what operations on Tensors gave."
             )
     return dict(outputs)
+
+
+def _names_of(outputs: Sequence[Any]) -> list[str]:
+    """The names of the Tensors where they are told apart by them, else their numbers."""
+    own = [getattr(x, "name", None) for x in outputs]
+    return [n if n and own.count(n) == 1 else f"output{t}" for t, n in enumerate(own)]
+
+
+def in_form(form: Form, names: Iterable[str], values: Sequence[Any]) -> Any:
+    """Values of the outputs, put together as the outputs were given."""
+    return values[0] if form == "one" else list(values) if form == "list" else dict(zip(names, values, strict=True))
 
 
 REFUSED = {

@@ -56,9 +56,9 @@ def save(model: Core, path: Path) -> None:
         "name": model.name,
         "dtype": model.dtype,
         "subnormals": model.subnormals,
-        "single": model._single,
         "metrics": model.metrics.told(),
         "columns": model.columns,
+        "form": model._form,
         "roots": {name: number[node] for name, node in roots.items()},
         "nodes": [node_data(node, number) for node in nodes],
         "sampler": model.state.sampler.as_dict(),
@@ -149,9 +149,9 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     metrics = Metrics.of_roots(metadata["metrics"], roots) if "metrics" in metadata else _plain(roots)
     taken = metrics.columns
     outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:") and n not in taken}
-    output = next(iter(outputs.values()), None) if metadata["single"] else outputs
     tiny = metadata.get("subnormals", False)
-    model = Core(output, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)
+    model = Core(outputs or None, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)
+    model._form = metadata.get("form") or ("one" if metadata["single"] else "dict")  # written before there were lists
     model.columns = {name: tuple(names) for name, names in metadata.get("columns", {}).items()}
     restore_state(model, metadata, tensors)
     return model

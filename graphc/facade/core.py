@@ -17,7 +17,7 @@ from graphc.declare.scanning import check_outside
 from graphc.declare.tensor import Tensor
 from graphc.declare.written import note_model
 from graphc.errors import TypeMismatchError
-from graphc.facade.arguments import Outputs, check_names, name_apart, named_tensors, scalar
+from graphc.facade.arguments import Form, Outputs, check_names, form_of, name_apart, named_tensors, scalar
 from graphc.facade.measured import Given, Metrics
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
 from graphc.facade.programs import Compiled, check_differentiable
@@ -53,7 +53,7 @@ class Core:
             fail(TypeMismatchError, f"Model: dtype is {dtype!r}", 'choose "float32" or "float64".')
         self.name, self.dtype = check_name(name, "a model"), dtype
         self.subnormals = bool(subnormals)
-        self._single = not isinstance(output, Mapping)
+        self._form: Form = form_of(output)
         self._outputs = named_tensors(output)
         self._loss = None if loss is None else scalar("the loss", loss)
         self.metrics = metrics if isinstance(metrics, Metrics) else Metrics(metrics)

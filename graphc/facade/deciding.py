@@ -74,8 +74,9 @@ def _decides(core: Core) -> bool:
 def _checked(core: Core, x: Any, t: Any, who: str) -> tuple[NDArray, NDArray]:
     if not _decides(core):
         shapes = ", ".join(f"{leaf.name}{leaf.shape}" for leaf in core.inputs) or "none"
+        found = f"; its outputs are {', '.join(core._outputs)}" if len(core._outputs) > 1 else ""
         message = f"{who}: the output of {core.name} has to read one input of shape (n, 2); its inputs are {shapes}"
-        raise ShapeError(f"{message}\n  hint: take two features, and one output of shape (n, 1) or (n, classes)")
+        raise ShapeError(f"{message}{found}\n  hint: take two features, and one output of shape (n, 1) or (n, classes)")
     points, given = np.asarray(x, dtype=np.float64), np.asarray(t)
     if points.ndim != 2 or points.shape[1] != 2 or len(given) != len(points):
         message = f"{who}: x has shape {points.shape} and t {given.shape}"
