@@ -20,6 +20,7 @@ from graphc.facade import (  # noqa: F401
     sweeping,
 )
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, in_form, not_swept
+from graphc.facade.averaging import averaged
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
 from graphc.facade.deriving import derive
@@ -27,7 +28,7 @@ from graphc.facade.directional import gauss_newton, jvp
 from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
-from graphc.optim import Curvature, Rule
+from graphc.optim import Curvature, Optimizer, Rule
 from graphc.readable import Readable
 from graphc.run.history import Run
 
@@ -138,7 +139,7 @@ class Model(Readable):
     def fit(
         self,
         *data: Any,
-        optimizer: str | Rule | Curvature = "adam",
+        optimizer: Optimizer = "adam",
         epochs: int | None = None,
         steps: int | None = None,
         tol: float | None = None,
@@ -162,9 +163,11 @@ class Model(Readable):
         Parameters
         ----------
         *data : arrays in the order of declaration, or one dict by name
-        optimizer : Rule, Curvature or str
+        optimizer : Rule, Curvature, str or dict
             ``gc.SGD(0.1)``, ``gc.Adam(1e-3)``, ``"adam"``, or your own :func:`graphc.rule`; with curvature
-            ``gc.LBFGS()``, ``gc.LevenbergMarquardt()``, ``gc.NewtonCG()``, ``gc.ConjugateGradient()``.
+            ``gc.LBFGS()``, ``gc.LevenbergMarquardt()``, ``gc.NewtonCG()``, ``gc.ConjugateGradient()``. A dict gives
+            each parameter its own rule by name, ``{"W*": gc.AdamW(1e-3), "E": None, "*": gc.Adam(1e-3)}``: the first
+            that matches; None leaves parameters as they are.
         epochs, steps : int, optional
             How long; by default one epoch.
         tol : float, optional
@@ -335,6 +338,19 @@ class Model(Readable):
         self._core.state = State(self.params.flat.size, self.dtype)
         self.state.sampler.restart(seed)
         return self
+
+    @located
+    def averaged(self) -> Self:
+        """A copy whose parameters are their running means, which ``gc.Adam(1e-3).averaged(0.999)`` keeps in a fit.
+
+        Parameters of which no mean is kept are as they are. The copy predicts, is evaluated and saved like any model.
+
+        Raises
+        ------
+        DomainError
+            When no fit has kept a mean.
+        """
+        return self._of(averaged(self._core))
 
     # ------------------------------------------------------------------ using it
     @advised(data_by_name)

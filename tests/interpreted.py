@@ -19,7 +19,7 @@ from graphc.emit.reference import evaluate as interpret
 from graphc.facade import evaluating, fitting
 from graphc.facade.core import Core
 from graphc.ir.node import Leaf
-from graphc.optim import Rule, reference_step
+from graphc.optim import AnyRule, Rule, reference_step
 from graphc.primitives import philox
 from graphc.run.data import Bound
 from graphc.run.training import Call, Moving, Settings
@@ -31,7 +31,7 @@ class InterpretedTrainer:
     notes: Sequence[str] = ()
     choice = ""
 
-    def __init__(self, core: Core, rule: Rule, weighted: bool) -> None:
+    def __init__(self, core: Core, rule: AnyRule, weighted: bool) -> None:
         self.core, self.rule, self.weighted = core, rule, weighted
         self.leaves = [*core.training_inputs, *([core.weight_leaf] if weighted else [])]
         core.reads = self.leaves, np.empty(0)
@@ -62,17 +62,26 @@ class InterpretedTrainer:
         roots = [*(graph.roots[name] for name in names), *(graph.gradients[leaf] for leaf in leaves)]
         found = interpret(roots, {**rows, **parameters(self.core)}, dtype=self.core.dtype)
         values, slopes = [float(v) for v in found[: len(names)]], found[len(names) :]
-        count = len(self.rule.states)
-        g, states = np.zeros_like(flat), moving.rule.values[: count * flat.size].reshape(count, flat.size)
-        for leaf, slope in zip(leaves, slopes, strict=True):
-            self._at(leaf, g)[...] = slope
         moving.rule.step += 1
-        before = dict(zip(self.rule.states, states.copy(), strict=True))
-        flat[:], after = reference_step(self.rule, flat.copy(), g, before, moving.rule.step)
-        for row, name in zip(states, self.rule.states, strict=True):
-            row[:] = after[name]
+        for rule, own in self._parts():
+            g, states = np.zeros_like(flat), moving.rule.values[: len(rule.states) * flat.size].reshape(-1, flat.size)
+            for leaf, slope in zip(leaves, slopes, strict=True):
+                if leaf in own:
+                    self._at(leaf, g)[...] = slope
+            before = dict(zip(rule.states, states.copy(), strict=True))
+            new, after = reference_step(rule, flat.copy(), g, before, moving.rule.step)
+            for leaf in own:
+                for old, row in zip([flat, *states], [new, *(after[n] for n in rule.states)], strict=True):
+                    self._at(leaf, old)[...] = self._at(leaf, row)
         weight = rows[self.core.weight_leaf].sum() if self.weighted else len(rows[self.leaves[0]])
         return values, float(weight)
+
+    def _parts(self) -> list[tuple[Rule, list[Leaf]]]:
+        """The rules, each with its parameters."""
+        leaves = self.core.param_leaves
+        if isinstance(self.rule, Rule):
+            return [(self.rule, leaves)]
+        return [(rule, [x for x in leaves if x.name in names]) for names, rule in self.rule if rule is not None]
 
     def _at(self, leaf: Leaf, flat: NDArray) -> NDArray:
         start = self.core.params.start(str(leaf.name))

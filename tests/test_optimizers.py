@@ -85,7 +85,7 @@ def test_a_hundred_steps_are_those_of_torch_or_optax(name: str):
         for k, g in enumerate(gradients, 1):
             theta, state = reference_step(RULES[name], theta, g, state, k)
             if k in GOLDEN["steps"]:
-                mean = {f"mean of {parameter}": state["a"]} if name == "ASGD" else {}
+                mean = {f"mean of {parameter}": state["average"]} if name == "ASGD" else {}
                 assert_golden(name, {parameter: theta, **mean}, k)
 
 

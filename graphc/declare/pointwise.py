@@ -17,10 +17,12 @@ from graphc.declare.expression import Op
 from graphc.declare.index_ast import index_equal
 from graphc.declare.measured import MEASURED
 from graphc.declare.origin import fail, refuse_arguments
-from graphc.declare.tensor import combine
+from graphc.declare.tensor import Tensor, as_node, combine
 from graphc.errors import TypeMismatchError
 from graphc.ir import scalar
+from graphc.ir.node import Leaf
 from graphc.ir.scalar import PUBLIC, Scalar, canonical
+from graphc.ir.walk import replace
 
 _MANY = 1000  # units of the last place, of which nobody asks how many
 _DOC = """{summary}
@@ -153,6 +155,7 @@ def _choose(c: Any, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
     return scalar.where(c, a, b)
 
 
+_STOP = Op("stop_gradient", "stop_gradient({0})", scalar.stop_gradient)
 _WHERE = Op("where", "where({0}, {1}, {2})", _choose)
 
 
@@ -165,6 +168,42 @@ def clip(x: Any, low: Any, high: Any) -> Any:
         Of shapes that broadcast.
     """
     return combine(_MINIMUM, (combine(_MAXIMUM, (x, low)), high))
+
+
+def stop_gradient(x: Any, wrt: Any = None) -> Any:
+    """x itself, which counts as a constant when derivatives are taken.
+
+    With `wrt` it does so only as far as these parameters go: a term of a loss that is not for them.
+
+    Parameters
+    ----------
+    x : Tensor, indexed expression, number or array
+        Of any shape; an array becomes a constant.
+    wrt : Tensor or sequence of Tensors, optional
+        Parameters or inputs: x keeps its derivatives with respect to all others.
+
+    Raises
+    ------
+    TypeMismatchError
+        When something in `wrt` is no parameter or input, or x is no Tensor.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> V, W = gc.param("V", (2,)), gc.param("W", (2,))
+    >>> gc.stop_gradient(gc.sum(V*W), wrt=V).shape
+    ()
+    """
+    if wrt is None:
+        return combine(_STOP, (x,))
+    held = [*wrt] if isinstance(wrt, list | tuple) else [wrt]
+    for w in held:
+        if not isinstance(w, Tensor) or not isinstance(w.node, Leaf):
+            fail(TypeMismatchError, f"stop_gradient: {w!r:.60} is no parameter or input", "give wrt=W, or wrt=[W, V].")
+    if not isinstance(x, Tensor):
+        fail(TypeMismatchError, f"stop_gradient: {x!r:.60} is no Tensor", "leave out wrt, or give a Tensor.")
+    swap = {w.node: as_node(combine(_STOP, (w,)), "stop_gradient") for w in held}
+    return Tensor(replace([x.node], swap)[0])
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:

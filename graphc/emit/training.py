@@ -26,13 +26,13 @@ from graphc.emit.update import print_constraints, print_update
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN
 from graphc.lower.training import Input, StepPlan
-from graphc.optim.rules import Rule
+from graphc.optim.groups import AnyRule
 
 
 def training_program(
     name: str,
     step: StepPlan,
-    rule: Rule,
+    rule: AnyRule,
     dtype: str,
     metrics: Sequence[str],
     captions: Mapping[Node, str] | None = None,
@@ -72,7 +72,7 @@ def _print_start(text: Text, total: int) -> None:
 def _print_step(
     text: Text,
     step: StepPlan,
-    rule: Rule,
+    rule: AnyRule,
     dtype: str,
     metrics: list[str],
     captions: Mapping[Node, str] | None,

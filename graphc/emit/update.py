@@ -14,8 +14,10 @@ from graphc.declare.constraints import NORM as NORM_OF_THETA
 from graphc.emit.expressions import Printer
 from graphc.emit.text import Text
 from graphc.errors import TypeMismatchError
+from graphc.ir.node import Leaf
 from graphc.lower.layout import ALIGN
 from graphc.lower.training import Layout
+from graphc.optim.groups import AnyRule, Groups
 from graphc.optim.passes import Reduction, Statement, matrices, orthogonal, passes, with_gradient
 from graphc.optim.rules import NORM, Rule
 from graphc.optim.schedules import K, Schedule
@@ -29,7 +31,7 @@ class Hyper:
     values: tuple[float, ...]
 
 
-def hyper_values(rule: Rule) -> Hyper:
+def hyper_values(rule: AnyRule) -> Hyper:
     """Every number of a rule that is passed at run time: hyper-parameters, and the constants of its schedules.
 
     Raises
@@ -37,6 +39,10 @@ def hyper_values(rule: Rule) -> Hyper:
     TypeMismatchError
         When a hyper-parameter is an array: only a sweep takes those.
     """
+    if isinstance(rule, Groups):
+        found = [hyper_values(part) for part in rule.rules]
+        names = [f"{t}_{n}" for t, part in enumerate(found) for n in part.names]
+        return Hyper(tuple(names), tuple(v for part in found for v in part.values))
     names, values = [], []
     for name, value in rule.values_at(1).items():
         source = rule.hyper.get(name, value)
@@ -55,39 +61,84 @@ def hyper_values(rule: Rule) -> Hyper:
     return Hyper(tuple(names), tuple(values))
 
 
-def print_update(text: Text, rule: Rule, layout: Layout, meet: Callable[[], None]) -> None:
-    """Scalars of the step in float64, the global norm if the rule needs it, then a loop over all parameters: several
-    where the rule takes sums over a parameter, each of which one thread adds up.
+@dataclass(frozen=True)
+class Part:
+    """A rule and what it updates: some parameters, the stretches in which they lie (None: all there is), and the place
+    of its first number behind H."""
 
-    ``top`` becomes the largest of the gradient, ``peak`` that of parameters and states: NaN or infinite when one of
-    them is.
-    """
-    text.add(f"# update: {rule.name}", *(f"#   {' '.join(line.split())}" for line in rule.text.splitlines()))
-    names, total = _step_scalars(text, rule), layout.total
+    rule: Rule
+    layout: Layout
+    stretches: Sequence[tuple[int, int]] | None = None
+    slot: int = 0
+
+
+def parts_of(rule: AnyRule, layout: Layout) -> list[Part]:
+    """The rules that update parameters, each with its own."""
+    if not isinstance(rule, Groups):
+        return [Part(rule, layout)]
+    found, slot = [], 0
+    for names, part in rule:
+        if part is not None:
+            own = {leaf: at for leaf, at in layout.offsets.items() if leaf.name in names}
+            found += [Part(part, Layout(own, layout.names, layout.total), _stretches(own), slot)] if own else []
+            slot += len(hyper_values(part).names)
+    return found
+
+
+def _stretches(offsets: Mapping[Leaf, int]) -> list[tuple[int, int]]:
+    """Where parameters lie, those beside each other in one piece."""
+    found: list[tuple[int, int]] = []
+    for leaf, at in offsets.items():
+        end = at + padded(math.prod(int(e) for e in leaf.shape))
+        if found and found[-1][1] == at:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((at, end))
+    return found
+
+
+def print_update(text: Text, rule: AnyRule, layout: Layout, meet: Callable[[], None]) -> None:
+    """The update of every part; ``top`` becomes the largest of the gradient, ``peak`` that of parameters and states:
+    NaN or infinite when one of them is."""
+    parts = parts_of(rule, layout)
+    if isinstance(rule, Groups):
+        text.add("top = f(0.0)", "peak = f(0.0)")
+    for part in parts:
+        _print_part(text, part, meet)
+
+
+def _print_part(text: Text, part: Part, meet: Callable[[], None]) -> None:
+    """Scalars of the step in float64, the global norm if the rule needs it, then a loop over all parameters: several
+    where the rule takes sums over a parameter, each of which one thread adds up."""
+    rule, layout, whole = part.rule, part.layout, part.stretches is None
+    which = "" if whole else f" of {', '.join(str(leaf.name) for leaf in layout.offsets)}"
+    text.add(f"# update{which}: {rule.name}", *(f"#   {' '.join(line.split())}" for line in rule.text.splitlines()))
+    names = _step_scalars(text, rule, part.slot)
     if rule.needs_norm:
         text.add("s = f(0.0)")
-        with text.block(f"for t in range({total}):"):
-            text.add("s = radd(s, G[t]*G[t])")
+        for first, last in [(0, layout.total)] if part.stretches is None else part.stretches:
+            with text.block(f"for t in range({f'{first}, ' if first else ''}{last}):"):
+                text.add("s = radd(s, G[t]*G[t])")
         text.add("norm_g = sqrt(s)")
         names[NORM] = "norm_g"
     statements, constants = rule.hoisted()
     for symbol, expression in constants:
         text.add(f"q{symbol.name} = f({_scalar_text(expression, names)})")
         names[symbol] = f"q{symbol.name}"
-    parts = with_gradient(passes(statements))
-    for elements, reductions in parts[:-1]:
-        _print_loop(text, rule, elements, names, total, last=False)
+    found = with_gradient(passes(statements))
+    for elements, reductions in found[:-1]:
+        _print_loop(text, part, elements, names, last=False)
         meet()
         _print_reductions(text, rule, reductions, layout)
         meet()
-    _print_loop(text, rule, parts[-1][0], names, total)
+    _print_loop(text, part, found[-1][0], names)
 
 
-def _step_scalars(text: Text, rule: Rule) -> dict[sympy.Symbol, str]:
+def _step_scalars(text: Text, rule: Rule, slot: int) -> dict[sympy.Symbol, str]:
     """Load the hyper-parameters from H and evaluate the schedules; returns the text of their symbols."""
     text.add("k_step = float(number + 1)")
     names: dict[sympy.Symbol, str] = {K: "k_step"}
-    slots = {name: f"H[{t}]" for t, name in enumerate(hyper_values(rule).names)}
+    slots = {name: f"H[{slot + t}]" for t, name in enumerate(hyper_values(rule).names)}
     for name in rule.values_at(1):
         source = rule.hyper.get(name)
         if isinstance(source, Schedule):
@@ -104,26 +155,37 @@ def _scalar_text(expression: sympy.Expr, names: Mapping[sympy.Symbol, str]) -> s
 
 
 def _print_loop(
-    text: Text, rule: Rule, statements: Sequence[Statement], names: Mapping[sympy.Symbol, str], total: int,
-    last: bool = True,
-) -> None:  # fmt: skip
+    text: Text, part: Part, statements: Sequence[Statement], names: Mapping[sympy.Symbol, str], last: bool = True
+) -> None:
     """One pass over this thread's elements; the last assigns theta and looks for numbers that are not finite."""
+    if part.stretches is None:
+        text.add(*["top = f(0.0)", "peak = f(0.0)"] * last)
+        with text.block("for t in range(first, last):"):
+            _print_element(text, part, statements, names, last)
+    for begin, end in part.stretches or ():
+        text.add(f"lo = first if first > {begin} else {begin}", f"hi = last if last < {end} else {end}")
+        with text.block("for t in range(lo, hi):"):
+            _print_element(text, part, statements, names, last)
+
+
+def _print_element(
+    text: Text, part: Part, statements: Sequence[Statement], names: Mapping[sympy.Symbol, str], last: bool
+) -> None:
+    rule, total = part.rule, part.layout.total
     element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
     element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*rule.states, *rule.temporaries)}
     scalar = {s: t if t == "norm_g" or t.startswith("q_") else f"f({t})" for s, t in names.items()}
     read, assigned = states_of(rule, statements, last)
-    text.add(*["top = f(0.0)", "peak = f(0.0)"] * last)
-    with text.block("for t in range(first, last):"):
-        text.add("theta = P[t]", "g = G[t]", *["top = rlargest(top, g)"] * last)
-        text.add(*(f"v_{s} = S[{rule.states.index(s) * total} + t]" for s in read))
-        for number, (target, expression) in enumerate(statements):
-            printer = Printer({**scalar, **element})
-            printer.prefix = f"u{number}_"
-            value = printer.print(expression)
-            text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
-        text.add(*["P[t] = theta"] * last)
-        text.add(*(f"S[{rule.states.index(s) * total} + t] = v_{s}" for s in assigned))
-        text.add(*[f"peak = rlargest(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))] * last)
+    text.add("theta = P[t]", "g = G[t]", *["top = rlargest(top, g)"] * last)
+    text.add(*(f"v_{s} = S[{rule.states.index(s) * total} + t]" for s in read))
+    for number, (target, expression) in enumerate(statements):
+        printer = Printer({**scalar, **element})
+        printer.prefix = f"u{number}_"
+        value = printer.print(expression)
+        text.add(*printer.lines, f"{element[sympy.Symbol(target, real=True)]} = {value}")
+    text.add(*["P[t] = theta"] * last)
+    text.add(*(f"S[{rule.states.index(s) * total} + t] = v_{s}" for s in assigned))
+    text.add(*[f"peak = rlargest(peak, {x})" for x in ("theta", *(f"v_{s}" for s in rule.states))] * last)
 
 
 def states_of(rule: Rule, statements: Sequence[Statement], last: bool) -> tuple[list[str], list[str]]:

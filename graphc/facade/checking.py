@@ -15,7 +15,7 @@ from graphc.facade.state import Parameters
 from graphc.facade.trial import Trial
 from graphc.facade.trials import DeviceEvaluationTrial, DeviceTrial, EvaluationTrial, TrainingTrial
 from graphc.facade.verifying import is_verified, verify_program
-from graphc.optim import Rule
+from graphc.optim import AnyRule
 from graphc.run.data import Bound
 from graphc.run.training import Trainer
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def verify_training(
     model: Core,
     trainer: Trainer | CudaTrainer,
-    rule: Rule,
+    rule: AnyRule,
     data: Bound,
     weighted: bool,
     precision: str,
@@ -48,7 +48,7 @@ def verify_training(
     return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, params, precision))
 
 
-def _device_key(model: Core, trainer: CudaTrainer, rule: Rule, weighted: bool, precision: str) -> str:
+def _device_key(model: Core, trainer: CudaTrainer, rule: AnyRule, weighted: bool, precision: str) -> str:
     leaves = [*model.param_leaves, *([model.weight_leaf] if weighted else [])]
     text, device = trainer.plan.program.text, trainer.machine.device
     return declared(model.raw_roots, leaves, rule_key(rule), text, precision, device.name, str(device.capability)).key

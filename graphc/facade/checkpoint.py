@@ -47,7 +47,7 @@ def save(model: Core, path: Path) -> None:
             tensors[f"constant/{t}"] = np.ascontiguousarray(node.value)
     rules = []
     for t, (text, state) in enumerate(model.state.rules.items()):
-        rules.append({"text": text, "step": state.step})
+        rules.append({"text": text, "step": state.step, "averages": state.averages})
         tensors[f"rule/{t}"] = state.values
     going_on, kept = progress_of(*model.running) if model.running else ({}, {})
     tensors |= kept
@@ -172,4 +172,4 @@ def restore_state(model: Core, metadata: dict[str, Any], tensors: dict[str, NDAr
     for t, rule in enumerate(metadata["rules"]):
         values = aligned(tensors[f"rule/{t}"].size, model.dtype)
         values[:] = tensors[f"rule/{t}"]
-        model.state.rules[rule["text"]] = RuleState(values, int(rule["step"]))
+        model.state.rules[rule["text"]] = RuleState(values, int(rule["step"]), rule.get("averages", {}))

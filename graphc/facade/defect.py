@@ -24,7 +24,7 @@ from graphc.lower.kernels import Contraction, Nest, Product, caption_of
 from graphc.lower.layout import Buffer
 from graphc.lower.plan import Plan
 from graphc.lower.training import layout_parameters
-from graphc.optim import Rule
+from graphc.optim import AnyRule, Groups
 
 APART = {"float32": 1e-3, "float64": 1e-8}  # relative to the largest element: such a stored value is called wrong
 
@@ -127,8 +127,8 @@ data = {name[2:]: arrays[name] for name in arrays.files if name.startswith("x_")
 for name in model.params:
     model.params[name] = arrays[f"w_{name}"]
 '''
-TRAINING = """rule = gc.rule({name!r}, {text!r}, {hyper})
-model.fit(data, optimizer=rule{extras}, steps=1, batch_size={batch}, shuffle=False{options})
+TRAINING = """optimizer = {optimizer}
+model.fit(data, optimizer=optimizer, steps=1, batch_size={batch}, shuffle=False{options})
 """
 FUNCTION = """f = gc.compile(list(model.outputs.values()), dtype={dtype!r})
 f(**{{name[2:]: arrays[name] for name in arrays.files}})
@@ -145,22 +145,29 @@ class Stored:
     dtype: str
     subnormals: bool = False
     name: str = "function"
-    _single: bool = False
+    _form: str = "list"
     metrics: Metrics = field(default_factory=lambda: Metrics(None))
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     running: None = None
 
 
-def training_script(model: Core, rule: Rule, feed: Feed, batch: int) -> Path | None:
+def training_script(model: Core, rule: AnyRule, feed: Feed, batch: int) -> Path | None:
     """Write declaration, parameters, rows, and a script that takes one step of them; None where that is impossible."""
+    options = ', sample_weight=arrays["weights"]' if model.weight_leaf in feed else ""
+    options += ", seed=0" if model.random_numbers else ""
+    text = TRAINING.format(optimizer=_optimizer(rule), batch=batch, options=options)
+    return _write(model, feed, text, model.weight_leaf)
+
+
+def _optimizer(rule: AnyRule) -> str:
+    """The expression that makes a rule, or rules for groups of parameters, with the values of the first step."""
+    if isinstance(rule, Groups):
+        return f"{{{', '.join(f'{names!r}: {_optimizer(part) if part else None}' for names, part in rule)}}}"
     values = rule.values_at(1)
     hyper = ", ".join(f"{n}={float(values[n])!r}" for n in rule.hyper)
     extra = {n: getattr(rule, n) for n in ("clip_value", "clip_norm", "decay") if getattr(rule, n) is not None}
     extras = f".with_({', '.join(f'{n}={v!r}' for n, v in extra.items())})" if extra else ""
-    options = ', sample_weight=arrays["weights"]' if model.weight_leaf in feed else ""
-    options += ", seed=0" if model.random_numbers else ""
-    text = TRAINING.format(name=rule.name, text=rule.text, hyper=hyper, extras=extras, batch=batch, options=options)
-    return _write(model, feed, text, model.weight_leaf)
+    return f"gc.rule({rule.name!r}, {rule.text!r}, {hyper}){extras}"
 
 
 def evaluation_script(model: Core, feed: Feed, outputs: bool) -> Path | None:

@@ -16,7 +16,7 @@ from graphc.facade.failure_causes import SMALLER, advice
 from graphc.facade.singular import singular_matrix
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
-from graphc.optim import Curvature, Rule
+from graphc.optim import AnyRule, Curvature
 from graphc.primitives import philox
 from graphc.run.data import Bound
 from graphc.run.training import RuleState
@@ -25,7 +25,7 @@ HINT = f"  hint: {SMALLER}"
 
 
 def explain_divergence(
-    model: Core, data: Bound, weights: NDArray | None, rule: Rule | Curvature, rows: NDArray | None = None
+    model: Core, data: Bound, weights: NDArray | None, rule: AnyRule | Curvature, rows: NDArray | None = None
 ) -> NoReturn:
     """Evaluate the failed step, on ``rows`` or on those that come next, with the interpreter and name what went wrong.
 
@@ -56,7 +56,7 @@ def explain_divergence(
     raise DivergenceError(f"{head}\n  {line}\n  is {bad[at]} at {list(at)}{where}\n  hint: {hint}")
 
 
-def explain_overflow(model: Core, rule: Rule, place: int, value: float) -> NoReturn:
+def explain_overflow(model: Core, rule: AnyRule, place: int, value: float) -> NoReturn:
     """Name the line of the update rule whose result was not finite although the gradient was.
 
     Raises
@@ -65,12 +65,14 @@ def explain_overflow(model: Core, rule: Rule, place: int, value: float) -> NoRet
         With the step, the line of the rule, the bad value and its place.
     """
     turn, at = divmod(place, model.params.flat.size)
-    target = ("theta", *rule.states)[turn]
+    name = model.params.name_at(at).partition("[")[0]
+    own = rule.of(name) if name in model.params.trained else rule
+    target = ("theta", *own.states)[turn] if own else "theta"
     state = next((leaf for leaf in model.updates if not turn and model.params.holds(str(leaf.name), at)), None)
     if state is not None:
         found = f"the update of the state {state.name}\n  is {value} for {model.params.name_at(at)}"
         raise DivergenceError(f"{_head(model.state.rules[rule.text])}\n  {found}\n{HINT}")
-    line = next(line for line in reversed(rule.text.splitlines()) if line.split("<-")[0].strip() == target)
+    line = next(line for line in reversed((own or rule).text.splitlines()) if line.split("<-")[0].strip() == target)
     text = " ".join(line.split())
     raise DivergenceError(
         f"{_head(model.state.rules[rule.text])}\n  {text}\n  is {value} for {model.params.name_at(at)}\n{HINT}"

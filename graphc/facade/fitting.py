@@ -24,6 +24,7 @@ from graphc.facade.preparing import evaluator
 from graphc.facade.resuming import TakenUp, take_up
 from graphc.facade.state import SPLIT_STREAM
 from graphc.facade.verifying import has_rows
+from graphc.optim import average_places
 from graphc.primitives import philox
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
@@ -43,6 +44,7 @@ MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     """Train ``model`` and return what happened; callbacks get ``public``."""
     run = model.last_run = Run(record=options.record)
+    options = options.for_parameters(model.params.trained)
     taken_up = take_up(model, options, run)
     options = taken_up.options
     hyper = np.array([*hyper_values(options.rule).values, 0.0])
@@ -248,7 +250,9 @@ class _Loop:
     def _call(self, steps: int, draw: Callable[[int], None]) -> Call:
         model, o = self.model, self.options
         state = model.state
-        moving = Moving(model.params.flat, state.rule(o.rule.text, len(o.rule.states)), state.sampler, state.totals)
+        kept = state.rule(o.rule.text, len(o.rule.states))
+        kept.averages = average_places(o.rule, model.params.trained)
+        moving = Moving(model.params.flat, kept, state.sampler, state.totals)
         inputs, call = self._inputs(), Call(steps)
         if self.rows_at_once:
             inputs[2:] = self._block(inputs[2:], steps)

@@ -24,7 +24,7 @@ from graphc.facade.programs import Lowered
 from graphc.facade.trials import rows_of
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
-from graphc.optim import rule_named
+from graphc.optim import Groups, optimizer_named, rule_named
 from graphc.primitives import philox
 from graphc.run.data import bind
 from graphc.run.sampler import Sampler
@@ -58,7 +58,9 @@ def lowered(model: Core, optimizer: Any = "sgd", batch_size: int = 32) -> Lowere
     """Text and plan of the training program of the last fit, or of one for these arguments."""
     if model.last_compiled is not None:
         return model.last_compiled.lowered
-    return training_lowered(model, rule_named("source", optimizer), batch_size)
+    found = optimizer_named(optimizer)
+    rule = found.assigned(model.params.trained) if isinstance(found, Groups) else rule_named("source", found)
+    return training_lowered(model, rule, batch_size)
 
 
 def _device_page(model: Core) -> pages.Page:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from graphc.errors import DomainError, TypeMismatchError
-from graphc.optim import Curvature, Rule, optimizer_named
+from graphc.optim import Curvature, Groups, Rule, optimizer_named
 from graphc.run.callback import Callback, as_callback
 from graphc.run.keeping import Checkpoint
 
@@ -65,8 +65,12 @@ class Options:
 
     @property
     def rule(self) -> Rule:
-        """The optimizer, where it was checked and is an update rule."""
+        """The optimizer, where it was checked and is an update rule, or several that do as one."""
         return self.optimizer
+
+    def for_parameters(self, names: Sequence[str]) -> Options:
+        """With the parameters that each of several rules is for."""
+        return replace(self, optimizer=self.optimizer.assigned(names)) if isinstance(self.optimizer, Groups) else self
 
     @property
     def rows_a_step(self) -> int | None:
@@ -94,6 +98,9 @@ class Options:
         optimizer = optimizer_named(self.optimizer)
         if isinstance(optimizer, Curvature):
             _check_curvature(who, optimizer, self)
+        if isinstance(optimizer, Groups) and (who != "fit" or self.target == "cuda"):
+            message = f"{who}: rules for groups of parameters are for model.fit on the CPU"
+            raise DomainError(f"{message}\n  hint: give one rule such as gc.Adam(1e-3), or leave out target='cuda'")
         whole = None if isinstance(optimizer, Curvature) else BATCH
         batch_size = whole if isinstance(self.batch_size, str) and self.batch_size == "auto" else self.batch_size
         for name in ("epochs", "steps", "threads"):
@@ -107,7 +114,7 @@ class Options:
             self,
             optimizer=optimizer,
             batch_size=batch_size,
-            target="cpu" if isinstance(optimizer, Curvature) else self.target,
+            target="cpu" if isinstance(optimizer, Curvature | Groups) else self.target,
             epochs=self.epochs if self.epochs or self.steps or self.tol else 1,
             callbacks=_callbacks(who, self.callbacks),
             shuffle=bool(self.shuffle),

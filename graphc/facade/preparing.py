@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions
@@ -10,7 +11,7 @@ from graphc.facade.lookup import declared, remembered
 from graphc.facade.programs import Compiled, Lowered, TrainingGraph, evaluation_text, obtain, training_text
 from graphc.ir.node import Node
 from graphc.lower.plan import PlanOptions
-from graphc.optim import Rule
+from graphc.optim import AnyRule, Groups
 from graphc.optim.schedules import Schedule
 from graphc.rewrite.weights import depends_across_rows, depends_on, is_row_mean
 from graphc.run.training import Evaluator, Trainer
@@ -18,33 +19,37 @@ from graphc.run.training import Evaluator, Trainer
 CHUNK = 256  # rows at a time in predict and evaluate
 
 
-def rule_key(rule: Rule) -> tuple:
+def rule_key(rule: AnyRule) -> tuple:
     """What of a rule decides its program: everything but the values."""
+    if isinstance(rule, Groups):
+        return tuple((names, part and rule_key(part)) for names, part in rule)
     schedules = tuple((n, v.expr) for n, v in rule.hyper.items() if isinstance(v, Schedule))
     given = rule.clip_norm is not None, rule.clip_value is not None, rule.decay is not None
     return rule.name, rule.text, rule.statements, tuple(rule.hyper), schedules, given
 
 
-def training_program(model: Core, rule: Rule, capacity: int, weighted: bool = False) -> Compiled:
+def training_program(model: Core, rule: AnyRule, capacity: int, weighted: bool = False) -> Compiled:
     """The training program for an update rule and a batch size."""
     key = ("train", rule_key(rule), capacity, weighted, model.dtype)
     return model.once(key, lambda: _training(model, rule, capacity, weighted))
 
 
-def training_lowered(model: Core, rule: Rule, capacity: int) -> Lowered:
+def training_lowered(model: Core, rule: AnyRule, capacity: int) -> Lowered:
     """Text and plan of that program, which is not compiled."""
     key, options = ("text", rule_key(rule), capacity, model.dtype), PlanOptions(model.dtype)
     return model.once(key, lambda: _lower(model, rule, capacity, False, options))
 
 
-def _lower(model: Core, rule: Rule, capacity: int, weighted: bool, options: PlanOptions) -> Lowered:
+def _lower(model: Core, rule: AnyRule, capacity: int, weighted: bool, options: PlanOptions) -> Lowered:
     weights = model.weight_leaf if weighted else None
     derived = model.differentiated(weighted)
+    moving = {w: g for w, g in derived.gradients.items() if rule.of(str(w.name)) is not None}
+    derived = replace(derived, gradients=moving)
     graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, captions(model), weights)
     return training_text(model.name, graph, rule, capacity, options)
 
 
-def _training(model: Core, rule: Rule, capacity: int, weighted: bool) -> Compiled:
+def _training(model: Core, rule: AnyRule, capacity: int, weighted: bool) -> Compiled:
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
     lower = lambda apart=False: _lower(model, rule, capacity, weighted, PlanOptions(dtype, apart=apart))
     others = [*model.kept_leaves, *([weights] if weights else [])]
@@ -59,7 +64,7 @@ def _of_model(model: Core, compiled: Compiled) -> Compiled:
     return compiled
 
 
-def trainer(model: Core, rule: Rule, capacity: int, weighted: bool) -> Trainer:
+def trainer(model: Core, rule: AnyRule, capacity: int, weighted: bool) -> Trainer:
     """The training program with its buffers."""
     compiled = model.last_compiled = training_program(model, rule, capacity, weighted)
     model.reads, model.nan_propagating = (compiled.facts.inputs, compiled.constants), compiled.facts.nan_propagating

@@ -31,7 +31,7 @@ from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_
 from graphc.native import cache
 from graphc.native.buffers import aligned
 from graphc.native.build import Program, build, find
-from graphc.optim.rules import Rule
+from graphc.optim.groups import AnyRule
 from graphc.rewrite.weights import is_row_mean, total_weight
 
 OPERATIONS = 20e9  # a second: a rough guess, which measuring replaces
@@ -157,7 +157,7 @@ class TrainingGraph:
         return all(is_row_mean(n, rows) for n in (self.derived.loss, *(self.derived.roots[m] for m in self.metrics)))
 
 
-def training_text(name: str, graph: TrainingGraph, rule: Rule, capacity: int, options: PlanOptions) -> Lowered:
+def training_text(name: str, graph: TrainingGraph, rule: AnyRule, capacity: int, options: PlanOptions) -> Lowered:
     """The text and the plan of a whole training run."""
     step = training_step(graph, capacity, replace(options, by_rows=True, tensors=True))
     block = rows_of_block(step, options.dtype)

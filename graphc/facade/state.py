@@ -192,10 +192,15 @@ class State:
         self.totals = Totals()
 
     def rule(self, text: str, n_states: int) -> RuleState:
-        """The state of an update rule; another rule text starts at 0."""
-        if text not in self.rules:
-            self.rules[text] = RuleState(aligned(n_states * self.total, self.dtype))
+        """The state of an update rule; another rule text starts at 0. The last in ``rules`` is that of the last fit."""
+        known = self.rules.pop(text, None)
+        self.rules[text] = known or RuleState(aligned(n_states * self.total, self.dtype))
         return self.rules[text]
+
+    def averages(self) -> dict[str, NDArray]:
+        """The running means of parameters, flat, of the last fit that kept some."""
+        kept = next((s for s in reversed(self.rules.values()) if s.averages and s.step), None)
+        return {} if kept is None else {n: kept.values[t * self.total :] for n, t in kept.averages.items()}
 
     def cast(self, dtype: str) -> None:
         """Change the precision."""

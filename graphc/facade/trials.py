@@ -28,7 +28,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.lower.layout import Count
 from graphc.native.buffers import aligned
 from graphc.native.build import Program
-from graphc.optim import Rule
+from graphc.optim import AnyRule, Groups, Rule
 from graphc.optim.rules import reference_step
 from graphc.run.data import Bound
 from graphc.run.sampler import Sampler
@@ -104,18 +104,18 @@ class TrainingTrial(Trial):
     """One step of a training program on the CPU: loss, metrics, gradients, and the update."""
 
     def __init__(
-        self, model: Core, trainer: Any, rule: Rule, data: Bound, weighted: bool, params: Parameters | None = None
+        self, model: Core, trainer: Any, rule: AnyRule, data: Bound, weighted: bool, params: Parameters | None = None
     ) -> None:
         self.model, self.trainer, self.weighted = model, trainer, weighted
-        rate = rule.hyper.get("eta")  # a rate of 1 shows the gradient in the parameters, and seldom overflows
-        self.rule = rule.with_(eta=1.0) if isinstance(rate, float | int) else rule
+        self.rule = rule.with_rate(1.0)  # it shows the gradient in the parameters, and seldom overflows
+        self.trained = [leaf for leaf in model.param_leaves if rule.of(str(leaf.name)) is not None]
         self.least = least_of(model.rows_needed)
         self.feed = self.few(data, min(max(ROWS, self.least), trainer.capacity), params)
         self.precision = PRECISIONS[model.dtype]
         self.results = ["the loss", *(f"the metric {n}" for n in model.metric_names), *self.named_gradients()]
         self.results += [f"the state {leaf.name}" for leaf in model.updates]
         places = places_of(model)
-        self.places = {leaf: place for leaf, place in places.items() if leaf not in model.updates}
+        self.places = {leaf: places[leaf] for leaf in self.trained}
         self.states = {leaf: places[leaf] for leaf in model.updates}
 
     def few(self, data: Bound, most: int, params: Parameters | None) -> dict[Leaf, NDArray]:
@@ -128,7 +128,7 @@ class TrainingTrial(Trial):
         return feed
 
     def named_gradients(self) -> list[str]:
-        return [f"∂{self.model.loss_name}/∂{leaf.name}" for leaf in self.model.param_leaves]
+        return [f"∂{self.model.loss_name}/∂{leaf.name}" for leaf in self.trained]
 
     def run(self, feed: Feed) -> list[NDArray | None]:
         scalars = self.step(self.trainer, self.model.reads[0], feed)
@@ -152,18 +152,18 @@ class TrainingTrial(Trial):
 
     # ------------------------------------------------------------------ what it is compared with
     def declared(self) -> list[Node]:
-        return self.model.once("declared", self._declared)
+        return self.model.once(("declared", *self.trained), self._declared)
 
     def _declared(self) -> list[Node]:
         model, roots = self.model, self.model.training_roots
-        loss, *gradients = declared_gradients(roots["loss"], model.param_leaves)
+        loss, *gradients = declared_gradients(roots["loss"], self.trained)
         metrics, states = (unrewritten([roots[n] for n in names]) for names in (model.metric_names, model.state_roots))
         return [loss, *metrics, *gradients, *states]
 
     def rewritten(self) -> list[Node]:
         graph = self.model.differentiated(self.weighted)
         metrics, states = ([graph.roots[n] for n in ns] for ns in (self.model.metric_names, self.model.state_roots))
-        return [graph.loss, *metrics, *graph.gradients.values(), *states]
+        return [graph.loss, *metrics, *(graph.gradients[leaf] for leaf in self.trained), *states]
 
     def given(self, feed: Feed) -> Feed:
         if not self.weighted:
@@ -173,11 +173,23 @@ class TrainingTrial(Trial):
 
     def afterwards(self, feed: Feed) -> tuple[str, Difference] | None:
         """The first parameter or state that is not what the rule makes of the program's own gradient."""
-        gradients, rule, total = self.exact_gradients(feed), self.rule, self.after.parameters.size
-        norm, rounding = _norm(gradients) if rule.needs_norm else 0.0, self.rounding(feed)
-        for (leaf, place), update, blur in zip(
-            self.places.items(), self._updates(feed, gradients, norm), rounding, strict=True
-        ):
+        slopes = dict(zip(self.places, self.exact_gradients(feed), strict=True))
+        rounding = dict(zip(self.places, self.rounding(feed), strict=True))
+        told = (self._after_rule(feed, rule, {x: slopes[x] for x in own}, rounding) for rule, own in self._parts())
+        return next((found for found in told if found is not None), None)
+
+    def _parts(self) -> list[tuple[Rule, list[Leaf]]]:
+        """The rules, each with its parameters."""
+        if not isinstance(self.rule, Groups):
+            return [(self.rule, self.trained)]
+        return [(part, [x for x in self.trained if x.name in names]) for names, part in self.rule if part is not None]
+
+    def _after_rule(
+        self, feed: Feed, rule: Rule, gradients: Mapping[Leaf, NDArray], rounding: Mapping[Leaf, float]
+    ) -> tuple[str, Difference] | None:
+        norm, total = _norm([*gradients.values()]) if rule.needs_norm else 0.0, self.after.parameters.size
+        for leaf, update in zip(gradients, self._updates(feed, rule, gradients, norm), strict=True):
+            place, blur = self.places[leaf], rounding[leaf]
             some, theta, slopes, exact, states, finite = update
             if self.bad and not finite:
                 return None
@@ -192,37 +204,39 @@ class TrainingTrial(Trial):
                     return whose, replace(found, at=tuple(int(i) for i in at))
         return None
 
-    def _updates(self, feed: Feed, gradients: Sequence[NDArray], norm: float) -> Iterator[Update]:
+    def _updates(
+        self, feed: Feed, rule: Rule, gradients: Mapping[Leaf, NDArray], norm: float
+    ) -> Iterator[Update]:
         """What the rule makes of each parameter; of large ones at some places, where no element asks for the others."""
-        if self.rule.reduces or any(leaf.constraint is not None for leaf in self.places):
-            for leaf, gradient in zip(self.places, gradients, strict=True):
-                yield self._whole_update(leaf, feed[leaf], gradient, norm)
+        if rule.reduces or any(leaf.constraint is not None for leaf in gradients):
+            for leaf, gradient in gradients.items():
+                yield self._whole_update(rule, leaf, feed[leaf], gradient, norm)
             return
-        samples = [sample_of(g.size) for g in gradients]
-        theta = _elements([feed[leaf] for leaf in self.places], samples)
-        slopes = _elements(gradients, samples)
-        exact, states = reference_step(self.rule, theta, slopes, norm=norm)
-        finite, first = self._finite(theta, slopes, norm), 0
+        samples = [sample_of(g.size) for g in gradients.values()]
+        theta = _elements([feed[leaf] for leaf in gradients], samples)
+        slopes = _elements([*gradients.values()], samples)
+        exact, states = reference_step(rule, theta, slopes, norm=norm)
+        finite, first = self._finite(rule, theta, slopes, norm), 0
         for some in samples:
             part, first = slice(first, first + some.size), first + some.size
             of = {n: x[part] for n, x in states.items()}
             yield some, theta[part], slopes[part], exact[part], of, bool(finite[part].all())
 
-    def _whole_update(self, leaf: Leaf, value: NDArray, gradient: NDArray, norm: float) -> Update:
+    def _whole_update(self, rule: Rule, leaf: Leaf, value: NDArray, gradient: NDArray, norm: float) -> Update:
         theta, g = (np.asarray(x, np.float64).reshape(value.shape) for x in (value, gradient))
-        exact, states = reference_step(self.rule, theta, g, norm=norm)
+        exact, states = reference_step(rule, theta, g, norm=norm)
         exact = exact if leaf.constraint is None else leaf.constraint.apply(exact)
-        finite = bool(self._finite(theta, g, norm).all())
+        finite = bool(self._finite(rule, theta, g, norm).all())
         flat = {n: np.broadcast_to(x, theta.shape).ravel() for n, x in states.items()}
         return np.arange(theta.size), theta.ravel(), g.ravel(), exact.ravel(), flat, finite
 
-    def _finite(self, theta: NDArray, slopes: NDArray, norm: float) -> NDArray:
+    def _finite(self, rule: Rule, theta: NDArray, slopes: NDArray, norm: float) -> NDArray:
         """Which updates are finite in the precision of the program: asked where the step was not."""
         if not self.bad:
             return np.ones(theta.shape, bool)
         with np.errstate(all="ignore"):
             rounded = [x.astype(self.precision.dtype) for x in (theta, slopes)]
-            new, states = reference_step(self.rule, rounded[0], rounded[1], norm=norm)
+            new, states = reference_step(rule, rounded[0], rounded[1], norm=norm)
         return np.logical_and.reduce([np.isfinite(x) for x in (slopes, new, *states.values())])
 
     def exact_gradients(self, feed: Feed) -> list[NDArray]:  # noqa: ARG002  others have to evaluate them
@@ -278,7 +292,7 @@ class DeviceTrial(TrainingTrial):
         self,
         model: Core,
         trainer: CudaTrainer,
-        rule: Rule,
+        rule: AnyRule,
         data: Bound,
         weighted: bool,
         params: Parameters | None,

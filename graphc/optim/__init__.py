@@ -4,6 +4,7 @@ it names (moments, step number) belongs to the model that trains with it.
 
 from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
+from graphc.optim.groups import AnyRule, Groups, average_places
 from graphc.optim.known import (
     OPTIMIZERS,
     SGD,
@@ -12,6 +13,7 @@ from graphc.optim.known import (
     AdamW,
     Momentum,
     Nesterov,
+    Optimizer,
     RMSProp,
     optimizer_named,
     rule_named,
@@ -23,6 +25,9 @@ from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
 
 __all__ = [
     "Curvature",
+    "Groups",
+    "Optimizer",
+    "average_places",
     "ConjugateGradient",
     "LBFGS",
     "LevenbergMarquardt",
@@ -49,6 +54,7 @@ __all__ = [
     "Nesterov",
     "RMSProp",
     "Rule",
+    "AnyRule",
     "Schedule",
     "constant",
     "cosine",

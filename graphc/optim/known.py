@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphc.declare.formula import suggest
@@ -11,6 +11,7 @@ from graphc.errors import TypeMismatchError, UnknownNameError
 from graphc.optim.adam_family import AdaBelief, Adamax, AMSGrad, NAdam, RAdam, Yogi
 from graphc.optim.curvature import CURVATURE, Curvature
 from graphc.optim.domains import KNOWN
+from graphc.optim.groups import Groups, groups
 from graphc.optim.layerwise import LAMB, Adafactor, Muon
 from graphc.optim.rules import Rule, rule
 from graphc.optim.steps import ASGD, Adadelta, Lion, Rprop
@@ -248,16 +249,23 @@ _ALL = (
 OPTIMIZERS: dict[str, Callable[..., Rule]] = {f.__name__.lower(): f for f in _ALL}
 
 
-def optimizer_named(name: str | Rule | Curvature) -> Rule | Curvature:
-    """The optimizer of that name with its default hyper-parameters; one that is given is returned as it is.
+Optimizer = str | Rule | Curvature | Mapping[Any, Any]
+"""What ``optimizer=`` of a fit may be."""
+
+
+def optimizer_named(name: Optimizer | Groups) -> Rule | Curvature | Groups:
+    """The optimizer of that name with its default hyper-parameters; one that is given is returned as it is, a dict as
+    its groups.
 
     Raises
     ------
     UnknownNameError
         With the name that comes closest.
     """
-    if isinstance(name, Rule | Curvature):
+    if isinstance(name, Rule | Curvature | Groups):
         return name
+    if isinstance(name, Mapping):
+        return groups(name, optimizer_named)
     if not isinstance(name, str):
         raise TypeMismatchError(f"An optimizer is a rule or a name, not {type(name).__name__}. Write gc.Adam(1e-3).")
     known = {**OPTIMIZERS, **CURVATURE}
@@ -266,7 +274,7 @@ def optimizer_named(name: str | Rule | Curvature) -> Rule | Curvature:
     return known[name.lower()]()
 
 
-def rule_named(who: str, name: str | Rule | Curvature) -> Rule:
+def rule_named(who: str, name: Optimizer) -> Rule:
     """The optimizer of that name, which must be an update rule.
 
     Raises
@@ -278,4 +286,7 @@ def rule_named(who: str, name: str | Rule | Curvature) -> Rule:
     if isinstance(found, Curvature):
         message = f"{who}: {found.name} is no update rule but a method of its own, for model.fit on the CPU"
         raise TypeMismatchError(f"{message}\n  hint: take an update rule such as gc.Adam(1e-3)")
+    if isinstance(found, Groups):
+        message = f"{who}: rules for groups of parameters are for model.fit on the CPU"
+        raise TypeMismatchError(f"{message}\n  hint: give one rule such as gc.Adam(1e-3)")
     return found

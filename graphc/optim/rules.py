@@ -21,12 +21,22 @@ from sympy import Expr, Symbol
 
 from graphc.declare.formula import formula_error, formula_text, parse, suggest
 from graphc.declare.origin import located
-from graphc.errors import FormulaError
+from graphc.errors import DomainError, FormulaError
 from graphc.ir.scalar import FUNCTIONS, maximum, minimum, numpy_function
 from graphc.ir.scalar_latex import scalar_latex
-from graphc.optim.domains import Domain, check_hyper, check_steps
+from graphc.optim.domains import KNOWN, Domain, check_hyper, check_steps
 from graphc.optim.passes import REDUCTIONS, Reduction, check_passes, kept_between, reduced_by
 from graphc.optim.schedules import K, Schedule
+from graphc.optim.turns import (
+    AVERAGE,
+    COLLECTED,
+    DUE,
+    TURN,
+    accumulated_lines,
+    averaged_line,
+    check_turns,
+    in_turn_lines,
+)
 from graphc.optim.values import Hyper, extra_value, frozen, hyper_value, shown
 
 MAX_LINES = 10
@@ -152,7 +162,17 @@ class Rule:
                 raise FormulaError(f"{self.name} has no hyper-parameter '{name}'. {suggest(name, known)}")
         checked = {n: hyper_value(self.name, n, v) for n, v in hyper.items()}
         _check_domains(self.name, checked, self.domains)
-        return replace(self, hyper=MappingProxyType({**self.hyper, **checked}), **extras)
+        made = replace(self, hyper=MappingProxyType({**self.hyper, **checked}), **extras)
+        if COLLECTED in self.states:
+            made._check_collected()
+        return made
+
+    def _check_collected(self) -> None:
+        if self.needs_norm:
+            raise DomainError(
+                f"accumulated: {self.name} needs norm(g), which is that of one batch\n"
+                f"  hint: leave out clip_norm, or clip by value"
+            )
 
     def within(self, domains: Mapping[str, Domain]) -> Rule:
         """The rule with domains for those of its hyper-parameters that have one.
@@ -165,6 +185,117 @@ class Rule:
         known = {n: domains[n] for n in self.hyper if n in domains}
         _check_domains(self.name, self.hyper, known)
         return replace(self, domains=MappingProxyType(known))
+
+    @located
+    def accumulated(self, every: int) -> Rule:
+        """The rule that acts in the last of every few steps, on the mean of their gradients: a larger batch in parts.
+
+        The steps of a run, and the k of schedules, count batches; the k of the rule counts its updates. Clipping by
+        value and the decay act on the gradient of each batch. A run that ends within a round is continued by the next.
+
+        Parameters
+        ----------
+        every : int
+            Batches of an update, at least 1.
+
+        Raises
+        ------
+        DomainError
+            For a rule that needs norm(g), or that takes turns already.
+
+        Examples
+        --------
+        >>> import graphc as gc
+        >>> print(gc.SGD(0.1).accumulated(4))
+        SGD(eta=0.1, every=4)
+            collected <- where(mod(k - 0.5, every) < 1, 0, collected) + g
+            turn      <- floor((k - 0.5)/every) + 1
+            theta     <- where(mod(k + 0.5, every) < 1, theta - eta*(collected/every), theta)
+        """
+        if isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1:
+            raise DomainError(f"accumulated: every is {every!r}\n  hint: a whole number of at least 1, of batches")
+        self._check_free("accumulated", "every", COLLECTED, TURN)
+        self._check_collected()
+        return self._changed(accumulated_lines(_lines_of(self.text)), every=float(every))
+
+    @located
+    def in_turn(self, *which: int, of: int) -> Rule:
+        """The rule that acts in some of every few steps and rests in the others; its k counts its own updates.
+
+        Parameters
+        ----------
+        *which : int
+            The steps of a round in which it acts, from 1.
+        of : int
+            The steps of a round, at most 16.
+
+        Raises
+        ------
+        DomainError
+            For turns that are no steps of the round, or a rule that takes turns already.
+
+        Examples
+        --------
+        >>> import graphc as gc
+        >>> print(gc.SGD(0.1).in_turn(2, of=2))
+        SGD(eta=0.1)
+            due   <- where(mod(k - 1.5, 2) < 1, 1, 0)
+            turn  <- max(1, floor((k - 1.5)/2) + 1)
+            theta <- where(due > 0.5, theta - eta*g, theta)
+        """
+        check_turns(which, of)
+        self._check_free("in_turn", DUE, TURN)
+        return self._changed(in_turn_lines(_lines_of(self.text), sorted(which), of))
+
+    @located
+    def averaged(self, share: Any = 0.999) -> Rule:
+        """The rule that keeps a running mean of the parameters beside them: ``model.averaged()`` predicts with it.
+
+        Parameters
+        ----------
+        share : float, Schedule or 1-D array
+            How much of the mean stays in an update, in [0, 1); the mean begins with the first update.
+
+        Examples
+        --------
+        >>> import graphc as gc
+        >>> print(gc.SGD(0.1).averaged(0.99))
+        SGD(eta=0.1, share=0.99)
+            theta   <- theta - eta*g
+            average <- where(k <= 1, theta, share*average + (1 - share)*theta)
+        """
+        self._check_free("averaged", "share", AVERAGE)
+        lines = _lines_of(self.text)
+        made = self._changed([*lines, averaged_line(lines)], share=hyper_value(self.name, "share", share))
+        return made.within({**made.domains, "share": KNOWN["rho"]})
+
+    def _check_free(self, who: str, *names: str) -> None:
+        """Refuse a rule in which a name that is to be added means something."""
+        taken = {*self.hyper, *(target for target, _ in _lines_of(self.text))}
+        found = next((n for n in names if n in taken), None)
+        if found is not None:
+            message = f"{who}: the rule {self.name} has '{found}' already"
+            raise DomainError(f"{message}\n  hint: take turns, collect gradients or average once")
+
+    def _changed(self, lines: list[tuple[str, str]], **hyper: Hyper) -> Rule:
+        """The rule with other lines and more hyper-parameters."""
+        width = max(len(target) for target, _ in lines)
+        text = "\n".join(f"{target:{width}s} <- {formula}" for target, formula in lines)
+        values = {**self.hyper, **hyper}
+        statements = _statements(self.name, text, tuple(values), most=len(lines))
+        states, temporaries = _classify(statements)
+        return replace(
+            self, text=text, statements=statements, states=states, temporaries=temporaries,
+            hyper=MappingProxyType(values),
+        )  # fmt: skip
+
+    def of(self, name: str) -> Rule | None:  # noqa: ARG002  rules side by side ask
+        """The rule of a parameter."""
+        return self
+
+    def with_rate(self, eta: float) -> Rule:
+        """With this learning rate, where it is a number."""
+        return self.with_(eta=eta) if isinstance(self.hyper.get("eta"), float | int) else self
 
     def check_steps(self, first: int, last: int) -> None:
         """Raise DomainError when a schedule leaves its domain between two steps."""
@@ -269,10 +400,10 @@ def _lines_of(text: str) -> list[tuple[str, str]]:
     return [(target.strip(), formula.strip()) for target, _, formula in pairs]
 
 
-def _statements(name: str, text: str, hyper: tuple[str, ...]) -> tuple[Statement, ...]:
+def _statements(name: str, text: str, hyper: tuple[str, ...], most: int = MAX_LINES) -> tuple[Statement, ...]:
     lines = _source_lines(text)
-    if len(lines) > MAX_LINES:
-        raise formula_error(lines[MAX_LINES], 0, f"The rule '{name}' has {len(lines)} lines; {MAX_LINES} is the limit.",
+    if len(lines) > most:
+        raise formula_error(lines[most], 0, f"The rule '{name}' has {len(lines)} lines; {most} is the limit.",
                             "Join lines, or leave out temporaries.")  # fmt: skip
     targets = [_target(name, line, hyper) for line in lines]
     if "theta" not in targets:

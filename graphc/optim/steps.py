@@ -91,7 +91,9 @@ def ASGD(
     clip_norm: float | None = None,
     decay: float | None = None,
 ) -> Rule:
-    """Averaged stochastic gradient descent (Polyak & Juditsky 1992): the state a is the mean of theta after t0 steps.
+    """Averaged stochastic gradient descent (Polyak & Juditsky 1992): the mean of theta after t0 steps.
+
+    ``model.averaged()`` has it.
 
     Parameters
     ----------
@@ -107,8 +109,8 @@ def ASGD(
         See :class:`Rule`.
     """
     text = """
-        theta <- theta - eta/(1 + lam*eta*(k - 1))**alpha*(g + lam*theta)
-        a     <- a + (theta - a)/max(1, k - 1 - t0)
+        theta   <- theta - eta/(1 + lam*eta*(k - 1))**alpha*(g + lam*theta)
+        average <- average + (theta - average)/max(1, k - 1 - t0)
     """
     hyper = {"eta": eta, "lam": lam, "alpha": alpha, "t0": t0}
     return rule("ASGD", text, **hyper, clip_value=clip_value, clip_norm=clip_norm, decay=decay).within(KNOWN)

@@ -29,10 +29,12 @@ SHARE = 0.01  # of a run's time at most that keeping copies takes
 
 @dataclass
 class RuleState:
-    """What an update rule remembers between steps: its states, laid out like the parameters, and the step number."""
+    """What an update rule remembers between steps: its states, laid out like the parameters, and the step number;
+    for parameters of which it keeps a running mean, which state that is."""
 
     values: NDArray
     step: int = 0
+    averages: dict[str, int] = field(default_factory=dict)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = {**state, "values": realigned(state["values"])}

@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from graphc.errors import DataError, DomainError, TypeMismatchError
 from graphc.model import Model
-from graphc.optim import Curvature, optimizer_named
+from graphc.optim import Curvature, Groups, optimizer_named
 from graphc.run.history import Run
 from graphc.run.steering import EarlyStopping
 from graphc.sklearn.networks import Shape
@@ -99,6 +99,8 @@ class GraphEstimator(BaseEstimator):
         if isinstance(optimizer, Curvature):
             hint = "leave learning_rate out"
             raise DomainError(f"learning_rate is given, but {optimizer.name} finds its steps itself\n  hint: {hint}")
+        if isinstance(optimizer, Groups):
+            return optimizer.with_rate(self.learning_rate)
         return optimizer.with_(eta=self.learning_rate)
 
     def _seed(self) -> int:
