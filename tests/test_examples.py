@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -162,3 +163,13 @@ def test_a_recurrent_network_learns_to_write_better_than_a_table_of_pairs(capsys
     text = output_of("char_rnn", capsys, "4", "120000", "20")
     loss, pairs = re.findall(r"([\d.]+) nats a character; by a table of pairs ([\d.]+)", text)[0]
     assert float(loss) < float(pairs) and "h_next[i,j] = " in text
+
+
+def test_two_networks_play_against_each_other_in_turns(capsys):
+    """All of it, 16,000 steps of 64 units, reaches all eight rings with nine points of ten."""
+    text = output_of("gan_rings", capsys, "200", "8")
+    assert "due   <- where(mod(k - 0.5, 2) < 1, 1, 0)" in text and "due     <- where(mod(k - 1.5, 2) < 1, 1, 0)" in text
+    loss, tells, fools = (float(v) for v in re.findall(r"(?:loss|tells|fools) ([\d.]+)", text))
+    assert abs(loss - tells - fools) < 1e-4 and tells < 2 * np.log(2) < 2 * fools
+    rings = re.findall(r"(?:weights|mean): (\d+) % of the points within 0.05 of a ring, (\d) of 8 rings", text)
+    assert len(rings) == 2 and rings[0] != rings[1]
