@@ -173,3 +173,20 @@ def test_two_networks_play_against_each_other_in_turns(capsys):
     assert abs(loss - tells - fools) < 1e-4 and tells < 2 * np.log(2) < 2 * fools
     rings = re.findall(r"(?:weights|mean): (\d+) % of the points within 0.05 of a ring, (\d) of 8 rings", text)
     assert len(rings) == 2 and rings[0] != rings[1]
+
+
+def test_the_coefficient_of_the_heat_equation_is_found_from_noisy_temperatures(capsys):
+    """All of it, 1000 points and 16 units, finds kappa to 0.1 % and the temperatures to 0.24 %."""
+    text = output_of("heat_inverse", capsys, "300", "8", "400", "300")
+    [(kappa, apart)] = re.findall(r"kappa = ([\d.]+), ([\d.]+) % from 0.07", text)
+    [error] = re.findall(r"exact temperatures: ([\d.e+-]+) ", text)
+    assert abs(float(kappa) - 0.07) < 0.01 and abs(float(apart) - 100 * abs(float(kappa) / 0.07 - 1)) < 0.02
+    assert float(error) < 0.05
+
+
+def test_a_sine_is_fitted_to_1e_8_within_a_hundred_iterations(capsys):
+    """Seen to fail from weights drawn at random."""
+    text = output_of("levenberg_marquardt", capsys, "20", "60", "0")
+    [iterations] = re.findall(r"mean square error 1e-08: reached after (\d+) iterations", text)
+    [error] = re.findall(r"also between the data: ([\d.e+-]+)", text)
+    assert int(iterations) <= 40 and float(error) < 1e-3
