@@ -1,7 +1,7 @@
 """How well does the rod conduct? The coefficient of the heat equation from noisy temperatures: an inverse problem.
 
-u_t = kappa u_xx on [0, 1]. A network u(x, t) follows the measurements, and the equation holds at the same points; kappa is
-a parameter like the weights (Raissi, Perdikaris and Karniadakis 2019). The solution is known: two decaying sines.
+u_t = kappa u_xx on [0, 1]. A network u(x, t) follows the measurements, and the equation holds at the same points;
+kappa is a parameter like the weights (Raissi, Perdikaris and Karniadakis 2019). The solution is known: two sines.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """A sine by a network of 20 units to a mean square error of 1e-8: Levenberg and Marquardt's method beside Adam.
 
 A step of the method solves a system with the Jacobian of all residuals, which is one compiled function of the
-declaration. The units start as Nguyen and Widrow (1990) place them, their kinks spread evenly over the data: from weights
-drawn at random a hundred iterations come to some 3e-7, with SciPy's method too.
+declaration. The units start as Nguyen and Widrow (1990) place them, spread evenly over the data: from weights drawn at
+random a hundred iterations come to some 3e-7, with SciPy's method too.
 """
 
 import sys
