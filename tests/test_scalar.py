@@ -249,3 +249,18 @@ def test_every_function_prints_in_latex():
     for entry in FUNCTIONS.values():
         text = scalar_latex(entry(*(placeholder(j) for j in range(entry.arity))), {A: "X_{i}"})
         assert "X_{i}" in text and text.count("{") == text.count("}")
+
+
+def test_the_value_of_a_large_body_is_not_sought_in_its_derivative(monkeypatch):
+    """SymPy's search for the factors of a product took a minute of the sixth derivative of a network. Seen to fail
+    without the limit; small products are sought as before."""
+    a = [placeholder(j) for j in range(4)]
+    large = a[0] * (1 - a[1] ** 2) * sum(k * a[0] ** k * a[2] ** (19 - k) * (a[3] + k) for k in range(1, 19))
+    assert derivative(a[0] * sp.exp(-a[1]), 1) == -OUT
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(sp.Mul, "_eval_subs", never)
+    slope = derivative(large, 1)
+    assert sp.expand(slope - large.diff(a[1])) == 0 and OUT not in slope.free_symbols

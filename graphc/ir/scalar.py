@@ -261,6 +261,7 @@ def _common_dtype(arrays: tuple[Any, ...]) -> np.dtype:
 
 # ---------------------------------------------------------------- derivative
 
+LARGEST_SOUGHT = 64  # operations of a body whose value is sought in its derivative
 
 @lru_cache(maxsize=4096)
 def derivative(body: Expr, j: int, use_output: bool = True) -> Expr:
@@ -302,10 +303,13 @@ def _factored_circle(p: Expr) -> Expr:
 
 def _output_forms(body: Expr, d: Expr) -> list[Expr]:
     """Forms of the derivative `d` that use the value of `body`, possibly scaled and shifted, instead of its reads."""
-    forms = [d.subs(body, OUT)]
+    terms = _expensive_terms(body)
+    # SymPy looks for the factors of a product in every power of d: minutes for the bodies of sixth derivatives, whose
+    # value as a whole is no part of their derivative.
+    forms = [d.subs(body, OUT)] if body.count_ops() <= LARGEST_SOUGHT else []
     if isinstance(body, relu):  # relu(x) > 0 exactly where x > 0, and then x need not be kept
         forms.append(d.xreplace({step(body.args[0]): step(OUT)}))
-    for t in _expensive_terms(body):
+    for t in terms:
         slope, shift = _affine_in(body, t)
         if slope is not None:
             forms.append(_in_output(d, t, (OUT - shift) / slope))
@@ -320,6 +324,8 @@ def _affine_in(body: Expr, t: Expr) -> tuple[Expr | None, Expr]:
     """(slope, shift) if body = slope*t + shift, |shift| <= |slope|: a larger shift would cancel digits of t."""
     if body is t or body == t:
         return S.One, S.Zero
+    if not (body.is_Add or body.is_Mul) or sum(not x.is_Number for x in body.args) != 1:
+        return None, S.Zero
     w = sp.Dummy("w", real=True)
     replaced = body.xreplace({t: w})
     if replaced.free_symbols != {w}:
