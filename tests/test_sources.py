@@ -42,7 +42,7 @@ def trained(x, **options) -> tuple[gc.Model, Run]:
         {"validation": 0.3},
         {"record": "step", "callbacks": [lambda run: None]},
     ],
-    ids=str,
+    ids=lambda options: " ".join(options) or "as it is",
 )
 def test_sparse_rows_train_with_the_bits_of_dense_ones(options):
     """Mutation-checked: a block that begins a row later, an order of the epoch before, are seen."""

@@ -30,7 +30,7 @@ from graphc.lower.layout import Buffer, Count, root_of
 from graphc.lower.plan import Plan
 from graphc.lower.training import PARTS, StepPlan
 from graphc.optim.rules import Rule
-from graphc.run.data import label_limits
+from graphc.run.index_limits import label_limits
 from tests.text_memory import Region
 from tests.text_run import Machine
 

@@ -34,7 +34,8 @@ from graphc.native.buffers import address, aligned
 from graphc.native.build import Program
 from graphc.rewrite.modes import in_mode
 from graphc.rewrite.normal import tidy_graph
-from graphc.run.data import check_labels, check_rows, convert, label_limits, rows_needed
+from graphc.run.data import check_labels, check_rows, convert
+from graphc.run.index_limits import label_limits, rows_needed
 from graphc.run.prepared import MOST, Ready, usable
 
 __all__ = ["compile", "grad", "hessian", "hvp", "jacobian", "stop_gradient"]

@@ -31,8 +31,9 @@ from graphc.lower.training import batch_extent, layout_parameters
 from graphc.rewrite.modes import has_modes, in_mode, random_leaves, with_updates
 from graphc.rewrite.weights import check_states, weight_rows
 from graphc.run.callback import Callback
-from graphc.run.data import Bound, Seen, check_rows, label_limits, rows_needed
+from graphc.run.data import Bound, Seen, check_rows
 from graphc.run.history import Run
+from graphc.run.index_limits import label_limits, rows_needed
 
 
 class Core:

@@ -20,7 +20,7 @@ from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves
 from graphc.native.build import Program
-from graphc.run.data import label_limits, rows_needed
+from graphc.run.index_limits import label_limits, rows_needed
 
 
 class FunctionTrial(Trial):

@@ -19,14 +19,26 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, Symbol
 
-from graphc.declare.formula import formula_error, formula_text, parse, suggest
+from graphc.declare.formula import suggest
 from graphc.declare.origin import located
 from graphc.errors import DomainError, FormulaError
-from graphc.ir.scalar import FUNCTIONS, maximum, minimum, numpy_function
+from graphc.ir.scalar import maximum, minimum, numpy_function
 from graphc.ir.scalar_latex import scalar_latex
 from graphc.optim.domains import KNOWN, Domain, check_hyper, check_steps
-from graphc.optim.passes import REDUCTIONS, Reduction, check_passes, kept_between, reduced_by
+from graphc.optim.passes import Reduction
 from graphc.optim.schedules import K, Schedule
+from graphc.optim.statements import (
+    NORM,
+    THETA,
+    G,
+    Statement,
+    classified,
+    hoist,
+    lines_of,
+    of_the_step,
+    statements_of,
+    symbol_of,
+)
 from graphc.optim.turns import (
     AVERAGE,
     COLLECTED,
@@ -39,17 +51,9 @@ from graphc.optim.turns import (
 )
 from graphc.optim.values import Hyper, extra_value, frozen, hyper_value, shown
 
-MAX_LINES = 10
-G = Symbol("g", real=True)
-THETA = Symbol("theta", real=True)
-NORM = Symbol("norm_g", real=True, nonnegative=True)
-"""norm(g): the Euclidean norm of the gradient with respect to all parameters, before clipping and decay."""
-
-_GIVEN = {"g": G, "k": K, "theta": THETA}
 _EXTRAS = ("clip_value", "clip_norm", "decay")
 _CLIP_SLACK = sp.Rational(1, 10**6)
 _LATEX_NAMES = {Symbol("eps", real=True): r"\varepsilon", NORM: r"\left\|g\right\|", THETA: r"\theta"}
-Statement = tuple[str, Expr]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +137,8 @@ class Rule:
         The constants are to be computed once a step in float64: 1 - b2**k has three digits left in float32.
         """
         constants: dict[Expr, Symbol] = {}
-        moving, program = _of_the_step(self.program, set(self.states))
-        statements = tuple((target, _hoist(body, moving, constants)) for target, body in program)
+        moving, program = of_the_step(self.program, set(self.states))
+        statements = tuple((target, hoist(body, moving, constants)) for target, body in program)
         return statements, tuple((symbol, body) for body, symbol in constants.items())
 
     @located
@@ -216,7 +220,7 @@ class Rule:
             raise DomainError(f"accumulated: every is {every!r}\n  hint: a whole number of at least 1, of batches")
         self._check_free("accumulated", "every", COLLECTED, TURN)
         self._check_collected()
-        return self._changed(accumulated_lines(_lines_of(self.text)), every=float(every))
+        return self._changed(accumulated_lines(lines_of(self.text)), every=float(every))
 
     @located
     def in_turn(self, *which: int, of: int) -> Rule:
@@ -245,7 +249,7 @@ class Rule:
         """
         check_turns(which, of)
         self._check_free("in_turn", DUE, TURN)
-        return self._changed(in_turn_lines(_lines_of(self.text), sorted(which), of))
+        return self._changed(in_turn_lines(lines_of(self.text), sorted(which), of))
 
     @located
     def averaged(self, share: Any = 0.999) -> Rule:
@@ -265,13 +269,13 @@ class Rule:
             average <- where(k <= 1, theta, share*average + (1 - share)*theta)
         """
         self._check_free("averaged", "share", AVERAGE)
-        lines = _lines_of(self.text)
+        lines = lines_of(self.text)
         made = self._changed([*lines, averaged_line(lines)], share=hyper_value(self.name, "share", share))
         return made.within({**made.domains, "share": KNOWN["rho"]})
 
     def _check_free(self, who: str, *names: str) -> None:
         """Refuse a rule in which a name that is to be added means something."""
-        taken = {*self.hyper, *(target for target, _ in _lines_of(self.text))}
+        taken = {*self.hyper, *(target for target, _ in lines_of(self.text))}
         found = next((n for n in names if n in taken), None)
         if found is not None:
             message = f"{who}: the rule {self.name} has '{found}' already"
@@ -282,8 +286,8 @@ class Rule:
         width = max(len(target) for target, _ in lines)
         text = "\n".join(f"{target:{width}s} <- {formula}" for target, formula in lines)
         values = {**self.hyper, **hyper}
-        statements = _statements(self.name, text, tuple(values), most=len(lines))
-        states, temporaries = _classify(statements)
+        statements = statements_of(self.name, text, tuple(values), most=len(lines))
+        states, temporaries = classified(statements)
         return replace(
             self, text=text, statements=statements, states=states, temporaries=temporaries,
             hyper=MappingProxyType(values),
@@ -312,11 +316,11 @@ class Rule:
         for target, body in self.statements:
             if isinstance(body, Reduction):
                 inner = parts[str(body.args[0])]
-                names[_symbol(target)] = rf"\operatorname{{{body.word}}}\left({inner}\right)"
+                names[symbol_of(target)] = rf"\operatorname{{{body.word}}}\left({inner}\right)"
             elif target.startswith("_"):
                 parts[target] = tex(body)
             else:
-                lines.append(rf"{tex(_symbol(target))} &\leftarrow {tex(body)}")
+                lines.append(rf"{tex(symbol_of(target))} &\leftarrow {tex(body)}")
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def _repr_latex_(self) -> str:
@@ -334,8 +338,8 @@ class Rule:
         return f"{self.name}({arguments})"
 
     def __str__(self) -> str:
-        width = max(len(t) for t, _ in _lines_of(self.text))
-        lines = (f"    {t:{width}s} <- {line}" for t, line in _lines_of(self.text))
+        width = max(len(t) for t, _ in lines_of(self.text))
+        lines = (f"    {t:{width}s} <- {line}" for t, line in lines_of(self.text))
         return "\n".join([repr(self), *lines])
 
 
@@ -372,8 +376,8 @@ def rule(
     own_decay = decay is not None and re.search(r"\bdecay\b", text) is not None
     hyper = {**hyper, "decay": decay} if own_decay else hyper
     checked = {n: hyper_value(name, n, v) for n, v in hyper.items()}
-    statements = _statements(name, text, tuple(checked))
-    states, temporaries = _classify(statements)
+    statements = statements_of(name, text, tuple(checked))
+    states, temporaries = classified(statements)
     used = {s.name for _, body in statements for s in body.free_symbols}
     unused = sorted(set(checked) - used)
     if unused:
@@ -383,80 +387,6 @@ def rule(
     return Rule(name, text.strip(), statements, states, temporaries, MappingProxyType(checked), **given)
 
 
-# ---------------------------------------------------------------- reading the text
-
-
-def _symbol(name: str) -> Symbol:
-    return _GIVEN.get(name) or Symbol(name, real=True)
-
-
-def _source_lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _lines_of(text: str) -> list[tuple[str, str]]:
-    """(target, formula) of every line."""
-    pairs = (line.partition("<-") for line in _source_lines(text))
-    return [(target.strip(), formula.strip()) for target, _, formula in pairs]
-
-
-def _statements(name: str, text: str, hyper: tuple[str, ...], most: int = MAX_LINES) -> tuple[Statement, ...]:
-    lines = _source_lines(text)
-    if len(lines) > most:
-        raise formula_error(lines[most], 0, f"The rule '{name}' has {len(lines)} lines; {most} is the limit.",
-                            "Join lines, or leave out temporaries.")  # fmt: skip
-    targets = [_target(name, line, hyper) for line in lines]
-    if "theta" not in targets:
-        last = lines[-1] if lines else ""
-        raise formula_error(last, len(last), f"The rule '{name}' never assigns theta.", "End with 'theta <- ...'.")
-    symbols = {n: _symbol(n) for n in (*hyper, *targets)} | _GIVEN
-    found: list[Statement] = []
-    for target, line in zip(targets, lines):
-        body = _body(line, symbols, found)
-        found.append((target, body))
-    check_passes(name, lines, found)
-    return tuple(found)
-
-
-def _target(name: str, line: str, hyper: tuple[str, ...]) -> str:
-    target, arrow, _ = line.partition("<-")
-    target = target.strip()
-    if not arrow:
-        raise formula_error(line, 0, f"This line of the rule '{name}' assigns nothing.", "Write 'name <- formula'.")
-    if not target.isidentifier():
-        raise formula_error(line, 0, f"'{target}' is no name.", "Assign to theta, a state or a temporary.")
-    if target in hyper:
-        raise formula_error(line, 0, f"'{target}' is a hyper-parameter of '{name}' and cannot be assigned.",
-                            "Choose another name, or do not pass it as a keyword.")  # fmt: skip
-    if target in ("g", "k", "norm", *REDUCTIONS) or target.startswith("_") or target in FUNCTIONS:
-        raise formula_error(line, 0, f"'{target}' cannot be assigned.", "Assign to theta, a state or a temporary.")
-    return target
-
-
-def _body(line: str, symbols: Mapping[str, Symbol], before: list[Statement]) -> Expr:
-    """A right-hand side; what it takes the sum or the mean of, and these, become statements of their own before it."""
-    start = line.index("<-") + 2
-
-    def norm(*args: Expr) -> Expr:
-        if args != (G,):
-            raise formula_error(line, line.index("norm", start), "norm takes the gradient: norm(g).", "Write norm(g).")
-        return NORM
-
-    return parse(line, symbols, {"norm": norm, **reduced_by(before, line)}, start=start)
-
-
-def _classify(statements: tuple[Statement, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(states, temporaries): whether a name is read before its first assignment."""
-    targets = dict.fromkeys(t for t, _ in statements if t != "theta")
-    states: dict[str, None] = dict.fromkeys(n for n in kept_between(statements) if n in targets)
-    assigned: set[str] = set()
-    for target, body in statements:
-        read = sorted(s.name for s in body.free_symbols)
-        states |= {n: None for n in read if n in targets and n not in assigned}
-        assigned.add(target)
-    return tuple(states), tuple(t for t in targets if t not in states)
-
-
 # ---------------------------------------------------------------- values
 
 
@@ -464,45 +394,6 @@ def _check_domains(rule_name: str, hyper: Mapping[str, Hyper], domains: Mapping[
     for name, value in hyper.items():
         if name in domains:
             check_hyper(rule_name, name, value, domains[name])
-
-
-# ---------------------------------------------------------------- constants of a step
-
-
-def _of_the_step(program: tuple[Statement, ...], states: set[str]) -> tuple[set[Symbol], list[Statement]]:
-    """(what differs from element to element, the statements that assign it): temporaries that are numbers of the step
-    stand in what reads them."""
-    moving = {G, THETA, NORM, *(Symbol(n, real=True) for n in states)}
-    numbers: dict[Symbol, Expr] = {}
-    kept: list[Statement] = []
-    for target, body in program:
-        symbol, body = _symbol(target), body.xreplace(numbers)
-        numbers.pop(symbol, None)
-        if target in states or symbol in moving or body.free_symbols & moving:
-            moving.add(symbol)
-            kept.append((target, body))
-        else:
-            numbers[symbol] = body
-    return moving, kept
-
-
-def _hoist(body: Expr, moving: set[Symbol], constants: dict[Expr, Symbol]) -> Expr:
-    """`body` with every largest part free of `moving` named in `constants`; bare symbols and numbers stay."""
-    if not body.free_symbols:
-        return body
-    if not body.free_symbols & moving:
-        return body if body.is_Symbol else _name(body, constants)
-    if body.is_Symbol:
-        return body
-    fixed = [a for a in body.args if not a.free_symbols & moving]
-    rest = [_hoist(a, moving, constants) for a in body.args if a.free_symbols & moving]
-    if body.is_Add or body.is_Mul:
-        return body.func(*([_hoist(body.func(*fixed), moving, constants)] if fixed else []), *rest)
-    return body.func(*(_hoist(a, moving, constants) for a in body.args))
-
-
-def _name(body: Expr, constants: dict[Expr, Symbol]) -> Symbol:
-    return constants.setdefault(body, Symbol(f"_c{len(constants)}", real=True))
 
 
 # ---------------------------------------------------------------- reference
@@ -530,15 +421,10 @@ def reference_step(
     values |= {Symbol(n, real=True): (state or {}).get(n, np.zeros_like(theta)) for n in rule.states}
     for target, body in statements:
         whole = isinstance(body, Reduction)
-        values[_symbol(target)] = body.of(values[body.args[0]]) if whole else _evaluate(body, values)
+        values[symbol_of(target)] = body.of(values[body.args[0]]) if whole else _evaluate(body, values)
     return values[THETA], {n: values[Symbol(n, real=True)] for n in rule.states}
 
 
 def _evaluate(body: Expr, values: Mapping[Symbol, Any]) -> Any:
     symbols = tuple(sorted(body.free_symbols, key=str))
     return numpy_function(body, 0, symbols)(*(values[s] for s in symbols))
-
-
-def text_of(statement: Statement) -> str:
-    """`name <- formula` of one statement."""
-    return f"{statement[0]} <- {formula_text(statement[1])}"
