@@ -104,12 +104,12 @@ def tidy(expr: Expr) -> Expr:
     forms = [expr, sp.factor_terms(expr)]
     if _divides_by_reads(expr):
         forms += _cancelled(expr)
-    return min((form for form in forms if not is_complex(form) and not _has_huge(form)), key=cost, default=expr)
+    return min((form for form in forms if not is_complex(form) and not _made_huge(form, expr)), key=cost, default=expr)
 
 
-def _has_huge(expr: Expr) -> bool:
-    """Whether a common denominator has made numbers that single precision does not have, as of a power series."""
-    return any(max(abs(n.p), n.q) > _HUGE for n in expr.atoms(sp.Rational))
+def _made_huge(form: Expr, expr: Expr) -> bool:
+    """Whether a common denominator, as of a power series, has made numbers that single precision does not have."""
+    return any(max(abs(n.p), n.q) > _HUGE for n in form.atoms(sp.Rational) - expr.atoms(sp.Rational))
 
 
 def _divides_by_reads(expr: Expr) -> bool:
