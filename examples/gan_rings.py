@@ -59,7 +59,7 @@ def main(steps: str = "16000", width: str = "64") -> None:
     code = gc.input("code", ("n", 2))
     write = gc.compile(g(code), [code], dtype="float32")
     noise = np.random.default_rng(1).normal(size=(4000, 2)).astype("float32")
-    for name, of in (("the last weights", model), ("their running mean", model.averaged())):
+    for name, of in (("the last weights", model), ("their running mean", gc.averaged(model))):
         found = write(noise, **{p.name: of.params[p.name] for p in g.params})
         near, rings = quality(found)
         print(f"{name}: {near:.0f} % of the points within 0.05 of a ring, {rings} of {RINGS} rings")

@@ -64,9 +64,10 @@ _NAMES = {
     "declare.modes": "in_train_phase state",
     "declare.random_layers": "batch_norm",
     "declare.remainders": "modf divmod frexp",
-    "model": "Model grad derive hessian jacobian hvp jvp gauss_newton compile",
+    "model": "Model averaged grad derive hessian jacobian hvp jvp gauss_newton compile",
     "facade.comparing": "compare",
     "facade.deciding": "plot_decision",
+    "facade.rate_finding": "find_learning_rate",
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
     " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor Muon"
     " LBFGS LevenbergMarquardt NewtonCG ConjugateGradient",

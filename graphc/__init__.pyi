@@ -238,7 +238,9 @@ from graphc.declare.tensor import Tensor as Tensor
 from graphc import errors as errors
 from graphc.facade.comparing import compare as compare
 from graphc.facade.deciding import plot_decision as plot_decision
+from graphc.facade.rate_finding import find_learning_rate as find_learning_rate
 from graphc.model import Model as Model
+from graphc.model import averaged as averaged
 from graphc.model import compile as compile
 from graphc.model import derive as derive
 from graphc.model import gauss_newton as gauss_newton

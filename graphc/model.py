@@ -7,8 +7,9 @@ from copy import copy
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from graphc.declare.origin import advised, located
+from graphc.declare.origin import advised, fail, located
 from graphc.declare.tensor import Tensor
+from graphc.errors import TypeMismatchError
 from graphc.facade import (  # noqa: F401
     attach,
     checkpoint,
@@ -16,11 +17,10 @@ from graphc.facade import (  # noqa: F401
     devices,
     evaluating,
     fitting,
-    rate_finding,
     sweeping,
 )
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, in_form, not_swept
-from graphc.facade.averaging import averaged
+from graphc.facade.averaging import averaged as averaged_core
 from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
 from graphc.facade.deriving import derive
@@ -32,7 +32,7 @@ from graphc.optim import Curvature, Optimizer, Rule
 from graphc.readable import Readable
 from graphc.run.history import Run
 
-__all__ = ["Model", "compile", "derive", "gauss_newton", "grad", "hessian", "hvp", "jacobian", "jvp"]
+__all__ = ["Model", "averaged", "compile", "derive", "gauss_newton", "grad", "hessian", "hvp", "jacobian", "jvp"]
 
 
 class Model(Readable):
@@ -282,49 +282,6 @@ class Model(Readable):
         ).checked("sweep")  # fmt: skip
         return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of)
 
-    @advised(data_by_name)
-    def find_learning_rate(
-        self,
-        *data: Any,
-        optimizer: str | Rule = "adam",
-        low: float = 1e-7,
-        high: float = 10.0,
-        steps: int = 100,
-        batch_size: int | Literal["auto"] | None = "auto",
-        seed: int = 0,
-        stop_factor: float = 4.0,
-        verify: bool = True,
-    ) -> rate_finding.LearningRates:
-        """Train a copy for some steps, each with a larger learning rate, and suggest one; the model stays as it is.
-
-        Parameters
-        ----------
-        *data : arrays in the order of declaration, or one dict by name
-        optimizer : Rule or str
-            The update rule that is to be used; its ``eta`` is tried.
-        low, high : float
-            The first and the last rate.
-        steps : int
-            How many, each by the same factor larger than the one before.
-        batch_size : int, None or "auto"
-            As for :meth:`fit`.
-        seed : int
-            Of the order of the rows, and of parameters without a value.
-        stop_factor : float
-            Stop when the loss of a step is so many times the least.
-        verify : bool
-            As for :meth:`fit`.
-
-        Returns
-        -------
-        LearningRates
-            With ``suggestion``, ``rates``, ``losses`` and ``plot(path)``.
-        """
-        self._core.needs_loss()
-        return rate_finding.find(
-            self._core, data, optimizer, low, high, steps, batch_size, seed, stop_factor, verify
-        )  # fmt: skip
-
     @located
     def initialize(self, seed: int = 0) -> Self:
         """Draw all parameters anew and forget the optimizer state and the position in the data.
@@ -338,19 +295,6 @@ class Model(Readable):
         self._core.state = State(self.params.flat.size, self.dtype)
         self.state.sampler.restart(seed)
         return self
-
-    @located
-    def averaged(self) -> Self:
-        """A copy whose parameters are their running means, which ``gc.Adam(1e-3).averaged(0.999)`` keeps in a fit.
-
-        Parameters of which no mean is kept are as they are. The copy predicts, is evaluated and saved like any model.
-
-        Raises
-        ------
-        DomainError
-            When no fit has kept a mean.
-        """
-        return self._of(averaged(self._core))
 
     # ------------------------------------------------------------------ using it
     @advised(data_by_name)
@@ -414,3 +358,29 @@ class Model(Readable):
 
     def __copy__(self) -> Self:
         return self._of(copy(self._core))
+
+
+@located
+def averaged(model: Model) -> Model:
+    """A copy of a model with the running means of its parameters, which ``gc.Adam(1e-3).averaged(0.999)`` keeps.
+
+    Parameters of which no mean is kept are as they are. The copy predicts, is evaluated and saved like any model.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    DomainError
+        When no fit has kept a mean.
+    TypeMismatchError
+        When it is no model.
+    """
+    if not isinstance(model, Model):
+        fail(TypeMismatchError, f"averaged: {model!r:.60} is no Model", "gc.averaged(model), after a fit.")
+    return model._of(averaged_core(model._core))

@@ -202,7 +202,7 @@ def test_what_follows_a_schedule_or_does_not_exist_is_not_steered():
     reduce = gc.callbacks.ReduceLROnPlateau()
     with pytest.raises(DomainError) as caught:
         reduce.begin(Run(hyper=RunningHyper(nets.MOMENTUM, np.zeros(9))), None)
-    assert str(caught.value) == (
+    assert nets.text_of(caught) == (
         "ReduceLROnPlateau: eta follows a schedule\n  hint: give the optimizer a number, eta=0.01"
     )
     for name, value, message in [
@@ -212,7 +212,7 @@ def test_what_follows_a_schedule_or_does_not_exist_is_not_steered():
     ]:
         with pytest.raises(DomainError) as caught:
             gc.callbacks.ReduceLROnPlateau(**{name: value})
-        assert str(caught.value) == f"ReduceLROnPlateau: {message}"
+        assert nets.text_of(caught) == f"ReduceLROnPlateau: {message}"
 
 
 def test_the_middle_of_the_longest_way_down_is_suggested():
@@ -229,7 +229,8 @@ def test_the_rates_that_are_tried_are_steps_of_training_and_leave_the_model_alon
     """The losses of 40 steps by hand in NumPy, each with its rate; an initial rate of the rule plays no part."""
     model = nets.network().initialize(4)
     start = nets.flat(model)
-    found = model.find_learning_rate(
+    found = gc.find_learning_rate(
+        model,
         X, T, optimizer=gc.Adam(5.0), low=1e-5, high=0.05, steps=40, batch_size=8, seed=3, stop_factor=1e9
     )
     theta, state, losses = start, None, []
@@ -247,14 +248,14 @@ def test_the_rates_that_are_tried_are_steps_of_training_and_leave_the_model_alon
 
 def test_a_rate_too_large_ends_the_search_and_what_it_suggests_trains():
     model = nets.network()
-    found = model.find_learning_rate(X, T, optimizer="adam", high=1e4, batch_size=8)
+    found = gc.find_learning_rate(model, X, T, optimizer="adam", high=1e4, batch_size=8)
     assert found.stopped == "diverged" and len(found.rates) < 100 and found.suggestion < found.rates[-1]
     run = model.fit(X, T, epochs=20, optimizer=gc.Adam(found.suggestion), batch_size=8)
     assert run.history["loss"][-1] < 0.5 * run.history["loss"][0]
     with pytest.raises(DomainError, match=r"^find_learning_rate: there is nothing from 1 to 0.1 in 100 steps\n"):
-        model.find_learning_rate(X, T, low=1, high=0.1)
+        gc.find_learning_rate(model, X, T, low=1, high=0.1)
     with pytest.raises(gc.errors.TypeMismatchError, match="LBFGS has no learning rate eta"):
-        model.find_learning_rate(X, T, optimizer=gc.LBFGS())
+        gc.find_learning_rate(model, X, T, optimizer=gc.LBFGS())
 
 
 # ---------------------------------------------------------------- checkpoints that are kept
@@ -287,11 +288,11 @@ def test_the_name_of_a_checkpoint_tells_epoch_and_quantities(tmp_path):
         assert nets.text_of(caught).startswith(message.replace("{path}", str(tmp_path / path)))
     with pytest.raises(DomainError) as caught:
         gc.Checkpoint("model.safetensors", keep=2)
-    assert str(caught.value) == (
+    assert nets.text_of(caught) == (
         "Checkpoint: keep is 2 but all are written to model.safetensors\n"
         "  hint: let the names differ, for example 'model-{epoch}.safetensors'"
     )
-    with pytest.raises(DomainError, match=r"^Checkpoint: keep is 0\n  hint: keep at least the last 1"):
+    with pytest.raises(DomainError, match=r"^Checkpoint: keep is 0\n(.*\n)?  hint: keep at least the last 1"):
         gc.Checkpoint("{epoch}", keep=0)
 
 

@@ -293,11 +293,11 @@ def test_early_stopping_refuses_what_it_cannot_watch():
     with pytest.raises(UnknownNameError) as caught:
         nets.network().fit(X, T, callbacks=[gc.EarlyStopping(monitor="val_los")], **ADAM)
     assert nets.text_of(caught) == "EarlyStopping: no 'val_los' is recorded\n  hint: known are loss, mae"
-    with pytest.raises(DomainError, match=r"^EarlyStopping: patience is 0\n  hint: give at least 1 epoch$"):
+    with pytest.raises(DomainError, match=r"^EarlyStopping: patience is 0\n(.*\n)?  hint: give at least 1 epoch$"):
         gc.EarlyStopping(patience=0)
-    with pytest.raises(DomainError, match=r"^EarlyStopping: mode is 'up'\n  hint: choose 'min' or 'max'$"):
+    with pytest.raises(DomainError, match=r"^EarlyStopping: mode is 'up'\n(.*\n)?  hint: choose 'min' or 'max'$"):
         gc.EarlyStopping(mode="up")
-    with pytest.raises(DomainError, match=r"^Checkpoint: every is 0\n  hint: give at least 1 epoch$"):
+    with pytest.raises(DomainError, match=r"^Checkpoint: every is 0\n(.*\n)?  hint: give at least 1 epoch$"):
         gc.Checkpoint("a.safetensors", every=0)
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from graphc.declare.origin import fail, located
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.core import Core
 from graphc.facade.fitting import fit
@@ -30,7 +31,7 @@ FIRST = 10  # steps after which a loss may be called too large
 
 @dataclass(frozen=True)
 class LearningRates:
-    """What ``model.find_learning_rate`` found; print it, or plot it.
+    """What ``gc.find_learning_rate`` found; print it, or plot it.
 
     Attributes
     ----------
@@ -98,19 +99,55 @@ def valley(rates: Sequence[float], losses: Sequence[float]) -> float:
     return float(rates[last - int(lengths[last]) // 2])
 
 
-def find(
-    core: Core,
-    data: Sequence[Any],
-    optimizer: str | Rule,
-    low: float,
-    high: float,
-    steps: int,
-    batch_size: Any,
-    seed: int,
-    stop_factor: float,
-    verify: bool,
+@located
+def find_learning_rate(
+    model: Any,
+    *data: Any,
+    optimizer: str | Rule = "adam",
+    low: float = 1e-7,
+    high: float = 10.0,
+    steps: int = 100,
+    batch_size: int | Literal["auto"] | None = "auto",
+    seed: int = 0,
+    stop_factor: float = 4.0,
+    verify: bool = True,
 ) -> LearningRates:
-    """Train a copy, each step with the next rate of a geometric sequence; the model stays as it is."""
+    """Train a copy for some steps, each with a larger learning rate, and suggest one; the model stays as it is.
+
+    Parameters
+    ----------
+    model : Model
+    *data : arrays in the order of declaration, or one dict by name
+    optimizer : Rule or str
+        The update rule that is to be used; its ``eta`` is tried.
+    low, high : float
+        The first and the last rate.
+    steps : int
+        How many, each by the same factor larger than the one before.
+    batch_size : int, None or "auto"
+        As for ``Model.fit``.
+    seed : int
+        Of the order of the rows, and of parameters without a value.
+    stop_factor : float
+        Stop when the loss of a step is so many times the least.
+    verify : bool
+        As for ``Model.fit``.
+
+    Returns
+    -------
+    LearningRates
+        With ``suggestion``, ``rates``, ``losses`` and ``plot(path)``.
+
+    Raises
+    ------
+    TypeMismatchError, DomainError
+        When it is no model, or the rule has no rate; when there is nothing from ``low`` to ``high``.
+    """
+    core = getattr(model, "_core", None)
+    if not isinstance(core, Core):
+        message = f"find_learning_rate: {model!r:.60} is no Model"
+        fail(TypeMismatchError, message, "gc.find_learning_rate(model, x, t).")
+    core.needs_loss()
     rule = _rule(optimizer)
     if not 0.0 < low < high < math.inf or steps < 2:
         message = f"find_learning_rate: there is nothing from {low} to {high} in {steps} steps"

@@ -253,7 +253,7 @@ class Rule:
 
     @located
     def averaged(self, share: Any = 0.999) -> Rule:
-        """The rule that keeps a running mean of the parameters beside them: ``model.averaged()`` predicts with it.
+        """The rule that keeps a running mean of the parameters beside them: ``gc.averaged(model)`` predicts with it.
 
         Parameters
         ----------

@@ -93,7 +93,7 @@ def ASGD(
 ) -> Rule:
     """Averaged stochastic gradient descent (Polyak & Juditsky 1992): the mean of theta after t0 steps.
 
-    ``model.averaged()`` has it.
+    ``gc.averaged(model)`` has it.
 
     Parameters
     ----------
