@@ -26,9 +26,12 @@ from tests.cuda_races import Watched
 
 ETA, PARTS = 0.5, 10
 TIERS: tuple[Tier, ...] = ("A", "B", "C")
+REFUSED = {"scan", "algebra"}  # on CUDA
+
 
 def some(count: int = 40) -> list[Description]:
-    return [d for d in graphs_of(0) if d["order"] == "first" and len(d["steps"]) < 16][:count]
+    every = [d for d in graphs_of(0) if d["order"] == "first" and len(d["steps"]) < 16]
+    return [d for d in every if not REFUSED & {operation for operation, _, _ in d["steps"]}][:count]
 
 
 class Changed(Watched):
@@ -64,6 +67,15 @@ def test_cuda_programs_of_covering_graphs_compute_what_jax_does_without_races(pa
     found = [(number, d) for number, d in enumerate(some()) if number % PARTS == part]
     wrong = [(trained(d, TIERS[number % 3]), text_of(d)) for number, d in found]
     assert [f"{what}\n{text}" for what, text in wrong if what] == []
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_index_of_a_sum_is_none_of_those_around_it(tier: Tier):
+    """X @ W with a first axis of extent 1 has the axes j and k: the sum over k wrote to column 1 alone."""
+    steps = [["leaf", [], {"kind": "param", "shape": [1, 2, 2], "key": 1}],
+             ["leaf", [], {"kind": "input", "shape": ["n", 2], "key": 2}], ["matmul", [1, 0], {}]]  # fmt: skip
+    whole = {"mode": "training", "order": "first", "dtype": "float64", "limits": "usual", "threads": 1, "seed": 0}
+    assert trained({"steps": steps, "terms": [[2, "squares"]], "rows": 3, **whole}, tier) is None
 
 
 FAULTS = {"a stride": (r"\*U\((\d+)\)", lambda m: f"*U({int(m[1]) + 1})"), "a sign": (r" \+ ", lambda _: " - ")}

@@ -142,7 +142,7 @@ def test_changing_the_optimizer_starts_its_state_at_0_and_leaves_the_other_alone
     model.fit(X, T, steps=5, **OPTIONS)
     model.fit(X, T, steps=4, optimizer=gc.SGD(0.01), batch_size=8)
     model.fit(X, T, steps=3, **OPTIONS)
-    assert [state.step for state in model.state.rules.values()] == [8, 4]
+    assert [state.step for state in model.state.rules.values()] == [4, 8]  # the last is that of the last fit
 
 
 def test_initialisers_depend_on_seed_and_name_alone():

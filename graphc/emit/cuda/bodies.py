@@ -211,10 +211,11 @@ def is_plain(kernel: Kernel) -> bool:
 
 def product_element(text: Text, places: Places, p: Product, row: Term, column: Term) -> None:
     """One element of a matrix product: the row of the left factor times the column of the right one."""
+    k = next(letter for letter in "klm" if letter not in (row, column))  # which are read again behind the loop
     text.add(f"s = {bias_text(places, p, column)}")
-    text.add(f"for k_ in range({loop_bound(p.k)}):")
+    text.add(f"for {k}_ in range({loop_bound(p.k)}):")
     text.depth += 1
-    text.add("k = U(k_)", f"s = s + {view_text(places, p.a, row, 'k')}*{view_text(places, p.b, 'k', column)}")
+    text.add(f"{k} = U({k}_)", f"s = s + {view_text(places, p.a, row, k)}*{view_text(places, p.b, k, column)}")
     text.depth -= 1
     if p.scale != 1:
         text.add(f"s = {scaled(p)}")
