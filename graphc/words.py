@@ -240,8 +240,9 @@ OPTIONS: dict[str, tuple[str, str]] = {
 
 
 def meaning(name: str) -> str | None:
-    """What a name of another library is called here."""
-    return next((words[name] for words in WORDS.values() if name in words), None)
+    """What a name of another library is called here; of an option, how it is written."""
+    found = next((words[name] for words in WORDS.values() if name in words), None)
+    return f"an option: {OPTIONS[name][1].rstrip('.')}" if found is None and name in OPTIONS else found
 
 
 def option_hint(option: str, known: Collection[str]) -> str | None:

@@ -58,6 +58,12 @@ def test_names_that_a_namespace_lacks_lead_on_as_those_of_graphc_do(place: str, 
     assert str(caught.value) == f"module 'graphc.{place}' has no attribute {name!r}{hint}"
 
 
+@pytest.mark.parametrize("option", ["learning_rate", "verbose", "validation_split", "x_train", "epoch"])
+def test_an_option_that_is_asked_for_as_a_name_is_told_as_an_option(option: str):
+    with pytest.raises(AttributeError, match=rf"has no attribute '{option}'; here it is an option: \w"):
+        getattr(gc, option)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_of_another_library_is_answered_by_ours(option: str):
     ours, example = OPTIONS[option]
