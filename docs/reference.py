@@ -24,7 +24,8 @@ def write(folder: Path) -> None:
     pages = {file: _page(title, "", "graphc", sections) for file, (title, sections) in parts.items()}
     for space in sorted([*graphc._NAMESPACES, SKLEARN]):
         module = importlib.import_module(f"graphc.{space}") if space == SKLEARN else getattr(graphc, space)
-        pages[space] = _page(f"gc.{space}", _first(module), f"graphc.{space}", [("", sorted(module.__all__))])
+        names = [n for n in sorted(module.__all__) if not _stands_alone(module, n)]
+        pages[space] = _page(f"gc.{space}", _first(module), f"graphc.{space}", [("", names)])
     pages["index"] = _index([*pages])
     folder.mkdir(exist_ok=True)
     for file, text in pages.items():
@@ -40,6 +41,12 @@ def _homes(*starts: str) -> list[tuple[str, list[str]]]:
         for home, names in graphc._NAMES.items()
         if home.startswith(starts)
     ]
+
+
+def _stands_alone(module: object, name: str) -> bool:
+    """Whether a class of a namespace is a name of graphc too, where it is described."""
+    found = getattr(module, name)
+    return inspect.isclass(found) and getattr(graphc, name, None) is found
 
 
 def _first(module: object) -> str:
