@@ -96,12 +96,14 @@ def is_row_mean(node: Node, rows: str) -> bool:
 
     Then the average over chunks, weighted by their rows, is exact.
     """
+    size = extent_symbol(rows)
     if not isinstance(node, Equation) or not depends_on(node, rows):
-        return True
+        return not any(isinstance(n, Equation) and n.body.has(size) for n in topological([node]))  # the rows, counted
     if node.elementwise:
+        if node.body.has(size):
+            return False
         linear = _polynomial(node) and sympy.Poly(node.body, *_symbols(node)).total_degree() <= 1
         return linear and all(is_row_mean(r.node, rows) for r in node.reads)
-    size = extent_symbol(rows)
     is_mean = rows in node.bound and node.reducer == "sum" and node.body.has(size) and not (node.body * size).has(size)
     return is_mean and _reads_own_row(node, rows) and not depends_across_rows([r.node for r in node.reads], rows)
 
