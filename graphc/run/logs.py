@@ -77,9 +77,6 @@ class CSVLogger(_Lines):
     >>> callbacks = [gc.callbacks.CSVLogger("log.csv")]
     """
 
-    def __init__(self, path: str | Path, append: bool = False) -> None:
-        super().__init__(path, append)
-
     def begin(self, run: Run, model: Any) -> None:
         self.columns: Sequence[str] | None = None
         super().begin(run, model)
@@ -126,9 +123,6 @@ class JSONLogger(_Lines):
     append : bool
         Write below what the file holds.
     """
-
-    def __init__(self, path: str | Path, append: bool = False) -> None:
-        super().__init__(path, append)
 
     def kept(self, old: str, epochs: int) -> Iterator[str]:
         for line in old.splitlines(keepends=True):
