@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sympy
 
 import graphc as gc
+from graphc.emit.expressions import Printer
 from graphc.facade import lookup, preparing, programs
 from graphc.lower.plan import PlanOptions
 from graphc.native import cache
@@ -170,3 +172,59 @@ def test_facts_whose_machine_code_is_gone_or_that_are_damaged_are_made_anew(fill
     with pytest.warns(cache.CacheWarning, match="damaged"):
         assert trained().last_run.history["loss"] == wanted
     assert [file.read_bytes() == content for file, content in facts.items()].count(True) == 1
+
+
+# ---------------------------------------------------------------- numbers of formulas
+
+
+def penalised(weight: float, slope: float, bound: float) -> gc.Model:
+    x, t = gc.input("x", ("n", 4)), gc.input("t", ("n", 3))
+    w = gc.param("w", (4, 3), np.linspace(-1, 1, 12).reshape(4, 3))
+    y = gc.clip(gc.leaky_relu(x @ w, slope), -bound, bound)
+    penalty = weight * gc.sum(abs(w)) + 0.07 * gc.sum(w**2)
+    return gc.Model(output=y, loss=gc.mean((y - t) ** 2) + penalty, dtype="float64")
+
+
+def expected(weight: float, slope: float, bound: float, x: np.ndarray, t: np.ndarray) -> tuple[float, np.ndarray]:
+    """Loss and output, by NumPy."""
+    w = np.linspace(-1, 1, 12).reshape(4, 3)
+    z = x @ w
+    y = np.clip(np.where(z > 0, z, slope * z), -bound, bound)
+    return float(np.mean((y - t) ** 2) + weight * np.abs(w).sum() + 0.07 * (w**2).sum()), y
+
+
+def test_models_that_differ_in_numbers_of_their_formulas_share_their_programs(tmp_path, monkeypatch):
+    """A grid over a penalty compiles once; every copy reads numbers of its own."""
+    monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
+    rng = np.random.default_rng(3)
+    x, t = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
+    grid = [(0.013, 0.17, 0.31), (0.29, 0.011, 1.7), (0.0021, 0.33, 0.87)]
+    compiled = []
+    for numbers in grid:
+        before, model = statistics["compiled"], penalised(*numbers)
+        loss, output = expected(*numbers, x, t)
+        np.testing.assert_allclose(model.predict(x), output, rtol=1e-13)
+        run = model.fit(x, t, optimizer=gc.SGD(0.0), steps=1)
+        np.testing.assert_allclose(run.history["loss"], [loss], rtol=1e-13)
+        compiled.append(statistics["compiled"] - before)
+    assert compiled == [2, 0, 0]
+
+
+def test_the_order_of_a_sum_does_not_depend_on_its_numbers():
+    a, b = sympy.symbols("a b", real=True)
+
+    def text(p: int, q: int) -> str:
+        body = sympy.Rational(p, 100) * a + sympy.Rational(q, 100) * b**2
+        return Printer({a: "a", b: "b"}, given=lambda value: "k").print(body)
+
+    assert text(7, 9) == text(9, 7) == text(9, 107)
+    terms = lambda p, q: (sympy.Rational(p, 100) * a + sympy.Rational(q, 100) * b**2).args
+    assert [t.has(b) for t in terms(7, 9)] != [t.has(b) for t in terms(9, 7)], "SymPy's order depends on them"
+
+
+def test_small_numbers_and_exponents_stand_in_the_text():
+    a = sympy.Symbol("a", real=True)
+    body = 2 * a**2 + a ** sympy.Rational(7, 5) / 3 + sympy.Rational(11, 10)
+    text = Printer({a: "a"}, given=lambda value: f"<{float(value)}>").print(body)
+    assert all(part in text for part in ("<1.1>", "power(a, f(1.4))", "f(2.0)*a*a", "f(0.3333333333333333)"))
+    assert text.count("<") == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.emit import cpu, training
+from graphc.emit import cpu
 from graphc.emit.definite_assignment import unassigned
 from graphc.emit.shared import expanded
 from graphc.facade.programs import TrainingGraph, function_text, training_text
@@ -71,8 +71,7 @@ def test_sums_whose_order_is_the_compilers_keep_their_length():
 def test_the_program_is_the_one_without_functions(width: int, wider: int, monkeypatch: pytest.MonkeyPatch):
     model = network(10, width, wider)
     found = written(model)
-    for module in (cpu, training):
-        monkeypatch.setattr(module, "shared_lines", lambda text, step: text.lines)
+    monkeypatch.setattr(cpu, "share", lambda text, sizes: [])
     whole = written(model)
     assert "def nest_1(" in found and "nest_1" not in whole
     assert without_comments(expanded(found)) == without_comments(whole)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from graphc.emit import control
-from graphc.emit.cpu import Program, evaluation_program, function_program
+from graphc.emit.cpu import Program, evaluation_program, function_program, size_of_constants
 from graphc.emit.definite_assignment import decided, unassigned
 from graphc.emit.row_blocks import PARTIALS, partial_size
 from graphc.emit.shared import expanded
@@ -115,7 +115,7 @@ def training(program: Program, step: StepPlan, rule: Rule, metrics: Sequence[str
 
     def run(team: int, last: int, shuffle: bool) -> Run:
         rows = (step.whole_batch or step.capacity) + last
-        regions = _shared(step, rows) | _own("PGSH", step, rule) | {
+        regions = _shared(step, program, rows) | _own("PGSH", step, rule) | {
             "F": Region("F", control.F_SIZE + len(metrics), state=True),
             "R": Region("R", 3 * (1 + len(metrics)), state=True),
             "Q": Region("Q", 2, state=True),
@@ -138,7 +138,7 @@ def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], sca
 
     def run(last: int) -> Run:
         rows = (0 if across else step.capacity) + last if step.batch else 1
-        regions = _shared(step, rows) | _own("P", step)
+        regions = _shared(step, program, rows) | _own("P", step)
         regions["F"] = Region("F", control.F_SIZE + len(scalars), state=True)
         for root, pointer in outputs.items():
             size = Count.of(step.plan.roots[root].shape).at({step.batch: rows} if step.batch else {})
@@ -157,7 +157,7 @@ def function(program: Program, plan: Plan, sizes: Sequence[str], constants: Sequ
     def run(n: int) -> Run:
         capacity = {name: n + t for t, name in enumerate(sizes)}
         buffers = _buffers(plan, constants)
-        regions = {"A": _region("A", plan.arena.at(capacity), buffers, capacity), "K": _constants(constants)}
+        regions = {"A": _region("A", plan.arena.at(capacity), buffers, capacity), "K": _constants(constants, program)}
         regions["C"] = Region("C", max(len(sizes), 1), state=True, values=np.array([*capacity.values()] or [0]))
         leaves = {b.name: node for node, b in plan.buffers.items() if isinstance(node, Leaf)}
         for b in buffers:
@@ -212,12 +212,13 @@ def _own(names: str, step: StepPlan, rule: Rule | None = None) -> dict[str, Regi
     return {name: found[name] for name in names}
 
 
-def _shared(step: StepPlan, rows: int) -> dict[str, Region]:
+def _shared(step: StepPlan, program: Program, rows: int) -> dict[str, Region]:
     """Arena, order of the rows and labels, constants, control words, data."""
     capacity = {step.batch: step.capacity} if step.batch else {}
     inputs = [i.buffer for i in step.inputs if i.batched]
     buffers = _buffers(step.plan, inputs)
-    found = {"A": _region("A", step.plan.arena.at(capacity), buffers, capacity), "K": _constants(step.constants)}
+    found = {"A": _region("A", step.plan.arena.at(capacity), buffers, capacity)}
+    found["K"] = _constants(step.constants, program)
     size = step.integer_arena.at(capacity)
     found["L"] = _region("L", size, buffers, capacity)
     found["L"].values, found["L"].bare = np.zeros(size, np.int64), step.capacity
@@ -239,9 +240,9 @@ def _data(name: str, size: int, leaf: Leaf, plan: Plan, sizes: Mapping[str, int]
     return Region(name, size, state=True, values=values)
 
 
-def _constants(buffers: Sequence[Buffer]) -> Region:
-    """Constant arrays, whose whole numbers may serve as an index."""
-    size = max((b.offset.at({}) + b.size.at({}) for b in buffers), default=1)
+def _constants(buffers: Sequence[Buffer], program: Program) -> Region:
+    """Constant arrays, whose whole numbers may serve as an index, and the numbers of formulas behind them."""
+    size = size_of_constants(buffers) + len(program.numbers)
     region, known = _region("K", size, buffers, {}, state=True), np.zeros(size)
     for b in buffers:
         assert isinstance(b.node, Leaf)

@@ -45,7 +45,7 @@ def print_contraction(text: Text, c: Contraction, part: Part, method: str) -> No
 
 def _scale(text: Text, c: Contraction, rows: Part, out: str, wide: int) -> None:
     """Multiply a product by its constant."""
-    text.add(f"scale = {Printer({}, share=False, hoists=False).text(c.tiles.scale)[0]}")
+    text.add(f"scale = {Printer({}, share=False, hoists=False, given=text.number).text(c.tiles.scale)[0]}")
     region, at = out.split(", ", 1)
     t = c.tiles
     inner = [x.extent for x in t.loops]

@@ -21,18 +21,20 @@ from graphc.ir.node import Node
 from graphc.ir.scalar import FUNCTIONS
 from graphc.lower.cost import product_method
 from graphc.lower.kernels import results_of
-from graphc.lower.layout import Buffer, Count
+from graphc.lower.layout import ALIGN, Buffer, Count
 from graphc.lower.training import StepPlan
 
 
 @dataclass(frozen=True)
 class Program:
-    """The text of a program and the types of its entry's arguments."""
+    """The text of a program and the types of its entry's arguments; ``numbers`` are those that K has behind its
+    arrays."""
 
     name: str
     text: str
     entry: str
     arguments: tuple[tuple[str, str], ...]
+    numbers: tuple[float, ...] = ()
 
     @property
     def signature(self) -> tuple[str, ...]:
@@ -100,9 +102,27 @@ def print_kernels(
         printer.phase(phase)
 
 
-def shared_lines(text: Text, step: StepPlan) -> list[str]:
-    """The functions of nests that occur several times, and the program that calls them."""
-    return share(text, [extent(step.batch)] if step.batch else []) + text.lines
+def shared_lines(text: Text, constants: Sequence[Buffer], sizes: Sequence[str]) -> list[str]:
+    """The functions of nests that occur several times, and the program that calls them; ``sizes`` are the names of free
+    extents."""
+    functions = share(text, [*sizes, *text.numbers.values()])
+    text.end_numbers(size_of_constants(constants))
+    return functions + text.lines
+
+
+def size_of_constants(constants: Sequence[Buffer]) -> int:
+    """Where the numbers of formulas begin, behind the constant arrays."""
+    return max((b.offset.at({}) + -(-b.size.at({}) // ALIGN) * ALIGN for b in constants), default=0)
+
+
+def numbers_of(text: Text) -> tuple[float, ...]:
+    """The values of the numbers, in the order they lie in."""
+    return tuple(map(float, text.numbers))
+
+
+def extents_of(step: StepPlan) -> list[str]:
+    """The name of the free extent, where there is one."""
+    return [extent(step.batch)] if step.batch else []
 
 
 def value_text(step: StepPlan, root: str) -> str:
@@ -124,6 +144,7 @@ def evaluation_program(
     text = Text(depth=0)
     with text.block(f"def evaluate({', '.join(n for n, _ in arguments)}):"):
         text.add('"""Rows in chunks: forward, totals of the scalars, rows of the outputs."""', "noalias()")
+        text.begin_numbers()
         text.add(f"rows = C[{control.ROWS}]", "at = 0")
         with text.block("while at < rows:"):
             n = batch_size(text, step)
@@ -137,8 +158,9 @@ def evaluation_program(
                 text.add(f"{slot} = {slot} + float({n})*{value_text(step, root)}")
             text.add(f"at = at + {n}" if step.batch else "at = rows")
         text.add("return 0")
-    finished = finish(f"{name}: evaluation", dtype, constants_of(step), shared_lines(text, step))
-    return Program(name, finished, "evaluate", tuple(arguments))
+    lines = shared_lines(text, step.constants, extents_of(step))
+    finished = finish(f"{name}: evaluation", dtype, constants_of(step), lines)
+    return Program(name, finished, "evaluate", tuple(arguments), numbers_of(text))
 
 
 def _rows_in_order(text: Text, step: StepPlan, n: str) -> None:
@@ -189,6 +211,7 @@ def function_program(
     text = Text(depth=0)
     with text.block(f"def call({', '.join(n for n, _ in arguments)}):"):
         text.add('"""Outputs from inputs."""', "noalias()")
+        text.begin_numbers()
         for t, size in enumerate(sizes):
             text.add(f"{extent(size)} = C[{t}]", f"{extent(size)}_cap = C[{t}]")
         text.add(*(f"{b.name} = {b.offset.text()}" for b in buffers.values() if b.region != b.name and not b.moves))
@@ -196,6 +219,5 @@ def function_program(
         printer = KernelPrinter(text, plan.buffers, method, captions)
         printer.phase(plan.kernels)
         text.add("return 0")
-    functions = share(text, [*map(extent, sizes), *(f"{extent(size)}_cap" for size in sizes)])
-    finished = finish(f"{name}: function", dtype, [], functions + text.lines)
-    return Program(name, finished, "call", tuple(arguments))
+    lines = shared_lines(text, constants, [*map(extent, sizes), *(f"{extent(size)}_cap" for size in sizes)])
+    return Program(name, finish(f"{name}: function", dtype, [], lines), "call", tuple(arguments), numbers_of(text))

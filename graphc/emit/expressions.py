@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy
 
@@ -13,24 +13,33 @@ from graphc.lower.logsumexp_parts import of_parts
 
 SHARED = (sympy.Function, sympy.Pow)
 SUM, PRODUCT, ATOM = 0, 1, 2  # how tightly a text binds
+LARGEST_OF_FORM = 4  # whole numbers up to it, and their ratios, stand in the text
+ANY = sympy.Symbol("number", real=True)  # in the place of a number that the text leaves open
 
 
 class Printer:
     """Prints bodies; ``names`` are the texts of symbols, ``cast`` wraps every constant (empty for plain float64).
 
     ``hoisted`` collects factors of extents such as 2/n, which are computed once before the loops; ``lines`` the
-    assignments of sub-expressions that occur more than once.
+    assignments of sub-expressions that occur more than once. ``given`` gives the name of a number that is passed at
+    run time; without it all numbers stand in the text.
     """
 
     def __init__(
-        self, names: Mapping[sympy.Symbol, str], cast: str = "f", share: bool = True, hoists: bool = True
+        self,
+        names: Mapping[sympy.Symbol, str],
+        cast: str = "f",
+        share: bool = True,
+        hoists: bool = True,
+        given: Callable[[sympy.Rational], str] | None = None,
     ) -> None:
-        self.names, self.cast, self.share, self.hoists = dict(names), cast, share, hoists
+        self.names, self.cast, self.share, self.hoists, self.given = dict(names), cast, share, hoists, given
         self.lines: list[str] = []
         self.hoisted: dict[str, str] = {}
         self.temporaries: dict[sympy.Expr, str] = {}
         self.counts: Counter[sympy.Expr] = Counter()
         self.prefix, self.named_so_far = "u", 0
+        self.every = False  # number that may be passed at run time is
 
     def print(self, body: sympy.Expr) -> str:
         """The text of a body; assignments it needs first are appended to ``lines``."""
@@ -79,6 +88,12 @@ class Printer:
         return self._call(e), ATOM
 
     def number(self, e: sympy.Expr) -> str:
+        if self.given and (is_free(e) or self.every and e.is_Rational):
+            return self.given(e)
+        return self.literal(e)
+
+    def literal(self, e: sympy.Expr) -> str:
+        """A number that the text holds."""
         value = repr(float(e))
         return f"{self.cast}({value})" if self.cast else (value if float(e) >= 0 else f"({value})")
 
@@ -86,12 +101,19 @@ class Printer:
         pairs = [t for t in e.args if isinstance(t, of_parts) or isinstance(-t, of_parts)]
         if pairs:
             return self._sum_with_pairs(sympy.Add(*[t for t in e.args if t not in pairs]), pairs)
-        terms = sorted(e.args, key=lambda t: t.could_extract_minus_sign())
+        terms = sorted(self._ordered(e.args), key=lambda t: t.could_extract_minus_sign())
         text = self.at_least(terms[0], SUM)
         for term in terms[1:]:
             negative = term.could_extract_minus_sign()
             text += f" {'-' if negative else '+'} {self.at_least(-term if negative else term, PRODUCT)}"
         return text
+
+    def _ordered(self, terms: Sequence[sympy.Expr]) -> Sequence[sympy.Expr]:
+        """Terms in an order that does not depend on their numbers, so that others make the same program."""
+        masked = {t: t.xreplace({n: ANY for n in t.atoms(sympy.Rational) if is_free(n)}) for t in terms}
+        if sum(t is not m for t, m in masked.items()) < 2:
+            return terms
+        return sorted(terms, key=lambda t: masked[t].sort_key())
 
     def _sum_with_pairs(self, rest: sympy.Expr, pairs: list[sympy.Expr]) -> str:
         """(rest - maximum) - logarithm of the sum: the difference of large numbers first, where it is exact."""
@@ -135,8 +157,10 @@ class Printer:
         return f"{self.cast}({safe_name(str(e))})" if self.cast else safe_name(str(e))
 
     def _hoist(self, e: sympy.Expr) -> str:
-        names = {s: self._extent(s) for s in e.free_symbols}
-        plain = type(self)(names, self.cast, share=False, hoists=False)
+        names, factor = {s: self._extent(s) for s in e.free_symbols}, e.as_coeff_Mul()[0]
+        open_numbers = self.given if is_free(factor) else None
+        plain = type(self)(names, self.cast, share=False, hoists=False, given=open_numbers)
+        plain.every = True
         above, below = e.as_numer_denom()
         text = f"{plain.at_least(above, PRODUCT)}/{plain.at_least(below, ATOM)}" if below != 1 else plain.text(above)[0]
         return self.hoisted.setdefault(text, f"c{len(self.hoisted)}")
@@ -151,7 +175,8 @@ class Printer:
             return f"sqrt({self.text(base)[0]})", ATOM
         if exponent.is_Integer and exponent <= 64:
             return self._whole_power(base, int(exponent))
-        return f"power({self.text(base)[0]}, {self.text(exponent)[0]})", ATOM
+        power = self.literal(exponent) if _is_literal(exponent) else self.text(exponent)[0]
+        return f"power({self.text(base)[0]}, {power})", ATOM
 
     def _whole_power(self, base: sympy.Expr, n: int) -> tuple[str, int]:
         text, binding = self.text(base)
@@ -184,12 +209,18 @@ class Printer:
         condition, yes, no = e.args
         guard = self.names.get(condition, "") if condition.is_Symbol else ""
         if guard.startswith("("):  # an indicator: out of its range a read may not even be valid, so branch
-            inner = type(self)(self.names, self.cast, share=False)
+            inner = type(self)(self.names, self.cast, share=False, given=self.given)
             inner.hoisted = self.hoisted
             a, b = inner.text(yes)[0], inner.text(no)[0]
             test = guard.removeprefix("(").partition(" if ")[2].partition(" else ")[0]
             return f"({a} if {test} else {b})"
         return f"where({', '.join(self.text(a)[0] for a in e.args)})"
+
+
+def is_free(e: sympy.Expr) -> bool:
+    """Whether another number in its place would make no other program: a slope, a bound, a weight of a penalty. Small
+    whole numbers and their ratios are part of a formula's form, as in a derivative of a square or a mean of three."""
+    return bool(e.is_Rational and max(abs(e.p), e.q) > LARGEST_OF_FORM)
 
 
 def _is_literal(e: sympy.Expr) -> bool:

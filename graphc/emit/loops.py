@@ -182,7 +182,7 @@ class KernelPrinter:
 
     def _scale(self, p: Product, part: Part, width: str) -> None:
         """Multiply the result by its constant; rows of a free length lie a capacity apart."""
-        self.text.add(f"scale = {Printer({}, share=False, hoists=False).text(p.scale)[0]}")
+        self.text.add(f"scale = {Printer({}, share=False, hoists=False, given=self.text.number).text(p.scale)[0]}")
         heads, at = [f"for t in range({part.times(extent(p.n)).bounds}):"], "t"
         if isinstance(p.n, str):
             heads, at = [f"for i in range({part.bounds}):", f"for j in range({extent(p.n)}):"], f"i*{width} + j"

@@ -185,7 +185,7 @@ class NestPrinter:
         for j, op in enumerate(operands):
             names[placeholder(j)] = self._loaded(j, op, flat, sum(b.count(placeholder(j)) for b in bodies), lines)
         values = [placeholder(len(operands) + t) for t in range(len(bodies))]
-        printer = Printer(names | {v: str(v) for v in values})
+        printer = Printer(names | {v: str(v) for v in values}, given=self.text.number)
         printer.count(bodies)
         for nest, body, value in zip(self.nests, bodies, values, strict=True):
             text = printer.text(body)[0]
@@ -220,7 +220,7 @@ class NestPrinter:
         for j, op in enumerate(self.y.operands):
             uses = self.y.body.count(placeholder(j))
             names[placeholder(j)] = self._operand(op, flat) if loose else self._loaded(j, op, flat, uses, lines)
-        printer = Printer(names, share=not loose)
+        printer = Printer(names, share=not loose, given=self.text.number)
         value = printer.print(self.y.body)
         self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
         return value, lines + printer.lines

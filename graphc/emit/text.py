@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sympy import Rational
+
 from graphc.ir.affine import Extent
 from graphc.ir.letters import safe_name
 from graphc.lower.layout import Buffer, Count
@@ -26,11 +28,32 @@ class Piece:
 
 @dataclass
 class Text:
-    """Lines of a program under construction; ``pieces`` are those that may become functions."""
+    """Lines of a program under construction; ``pieces`` are those that may become functions.
+
+    ``numbers`` are those of the formulas that are no part of a program's form: they lie behind the constant arrays, so
+    that another slope or penalty has the same program. They are read where :meth:`begin_numbers` was called.
+    """
 
     lines: list[str] = field(default_factory=list)
     depth: int = 1
     pieces: list[Piece] = field(default_factory=list)
+    numbers: dict[Rational, str] = field(default_factory=dict)
+    start_of_numbers: tuple[int, int] = (-1, 0)
+
+    def begin_numbers(self) -> None:
+        """Numbers of formulas are read here, and known by name from here on."""
+        self.start_of_numbers = len(self.lines), self.depth
+
+    def number(self, value: Rational) -> str:
+        """The name of a number that is passed at run time."""
+        return self.numbers.setdefault(value, f"k{len(self.numbers)}")
+
+    def end_numbers(self, first: int) -> None:
+        """Print the lines that read the numbers, which lie behind ``first`` constants."""
+        at, depth = self.start_of_numbers
+        read = [f"{name} = K[{first + t}]" for t, name in enumerate(self.numbers.values())]
+        shown = [f"# {value}" for value in self.numbers]
+        self.lines[at:at] = [INDENT * depth + line for pair in zip(shown, read, strict=True) for line in pair]
 
     def add(self, *lines: str) -> None:
         self.lines += [INDENT * self.depth + line if line else "" for line in lines]

@@ -14,7 +14,9 @@ from graphc.emit.cpu import (
     Program,
     batch_size,
     constants_of,
+    extents_of,
     finish,
+    numbers_of,
     pointers,
     print_kernels,
     shared_lines,
@@ -45,11 +47,13 @@ def training_program(
     with text.block(f"def train({', '.join(n for n, _ in arguments)}):"):
         text.add('"""One call trains: order of the rows, batch, forward, backward, update, history."""')
         _print_start(text, step.layout.total)
+        text.begin_numbers()
         with text.block("while done < n_steps:"):
             _print_step(text, step, rule, dtype, list(metrics), captions)
         _print_end(text)
-    finished = finish(f"{name}: training", dtype, constants_of(step), shared_lines(text, step))
-    return Program(name, finished, "train", tuple(arguments))
+    lines = shared_lines(text, step.constants, extents_of(step))
+    finished = finish(f"{name}: training", dtype, constants_of(step), lines)
+    return Program(name, finished, "train", tuple(arguments), numbers_of(text))
 
 
 def _print_start(text: Text, total: int) -> None:

@@ -15,7 +15,7 @@ from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared
 from graphc.facade.options import Options
 from graphc.facade.preparing import chunk, rule_key, trainer
-from graphc.facade.programs import TrainingGraph, constant_places, expected_seconds, pack_constants, training_step
+from graphc.facade.programs import TrainingGraph, constants_of, expected_seconds, training_step
 from graphc.lower.choice import MANY
 from graphc.lower.device import Device
 from graphc.lower.plan import PlanOptions
@@ -128,7 +128,7 @@ def _cuda_trainer(
     def make() -> tuple[CudaTrainer, StepPlan, NDArray]:
         plan = _plan(model, options, rule, capacity, weighted, place, copies)
         made, step = CudaTrainer(place.machine, plan, options.precision), plan.step
-        return made, step, pack_constants(constant_places(step.constants), model.dtype)
+        return made, step, constants_of(step.constants).packed(model.dtype)
 
     found, step, constants = model.once(key, make)
     model.reads = [i.leaf for i in step.inputs], constants
@@ -258,7 +258,7 @@ def _evaluator(
         names = [n.replace("output:", "y_") for n in outputs]
         step = plan_step(safe, model.kept_leaves, capacity, PlanOptions(model.dtype))
         plan = plan_cuda_evaluation(model.name, step, model.dtype, names, scalars, place.machine.device)
-        return CudaEvaluator(place.machine, plan), step, pack_constants(constant_places(step.constants), model.dtype)
+        return CudaEvaluator(place.machine, plan), step, constants_of(step.constants).packed(model.dtype)
 
     key = ("cuda evaluate", id(place.machine), outputs, scalars, capacity, model.dtype)
     return model.once(key, make)

@@ -8,14 +8,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from graphc.facade.lookup import Declared, declared, remembered
+from graphc.facade.lookup import Constants, Declared, declared, remembered
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import (
     FunctionText,
     build_text,
-    constant_places,
+    constants_of,
     function_text,
-    pack_constants,
     verdict_key,
 )
 from graphc.ir.affine import Extent
@@ -35,14 +34,13 @@ class FunctionFacts:
     """What calling a function takes of its plan.
 
     ``arguments`` are in the order of the program's inputs, ``outputs`` the extents of the results, ``sizes`` the free
-    extents in the order in which the program reads them, ``arena`` the elements it needs; constants go to their
-    offsets in one array.
+    extents in the order in which the program reads them, ``arena`` the elements it needs.
     """
 
     machine_code: str
     signature: tuple[str, ...]
     arguments: tuple[Leaf, ...]
-    constants: tuple[tuple[Leaf, int], ...]
+    constants: Constants
     outputs: tuple[tuple[Extent, ...], ...]
     sizes: tuple[str, ...]
     arena: Count
@@ -87,7 +85,7 @@ def obtain_function(
         if _kept(facts, found):
             remembered(found, lambda: _to_json(facts, found))
     key = verdict_key(found, facts.machine_code)
-    return CompiledFunction(facts, program, pack_constants(facts.constants, dtype), lower, rewritten, key)
+    return CompiledFunction(facts, program, facts.constants.packed(dtype), lower, rewritten, key)
 
 
 def _sizing(roots: Sequence[Node], taken: Sequence[Leaf], written: Sequence[Leaf]) -> list[Leaf]:
@@ -108,7 +106,7 @@ def facts_of_function(made: FunctionText) -> FunctionFacts:
         machine_code=cache.key_of(text.text, {text.entry: text.signature}),
         signature=text.signature,
         arguments=tuple(leaf for leaf, _ in made.inputs),
-        constants=constant_places(made.constants),
+        constants=constants_of(made.constants, text),
         outputs=tuple(b.extents for b in made.outputs),
         sizes=tuple(made.sizes),
         arena=made.plan.arena,
@@ -117,7 +115,7 @@ def facts_of_function(made: FunctionText) -> FunctionFacts:
 
 def _kept(facts: FunctionFacts, found: Declared) -> bool:
     """A program with constants that rewriting made is not kept."""
-    return {*facts.arguments, *(leaf for leaf, _ in facts.constants)} <= set(found.leaves)
+    return {*facts.arguments, *facts.constants.leaves} <= set(found.leaves)
 
 
 def _to_json(facts: FunctionFacts, found: Declared) -> dict[str, Any]:
@@ -126,7 +124,7 @@ def _to_json(facts: FunctionFacts, found: Declared) -> dict[str, Any]:
         "machine_code": facts.machine_code,
         "signature": facts.signature,
         "arguments": [place[leaf] for leaf in facts.arguments],
-        "constants": [(place[leaf], offset) for leaf, offset in facts.constants],
+        "constants": facts.constants.as_json(place),
         "outputs": facts.outputs,
         "sizes": facts.sizes,
         "arena": facts.arena.terms,
@@ -139,7 +137,7 @@ def _from_json(value: Mapping[str, Any], found: Declared) -> FunctionFacts:
         machine_code=value["machine_code"],
         signature=tuple(value["signature"]),
         arguments=tuple(leaves[t] for t in value["arguments"]),
-        constants=tuple((leaves[t], offset) for t, offset in value["constants"]),
+        constants=Constants.from_json(value["constants"], leaves),
         outputs=tuple(map(tuple, value["outputs"])),
         sizes=tuple(value["sizes"]),
         arena=Count(tuple((tuple(names), coef) for names, coef in value["arena"])),

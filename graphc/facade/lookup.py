@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import sympy
+from numpy.typing import NDArray
 
 import graphc
 from graphc.facade.declaration import node_data
 from graphc.ir.node import Equation, Leaf, Node, extent_symbols
 from graphc.ir.walk import topological
 from graphc.native import cache
+from graphc.native.buffers import aligned
 
 
 @dataclass(frozen=True)
@@ -34,19 +36,52 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class Constants:
+    """What a program reads behind one pointer: ``arrays`` with their offsets in elements, and from ``first`` on the
+    ``numbers`` of its formulas."""
+
+    arrays: tuple[tuple[Leaf, int], ...] = ()
+    first: int = 0
+    numbers: tuple[float, ...] = ()
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The constant arrays."""
+        return tuple(leaf for leaf, _ in self.arrays)
+
+    def packed(self, dtype: str) -> NDArray:
+        """All in one array."""
+        values = [(np.asarray(leaf.value, dtype=dtype).ravel(), start) for leaf, start in self.arrays]
+        values.append((np.asarray(self.numbers, dtype=dtype), self.first))
+        found = aligned(max(1, *(start + value.size for value, start in values)), dtype)
+        for value, start in values:
+            found[start : start + value.size] = value
+        return found
+
+    def as_json(self, place: Mapping[Leaf, int]) -> list[Any]:
+        """What is kept of them, leaves by their ``place`` in the declaration."""
+        return [[(place[leaf], offset) for leaf, offset in self.arrays], self.first, self.numbers]
+
+    @staticmethod
+    def from_json(value: Sequence[Any], leaves: Sequence[Leaf]) -> Constants:
+        """The constants of a declaration with these leaves."""
+        arrays, first, numbers = value
+        return Constants(tuple((leaves[t], offset) for t, offset in arrays), first, tuple(numbers))
+
+
+@dataclass(frozen=True)
 class Facts:
     """What running a program takes of its plan.
 
-    ``machine_code`` is the key of the object file; ``inputs`` are in the order of the arguments; ``constants`` go to
-    their offsets, in elements, of one array; a value that is not finite in one of
-    ``nan_propagating`` ends a training run.
+    ``machine_code`` is the key of the object file; ``inputs`` are in the order of the arguments; a value that is not
+    finite in one of ``nan_propagating`` ends a training run.
     """
 
     machine_code: str
     entry: str
     signature: tuple[str, ...]
     inputs: tuple[Leaf, ...]
-    constants: tuple[tuple[Leaf, int], ...]
+    constants: Constants
     sizes: Mapping[str, int]
     seconds_per_step: float
     nan_propagating: tuple[Leaf, ...] = ()
@@ -108,7 +143,7 @@ def recall(found: Declared) -> Facts | None:
         entry=value["entry"],
         signature=tuple(value["signature"]),
         inputs=tuple(leaves[t] for t in value["inputs"]),
-        constants=tuple((leaves[t], offset) for t, offset in value["constants"]),
+        constants=Constants.from_json(value["constants"], leaves),
         sizes=value["sizes"],
         seconds_per_step=value["seconds_per_step"],
         nan_propagating=tuple(leaves[t] for t in value["nan_propagating"]),
@@ -118,14 +153,14 @@ def recall(found: Declared) -> Facts | None:
 def remember(found: Declared, facts: Facts) -> None:
     """Keep facts under a declaration; a program with constants that rewriting made is not kept."""
     place = {leaf: t for t, leaf in enumerate(found.leaves)}
-    if not all(leaf in place for leaf in (*facts.inputs, *(leaf for leaf, _ in facts.constants))):
+    if not all(leaf in place for leaf in (*facts.inputs, *facts.constants.leaves)):
         return
     value = {
         "machine_code": facts.machine_code,
         "entry": facts.entry,
         "signature": facts.signature,
         "inputs": [place[leaf] for leaf in facts.inputs],
-        "constants": [(place[leaf], offset) for leaf, offset in facts.constants],
+        "constants": facts.constants.as_json(place),
         "sizes": facts.sizes,
         "seconds_per_step": facts.seconds_per_step,
         "nan_propagating": [place[leaf] for leaf in facts.nan_propagating],

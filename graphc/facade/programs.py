@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
 from numpy.typing import NDArray
 
 from graphc.declare.origin import source_text
 from graphc.derive.blocked_gradients import Blocked, blocked
 from graphc.emit.cpu import Program as Text
-from graphc.emit.cpu import evaluation_program, function_program
+from graphc.emit.cpu import evaluation_program, function_program, size_of_constants
 from graphc.emit.definite_assignment import unassigned
 from graphc.emit.row_blocks import partial_size
 from graphc.emit.training import training_program
 from graphc.errors import REPORT, CompileError, NonDifferentiableError
-from graphc.facade.lookup import Declared, Facts, recall, remember
+from graphc.facade.lookup import Constants, Declared, Facts, recall, remember
 from graphc.facade.pipeline import Differentiated
 from graphc.ir.node import Leaf, Node
 from graphc.ir.text import node_name
@@ -29,7 +28,6 @@ from graphc.lower.nan_propagation import propagating
 from graphc.lower.plan import Places, Plan, PlanOptions, make_plan
 from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_of_block
 from graphc.native import cache
-from graphc.native.buffers import aligned
 from graphc.native.build import Program, build, find
 from graphc.optim.groups import AnyRule
 from graphc.rewrite.weights import is_row_mean, total_weight
@@ -83,7 +81,7 @@ def obtain(found: Declared, name: str, dtype: str, lower: Callable[..., Lowered]
         facts, program = facts_of(lowered), build_text(lowered.text)
         remember(found, facts)
     key = verdict_key(found, facts.machine_code)
-    compiled = Compiled(facts, program, pack_constants(facts.constants, dtype), lower, key)
+    compiled = Compiled(facts, program, facts.constants.packed(dtype), lower, key)
     if lowered is not None:
         compiled.lowered = lowered
     return compiled
@@ -110,7 +108,7 @@ def facts_of(lowered: Lowered) -> Facts:
         entry=text.entry,
         signature=text.signature,
         inputs=tuple(i.leaf for i in step.inputs),
-        constants=constant_places(step.constants),
+        constants=constants_of(step.constants, text),
         sizes={
             "parameters": max(step.layout.total, 1),
             "arena": step.plan.arena.at(capacity),
@@ -209,18 +207,10 @@ def build_text(text: Text) -> Program:
     return build(text.text, {text.entry: text.signature}, name=text.name)
 
 
-def constant_places(buffers: Sequence[Buffer]) -> tuple[tuple[Leaf, int], ...]:
-    """The constant arrays of a plan with their offsets."""
-    return tuple((b.node, b.offset.at({})) for b in buffers if isinstance(b.node, Leaf))
-
-
-def pack_constants(constants: Sequence[tuple[Leaf, int]], dtype: str) -> NDArray:
-    """Constant arrays in one, each at its offset."""
-    values = [(np.asarray(leaf.value, dtype=dtype).ravel(), start) for leaf, start in constants]
-    packed = aligned(max((start + value.size for value, start in values), default=1), dtype)
-    for value, start in values:
-        packed[start : start + value.size] = value
-    return packed
+def constants_of(buffers: Sequence[Buffer], text: Text | None = None) -> Constants:
+    """The constant arrays of a plan, and the numbers that its text leaves open."""
+    arrays = tuple((b.node, b.offset.at({})) for b in buffers if isinstance(b.node, Leaf))
+    return Constants(arrays, size_of_constants(buffers), text.numbers if text else ())
 
 
 def check_differentiable(loss: Node, params: Sequence[Leaf]) -> list[str]:

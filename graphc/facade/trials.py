@@ -353,7 +353,7 @@ class EvaluationTrial(Trial):
         arena = aligned(facts.sizes["arena"], model.dtype)
         arena[:] = np.nan
         ordered = [np.asarray(feed[leaf], order="C") for leaf in facts.inputs]
-        constants = programs.pack_constants(facts.constants, model.dtype)
+        constants = facts.constants.packed(model.dtype)
         evaluator = Evaluator(program, facts.sizes, model.dtype, len(self.scalars))
         values = evaluator.run(flat_parameters(model, feed), ordered, constants, rows, found, arena)
         shaped = [x[: int(np.prod(s))].reshape(s) for x, s in zip(found, shapes, strict=True)]

@@ -53,8 +53,8 @@ def _letters():
         n += 1
 
 
-# reads, temporaries, hoisted factors; hyper-parameters, states and constants of an update
-_TEMPORARY = re.compile(r"[iauc]\d+|a\d+_log|u\d+_\d+|[hvq]_\w+")
+# reads, temporaries, hoisted factors, numbers; hyper-parameters, states and constants of an update
+_TEMPORARY = re.compile(r"[iauck]\d+|a\d+_log|u\d+_\d+|[hvq]_\w+")
 
 
 def safe_name(name: str, taken: Collection[str] = ()) -> str:

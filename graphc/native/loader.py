@@ -6,8 +6,10 @@ Needs llvmlite only: a program found in the cache runs without Numba being impor
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import struct
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 import llvmlite.binding as llvm
 
@@ -47,12 +49,19 @@ def assemble(text: str) -> bytes:
     return machine.emit_object(llvm.parse_assembly(text))
 
 
+_engines: WeakValueDictionary[bytes, llvm.ExecutionEngine] = WeakValueDictionary()
+
+
 def load(image: bytes) -> llvm.ExecutionEngine:
-    """Put an object file into executable memory, which lives as long as the returned engine."""
-    machine = _machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(image))
-    engine.finalize_object()
+    """Put an object file into executable memory, which lives as long as the returned engine; what is there already is
+    there once."""
+    key = hashlib.sha256(image).digest()
+    engine = _engines.get(key)
+    if engine is None:
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+        engine.add_object_file(llvm.ObjectFileRef.from_data(image))
+        engine.finalize_object()
+        _engines[key] = engine
     return engine
 
 
