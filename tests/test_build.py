@@ -58,6 +58,15 @@ def wait(flag):
         turns = turns + 1
         atomic_store(flag, 1, turns)
     return 7
+def divided(a, n, by, out):
+    for i in range(n):
+        out[6*i] = a[i]//8
+        out[6*i + 1] = a[i] % 8
+        out[6*i + 2] = a[i]//7
+        out[6*i + 3] = a[i] % 7
+        out[6*i + 4] = a[i]//by
+        out[6*i + 5] = a[i] % by
+    return 0
 """
 SUM = """
 from numpy import float32 as f
@@ -74,6 +83,7 @@ MEMORY_ENTRIES = {
     "move": ("float32*", "float32*"),
     "finite64": ("float64*", "int64"),
     "wait": ("int64*",),
+    "divided": ("int64*", "int64", "int64", "int64*"),
 }
 
 
@@ -102,6 +112,21 @@ def test_a_program_computes_what_its_text_says_and_returns_its_result(tmp_path):
     program = build.build(SCALE, SCALE_ENTRIES, name="scale", folder=tmp_path)
     assert scaled(program).tolist() == [2.0, 2.5, 3.0, 3.5, 4.0]
     assert program.address("scale") > 0
+
+
+@pytest.mark.parametrize("by", [1, 2, 5, 1 << 40])
+def test_whole_numbers_are_divided_as_python_does_it(memory: build.Program, by: int):
+    a = np.array([0, 1, 7, 8, 55, -1, -7, -8, -9, 2**62, -(2**62)])
+    out = np.zeros((a.size, 6), np.int64)
+    memory.call("divided", a.ctypes.data, a.size, by, out.ctypes.data)
+    assert out.tolist() == [[x // d if t == 0 else x % d for d in (8, 7, by) for t in (0, 1)] for x in a.tolist()]
+
+
+def test_a_divisor_of_zero_ends_nothing(memory: build.Program):
+    """A processor's division by zero kills the process."""
+    a, out = np.array([5, -5]), np.zeros((2, 6), np.int64)
+    memory.call("divided", a.ctypes.data, 2, 0, out.ctypes.data)
+    assert out[:, :2].tolist() == [[0, 5], [-1, 3]]
 
 
 def test_a_module_is_compiled_once_and_then_taken_from_the_cache(tmp_path):

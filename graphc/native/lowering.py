@@ -288,7 +288,29 @@ class Lowered:
     def binary(self, node: ast.BinOp) -> Typed:
         if type(node.op) not in BINARY:
             self.unfit(node)
-        return self.operate(BINARY[type(node.op)], self.value(node.left), self.value(node.right))
+        left, right = self.value(node.left), self.value(node.right)
+        if isinstance(node.op, ast.FloorDiv | ast.Mod) and all(_is_whole(kind) for kind, _ in (left, right)):
+            return self.divide(isinstance(node.op, ast.Mod), left, right)
+        return self.operate(BINARY[type(node.op)], left, right)
+
+    def divide(self, remainder: bool, left: Typed, right: Typed) -> Typed:
+        """The floor or the remainder of whole numbers without a branch, so that loops stay open to vector code. Divisors
+        of generated text are positive; one that is not known is 1 where it would be 0."""
+        b, number = self.builder, self.context.get_value_type(types.int64)
+        whole = lambda n: ir.Constant(number, n)
+        a, by = self.cast(left, types.int64), self.cast(right, types.int64)
+        known = right[0].literal_value if isinstance(right[0], types.IntegerLiteral) else 0
+        if known < 0 or (isinstance(right[0], types.IntegerLiteral) and not known):
+            raise Unfit("a divisor that is not positive")
+        if known and known & (known - 1) == 0:
+            shift = whole(known.bit_length() - 1)
+            return types.int64, b.and_(a, whole(known - 1)) if remainder else b.ashr(a, shift)
+        if not known:
+            by = b.select(b.icmp_signed("==", by, whole(0)), whole(1), by)
+        rest, below = b.srem(a, by), whole(63)
+        if remainder:
+            return types.int64, b.add(rest, b.and_(b.ashr(rest, below), by))
+        return types.int64, b.add(b.sdiv(a, by), b.ashr(rest, below))
 
     def compare(self, node: ast.Compare) -> Typed:
         if len(node.ops) != 1 or type(node.ops[0]) not in COMPARED:
@@ -336,6 +358,10 @@ class Lowered:
         if not isinstance(kind, types.Float | types.Integer) or len(found) != 1:
             self.unfit(node)
         return kind, self.cast(found[0], kind)
+
+
+def _is_whole(kind: Any) -> bool:
+    return isinstance(types.unliteral(kind), types.Integer)
 
 
 STATEMENTS: dict[type, Callable[[Lowered, Any], None]] = {

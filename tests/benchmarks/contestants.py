@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import subprocess
@@ -44,9 +45,15 @@ def is_installed(peer: str, python: str) -> bool:
     return subprocess.run([python, "-c", probe, peer], cwd=ROOT, capture_output=True).returncode == 0
 
 
+def installed() -> dict[str, str]:
+    """This environment, with byte code as every installation has it: that of a checkout is made here."""
+    compileall.compile_dir(str(ROOT / "graphc"), quiet=2)
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def environment(c: Contestant, caches: str | None) -> dict[str, str]:
     """The child's environment: its thread count for every library, and compile caches in the folder ``caches``."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    env = installed() | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
         env[f"{library}_NUM_THREADS"] = str(c.threads)
     env["NPROC"] = str(c.threads)  # the size of XLA's thread pool

@@ -55,6 +55,8 @@ WORKLOADS = {
         Workload("W5", "custom act 64-256-256-1", (64, 256, 256, 1), "custom", "mse", 1024, 16, "adam", 1e-3, 20),
         Workload("W9", "online (W1, batch 1, SGD)", (30, 16, 1), "tanh", "bce", 1, 512, "sgd", 1e-2, 5000),
         Workload("W10", "sweep, 64 copies of W1", (30, 16, 1), "tanh", "bce", 32, 16, "adam", 1e-3, 200, copies=64),
+        Workload("W11", "logistic 30-1, all of 10^6 rows", (30, 1), "tanh", "bce", 1_000_000, 1, "sgd", 1e-1, 10),
+        Workload("W12", "20-32-32-1, all of 10^5 rows", (20, 32, 32, 1), "tanh", "mse", 100_000, 1, "adam", 1e-3, 10),
     ]
 }
 
