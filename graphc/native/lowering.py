@@ -294,8 +294,8 @@ class Lowered:
         return self.operate(BINARY[type(node.op)], left, right)
 
     def divide(self, remainder: bool, left: Typed, right: Typed) -> Typed:
-        """The floor or the remainder of whole numbers without a branch, so that loops stay open to vector code. Divisors
-        of generated text are positive; one that is not known is 1 where it would be 0."""
+        """The floor or the remainder of whole numbers without a branch, so that loops stay open to vector code.
+        Divisors of generated text are positive; one that is not known is 1 where it would be 0."""
         b, number = self.builder, self.context.get_value_type(types.int64)
         whole = lambda n: ir.Constant(number, n)
         a, by = self.cast(left, types.int64), self.cast(right, types.int64)

@@ -280,8 +280,8 @@ class Shared:
 
 
 def _called(builder: ir.IRBuilder, function: Any, kind: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-    """A call in Numba's convention whose status nobody reads: no function of generated text raises. Each has places of its
-    own for result and exception; with places for all, a step of W5 took 8 % longer."""
+    """A call in Numba's convention whose status nobody reads: no function of generated text raises. Each has places of
+    its own for result and exception; with places for all, a step of W5 took 8 % longer."""
     slots = [cgutils.alloca_once(builder, pointer.pointee) for pointer in kind.args[:2]]
     builder.store(ir.Constant(kind.args[0].pointee, 0), slots[0])
     builder.call(function, [*slots, *arguments])
@@ -303,8 +303,7 @@ def _to_ir(function: Callable[..., int], arguments: tuple[types.Type, ...], tree
 
 
 def _aligned(text: str) -> str:
-    """Every function begins a cache line: a hot loop is then as fast whatever stands before it (a step of W5 took 3 % less or 8 %
-    more time when the code of a neighbour had moved it by 16 bytes)."""
+    """Every function begins a cache line, so that what stands before it does not move its loops."""
     return text.replace("\n{\n", " align 64\n{\n")
 
 
