@@ -201,18 +201,18 @@ def call() -> Case:
 OTHERS = {
     "an output whose last rows are missing": (
         evaluation,
-        "copy(y_out, at*5, A, t3, n*5)",
-        "copy(y_out, at*5, A, t3, n*5 - 5)",
-        "y_out[20] was never written",
+        "y_out, y_rows, 5, n, 5, 6",
+        "y_out, y_rows, 5, n - 1, 5, 6",
+        "y_rows[20] is read, but nothing has written",
     ),
     "an output that is too long": (
         evaluation,
-        "copy(y_out, at*5, A, t3, n*5)",
-        "copy(y_out, at*5, A, t3, n_cap*5)",
-        "t3[5] is read, but nothing has",
+        "y_out, y_rows, 5, n, 5, 6",
+        "y_out, y_rows, 5, n_cap, 5, 6",
+        "t2[6] is read, but nothing",
     ),
-    "rows that do not go on": (evaluation, "x_data, at*6, n*6", "x_data, at*6 + 6, n*6", "x_data[41] is read, but"),
-    "labels of the rows before": (evaluation, "= t_data[at + i]", "= t_data[at + i - n]", "t_data[-5] is read, but"),
+    "rows that do not go on": (evaluation, "x_ = at*6", "x_ = at*6 + 6", "but the buffer has 0 element"),
+    "labels of the rows before": (evaluation, "t_data[t_ + i]", "t_data[t_ + i - n]", "t_[-5] is read, but"),
     "extents that are exchanged": (
         call,
         "y0_out[i*m__cap",

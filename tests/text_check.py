@@ -143,6 +143,8 @@ def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], sca
         for root, pointer in outputs.items():
             size = Count.of(step.plan.roots[root].shape).at({step.batch: rows} if step.batch else {})
             regions[pointer] = Region(pointer, size, result=True)
+            if root in step.in_place:
+                regions[pointer].walk(step.in_place[root].name)
         words = regions["C"].values
         assert words is not None
         words[control.ROWS] = rows
@@ -215,17 +217,19 @@ def _own(names: str, step: StepPlan, rule: Rule | None = None) -> dict[str, Regi
 def _shared(step: StepPlan, program: Program, rows: int) -> dict[str, Region]:
     """Arena, order of the rows and labels, constants, control words, data."""
     capacity = {step.batch: step.capacity} if step.batch else {}
-    inputs = [i.buffer for i in step.inputs if i.batched]
+    inputs = [i.buffer for i in step.inputs if i.batched and not i.in_place]
     buffers = _buffers(step.plan, inputs)
     found = {"A": _region("A", step.plan.arena.at(capacity), buffers, capacity)}
     found["K"] = _constants(step.constants, program)
     size = step.integer_arena.at(capacity)
     found["L"] = _region("L", size, buffers, capacity)
-    found["L"].values, found["L"].bare = np.zeros(size, np.int64), step.capacity
+    found["L"].values, found["L"].bare = np.zeros(size, np.int64), min(step.capacity, size)
     found["C"] = Region("C", control.C_SIZE, state=True, values=np.zeros(control.C_SIZE, np.int64))
     fewest = {step.batch: (rows - 1) % step.capacity + 1} if step.batch else {}  # rows of the last batch
     for i in step.inputs:
         found[i.pointer] = _data(i.pointer, (rows if i.batched else 1) * i.row, i.leaf, step.plan, fewest)
+        if i.in_place:
+            found[i.pointer].walk(i.buffer.name)
     return found
 
 
@@ -248,4 +252,5 @@ def _constants(buffers: Sequence[Buffer], program: Program) -> Region:
         assert isinstance(b.node, Leaf)
         known[b.offset.at({}) : b.offset.at({}) + b.size.at({})] = np.ravel(b.node.value)
     region.known = np.where(np.abs(known) < LARGEST, known, 0).astype(np.int64)
+    region.bare = size if program.numbers else None
     return region

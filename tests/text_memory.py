@@ -62,7 +62,7 @@ class Region:
     ``state`` may be read before it is written; ``values`` are whole numbers that are kept, ``known`` constants that may
     be whole numbers; ``places`` are the buffers by name; ``bare`` is how much may be addressed by no name; a ``result``
     must have been written in the end; ``moving`` are parts of buffers whose place a loop over steps decides: the number
-    of the buffer, and the size of the part.
+    of the buffer, and the size of the part, None for all that is left.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Region:
     bare: int | None = None
     known: NDArray | None = None
     result: bool = False
-    moving: dict[str, tuple[int, int]] = field(default_factory=dict)
+    moving: dict[str, tuple[int, int | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.owner = np.full(0 if self.state else self.size, NOBODY, np.int32)
@@ -84,6 +84,11 @@ class Region:
     def add(self, name: str, start: int, size: int, number: int = 0) -> None:
         """A buffer of that name, or a part of the buffer of a number."""
         self.places[name] = Place(name, start, size, number or len(self.places) + 1)
+
+    def walk(self, name: str) -> None:
+        """All of it is gone through under a name, a batch of rows after the other."""
+        self.add(self.name, 0, self.size)
+        self.moving[name] = self.places[self.name].number, None
 
     def pad(self) -> None:
         """What no buffer holds is never written, and may be read as it is."""

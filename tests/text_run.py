@@ -132,8 +132,9 @@ class Thread(Values):
         for region in self.machine.regions.values():
             if target.id in region.moving:  # the part of a buffer that this step takes
                 number, size = region.moving[target.id]
-                part = region.places[target.id] = Place(target.id, value, size, number)
                 whole = next(p for p in region.places.values() if p.number == number)
+                size = whole.start + whole.size - value if size is None else size
+                part = region.places[target.id] = Place(target.id, value, size, number)
                 if not whole.start <= value <= whole.start + whole.size - size:
                     self.machine.report(s.lineno, part, 0, f"lies outside of {whole.name}")
 

@@ -148,10 +148,11 @@ def evaluation_program(
         text.add(f"rows = C[{control.ROWS}]", "at = 0")
         with text.block("while at < rows:"):
             n = batch_size(text, step)
-            _rows_in_order(text, step, n)
+            _rows_in_order(text, step)
             print_kernels(text, step, dtype, captions)
             for root, pointer in outputs.items():
-                _write_rows(text, step, root, pointer, n)
+                if root not in step.in_place:
+                    _write_rows(text, step, root, pointer, n)
             text.add(f"F[{control.WEIGHT}] = F[{control.WEIGHT}] + float({n})")
             for t, root in enumerate(scalars):
                 slot = f"F[{control.TOTALS + t}]"
@@ -163,13 +164,12 @@ def evaluation_program(
     return Program(name, finished, "evaluate", tuple(arguments), numbers_of(text))
 
 
-def _rows_in_order(text: Text, step: StepPlan, n: str) -> None:
-    for i in step.inputs:
-        if i.batched and i.row == 1:
-            with text.block(f"for i in range({n}):"):
-                text.add(f"{i.buffer.region}[{place(i.buffer)} + i] = {i.pointer}[at + i]")
-        elif i.batched:
-            text.add(f"copy({i.buffer.region}, {place(i.buffer)}, {i.pointer}, at*{i.row}, {n}*{i.row})")
+def _rows_in_order(text: Text, step: StepPlan) -> None:
+    """Where the rows of this batch lie in the data and in the outputs."""
+    moving = [*(i.buffer for i in step.inputs if i.in_place), *step.in_place.values()]
+    for b in moving:
+        width = Count.of(b.extents[1:]).at({})
+        text.add(f"{b.name} = at" + (f"*{width}" if width != 1 else ""))
 
 
 def _write_rows(text: Text, step: StepPlan, root: str, pointer: str, n: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -20,17 +19,16 @@ from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, NameClashError, ShapeError, TypeMismatchError, UnknownNameError
 from graphc.facade.checking import verify_function
 from graphc.facade.function_trial import FunctionTrial
-from graphc.facade.functions import FunctionFacts, obtain_function
+from graphc.facade.functions import FunctionFacts, call_function, obtain_function
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import check_differentiable
 from graphc.facade.singular import check_matrices
 from graphc.facade.unrewritten import note_derivatives
-from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import equations, topological
 from graphc.lower.layout import Count
-from graphc.native.buffers import address, aligned
+from graphc.native.buffers import aligned
 from graphc.native.build import Program
 from graphc.rewrite.modes import in_mode
 from graphc.rewrite.normal import tidy_graph
@@ -348,7 +346,7 @@ class Function:
             self._unverified = False
         arrays = [given[leaf] for leaf in self._arguments]
         program, facts = self._compiled.program, self._compiled.facts
-        shaped = self._run(program, facts, arrays, sizes, aligned(facts.arena.at(sizes), self.dtype))
+        shaped = call_function(program, facts, self._compiled.constants, arrays, sizes)
         if self._matrices:
             check_matrices(shaped, self._outputs, given, sizes, self.dtype)
         self._ready = self._prepared(named, values, given, sizes)
@@ -369,23 +367,12 @@ class Function:
             for t, leaf in enumerate(given)
             if leaf in self._limits
         }
-        shapes = [self._shape(extents, sizes) for extents in facts.outputs]
+        shapes = facts.shapes(sizes)
         control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
         head = [aligned(arena, self.dtype), self._compiled.constants, control]
         ready = Ready(program, "call", head, [], arrays, checks, shapes, self.dtype)
         leaves = list(given)
         return _Ready(ready, self._positional, leaves, frozenset(named), [leaves.index(x) for x in self._arguments])
-
-    def _run(
-        self, program: Program, facts: FunctionFacts, arrays: Sequence[NDArray], sizes: dict[str, int], arena: NDArray
-    ) -> list[NDArray]:
-        """The outputs for converted arguments."""
-        outputs = [aligned(Count.of(extents).at(sizes), self.dtype) for extents in facts.outputs]
-        control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
-        everything = [arena, self._compiled.constants, control, *arrays, *outputs]
-        program.call("call", *(address(a) for a in everything))
-        shapes = [self._shape(extents, sizes) for extents in facts.outputs]
-        return [a[: math.prod(shape)].reshape(shape) for shape, a in zip(shapes, outputs, strict=True)]
 
     def _try(
         self, program: Program, facts: FunctionFacts, feed: Mapping[Leaf, NDArray]
@@ -395,10 +382,7 @@ class Function:
         sizes = self._sizes(feed)
         arena = aligned(facts.arena.at(sizes), self.dtype)
         arena[:] = np.nan
-        return self._run(program, facts, arrays, sizes, arena), arena
-
-    def _shape(self, extents: Sequence[Extent], sizes: dict[str, int]) -> tuple[int, ...]:
-        return tuple(e if isinstance(e, int) else sizes[e] for e in extents)
+        return call_function(program, facts, self._compiled.constants, arrays, sizes, arena), arena
 
     def _match(self, args: Sequence[Any], named: dict[str, Any]) -> dict[Leaf, Any]:
         if len(args) != len(self._positional):

@@ -22,7 +22,7 @@ from graphc.native.buffers import aligned
 from graphc.run.data import Bound, bind, check_labels, is_finite
 from graphc.run.prepared import MOST, Ready, usable
 from graphc.run.sources import Rows, rows_within
-from graphc.run.training import Evaluator
+from graphc.run.training import Evaluator, mean_of_totals
 
 
 def outputs_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> list[Any]:
@@ -79,7 +79,8 @@ def _prepared(
     shapes = [_shape(model.raw_roots[n], data.rows) for n in outputs]
     arrays = [data.arrays[leaf] for leaf in inputs]
     size = program.arena_size + sum(map(math.prod, shapes))
-    small = size * np.dtype(model.dtype).itemsize <= MOST and not program.program.uses_blas
+    divided = program.parts is not None and len(program.parts.of(data.rows)) > 1
+    small = size * np.dtype(model.dtype).itemsize <= MOST and not program.program.uses_blas and not divided
     return _Ready(model, compiled, program, shapes, inputs, data) if small and usable(args, arrays) else None
 
 
@@ -96,7 +97,8 @@ class _Ready:
         data: Bound,
     ) -> None:
         self.parameters, limits = model.params.flat, model.label_limits
-        head, self._means = program.head(self.parameters, compiled.constants, data.rows)
+        head, totals = program.head(self.parameters, compiled.constants, data.rows)
+        self._means = lambda: mean_of_totals(totals())
         checks = {
             t: partial(check_labels, leaf, extents=limits.get(leaf, ()), sizes={}) if leaf.dtype == "int" else is_finite
             for t, leaf in enumerate(inputs)
@@ -151,10 +153,9 @@ def _compute(
 ) -> tuple[list[Any], NDArray]:
     """One call for all rows that are given."""
     shapes = [_shape(model.raw_roots[n], data.rows) for n in outputs]
-    arrays = [aligned(int(np.prod(s, dtype=np.int64)), model.dtype) for s in shapes]
+    arrays = [aligned(math.prod(s), model.dtype)[: math.prod(s)].reshape(s) for s in shapes]
     ordered = [data.arrays[leaf] for leaf in compiled.facts.inputs]
-    values = program.run(model.params.flat, ordered, compiled.constants, data.rows, arrays)
-    return [a[: int(np.prod(s))].reshape(s) for a, s in zip(arrays, shapes, strict=True)], values
+    return arrays, program.run(model.params.flat, ordered, compiled.constants, data.rows, arrays)
 
 
 def loss_and_metrics(model: Core, data: Bound, place: Any = None, verify: bool = True) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from graphc.facade.lookup import Constants, Declared, declared, remembered
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import (
+    OPERATIONS,
     FunctionText,
     build_text,
     constants_of,
@@ -21,12 +24,18 @@ from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
+from graphc.lower.kernels import work_of
 from graphc.lower.layout import Count
 from graphc.lower.plan import PlanOptions
 from graphc.native import cache
+from graphc.native.buffers import address, aligned
 from graphc.native.build import Program, find
+from graphc.rewrite.weights import depends_across_rows, depends_on
+from graphc.run.row_parts import RowParts, share_parts
 
 NAME = "function"
+ROWS, MOST_ROWS = 256, 8192  # of independent rows, that go through a function at once
+MEMORY = 1 << 17  # bytes of the values of so many: a part of the second-level cache
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,8 @@ class FunctionFacts:
     """What calling a function takes of its plan.
 
     ``arguments`` are in the order of the program's inputs, ``outputs`` the extents of the results, ``sizes`` the free
-    extents in the order in which the program reads them, ``arena`` the elements it needs.
+    extents in the order in which the program reads them, ``arena`` the elements it needs. Where all rows are
+    independent, ``row_seconds`` are what one is expected to take, else 0.
     """
 
     machine_code: str
@@ -44,6 +54,11 @@ class FunctionFacts:
     outputs: tuple[tuple[Extent, ...], ...]
     sizes: tuple[str, ...]
     arena: Count
+    row_seconds: float = 0.0
+
+    def shapes(self, sizes: Mapping[str, int]) -> list[tuple[int, ...]]:
+        """Of the outputs."""
+        return [tuple(e if isinstance(e, int) else sizes[e] for e in extents) for extents in self.outputs]
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,68 @@ def facts_of_function(made: FunctionText) -> FunctionFacts:
         outputs=tuple(b.extents for b in made.outputs),
         sizes=tuple(made.sizes),
         arena=made.plan.arena,
+        row_seconds=_row_seconds(made),
     )
+
+
+def _row_seconds(made: FunctionText) -> float:
+    """What a row is expected to take where the rows of arguments and results are independent of one another, else 0."""
+    roots = [*made.plan.roots.values()]
+    shapes = [leaf.shape for leaf, _ in made.inputs] + [b.extents for b in made.outputs]
+    if len(made.sizes) != 1 or any(leaf.kind == "random" for leaf in leaves_of(roots)):
+        return 0.0
+    [free] = made.sizes
+    whole = any(free not in root.shape and depends_on(root, free) for root in roots)
+    if whole or any(free in shape[1:] for shape in shapes) or depends_across_rows(roots, free):
+        return 0.0
+    return sum(work_of(k, {free: ROWS}) for k in made.plan.kernels) / OPERATIONS / ROWS
+
+
+def call_function(
+    program: Program,
+    facts: FunctionFacts,
+    constants: NDArray,
+    arrays: Sequence[NDArray],
+    sizes: Mapping[str, int],
+    arena: NDArray | None = None,
+) -> list[NDArray]:
+    """The outputs for converted arguments; many independent rows in parts that threads share. ``arena`` is memory to
+    work in."""
+    dtype, shapes = constants.dtype, facts.shapes(sizes)
+    outputs = [aligned(math.prod(s), str(dtype))[: math.prod(s)].reshape(s) for s in shapes]
+    parts = _parts(facts, sizes, dtype.itemsize) if facts.row_seconds and arena is None else None
+
+    def run(rows: Mapping[str, int], memory: NDArray, places: Sequence[int]) -> None:
+        control = np.array([rows[s] for s in facts.sizes] or [0], dtype=np.int64)
+        program.call("call", address(memory), address(constants), address(control), *places)
+
+    if parts is None:
+        memory = aligned(facts.arena.at(sizes), str(dtype)) if arena is None else arena
+        run(sizes, memory, [address(a) for a in (*arrays, *outputs)])
+        return outputs
+    [free] = facts.sizes
+    pieces = parts.of(sizes[free])
+
+    def work(k: int) -> None:
+        memory = aligned(facts.arena.at({free: parts.chunk}), str(dtype))
+        for first in range(pieces[k].start, pieces[k].stop, parts.chunk):
+            rows = min(parts.chunk, pieces[k].stop - first)
+            run({free: rows}, memory, parts.addresses(arrays, outputs, first))
+
+    share_parts(len(pieces), work)
+    return outputs
+
+
+def _parts(facts: FunctionFacts, sizes: Mapping[str, int], itemsize: int) -> RowParts | None:
+    """How many rows are divided; None where all go through the program at once."""
+    [free] = facts.sizes
+    row = max(1, facts.arena.at({free: ROWS}) * itemsize // ROWS)
+    chunk = max(ROWS, min(MOST_ROWS, 1 << (MEMORY // row).bit_length()))
+    if sizes[free] <= chunk:
+        return None
+    has_rows = lambda extents: extents[:1] == (free,)
+    inputs, outputs = [has_rows(leaf.shape) for leaf in facts.arguments], [*map(has_rows, facts.outputs)]
+    return RowParts(inputs, outputs, chunk, facts.row_seconds * chunk)
 
 
 def _kept(facts: FunctionFacts, found: Declared) -> bool:
@@ -128,6 +204,7 @@ def _to_json(facts: FunctionFacts, found: Declared) -> dict[str, Any]:
         "outputs": facts.outputs,
         "sizes": facts.sizes,
         "arena": facts.arena.terms,
+        "row_seconds": facts.row_seconds,
     }
 
 
@@ -141,4 +218,5 @@ def _from_json(value: Mapping[str, Any], found: Declared) -> FunctionFacts:
         outputs=tuple(map(tuple, value["outputs"])),
         sizes=tuple(value["sizes"]),
         arena=Count(tuple((tuple(names), coef) for names, coef in value["arena"])),
+        row_seconds=value["row_seconds"],
     )

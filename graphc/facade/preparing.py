@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphc.facade.core import Core
@@ -14,6 +14,7 @@ from graphc.lower.plan import PlanOptions
 from graphc.optim import AnyRule, Groups
 from graphc.optim.schedules import Schedule
 from graphc.rewrite.weights import depends_across_rows, depends_on, is_row_mean
+from graphc.run.row_parts import RowParts
 from graphc.run.training import Evaluator, Trainer
 
 CHUNK = 256  # rows at a time in predict and evaluate
@@ -100,7 +101,18 @@ def _evaluation(
 
     found = declared(model.raw_roots, model.kept_leaves, "evaluate", wanted, capacity, dtype, model.name)
     compiled = _of_model(model, obtain(found, model.name, dtype, lower))
-    return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars))
+    parts = _parts(model, compiled, outputs, capacity)
+    return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars), parts)
+
+
+def _parts(model: Core, compiled: Compiled, outputs: Sequence[str], capacity: int) -> RowParts | None:
+    """How rows may be divided: where they are on first axes alone."""
+    free, shapes = str(model.weight_leaf.shape[0]), [model.raw_roots[n].shape for n in outputs]
+    inputs = [leaf.shape for leaf in compiled.facts.inputs]
+    if capacity != CHUNK or any(free in shape[1:] for shape in [*inputs, *shapes]):
+        return None
+    has_rows = lambda shape: shape[:1] == (free,)
+    return RowParts([*map(has_rows, inputs)], [*map(has_rows, shapes)], CHUNK, compiled.facts.seconds_per_step)
 
 
 def chunk(model: Core, names: tuple[str, ...], rows: int) -> int:

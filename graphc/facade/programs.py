@@ -188,8 +188,8 @@ def evaluation_text(
     options: PlanOptions,
 ) -> Lowered:
     """The program that evaluates outputs and scalar roots over any number of rows."""
-    step = plan_step(roots, params, capacity, replace(options, tensors=True))
     pointers = {root: f"{root}_out" for root in outputs}
+    step = plan_step(roots, params, capacity, replace(options, tensors=True), in_order=pointers)
     return Lowered(evaluation_program(name, step, options.dtype, pointers, scalars), step)
 
 

@@ -24,7 +24,8 @@ MOST_PARAMETERS = 1 << 16  # whose gradients are added once more a block
 
 @dataclass
 class Input:
-    """An input of a program: the pointer its data come through and the buffer that holds the rows of the batch."""
+    """An input of a program: the pointer its data come through and the buffer that holds the rows of the batch, or
+    that is where they lie."""
 
     leaf: Leaf
     pointer: str
@@ -35,6 +36,11 @@ class Input:
     @property
     def integer(self) -> bool:
         return self.leaf.dtype == "int"
+
+    @property
+    def in_place(self) -> bool:
+        """Whether rows are read where the data lie."""
+        return self.buffer.moves
 
 
 @dataclass
@@ -61,7 +67,8 @@ class Layout:
 class StepPlan:
     """A plan over batches of rows: what a training, an evaluation or a prediction program needs to know.
 
-    With ``whole_batch`` a step takes up to so many rows, block after block of up to ``capacity``.
+    With ``whole_batch`` a step takes up to so many rows, block after block of up to ``capacity``; ``in_place`` are the
+    roots that are written where the caller wants them.
     """
 
     plan: Plan
@@ -73,6 +80,7 @@ class StepPlan:
     integer_arena: Count = field(default_factory=Count)
     whole_batch: int = 0
     draws: list[Draw] = field(default_factory=list)
+    in_place: Mapping[str, Buffer] = field(default_factory=dict)
 
 
 def layout_parameters(params: Sequence[Leaf], taken: Sequence[str] = ()) -> Layout:
@@ -134,8 +142,10 @@ def plan_step(
     gradients: Mapping[Leaf, str] = MappingProxyType({}),
     names: Mapping[Node, str] = MappingProxyType({}),
     random: Mapping[Leaf, int] = MappingProxyType({}),
+    in_order: Mapping[str, str] | None = None,
 ) -> StepPlan:
-    """Plan ``roots`` for batches of up to ``capacity`` rows.
+    """Plan ``roots`` for batches of up to ``capacity`` rows; with ``in_order`` these are read where they lie, one batch
+    behind the other; roots that it gives pointers to are written there where they have rows on their first axis.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
     ``names`` gives the names of unnamed equations in formulas, ``random`` the numbers of random tensors.
@@ -150,7 +160,7 @@ def plan_step(
         leaf: Buffer(layout.names[leaf], "P", leaf.shape, _at(layout.offsets[leaf])) for leaf in params
     }
     taken = [*rows, *layout.names.values()]
-    described = [_input(leaf, batch, taken) for leaf in inputs]
+    described = [_input(leaf, batch, taken, in_order is not None) for leaf in inputs]
     places |= {i.leaf: i.buffer for i in described}
     draws = [_draw(leaf, random[leaf], batch, taken) for leaf in used if leaf.kind == "random"]
     places |= {d.leaf: d.buffer for d in draws}
@@ -160,14 +170,17 @@ def plan_step(
         name: Buffer(layout.names[leaf], "G", leaf.shape, _at(layout.offsets[leaf]))
         for leaf, name in gradients.items()
     }
-    own = [*(i.buffer for i in described if i.batched and not i.integer), *(d.buffer for d in draws)]
+    in_place = _written_in_place({root: roots[root] for root in in_order or ()}, in_order or {}, batch, taken)
+    targets |= in_place
+    own = [i.buffer for i in described if i.batched and not i.integer and not i.in_place]
+    own += [d.buffer for d in draws]
     if gradients:
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
     room = {batch: capacity} if batch else {}
     plan = make_plan(roots, Places(places, targets, room, own, batch), options, names)
     _unique_names(plan, taken, [*(i.buffer for i in described), *(d.buffer for d in draws)])
-    integers = _integer_arena(described, capacity)
-    return StepPlan(plan, layout, described, batch, capacity, constants, integers, draws=draws)
+    integers = Count() if in_order is not None else _integer_arena(described, capacity)
+    return StepPlan(plan, layout, described, batch, capacity, constants, integers, draws=draws, in_place=in_place)
 
 
 def rows_of_block(step: StepPlan, dtype: str) -> int:
@@ -196,7 +209,7 @@ def _at(offset: int) -> Count:
     return Count((((), offset),)) if offset else Count()
 
 
-def _input(leaf: Leaf, batch: str | None, taken: list[str]) -> Input:
+def _input(leaf: Leaf, batch: str | None, taken: list[str], in_order: bool) -> Input:
     name = safe_name(str(leaf.name), taken)
     pointer = safe_name(f"{leaf.name}_data", taken)
     taken += [name, pointer]
@@ -205,7 +218,22 @@ def _input(leaf: Leaf, batch: str | None, taken: list[str]) -> Input:
     row = Count.of([e for e in (leaf.shape[1:] if batched else leaf.shape) if isinstance(e, int)]).at({})
     if not batched:
         return Input(leaf, pointer, Buffer(pointer, pointer, leaf.shape, integer=integer), False, row)
+    if in_order:
+        return Input(leaf, pointer, Buffer(name, pointer, leaf.shape, integer=integer, moves=True), True, row)
     return Input(leaf, pointer, Buffer(name, "L" if integer else "A", leaf.shape, integer=integer), True, row)
+
+
+def _written_in_place(
+    roots: Mapping[str, Node], pointers: Mapping[str, str], batch: str | None, taken: list[str]
+) -> dict[str, Buffer]:
+    """The places of outputs that have the rows on their first axis alone."""
+    found = {}
+    for root, node in roots.items():
+        if node.shape[:1] == (batch,) and batch not in node.shape[1:]:
+            name = safe_name(f"{root}_rows", taken)
+            taken.append(name)
+            found[root] = Buffer(name, pointers[root], node.shape, moves=True)
+    return found
 
 
 def _draw(leaf: Leaf, number: int, batch: str | None, taken: list[str]) -> Draw:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from graphc.emit import control
 from graphc.native.buffers import address, aligned, realigned
 from graphc.native.build import Program
+from graphc.run.row_parts import RowParts, share_parts
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import Arguments, TeamTuner, call_together, first_team, one_thread_of_blas
 from graphc.run.worker import carry_out
@@ -320,10 +321,13 @@ def first_bad(values: NDArray) -> tuple[int, float]:
 
 
 class Evaluator:
-    """A compiled evaluation program: outputs and totals over all rows."""
+    """A compiled evaluation program: outputs and totals over all rows; with ``parts`` many rows are divided among
+    threads."""
 
-    def __init__(self, program: Program, sizes: Mapping[str, int], dtype: str, n_scalars: int) -> None:
-        self.program, self.dtype, self.n_scalars = program, np.dtype(dtype), n_scalars
+    def __init__(
+        self, program: Program, sizes: Mapping[str, int], dtype: str, n_scalars: int, parts: RowParts | None = None
+    ) -> None:
+        self.program, self.dtype, self.n_scalars, self.parts = program, np.dtype(dtype), n_scalars, parts
         self.arena_size, self.integer_size = sizes["arena"], sizes["integers"]
 
     def run(
@@ -336,22 +340,38 @@ class Evaluator:
         arena: NDArray | None = None,
     ) -> NDArray:
         """Fill ``outputs``; returns the mean of every scalar over the rows. ``arena`` is memory to work in."""
-        head, means = self.head(parameters, constants, rows, arena)
+        parts = self.parts.of(rows) if self.parts and arena is None else [slice(0, rows)]
+        whole = [address(a) for a in (*data, *outputs)]
+        totals = np.zeros((len(parts), 1 + self.n_scalars))
+
+        def work(k: int) -> None:
+            first, count = parts[k].start, parts[k].stop - parts[k].start
+            head, found = self.head(parameters, constants, count, arena)
+            places = self.parts.addresses(data, outputs, first) if first and self.parts else whole
+            self.program.call("evaluate", *(address(a) for a in head), *places)
+            totals[k] = found()
+
         with one_thread_of_blas(self.program):
-            self.program.call("evaluate", *(address(a) for a in (*head, *data, *outputs)))
-        return means()
+            share_parts(len(parts), work)
+        return mean_of_totals(totals.sum(0))
 
     def head(
         self, parameters: NDArray, constants: NDArray, rows: int, arena: NDArray | None = None
     ) -> tuple[list[NDArray], Callable[[], NDArray]]:
-        """The arguments before the data, the last two of which are new in every call, and what reads the means."""
+        """The arguments before the data, the last two of which are new in every call, and what reads the totals: the
+        rows, then the sum of every scalar over them."""
         c = np.zeros(control.C_SIZE, np.int64)
         c[control.ROWS] = rows
         f = np.zeros(control.F_SIZE + self.n_scalars)
         integers = aligned(self.integer_size, np.int64)
         arena = aligned(self.arena_size, self.dtype) if arena is None else arena
 
-        def means() -> NDArray:
-            return f[control.TOTALS : control.TOTALS + self.n_scalars] / max(f[control.WEIGHT], 1.0)
+        def totals() -> NDArray:
+            return np.array([f[control.WEIGHT], *f[control.TOTALS : control.TOTALS + self.n_scalars]])
 
-        return [parameters, arena, integers, constants, c, f], means
+        return [parameters, arena, integers, constants, c, f], totals
+
+
+def mean_of_totals(totals: NDArray) -> NDArray:
+    """The means of scalars of which the sums are known, behind the number of rows."""
+    return totals[1:] / max(totals[0], 1.0)

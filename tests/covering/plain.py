@@ -214,7 +214,7 @@ def in_python(machine: Plain, limits: str = "usual") -> Iterator[Plain]:
         patch.setattr("graphc.facade.programs.recall", lambda found: None)
         patch.setattr("graphc.facade.programs.remember", lambda found, facts: None)
         patch.setattr("graphc.facade.functions.remembered", lambda found, make: None)
-        for place in ("run.training", "facade.calculus"):
+        for place in ("run.training", "facade.functions"):
             patch.setattr(f"graphc.{place}.address", lambda array: array)
         patch.setattr("graphc.facade.checking.is_verified", lambda key: False)
         patch.setattr("graphc.facade.verifying._keep", lambda key: None)
