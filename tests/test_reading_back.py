@@ -94,9 +94,11 @@ def test_the_models_of_the_examples_read_back(name):
 
 @pytest.mark.parametrize("first", [pytest.param(t, marks=[pytest.mark.fuzz] if t else []) for t in range(0, COUNT, 6)])
 def test_covering_graphs_read_back(first):
-    """Losses of every shape that the search knows, half of them with second derivatives."""
+    """Losses of every shape that the search knows, half with second derivatives; models have rows of one kind."""
     graphs = graphs_of(0, COUNT if first else 6)
     for number, graph in enumerate(graphs[first : first + 6], first):
+        if "others" in graph:
+            continue
         assert_reads_back(gc.derive(build(graph).loss).lines, small_numbers(number))
 
 

@@ -17,11 +17,12 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "produced": (
         "product", "left product", "gram", "logsumexp", "softmax", "log softmax", "max", "min", "prod", "sum", "mean",
         "elementwise", "neighbours", "embedding", "cumsum", "indexed", "of two", "normalised", "chosen", "constant",
-        "parameter", "scan", "convolution", "pooling", "algebra", "segments",
+        "parameter", "scan", "convolution", "pooling", "algebra", "segments", "drawn",
     ),
     "read": (
         "straight", "transposed", "sliced", "backwards", "fixed", "gathered", "labels", "shifted", "rolled", "spread",
         "masked", "padded", "stacked", "reshaped", "several", "doubled",
+        "noisy",
     ),
     "reader": (
         "elementwise", "joined", "flattened", "sum", "mean", "max", "min", "prod", "logsumexp", "softmax",
@@ -29,7 +30,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     ),
     "rows": ("none", "1", "3", "5", "13"),
     "dtype": ("float64", "float32"),
-    "mode": ("training", "function", "evaluation", "sweep"),
+    "mode": ("training", "function", "evaluation", "sweep", "two extents"),
     "threads": ("1", "2"),
     "order": ("first", "penalty", "hvp"),
     "limits": ("usual", "divided", "packed", "blocks"),
@@ -76,7 +77,7 @@ class Coverage:
 
     def new(self, row: Row) -> float:
         """How much a graph would add; a pair counts as much as many triples."""
-        return 40 * len(_of(row, 2) - self.seen[2]) + len(_of(row, 3) - self.seen[3])
+        return 20 * len(_of(row, 2) - self.seen[2]) + len(_of(row, 3) - self.seen[3])
 
     def share(self, size: int) -> float:
         """Of all pairs (2) or triples (3), the part that occurred."""
@@ -88,7 +89,7 @@ class Coverage:
         return list(self._missing.values())
 
 
-def propose(rng: np.random.Generator, coverage: Coverage, tries: int = 24) -> Row:
+def propose(rng: np.random.Generator, coverage: Coverage, tries: int = 64) -> Row:
     """A row that adds much: the best of some random ones, each strand steered towards a pair that is missing."""
     missing = coverage.missing()
     rows = [_random(rng, missing) for _ in range(tries)]

@@ -4,7 +4,7 @@ A description is a dict that JSON holds::
 
     steps   [[operation, [numbers of the steps it reads], {options}], ..]
     terms   [[number of a step, closing, key], ..]    the loss is the sum of the closed terms
-    rows    how many rows "n" has;  dtype, mode, threads, order, limits, seed
+    rows    how many rows "n" has;  others, how many "m" has;  dtype, mode, threads, order, limits, seed
 
 Every leaf has a key, which together with the seed decides its values: taking steps away changes no other number.
 """
@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import graphc as gc
+from tests.covering import chance
+from tests.covering.chance import Chance
 from tests.covering.jaxpr import in_numpy
 from tests.covering.libraries import Ours, Twin
 from tests.covering.operations import OPERATIONS
@@ -34,8 +36,10 @@ class Leaves:
     ``tag`` stands in their names, so that several graphs go into one program.
     """
 
-    def __init__(self, seed: int, rows: int, given: Mapping[str, Any] | None = None, tag: str = "") -> None:
-        self.seed, self.rows, self.given, self.tag = seed, rows, given, tag
+    def __init__(self, of: Mapping[str, Any], given: Mapping[str, Any] | None = None, tag: str = "") -> None:
+        self.seed, self.given, self.tag = of["seed"], given, tag
+        self.extents = {"n": of["rows"], "m": of.get("others", 0)}
+        self.chance = Chance(of["seed"], of.get("mode", "training"), of.get("dtype", "float64"))
         self.values: dict[str, np.ndarray] = {}
         self.ours: dict[str, gc.Tensor] = {}
 
@@ -55,12 +59,12 @@ class Leaves:
             self.ours[name] = (gc.param if known else gc.input)(name, tuple(shape), *known)
         return self.ours[name]
 
-    def labels(self, o: Any, shape: Sequence[Any], below: int, key: int) -> Any:
+    def labels(self, o: Any, shape: Sequence[Any], below: Any, key: int) -> Any:
         """Integer data from 0 to below - 1."""
         name = f"L{self.tag}{key}"
         if name not in self.values:
             rng = np.random.default_rng([self.seed, key])
-            self.values[name] = rng.integers(0, below, self.sizes(shape))
+            self.values[name] = rng.integers(0, *self.sizes([below]), self.sizes(shape))
         if not isinstance(o, Ours):
             return self.values[name]
         if name not in self.ours:
@@ -68,7 +72,7 @@ class Leaves:
         return self.ours[name]
 
     def sizes(self, shape: Sequence[Any]) -> tuple[int, ...]:
-        return tuple(self.rows if e == "n" else e for e in shape)
+        return tuple(self.extents[e] if isinstance(e, str) else e for e in shape)
 
 
 def _binary(o: Any, leaves: Leaves, args: Sequence[Any], p: Any) -> Any:
@@ -111,6 +115,7 @@ def _reshape(o: Any, leaves: Leaves, args: Sequence[Any], p: Any) -> Any:
 Step = Callable[[Any, Leaves, Sequence[Any], Mapping[str, Any]], Any]
 STEPS: dict[str, Step] = {
     "leaf": _leaf, "labels": _labels, "binary": _binary, "where": _where, "masked": _masked, "reshape": _reshape,
+    "drawn": chance.drawn, "noisy": chance.noisy,
     "scalar": lambda o, _, a, p: o.scalar(p["f"], a[0]),
     "affine": lambda o, _, a, p: a[0] * p["times"] + p["plus"],
     "square": lambda o, _, a, p: a[0] ** 2,
@@ -198,13 +203,14 @@ class Graph:
 
 def build(description: Description, tag: str = "") -> Graph:
     """Declare the graph; a loss with second derivatives reads the first ones of ``base``."""
-    leaves = Leaves(description["seed"], description["rows"], tag=tag)
+    leaves = Leaves(description, tag=tag)
     values = values_of(Ours(), leaves, description)
     base = loss_of(Ours(), values, description)
     outputs = [values[t] for t in dict.fromkeys(t for t, _ in description["terms"])]
     graph = Graph(description, leaves, outputs, base, base)
     graph.wrt = [name for name, x in leaves.ours.items() if name[0] == "P"]
     graph.loss = base + 0.1 * _second(graph) if description["order"] != "first" else base
+    leaves.chance.draw(graph.loss.node)
     return graph
 
 
@@ -240,8 +246,8 @@ def theirs(graph: Graph, engine: Callable[..., Any] = in_numpy) -> Callable[[Map
 
     def base(values: list[Any]) -> tuple[Any, list[Any]]:
         given = dict(graph.leaves.values) | dict(zip(names, values))
-        leaves = Leaves(description["seed"], description["rows"], given, graph.leaves.tag)
-        leaves.values = graph.leaves.values
+        leaves = Leaves(description, given, graph.leaves.tag)
+        leaves.values, leaves.chance = graph.leaves.values, graph.leaves.chance
         found = values_of(Twin(jnp), leaves, description)
         outputs = [found[t] for t in dict.fromkeys(t for t, _ in description["terms"])]
         return loss_of(Twin(jnp), found, description), outputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ class Unfit(Exception):
 class Builder:
     """Appends steps; every value is there as a tensor of graphc (for its shape) and as an array."""
 
-    def __init__(self, rng: np.random.Generator, seed: int, rows: int, second: bool = False) -> None:
-        self.rng, self.rows, self.second = rng, rows, second
-        self.leaves = Leaves(seed, rows)
+    def __init__(self, rng: np.random.Generator, seed: int, sizes: Mapping[str, int], second: bool = False) -> None:
+        self.rng, self.second = rng, second
+        self.leaves = Leaves({"seed": seed, **sizes})
+        self.names = [name for name, count in self.leaves.extents.items() if count]
         self.steps: list[list[Any]] = []
         self.ours: list[Any] = []
         self.arrays: list[np.ndarray] = []
@@ -61,10 +62,10 @@ class Builder:
         del self.steps[count:], self.arrays[count:], self.ours[count:]
 
     def leaf(self, shape: Sequence[Any], kind: str | None = None) -> int:
-        if "n" in shape[1:]:
+        if any(isinstance(e, str) for e in shape[1:]):
             raise Unfit("rows are the first axis of data")
         self.keys += 1
-        kind = kind or ("input" if "n" in shape else "param")
+        kind = kind or ("input" if any(isinstance(e, str) for e in shape) else "param")
         return self.emit("leaf", kind=kind, shape=list(shape), key=self.keys)
 
     def labels(self, x: int, axis: int, shape: Sequence[Any]) -> int:
@@ -78,6 +79,25 @@ class Builder:
     # ------------------------------------------------------------------ questions and choices
     def shape(self, x: int) -> tuple[Any, ...]:
         return tuple(getattr(self.ours[x], "shape", ()))
+
+    def free(self, x: int) -> list[int]:
+        """The axes with rows."""
+        return [t for t, e in enumerate(self.shape(x)) if isinstance(e, str)]
+
+    def other(self, x: int) -> str | None:
+        """Rows of another kind than those of x, now and then, where there are two."""
+        names = [name for name in self.names if name not in self.shape(x)]
+        return self.choose(names) if len(self.names) > 1 and self.free(x) and names and self.maybe(0.7) else None
+
+    def lead(self) -> Any:
+        """A first axis: rows where there are any, of the kind that fewer leaves have."""
+        lead = [step[2]["shape"][0] for step in self.steps if step[2].get("shape")]
+        return min(self.names, key=lead.count) if self.names else self.extent()
+
+    def extents_in_use(self) -> bool:
+        """Whether there is data with rows of every kind, where there are two kinds."""
+        used = {e for step in self.steps for e in step[2].get("shape", ()) if isinstance(e, str)}
+        return len(self.names) < 2 or used == set(self.names)
 
     def choose(self, values: Sequence[Any]) -> Any:
         if not values:

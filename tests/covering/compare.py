@@ -100,6 +100,7 @@ def _interpreted(graph: Graph, gradients: Mapping[str, Node]) -> Values:
     leaves = graph.leaves
     roots = {name: x.node for name, x in graph.roots.items()} | {f"d{name}": node for name, node in gradients.items()}
     feed = {x.node: leaves.values[n] for n, x in leaves.ours.items()}
+    feed |= leaves.chance.feed(list(roots.values()))
     return dict(zip(roots, evaluate(list(roots.values()), feed)))
 
 
@@ -114,11 +115,13 @@ def _verified(graph: Graph) -> bool:
 
 
 def _function(graph: Graph, dtype: str) -> Ran:
-    """Loss, outputs and gradients by one compiled function."""
+    """Loss, outputs and gradients by one compiled function; now and then it is given what is random."""
     leaves, gradients = graph.leaves, graph.gradients
     roots = graph.roots | {f"d{name}": g for name, g in gradients.items()}
-    f = gc.compile(list(roots.values()), list(leaves.ours.values()), dtype=dtype, verify=_verified(graph))
-    found = dict(zip(roots, f(*(leaves.values[n] for n in leaves.ours))))
+    chance = leaves.chance
+    inputs = leaves.ours | ({n: gc.Tensor(leaf) for n, leaf in chance.leaves.items()} if chance.given else {})
+    f = gc.compile(list(roots.values()), list(inputs.values()), dtype=dtype, verify=_verified(graph))
+    found = dict(zip(roots, f(*((leaves.values | chance.values)[n] for n in inputs))))
     return found, {name: g.node for name, g in gradients.items()}
 
 
@@ -137,7 +140,7 @@ def _training(graph: Graph, dtype: str) -> Ran:
     """One step of gradient descent, which tells the gradients; the derivation prints."""
     model = _model(graph, dtype)
     options = {"steps": 1, "batch_size": 16, "shuffle": False, "threads": graph.description["threads"]}
-    options["verify"] = _verified(graph)
+    options |= {"verify": _verified(graph), "seed": graph.leaves.seed}
     run = model.fit(_data(graph, model._core.training_inputs), optimizer=gc.SGD(ETA), **options)
     assert str(model.derive())
     return {"loss": np.asarray(run.history["loss"][0])} | _steps(graph, dict(model.params), ETA), _derived(model)
@@ -158,7 +161,7 @@ def _sweep(graph: Graph, dtype: str) -> Ran:
     model = _model(graph, dtype)
     rates = np.array([ETA / 4, ETA])
     options = {"steps": 1, "batch_size": 16, "shuffle": False, "threads": graph.description["threads"]}
-    options["verify"] = _verified(graph)
+    options |= {"verify": _verified(graph), "seeds": [graph.leaves.seed]}
     sweep = model.sweep(_data(graph, model._core.training_inputs), optimizer=gc.SGD(rates), **options)
     return {"loss": np.asarray(sweep.losses[1])} | _steps(graph, sweep.parameters(1), ETA), _derived(model)
 
@@ -173,5 +176,6 @@ def _evaluation(graph: Graph, dtype: str) -> Ran:
 
 
 RUNS: dict[str, Callable[[Graph, str], Ran]] = {
-    "function": _function, "training": _training, "sweep": _sweep, "evaluation": _evaluation
+    "function": _function, "training": _training, "sweep": _sweep, "evaluation": _evaluation,
+    "two extents": _function,
 }  # fmt: skip

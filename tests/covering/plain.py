@@ -94,10 +94,10 @@ def _fill(to: Memory, at: int, value: float, n: int) -> None:
         to[at + i] = value
 
 
-def _random(kind: str) -> Callable[..., None]:
+def _random(kind: str, dtype: str) -> Callable[..., None]:
     def draw(to: Memory, at: int, first: int, n: int, limit: int, *place: int) -> None:
         key0, key1, position, epoch, number = map(int, place)
-        values = noise.draw(kind, (first + n,), (key0, key1), position, epoch, number, limit)
+        values = noise.draw(kind, (first + n,), (key0, key1), position, epoch, number, limit, dtype)
         for i in range(n):
             to[at + i] = values[first + i]
 
@@ -123,8 +123,11 @@ NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUN
     "atomic_store": _store, "noalias": lambda: None, "radd": lambda acc, x: acc + x, "rmax": _scalar(np.maximum),
     "rmin": _scalar(np.minimum), "rtop": _scalar(np.fmax), "power": _scalar(np.power), "rlargest": _largest,
     "nonfinite": lambda x, at, n: int(not all(math.isfinite(x[at + i]) for i in range(n))), "f": float, "int64": int,
-    **{f"random_{kind}": _random(kind) for kind in noise.KINDS},
 }  # fmt: skip
+RANDOM = {
+    dtype: {f"random_{kind}": _random(kind, dtype) for kind in noise.KINDS} for dtype in ("float32", "float64")
+}  # fmt: skip
+"""Uniform numbers of single precision are made of fewer bits."""
 
 
 class Plain:
@@ -155,7 +158,8 @@ class _Loaded:
 
     def __init__(self, program: Program, text: str, machine: Plain) -> None:
         self.program, self.machine = program, machine
-        names = NAMES | (DIVIDING if machine.divides else {})
+        dtype = dict(program.arguments)["A"].rstrip("*")
+        names = NAMES | RANDOM[dtype] | (DIVIDING if machine.divides else {})
         body = IMPORTS.sub(lambda m: "\n" * m[0].count("\n"), text).replace("meet(", "yield (")
         with np.errstate(all="ignore"):
             exec(compile(body, f"<{program.name}>", "exec"), names)  # noqa: S102  text of our own emitter

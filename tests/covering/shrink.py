@@ -65,8 +65,9 @@ def _simpler_program(d: Description) -> Iterator[Description]:
         now = d.get(name, values[0])
         for value in values[: values.index(now)] if now in values else values:
             yield {**d, name: value}
-    for rows in range(1, d["rows"]):
-        yield {**d, "rows": rows}
+    for name in ("rows", "others"):
+        for rows in range(1, d.get(name, 0)):
+            yield {**d, name: rows}
 
 
 def _cut(d: Description) -> Iterator[Description]:
@@ -78,20 +79,20 @@ def _cut(d: Description) -> Iterator[Description]:
 
 
 def _leaf(shape: list[Any], key: int) -> dict[str, Any]:
-    return {"kind": "input" if "n" in shape else "param", "shape": shape, "key": key}
+    return {"kind": "input" if any(isinstance(e, str) for e in shape) else "param", "shape": shape, "key": key}
 
 
 def _shapes(d: Description) -> list[list[Any]] | None:
-    """The shape of every step; the rows are told from other extents by computing with one row more."""
-    both = []
-    for rows in (d["rows"], d["rows"] + 1):
+    """The shape of every step; rows are told from other extents by computing with one row more."""
+    found = []
+    for more in ({}, {"rows": d["rows"] + 1}, {"others": d.get("others", 0) + 1}):
         try:
             with np.errstate(all="ignore"):
-                values = values_of(Twin(np), Leaves(d["seed"], rows), d)
+                values = values_of(Twin(np), Leaves({**d, **more}), d)
         except (ValueError, IndexError):
             return None
-        both.append([np.shape(v) for v in values])
-    return [[a if a == b else "n" for a, b in zip(one, two)] for one, two in zip(*both)]
+        found.append([np.shape(v) for v in values])
+    return [["n" if b != a else "m" if c != a else a for a, b, c in zip(*step)] for step in zip(*found)]
 
 
 def _bypassed(d: Description) -> Iterator[Description]:

@@ -22,6 +22,8 @@ WRITE: dict[str, Write] = {
     "fixed": lambda a, p: f"{a[0]}[{':, ' * p['axis']}{p['place']}]",
     "pick": lambda a, p: f"{a[0]}[{':, ' * p['axis']}{p['places']}]", "pairs": lambda a, p: f"{a[0]}{p['places']}",
     "expand": lambda a, p: f"{a[0]}[{':, ' * p['axis']}None]",
+    "noisy": lambda a, p: f"{a[0]} with noise ({p['kind']})",
+    "drawn": lambda a, p: f"random {p['kind']}({', '.join(map(str, p['shape']))})",
     "indexed": lambda a, p: f"{p['kind']}({', '.join(a)})",
 }  # fmt: skip
 
@@ -34,6 +36,6 @@ def text_of(description: Description) -> str:
         plain = f"{operation}({', '.join([*names, *(f'{k}={v}' for k, v in options.items())])})"
         lines.append(f"s{t} = {WRITE[operation](names, options) if operation in WRITE else plain}")
     loss = " + ".join(f"{closing}(s{t})" for t, closing in description["terms"])
-    names = [name for name in ("mode", "order", "dtype", "limits", "rows", "threads", "seed") if name in description]
-    program = ", ".join(f"{name} {description[name]}" for name in names)
+    names = ("mode", "order", "dtype", "limits", "rows", "others", "threads", "seed")
+    program = ", ".join(f"{name} {description[name]}" for name in names if name in description)
     return "\n".join([*lines, f"J = {loss}", program])
