@@ -60,6 +60,15 @@ def test_a_derivation_of_a_gradients_square_reads_back(entry):
     assert_reads_back(gc.derive(gc.sum(slope**2)).lines, numbers_of(entry))
 
 
+def test_a_slope_that_the_loss_is_made_of_is_not_written_as_its_derivative():
+    """The penalty on the slopes of what is linear changes no slope: J was written with ∂J/∂W in it."""
+    X, W = gc.input("X", ("n", 3)), gc.param("W", (3,), 0.5)
+    linear = gc.sum(X @ W)
+    d = gc.derive(linear + 0.1 * gc.sum(gc.grad(linear, W) ** 2))
+    assert [line.left for line in d.lines] == ["Z0[i]", "S0[i]", "J", ""]
+    assert_reads_back(d.lines)
+
+
 @pytest.mark.parametrize("entry", some(3))
 def test_a_hessian_times_a_vector_reads_back(entry):
     p = smallest(entry)

@@ -105,8 +105,9 @@ def name_nodes(
         if isinstance(bar, Equation) and bar not in names.names:
             names.names[bar], names.letters[bar] = f"{prefix}{number}", names.letters[layer]
             names.adjoints.add(bar)
+    read = set(forward)  # a slope that the loss is made of has a name of its own there
     for leaf, bar in gradients.items():
-        if isinstance(bar, Equation) and bar not in names.names:
+        if isinstance(bar, Equation) and bar not in names.names and bar not in read:
             names.names[bar] = f"∂{names.loss}/∂{names.of(leaf)}"
     return names
 
