@@ -94,10 +94,14 @@ class Builder:
         lead = [step[2]["shape"][0] for step in self.steps if step[2].get("shape")]
         return min(self.names, key=lead.count) if self.names else self.extent()
 
+    def has_data(self, extent: Any) -> bool:
+        """Whether some data tells how many rows of that kind there are, or it is a number."""
+        data = [step[2] for step in self.steps if step[0] in ("leaf", "labels")]
+        return isinstance(extent, int) or any(extent in p["shape"] for p in data)
+
     def extents_in_use(self) -> bool:
         """Whether there is data with rows of every kind, where there are two kinds."""
-        used = {e for step in self.steps for e in step[2].get("shape", ()) if isinstance(e, str)}
-        return len(self.names) < 2 or used == set(self.names)
+        return len(self.names) < 2 or all(map(self.has_data, self.names))
 
     def choose(self, values: Sequence[Any]) -> Any:
         if not values:

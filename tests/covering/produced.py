@@ -186,12 +186,14 @@ def _constant(b: Builder, h: int) -> int:
 
 
 def _drawn(b: Builder, h: int) -> int:
-    """Random numbers for every row or for all of them; with a parameter, or alone."""
+    """Random numbers for every row of some data or for all of them; with data, with a parameter, or alone."""
     shape = [b.extent() for _ in range(b.choose((1, 2, 2, 3)))]
     if b.maybe(0.6):
         shape[0] = b.lead()
     b.keys += 1
     eps = b.emit("drawn", kind=b.choose(("normal", "normal", "uniform", "bernoulli")), shape=shape, key=b.keys)
+    if not b.has_data(shape[0]):
+        return b.binary("add", eps, b.leaf(shape))
     if b.maybe(0.3):
         return eps
     return b.binary(b.choose(("add", "mul")), eps, b.leaf([e if isinstance(e, int) else 1 for e in shape]))
