@@ -12,13 +12,10 @@ The deltas ``phi(i, k) = p`` are contracted away by the constructor.  The pushfo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import sympy
 
 from graphc.derive.dense import pullback_dense, pushforward_dense
 from graphc.derive.zero_times_infinity import careful, times
-from graphc.errors import ShapeError
 from graphc.ir.affine import Affine, Extent, identity, index, substitute
 from graphc.ir.build import equation
 from graphc.ir.contract import map_mask, map_operand
@@ -80,7 +77,7 @@ def _slope(y: Equation, j: int, operands: list[Operand], out: tuple[Affine, ...]
     slope = derivative(y.body, j, use_output=False)
     at = tuple(index(i + shift) for i in range(len(y.extents)))
     if y.reducer == "prod":
-        return slope * _add(operands, Read(_other_factors(y), at))
+        return slope * sympy.Mul(*(_add(operands, Read(rest, at[: rest.rank])) for rest in _other_factors(y)))
     if y.reducer == "logsumexp":
         return slope * sympy.exp(y.body - _add(operands, Read(y, out)))
     return slope * _share_of_largest(y, operands, out, at) if slope != 0 else slope
@@ -109,31 +106,31 @@ def _ties(y: Equation) -> Node:
     return equation(y.extents, y.n_free, "sum", equal(y.body, value), operands, y.masks)
 
 
-def _other_factors(y: Equation) -> Node:
-    """rest[i, k] = prod_{k' != k} f(i, k'), exact with any number of zero factors."""
+def _other_factors(y: Equation) -> list[Node]:
+    """prod_{k' != k} f(i, k'), exact with any number of zeros, as a product of nodes over first indices of (i, k)."""
+    free = sum(isinstance(e, str) for e in y.bound)
+    if len(y.bound) == 1 or free > 1:
+        return [_others_along(y, t) for t in range(y.n_free, len(y.extents))]
+    return [_others_flat(y)]
+
+
+def _others_along(y: Equation, t: int) -> Node:
+    """prod_{k'[t] != k[t], k'[t+1], ..} f(i, .., k'[t], k'[t+1], ..): the factors that differ at index t first."""
+    prime = lambda x: substitute(x, lambda i: index(i + 1) if i >= t else index(i))
+    extents = y.extents[: t + 1] + y.extents[t:]
+    masks = [map_mask(mask, prime) for mask in y.masks] + [Mask("ne", index(t + 1) - index(t))]
+    return equation(extents, t + 1, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)
+
+
+def _others_flat(y: Equation) -> Node:
+    """The same over several indices, which one number tells apart: all but one have an extent that is known."""
     m, n = len(y.extents), y.n_free
-    bound = m - n
-
-    def prime(x: Affine) -> Affine:
-        return substitute(x, lambda i: index(i + bound) if i >= n else index(i))
-
-    extents = y.extents + y.extents[n:]
-    if bound != 1:  # k' != k over several indices: one number tells them apart
-        return _other_factors_flat(y, prime, extents)
-    masks = [map_mask(mask, prime) for mask in y.masks] + [Mask("ne", index(m) - index(n))]
-    return equation(extents, m, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)
-
-
-def _other_factors_flat(y: Equation, prime: Callable[[Affine], Affine], extents: tuple[Extent, ...]) -> Node:
-    m, n = len(y.extents), y.n_free
+    prime = lambda x: substitute(x, lambda i: index(i + m - n) if i >= n else index(i))
     flat, stride = Affine(0), 1
     for t in sorted(range(n, m), key=lambda t: isinstance(y.extents[t], str)):  # no stride is a multiple of the last
         flat = flat + (index(t + m - n) - index(t)) * stride
         extent = y.extents[t]
         stride = stride * extent if isinstance(extent, int) else 0
-    if sum(isinstance(e, str) for e in y.bound) > 1:
-        names = " and ".join(e for e in y.bound if isinstance(e, str))
-        message = f"prod over the free extents {names} at once has no derivative here"
-        raise ShapeError(f"{message}\n  hint: take one after the other")
+    extents = y.extents + y.extents[n:]
     masks = [map_mask(mask, prime) for mask in y.masks] + [Mask("ne", flat)]
     return equation(extents, m, "prod", y.body, [map_operand(op, prime) for op in y.operands], masks)
