@@ -91,5 +91,5 @@ def test_a_derivation_fits_the_page_and_has_no_kronecker_delta_of_its_own(entry)
     assert all(texts)
     assert max(len(row) for text in texts[:2] for row in text.splitlines()) < WIDTH
     assert [p.name for p in entry.params if f"∂J/∂{p.name}" not in texts[1]] == []
-    chosen = "gc.equal" in entry.source or re.search(r"\[(\w), \1\]", entry.source)  # [i = j] or S[i, i] by the user
+    chosen = re.search(r"gc\.(equal|trace|diagonal)|\[(\w), \2\]", entry.source)  # [i = j] or S[i, i] by the user
     assert chosen or not re.search(r"\[[a-z]=[a-z]\]", texts[1])

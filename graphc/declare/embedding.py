@@ -46,7 +46,7 @@ def one_hot(labels: Any, classes: int) -> Tensor:
     """
     if not isinstance(classes, Integral) or isinstance(classes, bool) or classes < 1:
         fail(TypeMismatchError, f"one_hot: there are {classes!r:.40} classes", "give a whole number of at least 1.")
-    node, count = _labels("one_hot", labels, int(classes)), int(classes)
+    node, count = label_node("one_hot", labels, int(classes)), int(classes)
     chosen = gather(node, identity(node.rank), count) - index(node.rank)
     return Tensor(stamp(_indicator((*node.shape, count), Mask("eq", chosen)), [node]))
 
@@ -79,10 +79,10 @@ def embedding(labels: Any, table: Any) -> Tensor:
     rows = as_node(table, "embedding")
     if rows.rank == 0:
         fail(ShapeError, f"embedding: the table {node_text(rows)} has no rows", "give it the shape (labels, width).")
-    return Tensor(subscript(rows, (_labels("embedding", labels, rows.shape[0]),)))
+    return Tensor(subscript(rows, (label_node("embedding", labels, rows.shape[0]),)))
 
 
-def _labels(what: str, labels: Any, count: Extent) -> Node:
+def label_node(what: str, labels: Any, count: Extent) -> Node:
     """The node of integer data that stay below a number."""
     if isinstance(labels, Tensor):
         node = labels.node

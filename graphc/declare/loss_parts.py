@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
+
+from graphc.declare.embedding import label_node
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.operators import mean, sum
 from graphc.declare.origin import fail
@@ -37,6 +40,14 @@ def pick(z: Tensor, t: Tensor) -> Tensor:
 def tensor_of(x: Any, what: str) -> Tensor:
     """A Tensor, also of a number or an array."""
     return x if isinstance(x, Tensor) else Tensor(as_node(x, what))
+
+
+def target_of(z: Tensor, target: Any, what: str) -> Tensor:
+    """The target as a Tensor; whole numbers in an array with an axis less than the logits are labels."""
+    whole = not isinstance(target, Tensor) and np.asarray(target).dtype.kind in "iu"
+    if not whole or np.ndim(target) != z.ndim - 1:
+        return tensor_of(target, what)
+    return Tensor(label_node(what, target, z.shape[-1]))
 
 
 def pair(

@@ -17,6 +17,7 @@ from graphc.declare.loss_parts import (
     pick,
     reduced,
     refuse_unless,
+    target_of,
     tensor_of,
     weight_of,
 )
@@ -242,7 +243,8 @@ def cross_entropy(
     >>> cross_entropy(Z, T).shape
     ()
     """
-    z, t = tensor_of(prediction, "cross_entropy"), tensor_of(target, "cross_entropy")
+    z = tensor_of(prediction, "cross_entropy")
+    t = target_of(z, target, "cross_entropy")
     refuse_unless(0 <= label_smoothing < 1, "cross_entropy", "label_smoothing", label_smoothing, SHARE)
     w = None if class_weight is None else class_weights(class_weight, z, "cross_entropy")
     soft = z.ndim > 0 and t.shape == z.shape

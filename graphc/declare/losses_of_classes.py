@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphc.declare.loss_parts import Reduce, check_labels, pair, pick, reduced, refuse_unless, tensor_of
+from graphc.declare.loss_parts import Reduce, check_labels, pair, pick, reduced, refuse_unless, target_of, tensor_of
 from graphc.declare.operators import exp, log, max, mean, relu, softplus, sum, where
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
@@ -70,7 +70,8 @@ def multi_margin(prediction: Any, target: Any, reduce: Reduce = "mean", margin: 
     DomainError
         When the margin is not above 0.
     """
-    z, t = tensor_of(prediction, "multi_margin"), tensor_of(target, "multi_margin")
+    z = tensor_of(prediction, "multi_margin")
+    t = target_of(z, target, "multi_margin")
     check_labels(z, t, "multi_margin")
     refuse_unless(margin > 0, "multi_margin", "margin", margin, "above 0")
     classes = z.shape[-1]

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from tests.gallery import factors, learning, matching, networks, physics, regression, sequences
+from tests.gallery import (
+    factors,
+    learning,
+    likelihoods,
+    matching,
+    networks,
+    physics,
+    regression,
+    relations,
+    sequences,
+    shapes,
+)
 from tests.gallery.entry import Entry
 
-ROOMS = [m.ROOM for m in (regression, matching, factors, networks, sequences, physics, learning)]
+SUBJECTS = (regression, likelihoods, matching, relations, factors, networks, sequences, shapes, physics, learning)
+ROOMS = [m.ROOM for m in SUBJECTS]
 ENTRIES: list[Entry] = [entry for room in ROOMS for entry in room.entries]
