@@ -136,3 +136,21 @@ def test_wrong_options_are_refused_with_one_suggestion(message: str):
     with pytest.raises((DomainError, ShapeError)) as caught:
         WRONG[message]()
     assert nets.text_of(caught) == message
+
+
+@pytest.mark.parametrize("loss", [gc.losses.cross_entropy, gc.losses.multi_margin])
+def test_labels_may_be_an_array(loss):
+    """As declared ones are."""
+    P, L = gc.param("P", (4, 3)), gc.input("L", (4,), dtype="int64")
+    labels, logits = np.array([2, 0, 1, 2]), np.random.default_rng(0).normal(size=(4, 3))
+    roots = [loss(P, L).node, loss(P, labels).node]
+    declared, constant = evaluate(roots, {P.node: logits, L.node: labels})
+    assert declared == constant
+    with pytest.raises(ShapeError, match=f"{loss.__name__}: the labels run from 0 to 3 but there are 3"):
+        loss(P, np.array([0, 1, 2, 3]))
+
+
+def test_whole_numbers_of_the_shape_of_the_logits_are_soft_labels():
+    P, logits = gc.param("P", (2, 3)), np.arange(6.0).reshape(2, 3)
+    [found] = evaluate([gc.losses.cross_entropy(P, np.eye(3, dtype=int)[[2, 0]]).node], {P.node: logits})
+    np.testing.assert_allclose(found, -special.log_softmax(logits, 1)[[0, 1], [2, 0]].mean(), rtol=1e-14)

@@ -217,7 +217,7 @@ def cross_entropy(
     ----------
     prediction : Tensor
         Logits of shape (..., classes), not probabilities.
-    target : Tensor
+    target : Tensor or array
         Integer labels of shape (...), or soft labels of the shape of `prediction`.
     reduce : "mean", "sum" or None
         The mean is over rows, that is over labels.
