@@ -7,7 +7,8 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphc.declare.formula import formula_text, parse
+from graphc.declare.formula import parse
+from graphc.declare.formula_text import formula_text
 from graphc.errors import FormulaError
 from graphc.ir.scalar import FUNCTIONS, absolute, canonical, elu, equal, less, less_equal, maximum, where
 

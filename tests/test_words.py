@@ -21,7 +21,8 @@ import sympy as sp
 from scipy import special
 
 import graphc as gc
-from graphc.declare.formula import formula_text, parse
+from graphc.declare.formula import parse
+from graphc.declare.formula_text import formula_text
 from graphc.declare.measured import MEASURED
 from graphc.declare.pointwise import public_function
 from graphc.emit.reference import evaluate

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sympy import Expr, S, Symbol
 
-from graphc.declare.formula import formula_error, formula_text, parse
+from graphc.declare.formula import formula_error, parse
+from graphc.declare.formula_text import formula_text
 from graphc.declare.names import shape_text
 from graphc.declare.origin import fail, located
 from graphc.errors import DomainError, FormulaError, ShapeError, TypeMismatchError

@@ -1,4 +1,4 @@
-"""Formula text: an own tokenizer and precedence parser, and the printer that is its inverse.
+"""Formula text: an own tokenizer and precedence parser; its inverse is `formula_text.py`.
 
 Grammar (no `eval`, no `sympify`: text can name only what the caller passes in and the functions of the scalar table)::
 
@@ -22,14 +22,31 @@ import sympy as sp
 from sympy import Expr, S, Symbol
 
 from graphc.errors import FormulaError
-from graphc.ir.scalar import FUNCTIONS, WORDS, canonical, guarded, less, less_equal, number, scalar_of
+from graphc.ir.scalar import WORDS, canonical, less, less_equal, number
 
 MAX_BYTES = 4096
 MAX_DEPTH = 64
 MAX_POWER = 64
-_MAX_DIGITS = 64
 _MAX_EXPONENT = 400
 _MAX_BITS = 8192
+_HUGE = sp.Integer(2) ** _MAX_BITS
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large a formula may be: bytes, depth, powers, digits of a number."""
+
+    n_bytes: int = MAX_BYTES
+    depth: int = MAX_DEPTH
+    power: float = MAX_POWER
+    digits: int = 64
+
+
+WRITTEN_BY_HAND = Limits()
+PRINTED = Limits(n_bytes=2**20, depth=80, power=float("inf"), digits=4000)
+"""For what `formula_text` gives of expressions that operators or a Python function made: ``(X @ W)**100``. A level is
+eight calls deep, of which Python allows 1000."""
+MOST_PARTS = 10_000
 
 CONSTANTS: dict[str, Expr] = {"pi": sp.pi, "e": S.Exp1}
 _COMPARISONS: dict[str, Callable[[Expr, Expr], Expr]] = {
@@ -39,7 +56,8 @@ _COMPARISONS: dict[str, Callable[[Expr, Expr], Expr]] = {
     ">=": lambda a, b: less_equal(b, a),
 }
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)|(?P<op>\*\*|<=|>=|[-+*/(),<>]))"
+    r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)|(?P<name>[^\W\d]\w*)"
+    r"|(?P<op>\*\*|<=|>=|[-+*/(),<>]))"
 )
 _ADVICE = {
     "^": "Write a power as **.",
@@ -66,6 +84,7 @@ def parse(
     symbols: Mapping[str, Symbol],
     functions: Mapping[str, Callable[..., Expr]] | None = None,
     start: int = 0,
+    limits: Limits = WRITTEN_BY_HAND,
 ) -> Expr:
     """The SymPy expression that formula text stands for.
 
@@ -79,6 +98,8 @@ def parse(
         Further functions, called with expressions.
     start : int
         Where the formula begins in `text`; what stands before it is only shown in errors.
+    limits : Limits
+        PRINTED for what `formula_text` printed.
 
     Raises
     ------
@@ -87,16 +108,20 @@ def parse(
     """
     if not isinstance(text, str):
         raise FormulaError(f"A formula is a str, not {type(text).__name__}.")
-    if len(text.encode()) > MAX_BYTES:
-        raise FormulaError(f"The formula has {len(text.encode())} bytes; {MAX_BYTES} is the limit. Split it in two.")
-    return canonical(_Parser(text, symbols, functions or {}, start).whole())
+    size = len(text.encode("utf-8", "replace"))
+    if size > limits.n_bytes:
+        raise FormulaError(f"The formula has {size} bytes; {limits.n_bytes} is the limit. Split it in two.")
+    try:
+        return canonical(_Parser(text, symbols, functions or {}, start, limits).whole())
+    except RecursionError:  # the caller may have used up most of the calls that Python allows
+        raise formula_error(text, start, "The formula is nested too deep.", "Name a part.") from None
 
 
 def formula_error(text: str, at: int, problem: str, suggestion: str) -> FormulaError:
     """The FormulaError that shows `text` with a caret under position `at`."""
     begin = text.rfind("\n", 0, at) + 1
     line = text[begin:].split("\n", 1)[0]
-    shown = line.expandtabs(1)
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line)
     caret = " " * (at - begin) + "^"
     return FormulaError(f"{problem}\n    {shown}\n    {caret}\n{suggestion}")
 
@@ -116,11 +141,13 @@ class _Parser:
         symbols: Mapping[str, Symbol],
         functions: Mapping[str, Callable[..., Expr]],
         start: int,
+        limits: Limits,
     ) -> None:
-        self.text, self.symbols, self.functions = text, symbols, functions
+        self.text, self.symbols, self.functions, self.limits = text, symbols, functions, limits
         self.tokens = self._tokenize(start)
         self.next = 0
         self.depth = 0
+        self.parts: dict[Expr, int] = {}
 
     # ------------------------------------------------------------ tokens
 
@@ -129,13 +156,20 @@ class _Parser:
         while self.text[at:].strip():
             match = _TOKEN.match(self.text, at)
             if match is None:
-                at += len(self.text[at:]) - len(self.text[at:].lstrip())
-                advice = _ADVICE.get(self.text[at], "A formula has numbers, names, + - * / ** ( ) , and comparisons.")
-                raise formula_error(self.text, at, f"'{self.text[at]}' has no meaning in a formula.", advice)
+                raise self.unknown_character(at + len(self.text[at:]) - len(self.text[at:].lstrip()))
             kind = str(match.lastgroup)
+            if kind == "name" and not match[kind].isidentifier():  # a regular expression counts ² among letters
+                alien = next(t for t in range(1, len(match[kind])) if not match[kind][: t + 1].isidentifier())
+                raise self.unknown_character(match.start(kind) + alien)
             found.append(_Token(kind, match[kind], match.start(kind)))
             at = match.end()
         return [*found, _Token("end", "the end", len(self.text.rstrip()))]
+
+    def unknown_character(self, at: int) -> FormulaError:
+        character = self.text[at]
+        shown = character if character.isprintable() else f"\\u{ord(character):04x}"  # a half of a pair has no bytes
+        advice = _ADVICE.get(character, "A formula has numbers, names, + - * / ** ( ) , and comparisons.")
+        return formula_error(self.text, at, f"'{shown}' has no meaning in a formula.", advice)
 
     @property
     def token(self) -> _Token:
@@ -153,8 +187,8 @@ class _Parser:
 
     def deeper(self, rule: Callable[[], Expr]) -> Expr:
         self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise self.error(self.token, f"The formula is nested more than {MAX_DEPTH} deep.", "Name a part.")
+        if self.depth > self.limits.depth:
+            raise self.error(self.token, f"The formula is nested more than {self.limits.depth} deep.", "Name a part.")
         value = rule()
         self.depth -= 1
         return value
@@ -206,13 +240,25 @@ class _Parser:
         if op is None:
             return base
         at = self.token
-        exponent = self.deeper(self.factor)
-        if exponent.is_number and abs(exponent) > MAX_POWER:
-            problem = f"The power {exponent} is above {MAX_POWER}."
+        return self.raised(base, self.deeper(self.factor), op, at)
+
+    def raised(self, base: Expr, exponent: Expr, op: _Token, at: _Token) -> Expr:
+        """``base**exponent``, refused while it is still small; a power of a power counts as the one that it is."""
+        self.check_power(exponent, at)
+        if base.is_Rational and exponent.is_comparable and _bits(base) * abs(exponent) > _MAX_BITS:
+            raise self.too_large(op)
+        power = base**exponent
+        if power.is_Pow and not power.is_number:
+            self.check_power(power.exp, at)
+        return self.checked(power, op, "This power is no finite real number.")
+
+    def check_power(self, exponent: Expr, at: _Token) -> None:
+        if exponent.is_comparable and abs(exponent) > self.limits.power:
+            problem = f"The power {exponent} is above {self.limits.power}."
             raise self.error(at, problem, "Write exp(p*log(x)) for a power that large.")
-        if base.is_Rational and exponent.is_number and _bits(base) * abs(exponent) > _MAX_BITS:
-            raise self.error(op, "The number grows out of bounds.", "Write the number itself, such as 1e30.")
-        return self.checked(base**exponent, op, "This power is no finite real number.")
+
+    def too_large(self, at: _Token) -> FormulaError:
+        return self.error(at, "The number grows out of bounds.", "Write the number itself, such as 1e30.")
 
     def atom(self) -> Expr:
         token = self.token
@@ -238,7 +284,7 @@ class _Parser:
 
     def literal(self, token: _Token) -> Expr:
         mantissa, _, exponent = token.text.lower().partition("e")
-        if len(mantissa) > _MAX_DIGITS or len(exponent) > 4 or abs(int(exponent or 0)) > _MAX_EXPONENT:
+        if len(mantissa) > self.limits.digits or len(exponent) > 4 or abs(int(exponent or 0)) > _MAX_EXPONENT:
             raise self.error(token, "This number has too many digits.", "A float64 holds 17 digits, exponents to 308.")
         return sp.Rational(token.text)
 
@@ -258,7 +304,16 @@ class _Parser:
         while self.take(","):
             args.append(self.deeper(self.comparison))
         value = self.closed(opening, self.apply(token, args))
+        if self.count(value) > MOST_PARTS:
+            problem = f"{token.text} is more than {MOST_PARTS} operations here, written out."
+            raise self.error(token, problem, "Name a part.")
         return self.checked(value, token, f"{token.text} is not finite and real here.")
+
+    def count(self, expr: Expr) -> int:
+        """The size of an expression written out, as all that walks it takes it: silu of silu doubles every time."""
+        if expr not in self.parts:
+            self.parts[expr] = 1 + sum(self.count(a) for a in expr.args if isinstance(a, Expr))
+        return self.parts[expr]
 
     def apply(self, token: _Token, args: list[Expr]) -> Expr:
         if token.text in self.functions:
@@ -268,6 +323,8 @@ class _Parser:
         entry = WORDS.get(token.text)
         if entry is None:
             raise self.unknown_function(token)
+        if entry.folds and len(args) > MAX_DEPTH:
+            raise self.error(token, f"{token.text} of {len(args)} numbers; {MAX_DEPTH} is the limit.", "Name a part.")
         if entry.folds and len(args) > 2:
             return reduce(entry, args)
         missing = entry.arity - len(args)
@@ -280,9 +337,7 @@ class _Parser:
         self.expect(token, args, 2 if token.text == "pow" else 1)
         if token.text != "pow":
             return sp.log(args[0]) / sp.log(int(token.text[3:]))
-        if args[1].is_number and abs(args[1]) > MAX_POWER:
-            raise self.error(token, f"The power {args[1]} is above {MAX_POWER}.", "Write exp(p*log(x)).")
-        return args[0] ** args[1]
+        return self.raised(args[0], args[1], token, token)
 
     def expect(self, token: _Token, args: list[Expr], arity: int) -> None:
         if len(args) == arity:
@@ -298,7 +353,13 @@ class _Parser:
         return self.error(token, f"Unknown function '{token.text}'.", suggest(token.text, known))
 
     def checked(self, value: Expr, token: _Token, problem: str) -> Expr:
-        """`value`, if it is defined somewhere on the real line."""
+        """`value`, if it is defined somewhere on the real line, and no number that is too large to compare.
+
+        SymPy finds out whether a number is real, or above another, by evaluating it, which for exp(exp(exp(100))) does
+        not end; what it is made of has passed here before, so that it can still be evaluated.
+        """
+        if value.is_number and not value.is_Rational and _is_huge(value):
+            raise self.too_large(token)
         if value.has(S.ComplexInfinity, S.NaN, S.Infinity, S.NegativeInfinity, S.ImaginaryUnit):
             raise self.error(token, problem, "Formulas are real-valued: change the constant.")
         if value.is_number and value.is_real is False:
@@ -310,83 +371,10 @@ def _bits(value: sp.Rational) -> int:
     return max(int(value.p).bit_length(), int(value.q).bit_length())
 
 
+def _is_huge(number: Expr) -> bool:
+    found = number.evalf(5)
+    return bool(found.is_Float and abs(found) > _HUGE)
+
+
 def _quoted(token: _Token) -> str:
     return token.text if token.kind == "end" else f"'{token.text}'"
-
-
-# ---------------------------------------------------------------- printing
-
-_COMPARISON, _SUM, _PRODUCT, _POWER, _ATOM = range(5)
-_SIGNS = {less: "<", less_equal: "<="}
-
-
-def formula_text(expr: Expr) -> str:
-    """Formula text of `expr`, such that `parse` gives `expr` back.
-
-    Raises
-    ------
-    FormulaError
-        When `expr` holds something the formula language has no word for.
-    """
-    return _show(canonical(expr), _COMPARISON)
-
-
-def _show(expr: Expr, level: int) -> str:
-    text, own = _text(expr)
-    return text if own >= level else f"({text})"
-
-
-def _text(expr: Expr) -> tuple[str, int]:
-    if expr.is_Symbol:
-        return expr.name, _ATOM
-    if expr.is_Rational:
-        return str(expr), (_ATOM if expr.is_Integer and expr >= 0 else _SUM)
-    if expr is S.Exp1 or expr is S.Pi:
-        return ("exp(1)" if expr is S.Exp1 else "pi"), _ATOM
-    if expr.is_Add:
-        return _sum_text(expr), _SUM
-    if expr.is_Mul or (expr.is_Pow and expr.exp.is_Rational and expr.exp < 0):
-        return _product_text(expr)
-    if expr.is_Pow and expr.exp is not S.Half:
-        return f"{_show(expr.base, _ATOM)}**{_show(expr.exp, _ATOM)}", _POWER
-    return _call_text(expr)
-
-
-def _call_text(expr: Expr) -> tuple[str, int]:
-    entry = scalar_of(expr)
-    if entry is None:
-        raise FormulaError(f"{expr} cannot be written as formula text. Known: {', '.join(sorted(FUNCTIONS))}.")
-    if expr.func in _SIGNS:
-        left, right = (_show(a, _SUM) for a in expr.args)
-        return f"{left} {_SIGNS[expr.func]} {right}", _COMPARISON
-    args = (expr.base,) if expr.is_Pow else expr.args
-    name = "guarded" if isinstance(expr, guarded) else entry.name
-    return f"{name}({', '.join(_show(a, _COMPARISON) for a in args)})", _ATOM
-
-
-def _sum_text(expr: Expr) -> str:
-    first, *others = (_show(t, _PRODUCT) if not _negative(t) else f"-{_show(-t, _PRODUCT)}" for t in _readable(expr))
-    return first + "".join(f" - {t[1:]}" if t.startswith("-") else f" + {t}" for t in others)
-
-
-def _negative(term: Expr) -> bool:
-    return bool(term.as_coeff_Mul()[0] < 0)
-
-
-def _readable(expr: Expr) -> list[Expr]:
-    """The terms in SymPy's printing order, a positive one first if there is any."""
-    terms = expr.as_ordered_terms()
-    return sorted(terms, key=_negative) if _negative(terms[0]) else terms
-
-
-def _product_text(expr: Expr) -> tuple[str, int]:
-    if _negative(expr):
-        return f"-{_show(-expr, _PRODUCT)}", _SUM
-    coefficient, rest = expr.as_coeff_Mul()
-    factors = rest.as_ordered_factors()
-    below = [1 / f for f in factors if f.is_Pow and f.exp.is_Rational and f.exp < 0]
-    above = [f for f in factors if not (f.is_Pow and f.exp.is_Rational and f.exp < 0)]
-    above = [sp.Integer(coefficient.p)] * (coefficient.p != 1 or not above) + above
-    below = [sp.Integer(coefficient.q)] * (coefficient.q != 1) + below
-    top = "*".join(_show(f, _POWER) for f in above)
-    return top + "".join(f"/{_show(f, _POWER)}" for f in below), _PRODUCT

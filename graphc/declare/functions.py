@@ -14,7 +14,8 @@ from sympy import Expr, S, Symbol
 
 from graphc.declare.constants import exact, is_number
 from graphc.declare.expression import Op
-from graphc.declare.formula import CONSTANTS, formula_text, parse
+from graphc.declare.formula import CONSTANTS, PRINTED, parse
+from graphc.declare.formula_text import formula_text
 from graphc.declare.names import check_name
 from graphc.declare.origin import fail, located
 from graphc.declare.tensor import combine
@@ -283,6 +284,7 @@ def _from_text(name: str, text: str, chosen: list[str] | None, constants: dict[s
     free = [w for w in found if w not in constants and w not in CONSTANTS and w not in FUNCTIONS]
     variables = _variables(name, free, chosen)
     expr = parse(text, {w: Symbol(w, real=True) for w in (*constants, *variables)})
+    _check(name, expr)
     return _made(name, variables, expr, constants)
 
 
@@ -294,7 +296,7 @@ def _from_sympy(name: str, formula: sympy.Basic, chosen: list[str] | None, const
     real = {s: Symbol(str(s), real=True) for s in symbols}
     variables = _variables(name, [str(s) for s in symbols if str(s) not in constants], chosen)
     expr = canonical(formula.xreplace(real))
-    check_known(f"gc.function {name}", expr)
+    _check(name, expr)
     return _made(name, variables, expr, constants)
 
 
@@ -334,8 +336,21 @@ def check_known(what: str, expr: Expr) -> None:
     try:
         formula_text(expr)
     except FormulaError as error:
-        unknown, _, known = str(error).partition(" cannot be written as formula text. Known: ")
+        unknown, cannot, known = str(error).partition(" cannot be written as formula text. Known: ")
+        if not cannot:
+            problem, _, hint = unknown.partition(". ")
+            fail(FormulaError, f"{what}: {problem}", hint)
         fail(FormulaError, f"{what}: there is no word for {unknown}", f"known are {known}")
+
+
+def _check(name: str, expr: Expr) -> None:
+    """Refuse what could not be read back from the file of a model."""
+    what = f"gc.function {name}"
+    check_known(what, expr)
+    try:
+        parse(formula_text(expr), {str(s): s for s in expr.free_symbols if isinstance(s, Symbol)}, limits=PRINTED)
+    except FormulaError as error:
+        fail(FormulaError, f"{what}: {str(error).partition(chr(10))[0].rstrip('.')}", "give a part a name of its own.")
 
 
 def _from_callable(
@@ -356,7 +371,7 @@ def _from_callable(
         message = f"gc.function {name}: the function returns {value!r:.60}, no formula"
         fail(FormulaError, message, "return an expression of its argument.")
     expr = canonical(exact(value, name))
-    check_known(f"gc.function {name}", expr)
+    _check(name, expr)
     return _made(name, variables, expr, constants)
 
 

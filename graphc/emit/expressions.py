@@ -94,7 +94,7 @@ class Printer:
 
     def literal(self, e: sympy.Expr) -> str:
         """A number that the text holds."""
-        value = repr(float(e))
+        value = repr(float(e)).replace("inf", "INF")  # of 1e350: what the interpreter computes with as well
         return f"{self.cast}({value})" if self.cast else (value if float(e) >= 0 else f"({value})")
 
     def _sum(self, e: sympy.Expr) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from graphc.declare.constraints import Constraint, constraint
-from graphc.declare.formula import formula_text, parse
+from graphc.declare.formula import PRINTED, parse
+from graphc.declare.formula_text import formula_text
 from graphc.declare.init import initialiser
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, affine
 from graphc.ir.build import equation
@@ -151,7 +152,7 @@ def _make_equation(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
     operands = [_make_operand(op, nodes) for op in data["operands"]]
     symbols = {f"a{j}": placeholder(j) for j in range(len(operands))}
     symbols |= {e: extent_symbol(e) for e in _extent_names(extents, nodes)}
-    body = parse(data["body"], symbols)
+    body = parse(data["body"], symbols, limits=PRINTED)
     masks = [_make_mask(m, nodes) for m in data["masks"]]
     return equation(extents, int(data["free"]), data["reducer"], body, operands, masks)
 

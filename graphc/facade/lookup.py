@@ -52,7 +52,8 @@ class Constants:
     def packed(self, dtype: str) -> NDArray:
         """All in one array."""
         values = [(np.asarray(leaf.value, dtype=dtype).ravel(), start) for leaf, start in self.arrays]
-        values.append((np.asarray(self.numbers, dtype=dtype), self.first))
+        with np.errstate(over="ignore"):  # of 1e300 in float32, infinity as in the text
+            values.append((np.asarray(self.numbers, dtype=np.float64).astype(dtype), self.first))
         found = aligned(max(1, *(start + value.size for value, start in values)), dtype)
         for value, start in values:
             found[start : start + value.size] = value

@@ -13,7 +13,8 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, Symbol
 
-from graphc.declare.formula import formula_text, parse
+from graphc.declare.formula import parse
+from graphc.declare.formula_text import formula_text
 from graphc.declare.origin import located
 from graphc.errors import DomainError, FormulaError, TypeMismatchError
 from graphc.ir.scalar import less_equal, maximum, minimum, numpy_function, where

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from sympy import Expr, Symbol
 
-from graphc.declare.formula import formula_error, formula_text, parse
+from graphc.declare.formula import formula_error, parse
+from graphc.declare.formula_text import formula_text
 from graphc.ir.scalar import FUNCTIONS
 from graphc.optim.passes import REDUCTIONS, check_passes, kept_between, reduced_by
 from graphc.optim.schedules import K
