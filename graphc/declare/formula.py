@@ -47,6 +47,7 @@ PRINTED = Limits(n_bytes=2**20, depth=80, power=float("inf"), digits=4000)
 """For what `formula_text` gives of expressions that operators or a Python function made: ``(X @ W)**100``. A level is
 eight calls deep, of which Python allows 1000."""
 MOST_PARTS = 10_000
+_LONGEST_LINE = 160  # characters of a formula that an error shows
 
 CONSTANTS: dict[str, Expr] = {"pi": sp.pi, "e": S.Exp1}
 _COMPARISONS: dict[str, Callable[[Expr, Expr], Expr]] = {
@@ -121,6 +122,9 @@ def formula_error(text: str, at: int, problem: str, suggestion: str) -> FormulaE
     """The FormulaError that shows `text` with a caret under position `at`."""
     begin = text.rfind("\n", 0, at) + 1
     line = text[begin:].split("\n", 1)[0]
+    if len(line) > _LONGEST_LINE:
+        first = max(0, at - begin - _LONGEST_LINE // 2)
+        line, begin = line[first : first + _LONGEST_LINE], begin + first
     shown = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line)
     caret = " " * (at - begin) + "^"
     return FormulaError(f"{problem}\n    {shown}\n    {caret}\n{suggestion}")
@@ -152,8 +156,8 @@ class _Parser:
     # ------------------------------------------------------------ tokens
 
     def _tokenize(self, start: int) -> list[_Token]:
-        found, at = [], start
-        while self.text[at:].strip():
+        found, at, end = [], start, len(self.text.rstrip())
+        while at < end:
             match = _TOKEN.match(self.text, at)
             if match is None:
                 raise self.unknown_character(at + len(self.text[at:]) - len(self.text[at:].lstrip()))
@@ -163,7 +167,7 @@ class _Parser:
                 raise self.unknown_character(match.start(kind) + alien)
             found.append(_Token(kind, match[kind], match.start(kind)))
             at = match.end()
-        return [*found, _Token("end", "the end", len(self.text.rstrip()))]
+        return [*found, _Token("end", "the end", end)]
 
     def unknown_character(self, at: int) -> FormulaError:
         character = self.text[at]

@@ -18,12 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialized
 
 from graphc.declare.tensor import Tensor
-from graphc.errors import CheckpointError, FormulaError
+from graphc.errors import CheckpointError
 from graphc.facade.atomic_file import write_whole
 from graphc.facade.core import Core
 from graphc.facade.declaration import make_node, node_data, put_updates
 from graphc.facade.measured import Metrics
+from graphc.facade.trusted import as_json, node_at, reading, whole
 from graphc.ir.node import Leaf, Node
+from graphc.ir.verify import verify
 from graphc.ir.walk import topological
 from graphc.native.buffers import aligned
 from graphc.run.callback import Callback
@@ -106,11 +108,8 @@ def load(path: Path) -> Core:
         When the file is missing, damaged or no model of graphc.
     """
     metadata, tensors = read(path)
-    try:
+    with reading(path):
         return _rebuild(metadata, tensors)
-    except (KeyError, IndexError, TypeError, ValueError, FormulaError) as error:
-        message = f"{path}: the declaration in the file is damaged ({error})\n  hint: save it again"
-        raise CheckpointError(message) from None
 
 
 def read(path: Path) -> Read:
@@ -123,21 +122,27 @@ def read(path: Path) -> Read:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file{_WRITTEN_BY}")
+    about, tensors = _content(path)
+    if about.get("digest") != _digest(about["graphc"], tensors):
+        raise CheckpointError(f"{path}: the file is damaged (its checksum is wrong)\n  hint: use an older checkpoint")
+    with reading(path):
+        metadata = as_json(about["graphc"])
+        if metadata["format"] != FORMAT:
+            message = f"{path}: the format is {metadata['format']!r:.60}, not {FORMAT}"
+            raise CheckpointError(f"{message}\n  hint: use the version of graphc that wrote it")
+    return metadata, tensors
+
+
+def _content(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:
+    """The texts and the arrays of a file; no array is read of a file that is none of ours."""
     try:
         with safe_open(str(path), framework="numpy") as file:
             about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-    except (SafetensorError, OSError) as error:
+            if "graphc" not in about:
+                raise CheckpointError(f"{path}: no model of graphc in this file{_WRITTEN_BY}")
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    except (SafetensorError, OSError, AttributeError, TypeError) as error:  # the last two: a type that NumPy lacks
         raise CheckpointError(f"{path}: the file is damaged ({error})\n  hint: use an older checkpoint") from None
-    if "graphc" not in about:
-        raise CheckpointError(f"{path}: no model of graphc in this file{_WRITTEN_BY}")
-    if about.get("digest") != _digest(about["graphc"], tensors):
-        raise CheckpointError(f"{path}: the file is damaged (its checksum is wrong)\n  hint: use an older checkpoint")
-    metadata = json.loads(about["graphc"])
-    if metadata["format"] != FORMAT:
-        message = f"{path}: the format is {metadata['format']}, not {FORMAT}"
-        raise CheckpointError(f"{message}\n  hint: use the version of graphc that wrote it")
-    return metadata, tensors
 
 
 def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
@@ -145,7 +150,8 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     for t, data in enumerate(metadata["nodes"]):
         nodes.append(make_node(data, nodes, tensors.get(f"constant/{t}"), tensors))
     put_updates(metadata["nodes"], nodes)
-    roots = {name: Tensor(nodes[t]) for name, t in metadata["roots"].items()}
+    roots = {name: Tensor(node_at(t, nodes)) for name, t in metadata["roots"].items()}
+    verify(t.node for t in roots.values())
     metrics = Metrics.of_roots(metadata["metrics"], roots) if "metrics" in metadata else _plain(roots)
     taken = metrics.columns
     outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:") and n not in taken}
@@ -164,12 +170,24 @@ def _plain(roots: Mapping[str, Tensor]) -> Metrics:
 
 def restore_state(model: Core, metadata: dict[str, Any], tensors: dict[str, NDArray]) -> None:
     """Parameters, the states of the optimizers, the place in the data and running totals of a file."""
-    for name in model.params:
-        model.params[name] = tensors[f"param/{name}"]
-    model.state.totals.values = tensors["totals"].copy()
-    for field, value in metadata["sampler"].items():
-        setattr(model.state.sampler, field, int(value))
-    for t, rule in enumerate(metadata["rules"]):
-        values = aligned(tensors[f"rule/{t}"].size, model.dtype)
-        values[:] = tensors[f"rule/{t}"]
-        model.state.rules[rule["text"]] = RuleState(values, int(rule["step"]), rule.get("averages", {}))
+    given = {name: tensors[f"param/{name}"] for name in model.params}
+    wrong = [n for n, array in given.items() if array.shape != model.params.shape(n) or array.dtype.kind != "f"]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is {given[wrong[0]].dtype} of shape {given[wrong[0]].shape}")
+    place = {field: whole(metadata["sampler"][field], 2**128) for field in model.state.sampler.as_dict()}
+    whole(place["position"], place["rows"])
+    rules = dict(_rule_state(rule, tensors[f"rule/{t}"], model) for t, rule in enumerate(metadata["rules"]))
+    totals = np.array(tensors["totals"], dtype=np.float64).reshape(-1)
+    for name, array in given.items():  # all is read: from here on nothing can fail, and leave half of a file behind
+        model.params[name] = array
+    model.state.totals.values = totals
+    for field, value in place.items():
+        setattr(model.state.sampler, field, value)
+    model.state.rules |= rules
+
+
+def _rule_state(described: dict[str, Any], array: NDArray, model: Core) -> tuple[str, RuleState]:
+    values = aligned(array.size, model.dtype)
+    values[:] = array
+    averages = {str(name): whole(t) for name, t in described.get("averages", {}).items()}
+    return str(described["text"]), RuleState(values, whole(described["step"]), averages)

@@ -7,7 +7,7 @@ and generates the same program.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -15,19 +15,24 @@ from graphc.declare.constraints import Constraint, constraint
 from graphc.declare.formula import PRINTED, parse
 from graphc.declare.formula_text import formula_text
 from graphc.declare.init import initialiser
+from graphc.facade.trusted import extents_of, name_of, node_at, one_of, origin_of, whole
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, affine
 from graphc.ir.build import equation
 from graphc.ir.node import (
     Distribution,
+    Drawn,
     Equation,
     Indicator,
     Leaf,
+    LeafKind,
+    LeafType,
     Mask,
+    MaskKind,
     Node,
     Operand,
-    Origin,
     Position,
     Read,
+    Reducer,
     extent_symbol,
 )
 from graphc.ir.scalar import placeholder
@@ -69,10 +74,11 @@ def _scan_data(scan: Scan, number: Mapping[Node, int]) -> dict[str, Any]:
 
 
 def _make_unrolled(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
-    described, of = data["scan"], nodes[data["of"]]
-    carries = [Carry(_leaf_of(nodes[a]), nodes[b], nodes[c]) for a, b, c in described["carries"]]
-    slices = [Slice(_leaf_of(nodes[a]), nodes[b]) for a, b in described["slices"]]
-    scan = scan_of(int(described["length"]), carries, slices, bool(described["backward"]))
+    described, of = data["scan"], node_at(data["of"], nodes)
+    at = lambda number: node_at(number, nodes)
+    carries = [Carry(_leaf_of(at(a)), at(b), at(c)) for a, b, c in described["carries"]]
+    slices = [Slice(_leaf_of(at(a)), at(b)) for a, b in described["slices"]]
+    scan = scan_of(whole(described["length"]), carries, slices, bool(described["backward"]))
     return unrolled(scan, of, bool(inside([of], scan.leaves)))
 
 
@@ -115,28 +121,29 @@ def make_node(data: dict[str, Any], nodes: Sequence[Node], constant: Any, tensor
     make = makers.get(data["kind"])
     made = make(data, nodes) if make else _make_leaf(data, constant, tensors)
     if made.name is None:
-        made.name = data["name"]
-    if data["origin"] and made.origin is None:
-        made.origin = Origin(str(data["origin"][0]), int(data["origin"][1]))
+        made.name = name_of(data["name"])
+    if made.origin is None:
+        made.origin = origin_of(data["origin"])
     return made
 
 
 def _make_leaf(data: dict[str, Any], constant: Any, tensors: Mapping[str, NDArray]) -> Leaf:
-    shape = tuple(e if isinstance(e, str) else int(e) for e in data["shape"])
-    name = str(data["name"])
+    kind, shape, name = one_of(data["kind"], LeafKind), extents_of(data["shape"]), str(name_of(data["name"]))
     value = constant
     if "drawn" in data:
-        value = Distribution(data["drawn"][0], float(data["drawn"][1]))
-    if data["kind"] in ("param", "state"):
+        value = Distribution(one_of(data["drawn"][0], Drawn), float(data["drawn"][1]))
+    if kind in ("param", "state"):
         value = initialiser(tensors[f"param/{name}"], name, tuple(int(e) for e in shape))
-    return Leaf(name, shape, data["kind"], data["dtype"], value, data["bound"], made_constraint(data))
+    bound = None if data["bound"] is None else whole(data["bound"])
+    return Leaf(name, shape, kind, one_of(data["dtype"], LeafType), value, bound, made_constraint(data))
 
 
 def put_updates(described: Iterable[Mapping[str, Any]], nodes: Sequence[Node]) -> None:
     """Give states their updates, which may read them and so come after them."""
     for data, node in zip(described, nodes, strict=True):
         if "update" in data and isinstance(node, Leaf) and node.update is None:
-            node.update = nodes[data["update"]]
+            one_of(node.kind, Literal["state"])
+            node.update = node_at(data["update"], nodes)
 
 
 def made_constraint(data: Mapping[str, Any]) -> Constraint | None:
@@ -148,13 +155,14 @@ def made_constraint(data: Mapping[str, Any]) -> Constraint | None:
 
 
 def _make_equation(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
-    extents = tuple(e if isinstance(e, str) else int(e) for e in data["extents"])
+    extents = extents_of(data["extents"])
     operands = [_make_operand(op, nodes) for op in data["operands"]]
     symbols = {f"a{j}": placeholder(j) for j in range(len(operands))}
     symbols |= {e: extent_symbol(e) for e in _extent_names(extents, nodes)}
     body = parse(data["body"], symbols, limits=PRINTED)
     masks = [_make_mask(m, nodes) for m in data["masks"]]
-    return equation(extents, int(data["free"]), data["reducer"], body, operands, masks)
+    free, reducer = whole(data["free"], len(extents)), one_of(data["reducer"], Reducer)
+    return equation(extents, free, reducer, body, operands, masks)
 
 
 def _extent_names(extents: Sequence[Any], nodes: Sequence[Node]) -> set[str]:
@@ -164,14 +172,14 @@ def _extent_names(extents: Sequence[Any], nodes: Sequence[Node]) -> set[str]:
 
 def _make_operand(data: dict[str, Any], nodes: Sequence[Node]) -> Operand:
     if "read" in data:
-        return Read(nodes[data["read"]], tuple(_make_affine(a, nodes) for a in data["at"]))
+        return Read(node_at(data["read"], nodes), tuple(_make_affine(a, nodes) for a in data["at"]))
     if "indicator" in data:
         return Indicator(_make_mask(data["indicator"], nodes))
     return Position(_make_affine(data["position"], nodes))
 
 
 def _make_mask(data: Sequence[Any], nodes: Sequence[Node]) -> Mask:
-    return Mask(data[0], _make_affine(data[1], nodes), int(data[2]))
+    return Mask(one_of(data[0], MaskKind), _make_affine(data[1], nodes), whole(data[2]))
 
 
 def _make_affine(data: Sequence[Any], nodes: Sequence[Node]) -> Affine:
@@ -182,8 +190,8 @@ def _make_atom(data: Any, nodes: Sequence[Node]) -> Atom:
     if isinstance(data, int):
         return data
     if "size" in data:
-        return Size(data["size"])
+        return Size(str(name_of(data["size"])))
     if "gather" in data:
-        return Gather(nodes[data["gather"]], tuple(_make_affine(a, nodes) for a in data["at"]))
+        return Gather(node_at(data["gather"], nodes), tuple(_make_affine(a, nodes) for a in data["at"]))
     inner = _make_affine(data["floor"] if "floor" in data else data["modulo"], nodes)
-    return (FloorDiv if "floor" in data else Modulo)(inner, int(data["divisor"]))
+    return (FloorDiv if "floor" in data else Modulo)(inner, whole(data["divisor"], least=1))

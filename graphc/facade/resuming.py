@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from graphc.errors import CheckpointError, DomainError
 from graphc.facade.checkpoint import read, restore_state
 from graphc.facade.core import Core
 from graphc.facade.options import Options
+from graphc.facade.trusted import as_json, reading, whole
 from graphc.run.history import Run
 from graphc.run.keeping import Checkpoint
 
@@ -70,11 +70,14 @@ def take_up(model: Core, options: Options, run: Run) -> TakenUp:
             found = "; ".join(notes) or "there is none"
             raise CheckpointError(f"fit: no good checkpoint in {places}: {found}{_MADE_BY}")
         return TakenUp(options, [f"resume: no checkpoint in {places} yet, begun at the start"])
-    _check_model(model, path, metadata, tensors)
-    restore_state(model, metadata, tensors)
-    about = metadata["run"]
-    run.epochs, run.steps = about["epochs"], about["steps"]
-    run.resumed, run.latest, run.best = run.steps, dict(about["latest"]), dict(about["best"])
+    with reading(path):
+        _check_model(model, path, metadata, tensors)
+        about = metadata["run"]
+        epochs, steps = whole(about["epochs"]), whole(about["steps"])
+        latest, best = dict(about["latest"]), dict(about["best"])
+        restore_state(model, metadata, tensors)
+    run.epochs, run.steps = epochs, steps
+    run.resumed, run.latest, run.best = steps, latest, best
     if about["stopped"] in OVER:
         run.stopped = about["stopped"]
     notes.append(f"resume: {path}, after {run.epochs} epochs")
@@ -121,11 +124,11 @@ def _steps_of(path: Path, notes: list[str]) -> int | None:
     """The steps that a checkpoint tells of, by its first lines; None where there is no run in it."""
     try:
         with safe_open(str(path), framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get("graphc", "{}"))
-        return int(about["run"]["steps"])
+            about = as_json((file.metadata() or {}).get("graphc", "{}"))
+        return whole(about["run"]["steps"])
     except KeyError:
         notes.append(f"passed over: {path} tells of no run that was going on")
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, RecursionError, ValueError, TypeError) as error:
         notes.append(f"passed over: {path} is damaged ({error})")
     return None
 

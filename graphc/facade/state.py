@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graphc.declare.init import Initialiser
 from graphc.declare.origin import located
-from graphc.errors import DataError, TypeMismatchError, UnknownNameError
+from graphc.errors import CheckpointError, DataError, TypeMismatchError, UnknownNameError
 from graphc.facade.read_only import hand_out
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
@@ -194,7 +194,11 @@ class State:
     def rule(self, text: str, n_states: int) -> RuleState:
         """The state of an update rule; another rule text starts at 0. The last in ``rules`` is that of the last fit."""
         known = self.rules.pop(text, None)
-        self.rules[text] = known or RuleState(aligned(n_states * self.total, self.dtype))
+        fresh = RuleState(aligned(n_states * self.total, self.dtype))
+        if known is not None and known.values.shape != fresh.values.shape:  # of a file: a program writes to all of it
+            found = f"the file has {known.values.size} numbers of the optimizer's state, not {fresh.values.size}"
+            raise CheckpointError(f"{found}\n  hint: use an older checkpoint")
+        self.rules[text] = known or fresh
         return self.rules[text]
 
     def averages(self) -> dict[str, NDArray]:

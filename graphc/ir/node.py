@@ -31,6 +31,8 @@ REDUCERS: dict[Reducer, float] = {
 
 MaskKind = Literal["ge", "eq", "ne", "divides"]
 LeafKind = Literal["input", "param", "constant", "random", "state", "phase", "step"]
+LeafType = Literal["float", "int"]
+Drawn = Literal["normal", "uniform", "bernoulli"]
 _serials = itertools.count()
 
 
@@ -83,7 +85,7 @@ class Node:
 class Distribution:
     """What a random leaf is drawn from: standard normal, uniform in [0, 1), or 1 with probability p and else 0."""
 
-    kind: Literal["normal", "uniform", "bernoulli"]
+    kind: Drawn
     p: float = 0.5
 
     @property
@@ -121,7 +123,7 @@ class Leaf(Node):
         name: str,
         shape: tuple[Extent, ...],
         kind: LeafKind,
-        dtype: Literal["float", "int"] = "float",
+        dtype: LeafType = "float",
         value: Any = None,
         bound: int | None = None,
         constraint: Any = None,
