@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.facade.lookup import Constants, Declared, declared, remembered
+from graphc.facade.lookup import Constants, Declared, declared, recalled, remembered
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import (
     OPERATIONS,
@@ -91,8 +91,7 @@ def obtain_function(
 
     order = [f"argument {leaf.name}" for leaf in positional]
     found = declared({f"y{t}": y for t, y in enumerate(outputs)}, positional, "compile", order, dtype)
-    value = remembered(found, lambda: None)
-    facts = _from_json(value, found) if value else None
+    facts = recalled(found, _from_json)
     program = find(facts.machine_code, {"call": facts.signature}, name=NAME) if facts else None
     if facts is None or program is None:
         text = lower()

@@ -7,13 +7,14 @@ that machine code depends on, so a file found under it says what deriving everyt
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import sympy
@@ -67,7 +68,7 @@ class Constants:
     def from_json(value: Sequence[Any], leaves: Sequence[Leaf]) -> Constants:
         """The constants of a declaration with these leaves."""
         arrays, first, numbers = value
-        return Constants(tuple((leaves[t], offset) for t, offset in arrays), first, tuple(numbers))
+        return Constants(tuple((leaves[t], int(at)) for t, at in arrays), int(first), tuple(map(float, numbers)))
 
 
 @dataclass(frozen=True)
@@ -126,27 +127,41 @@ def remembered(found: Declared, make: Callable[[], Any]) -> Any:
     store = cache.open_store()
     known = store.get(found.key, cache.FACTS) if store else None
     if known is not None:
-        return json.loads(known)
+        with contextlib.suppress(ValueError):
+            return json.loads(known)
     value = make()
     if store and value is not None:
         store.put(found.key, json.dumps(value).encode(), cache.FACTS)
     return value
 
 
+Told = TypeVar("Told")
+
+
+def recalled(found: Declared, read: Callable[[Any, Declared], Told]) -> Told | None:
+    """What is kept under a declaration, read; None where there is nothing, or what is kept is something else."""
+    value = remembered(found, lambda: None)
+    try:
+        return None if value is None else read(value, found)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
 def recall(found: Declared) -> Facts | None:
     """The facts kept under a declaration, or None."""
-    value = remembered(found, lambda: None)
-    if value is None:
-        return None
+    return recalled(found, _facts)
+
+
+def _facts(value: Mapping[str, Any], found: Declared) -> Facts:
     leaves = found.leaves
     return Facts(
-        machine_code=value["machine_code"],
-        entry=value["entry"],
+        machine_code=str(value["machine_code"]),
+        entry=str(value["entry"]),
         signature=tuple(value["signature"]),
         inputs=tuple(leaves[t] for t in value["inputs"]),
         constants=Constants.from_json(value["constants"], leaves),
         sizes=value["sizes"],
-        seconds_per_step=value["seconds_per_step"],
+        seconds_per_step=float(value["seconds_per_step"]),
         nan_propagating=tuple(leaves[t] for t in value["nan_propagating"]),
     )
 

@@ -1,13 +1,14 @@
 """Compiled code on disk: one checksummed file a module, in a folder that only its owner can write to.
 
 Machine code found here is executed, so a folder that others can write to is not used at all. A file holds a line of
-magic, the SHA-256 of the content, and the content: object code, or what is known about a declaration, as JSON. Nothing
-is unpickled, and a damaged file is made anew.
+magic, the SHA-256 of its own name and the content, and the content: object code, or what is known about a declaration,
+as JSON. Nothing is unpickled, and a file that is damaged, or lies under the name of another one, is made anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import importlib.util
@@ -24,7 +25,7 @@ from graphc.ir.scalar import FUNCTIONS, formula_of, placeholder
 from graphc.native import loader
 
 LIMIT = 512 * 2**20
-_MAGIC = b"graphc object 1\n"
+_MAGIC = b"graphc object 2\n"
 CODE, FACTS, VERDICT = ".obj", ".facts", ".checked"
 _SWEEP_EVERY = 32
 
@@ -54,7 +55,7 @@ def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
 
 def surroundings() -> list[object]:
     """What machine code depends on besides its text: versions, this CPU, the front end and the primitives."""
-    return [_versions(), loader.host(), _primitives(), *declared_outside()]
+    return [_MAGIC.decode(), _versions(), loader.host(), _primitives(), *declared_outside()]
 
 
 def declared_outside() -> list[str]:
@@ -109,13 +110,13 @@ class Store:
         """What is kept under a key, or None. A damaged file is removed, with a warning."""
         file = self.folder / (key + kind)
         try:
-            content = file.read_bytes()
+            content = _content(file)
         except FileNotFoundError:
             return None
         except OSError as error:
             _warn(f"cannot read {file.name} in the code cache {self.folder}: {error.strerror}; compiling anew")
             return None
-        image = _unwrap(content)
+        image = _unwrap(file.name, content)
         with contextlib.suppress(OSError):
             file.unlink() if image is None else os.utime(file)
         if image is None:
@@ -125,7 +126,7 @@ class Store:
     def put(self, key: str, image: bytes, kind: str = CODE) -> None:
         """Keep object code or facts: written beside, then moved into place, so that readers see all or nothing."""
         try:
-            self._write(self.folder / (key + kind), _wrap(image))
+            self._write(self.folder / (key + kind), _wrap(key + kind, image))
         except OSError as error:
             _warn(f"cannot write to the code cache {self.folder}: {error.strerror}; this program is not kept")
             return
@@ -175,15 +176,30 @@ class Store:
         return sum(file.suffix == CODE for _, _, file in self._files())
 
 
-def _wrap(image: bytes) -> bytes:
-    return _MAGIC + hashlib.sha256(image).digest() + image
+def _content(file: Path) -> bytes:
+    """The bytes of a regular file: a pipe would be waited for, a device may have no end."""
+    handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        return stream.read()
 
 
-def _unwrap(content: bytes) -> bytes | None:
-    """The object code in a file's content, or None when a byte of it is wrong."""
+def _wrap(name: str, image: bytes) -> bytes:
+    return _MAGIC + _digest(name, image) + image
+
+
+def _digest(name: str, image: bytes) -> bytes:
+    digest = hashlib.sha256(name.encode() + b"\0")
+    digest.update(image)
+    return digest.digest()
+
+
+def _unwrap(name: str, content: bytes) -> bytes | None:
+    """What the content of a file of that name holds, or None when a byte of it is wrong."""
     start = len(_MAGIC) + 32
     image = content[start:]
-    whole = content[: len(_MAGIC)] == _MAGIC and hashlib.sha256(image).digest() == content[len(_MAGIC) : start]
+    whole = content[: len(_MAGIC)] == _MAGIC and _digest(name, image) == content[len(_MAGIC) : start]
     return image if whole else None
 
 
