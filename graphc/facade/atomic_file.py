@@ -22,7 +22,21 @@ SETTLED = 60.0  # seconds
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, then let it take the place of ``path``."""
+    """Write a file under another name, then let it take the place of ``path``.
+
+    Raises
+    ------
+    OSError
+        Naming ``path``, when the disk is full, the folder is gone or may not be written to; what stood there stays.
+    """
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
@@ -32,6 +46,7 @@ def write_whole(path: Path, content: bytes) -> None:
                 _lock(file)
             file.write(content)
             file.flush()
+            os.fsync(file.fileno())  # or a power cut leaves the new name without the content
             if fcntl is not None:  # under the lock, so that nobody takes the file for left behind
                 os.replace(temporary, path)
         if fcntl is None:
