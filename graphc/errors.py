@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BusyError",
     "CheckpointError",
     "CompileError",
     "CompilerError",
@@ -44,6 +45,10 @@ class IndexNotationError(GraphcError, ValueError):
 
 class NameClashError(GraphcError, ValueError):
     """A name is taken twice in one model, or is no valid identifier."""
+
+
+class BusyError(GraphcError, RuntimeError):
+    """A model that another thread trains just now."""
 
 
 class UnknownNameError(GraphcError, KeyError):

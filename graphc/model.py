@@ -31,6 +31,7 @@ from graphc.ir.node import Leaf
 from graphc.optim import Curvature, Optimizer, Rule
 from graphc.readable import Readable
 from graphc.run.history import Run
+from graphc.run.turns import in_turn, training
 
 __all__ = ["Model", "averaged", "compile", "derive", "gauss_newton", "grad", "hessian", "hvp", "jacobian", "jvp"]
 
@@ -136,6 +137,7 @@ class Model(Readable):
 
     # ------------------------------------------------------------------ training
     @advised(data_by_name)
+    @training
     def fit(
         self,
         *data: Any,
@@ -236,6 +238,7 @@ class Model(Readable):
         return fit(core, data, checked, self)
 
     @advised(not_swept)
+    @training
     def sweep(
         self,
         *data: Any,
@@ -283,6 +286,7 @@ class Model(Readable):
         return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of)
 
     @located
+    @in_turn
     def initialize(self, seed: int = 0) -> Self:
         """Draw all parameters anew and forget the optimizer state and the position in the data.
 
@@ -298,6 +302,7 @@ class Model(Readable):
 
     # ------------------------------------------------------------------ using it
     @advised(data_by_name)
+    @in_turn
     def predict(self, *data: Any, target: Target = "cpu", verify: bool = True) -> Any:
         """The outputs for any number of rows, as they were declared: an array, a list or a dict of arrays.
 
@@ -315,6 +320,7 @@ class Model(Readable):
         return in_form(core._form, core._outputs, found)
 
     @advised(data_by_name)
+    @in_turn
     def evaluate(self, *data: Any, target: Target = "cpu", verify: bool = True) -> dict[str, Any]:
         """Loss and metrics over the whole set, exactly: numbers, and an array for a confusion matrix.
 
@@ -331,6 +337,7 @@ class Model(Readable):
 
     # ------------------------------------------------------------------ storing
     @located
+    @in_turn
     def save(self, path: str | Path) -> None:
         """Write declaration, parameters, optimizer state and position in the data to a safetensors file, atomically.
 
@@ -356,6 +363,7 @@ class Model(Readable):
         """
         return cls._of(checkpoint.load(Path(path)))
 
+    @in_turn
     def __copy__(self) -> Self:
         return self._of(copy(self._core))
 

@@ -14,6 +14,7 @@ from graphc.facade.certifying import Certificate, Ranges, certificate
 from graphc.facade.core import Core
 from graphc.facade.landscape import Landscape, Runs, landscape
 from graphc.optim import Rule
+from graphc.run.turns import in_turn
 from graphc.show.derivation import Derivation
 from graphc.show.diagram.picture import Picture
 from graphc.show.explain import Page
@@ -30,6 +31,7 @@ class Readable:
         return self._core.name
 
     @located
+    @in_turn
     def derive(self, *wrt: Tensor | str) -> Derivation:
         """The chain rule, line by line; print it.
 
@@ -42,6 +44,7 @@ class Readable:
         return deriving.derivation(self._core, wrt)
 
     @located
+    @in_turn
     def explain(self, stage: Stage = "formula", target: Target = "cpu") -> Page:
         """What a stage made of the model, as a page that prints.
 
@@ -53,6 +56,7 @@ class Readable:
         return inspecting.explain(self._core, stage, target)
 
     @located
+    @in_turn
     def source(self, optimizer: str | Rule = "sgd", batch_size: int = 32, target: Target = "cpu") -> str:
         """The text of the training program, as it is compiled: of the last fit, else for these arguments.
 
@@ -65,6 +69,7 @@ class Readable:
         return inspecting.source(self._core, optimizer, batch_size, target)
 
     @advised(data_by_name)
+    @in_turn
     def check(self, *data: Any, rows: int = 8) -> inspecting.GradientCheck:
         """The gradient against finite differences and the reference interpreter, in one table.
 
@@ -77,6 +82,7 @@ class Readable:
         return inspecting.check(self._core, data, rows)
 
     @advised(data_by_name)
+    @in_turn
     def landscape(
         self,
         *data: Any,
@@ -111,6 +117,7 @@ class Readable:
         return landscape(self._core, data, line, size, reach, runs, seed, threads, verify)
 
     @located
+    @in_turn
     def certificate(self, bound: float = 10.0, ranges: Ranges = None, rows: int = 100_000) -> Certificate:
         """Where the model is not smooth or not defined, and where float32 or float64 may overflow; print it.
 
@@ -137,6 +144,7 @@ class Readable:
         return picturing.graph(self._core, by_layer)
 
     @located
+    @in_turn
     def report(self, path: str | Path) -> None:
         """Write one HTML page: graph, derivation with its rules, stability, certificate, curves, plan, program.
 

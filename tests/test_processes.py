@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import pickle
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,6 +86,80 @@ def test_two_threads_that_derive_compile_and_fit_at_once_give_the_bits_of_each_a
         thread.join()
     assert [found.get(n) for n in range(4)] == alone
     assert 2 <= statistics["compiled"] - compiled <= 4
+
+
+def in_threads(count: int, work: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_of_threads_that_train_one_model_one_does_and_the_others_are_told():
+    """Without turns they write to the same memory, and the process dies of a broken heap (seen)."""
+    model, refused, done = nets.network("float32"), [], []
+    options = {"optimizer": gc.Adam(0.01), "batch_size": 8, "epochs": 4000}
+    model.fit(X, T, **options)
+    start = threading.Barrier(4)
+
+    def train() -> None:
+        start.wait()
+        for _ in range(2):
+            try:
+                done.append(model.fit(X, T, **options).steps)
+            except gc.errors.BusyError as error:
+                refused.append(str(error))
+
+    in_threads(4, train)
+    assert len(done) + len(refused) == 8 and done and refused
+    [rule] = model.state.rules.values()
+    assert rule.step == (len(done) + 1) * done[0] and set(done) == {4000 * 13}
+    text = r"""the model is being trained by another thread
+  at test_processes.py:\d+:  done.append\(model.fit\(X, T, \*\*options\).steps\)
+  hint: wait until fit or sweep has ended, or give each thread a copy: copy.copy\(model\)"""
+    assert re.fullmatch(text, refused[0])
+    alone = nets.network("float32")
+    for _ in range(len(done) + 1):
+        alone.fit(X, T, **options)
+    assert alone.params.flat.tobytes() == model.params.flat.tobytes()
+
+
+def test_threads_that_predict_with_one_model_wait_for_each_other():
+    model, wrong = nets.network("float32"), []
+    model.params.initialize(0)
+    expected = model.predict(X)
+    in_threads(4, lambda: wrong.extend(k for k in range(50) if (model.predict(X) != expected).any()))
+    assert not wrong
+
+
+class Others(gc.callbacks.Callback):
+    """What another thread, and a child that it forks, can do with a model in training."""
+
+    def epoch_end(self, run: gc.Run, model: gc.Model) -> bool:
+        self.said, self.child = [], -1
+        in_threads(1, lambda: self.ask(model))
+        self.own = model.predict(X)
+        return True
+
+    def ask(self, model: gc.Model) -> None:
+        try:
+            model.predict(X)
+        except gc.errors.BusyError as error:
+            self.said.append(str(error).partition("\n")[0])
+        child = os.fork()
+        if child == 0:
+            os._exit(len(model.fit(X, T, optimizer=gc.Adam(0.01), batch_size=8, epochs=2).history["loss"]))
+        self.child = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_callback_may_use_the_model_another_thread_is_told_and_a_forked_child_is_free():
+    """Mutation-checked: without new turns after a fork the child says that the model is being trained."""
+    model, others = nets.network("float32"), Others()
+    model.fit(X, T, optimizer=gc.Adam(0.01), batch_size=8, epochs=3, callbacks=[others])
+    assert others.said == ["the model is being trained by another thread"] and others.child == 2
+    assert others.own.shape == T.shape and pickle.loads(pickle.dumps(model)).predict(X).shape == T.shape  # noqa: S301
 
 
 def test_a_forked_child_fits_again_and_so_does_its_parent():

@@ -89,6 +89,7 @@ Advice = Callable[[tuple[Any, ...], str], str | None]
 
 def located(function: Callable[P, R], advice: Advice | None = None) -> Callable[P, R]:
     """An entry of the library whose errors name the user's line, also those raised where the user is not known."""
+    layers = _layers(function)
 
     @functools.wraps(function)
     def entry(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -98,7 +99,7 @@ def located(function: Callable[P, R], advice: Advice | None = None) -> Callable[
             _add_location(error)
             raise
         except TypeError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            if _depth(error) > layers:
                 raise
         except AssertionError as error:
             place = _own_place(error)
@@ -110,6 +111,19 @@ def located(function: Callable[P, R], advice: Advice | None = None) -> Callable[
 
     _LOCATED.add(entry)
     return entry
+
+
+def _layers(function: Any) -> int:
+    """How many functions stand around the one that was written, itself counted."""
+    return 1 + (_layers(function.__wrapped__) if hasattr(function, "__wrapped__") else 0)
+
+
+def _depth(error: BaseException) -> int:
+    """How many calls lie between where an error is caught and where it was raised; 1 where the call itself failed."""
+    depth, trace = 0, error.__traceback__
+    while trace is not None:
+        depth, trace = depth + 1, trace.tb_next
+    return depth
 
 
 def is_located(function: Callable[..., Any]) -> bool:

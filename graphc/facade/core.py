@@ -34,6 +34,7 @@ from graphc.run.callback import Callback
 from graphc.run.data import Bound, Seen, check_rows
 from graphc.run.history import Run
 from graphc.run.index_limits import label_limits, rows_needed
+from graphc.run.turns import Turns
 
 
 class Core:
@@ -82,6 +83,7 @@ class Core:
         self.nan_propagating: Sequence[Leaf] = ()  # inputs in which a value that is not finite ends a training run
         self.seen = Seen()
         self.columns: dict[str, tuple[str, ...]] = {}  # names of the columns of frames it was trained with, by input
+        self.turns = Turns()  # of the threads that use the model
         self.ready: dict[str, Any] = {}  # calls made ready for arrays that look like the last
 
     # ------------------------------------------------------------------ what it is made of

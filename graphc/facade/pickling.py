@@ -26,10 +26,12 @@ from graphc.ir.node import Leaf, Node, Origin
 from graphc.ir.walk import topological
 from graphc.rewrite.modes import with_updates
 from graphc.run.data import Seen
+from graphc.run.turns import Turns
 from graphc.show.derivation import Derivation
 
 WITH_BUFFERS = ("trainer", "cuda", "key of")  # of what a model made, and what is known of it by its identity
-MADE_ANEW = ("_cache", "last_compiled", "reads", "nan_propagating", "seen", "ready")  # of a model, where it arrives
+MADE_ANEW = ("_cache", "last_compiled", "reads", "nan_propagating", "seen", "ready", "turns")
+"""Of a model, where it arrives."""
 
 _bundle: WeakKeyDictionary[Node, ref[Bundle]] = WeakKeyDictionary()
 _signs: WeakKeyDictionary[Leaf, str] = WeakKeyDictionary()
@@ -148,7 +150,7 @@ def model_state(model: Core) -> dict[str, Any]:
 def restore_model(model: Core, state: dict[str, Any]) -> None:
     """Put back what :func:`model_state` gave."""
     fresh = {"_cache": {}, "last_compiled": None, "reads": ((), np.empty(0)), "nan_propagating": (), "seen": Seen(),
-             "ready": {}}  # fmt: skip
+             "ready": {}, "turns": Turns()}  # fmt: skip
     model.__dict__.update({name: x for name, x in state.items() if name != "nodes"} | fresh)
     note_model(leaf for leaf in state["nodes"].nodes if isinstance(leaf, Leaf))
 
@@ -159,6 +161,7 @@ def twin_of(model: Core) -> Core:
     twin.__dict__.update(model.__dict__)
     twin._cache = {key: made for key, made in model._cache.items() if key[0] not in WITH_BUFFERS}
     twin._params, twin.state, twin.seen, twin.ready = deepcopy(model.params), deepcopy(model.state), Seen(), {}
+    twin.turns = Turns()
     return twin
 
 
