@@ -20,6 +20,7 @@ from graphc.lower.layout import Buffer, Count
 from graphc.native import build, target
 from graphc.primitives.matmul import packed_gemm, packed_kernel, packing
 from graphc.primitives.matmul.vector_ir import I64, Vectors
+from tests.test_stack import in_small_thread
 
 IMPORTS = """
 from graphc.primitives.matmul.gemm import gemm
@@ -101,6 +102,13 @@ def test_packed_products_have_the_bits_of_tiles_and_of_any_split_of_the_rows(pro
     np.testing.assert_array_equal(whole, run(program, f"gemm_NN{mode}_0", "NN", arrays))
     for rows in (slice(0, 5), slice(5, 140), slice(140, 805)):
         np.testing.assert_array_equal(run(program, f"packed_gemm_NN{mode}_0", "NN", arrays, rows), whole[rows])
+
+
+def test_a_thread_with_half_a_megabyte_of_stack_gets_the_same_bits(program):
+    """The blocks of packed operands alone take 1.7 MB of it: without room of its own the process dies (seen)."""
+    arrays = operands(SHAPES[0], program[1])
+    product = lambda: run(program, "packed_gemm_NN1_0", "NN", arrays).tobytes()
+    assert in_small_thread(product) == product()
 
 
 def compiled(emit: Callable[..., ir.Value], count: int) -> tuple[llvm.ExecutionEngine, Callable[..., int]]:

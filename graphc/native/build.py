@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.errors import CompileError
-from graphc.native import blas_library, cache
+from graphc.native import blas_library, cache, stack
 from graphc.native.buffers import trim
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import Program, statistics, undefined_symbols
@@ -57,7 +57,7 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
         return found
     statistics["compiled"] += 1
     with _compiling:
-        image = compile_object(source, words, name=name)
+        image = stack.with_room(lambda: compile_object(source, words, name=name))
     trim()
     store = cache.open_store(folder)
     if store:

@@ -13,6 +13,8 @@ from weakref import WeakValueDictionary
 
 import llvmlite.binding as llvm
 
+from graphc.native import stack
+
 SYMBOL_PREFIX, FLUSHING = "graphc_", "graphc_flushing_"
 _SCALARS = {
     "int32": ctypes.c_int32,
@@ -97,7 +99,11 @@ class Program:
         """Run an entry and return its int64 result."""
         statistics["native_calls"] += 1
         result, exception = ctypes.c_int64(), ctypes.c_void_p()
-        status = self._call[entry, self.subnormals](ctypes.byref(result), ctypes.addressof(exception), *arguments)
+        native, head = self._call[entry, self.subnormals], (ctypes.byref(result), ctypes.addressof(exception))
+        if stack.is_roomy():
+            status = native(*head, *arguments)
+        else:
+            status = stack.with_room(lambda: native(*head, *arguments))
         if status:
             raise RuntimeError(f"{self.name}.{entry} returned status {status}")
         return result.value
