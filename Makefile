@@ -7,7 +7,7 @@ PIPARGS := --quiet --disable-pip-version-check --timeout 60 --retries 5 --prefer
 
 export GRAPHC_CACHE := $(CURDIR)/$(VENV)/graphc-cache
 
-.PHONY: help venv demo test cuda-test browser-test katex estimators lint types docs bench fuzz gpu-test ci-deps clean
+.PHONY: help venv demo test cuda-test browser-test katex estimators lint types docs bench fuzz wheel test-matrix soak gpu-test ci-deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,8 +48,9 @@ estimators: $(VENV)/.test ## all checks of scikit-learn on the estimators as use
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check
 
-types: $(VENV)/.test ## basedpyright on the package
+types: $(VENV)/.test ## basedpyright on the package, and in its strict mode on a user's program
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/basedpyright --pythonpath $(BIN)/python -p tests/typing
 
 docs: $(VENV)/.docs ## the documentation as a site, build/docs/index.html
 	$(VENV)/docs/bin/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
@@ -61,6 +62,15 @@ bench: $(VENV)/.test $(VENV)/.peers ## graphc beside PyTorch, JAX, PyTensor, sci
 fuzz: $(VENV)/.test ## 10,000 covering graphs, then the property tests with many random examples (SEED=7 GRAPHS=300)
 	$(BIN)/python -m tests.covering $(if $(SEED),--seed $(SEED)) $(if $(GRAPHS),--graphs $(GRAPHS))
 	$(BIN)/python -m pytest -m "fuzz or hypothesis" --hypothesis-profile=fuzz $(ARGS)
+
+wheel: $(VENV)/.created ## wheel and sdist in dist/, each installed into an empty environment and used
+	$(BIN)/python -m tests.versions wheel
+
+test-matrix: $(VENV)/.created ## the wheel and quick tests with each Python found, lowest, pinned and newest versions (ARGS="--only py3.12")
+	$(BIN)/python -m tests.versions matrix $(ARGS)
+
+soak: $(VENV)/.test ## long runs: 100 kills, damaged caches, 10^7 steps, 10^4 fits, many threads (ARGS="--only kills")
+	$(BIN)/python -m tests.soak $(ARGS)
 
 gpu-test: $(if $(GPU_PYTHON),,$(VENV)/.gpu) ## all that a machine with a GPU can show (docs/gpu_test.md; ARGS="--quick")
 	$(or $(GPU_PYTHON),$(VENV)/gpu/bin/python) -m tests.gpu.run $(if $(GPU_PEERS),--peers $(GPU_PEERS)) $(ARGS)

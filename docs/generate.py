@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import graphc
 from graphc.ir.scalar import PUBLIC, Scalar
@@ -162,10 +164,11 @@ def _link(entry: Entry) -> str:
 
 def stub() -> str:
     """What type checkers and editors read of the public names, which are loaded when they are first used."""
-    lines = ['"""The public names for type checkers, printed from the table of __init__.py by docs/generate.py."""', ""]
+    lines = ['"""The public names for type checkers, printed from the table of __init__.py by docs/generate.py."""', "",
+             "from typing import Any", ""]  # fmt: skip
     spaces = graphc._NAMESPACES
-    homes = graphc._HOME | dict.fromkeys(graphc._elementwise(), graphc._ELEMENTWISE)
-    for name, home in sorted(homes.items(), key=lambda item: item[::-1]):
+    made = set(graphc._elementwise()) - set(graphc._HOME)  # by a table at run time, where no type checker sees them
+    for name, home in sorted(graphc._HOME.items(), key=lambda item: item[::-1]):
         package, _, last = f"graphc.{home}".rpartition(".")
         if name not in spaces:
             lines.append(f"from graphc.{home} import {name} as {name}")
@@ -173,7 +176,16 @@ def stub() -> str:
             lines.append(f"from {package} import {name} as {name}")
         else:
             lines += [f"from {package} import {last} as _{last}", f"{name} = _{last}"]
-    return "\n".join([*lines, "", "__version__: str", ""])
+    lines += ["", "__version__: str", "", *(_signature(name) for name in sorted(made)), ""]
+    return "\n".join(lines)
+
+
+def _signature(name: str) -> str:
+    """The function of a name, as a type checker reads it: of numbers, arrays, tensors or indexed expressions."""
+    found = inspect.signature(getattr(graphc, name))
+    bare = [p.replace(annotation=Any) for p in found.parameters.values()]
+    told = str(found.replace(parameters=bare, return_annotation=Any)).replace("typing.Any", "Any")
+    return f"def {name}{told}: ..."
 
 
 def picture() -> str:
