@@ -53,7 +53,9 @@ _NAMES = {
     "declare.shapes": "squeeze expand_dims swapaxes moveaxis flip ravel broadcast_to zeros_like ones_like full_like"
     " meshgrid hstack vstack split",
     "declare.repeating": "roll repeat tile pad take",
-    "declare.convolutions": "conv1d conv2d conv1d_transpose conv2d_transpose",
+    "declare.places": "take_along_axis put_along_axis",
+    "declare.sorting": "sort argsort top_k",
+    "declare.convolutions": "conv1d conv2d conv3d conv1d_transpose conv2d_transpose conv3d_transpose",
     "declare.pooling": "max_pool avg_pool global_avg_pool",
     "declare.normalizing": "layer_norm rms_norm group_norm",
     "declare.embedding": "one_hot embedding positional_encoding",

@@ -22,9 +22,9 @@ from graphc.ir.scalar import placeholder
 
 
 def attention(
-    query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: Any = None
+    query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: Any = None, bias: Any = None
 ) -> Tensor:
-    """softmax(query keyᵀ/√d) value, the scaled dot product (Vaswani et al. 2017).
+    """softmax(query keyᵀ/√d + bias) value, the scaled dot product (Vaswani et al. 2017).
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def attention(
         Whether query t sees the keys up to t alone.
     scale : number, optional
         What products are multiplied by, 1/√d when it is None.
+    bias : Tensor or array, optional
+        What is added to them, such as a number for each distance of query and key; it broadcasts with (.., q, k).
 
     Returns
     -------
@@ -65,19 +67,22 @@ def attention(
     assert isinstance(d, int)
     scores = Tensor(matmul(q, swapaxes(Tensor(k), -1, -2).node))
     scores = scores / sympy.sqrt(d) if scale is None else scores * scale
+    if bias is not None:
+        _check_mask("bias", as_node(bias, "attention"), scores.shape)
+        scores = scores + Tensor(as_node(bias, "attention"))
     seen = Tensor(causal_mask(q.shape[-2], k.shape[-2])) if causal else None
     if mask is not None:
-        _check_mask(as_node(mask, "attention"), scores.shape)
+        _check_mask("mask", as_node(mask, "attention"), scores.shape)
         seen = Tensor(as_node(mask, "attention")) if seen is None else where(mask, seen, 0)
     weights = softmax(scores) if seen is None else softmax(scores, where=seen)
     return Tensor(matmul(weights.node, v))
 
 
-def _check_mask(mask: Node, shape: Sequence[Extent]) -> None:
+def _check_mask(name: str, mask: Node, shape: Sequence[Extent]) -> None:
     behind = shape[len(shape) - mask.rank :] if mask.rank <= len(shape) else ()
     if mask.rank > len(shape) or any(m not in (1, e) for m, e in zip(mask.shape, behind)):
-        message = f"attention: the mask is {node_text(mask)} for scores of shape {shape_text(shape)}"
-        fail(ShapeError, message, "it broadcasts with (.., queries, keys): mask[:, None, :] for a mask (n, keys).")
+        message = f"attention: the {name} is {node_text(mask)} for scores of shape {shape_text(shape)}"
+        fail(ShapeError, message, f"it broadcasts with (.., queries, keys): {name}[:, None, :] for a {name} (n, keys).")
 
 
 def causal_mask(rows: Extent, columns: Extent) -> Node:

@@ -65,7 +65,7 @@ _CROP = """What is cut off: ``"valid"`` for nothing, ``"same"`` so that length*s
 
 
 def _documented(axes: int, transposed: bool) -> Any:
-    names = ["length"] if axes == 1 else ["height", "width"]
+    names = ["length"] if axes == 1 else ["depth", "height", "width"][-axes:]
     sizes = [f"k{n[0]}" for n in names]
     last = "in, out/groups" if transposed else "in/groups, out"
     causal = ', ``"causal"`` for the past alone' if axes == 1 else ""
@@ -124,6 +124,21 @@ def conv2d(
     return _convolution(_Options("conv2d", 2, stride, padding, dilation, groups, channels), x, kernel, bias)
 
 
+@_documented(3, False)
+def conv3d(
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = "valid",
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    channels: str = "first",
+) -> Tensor:
+    """y[n, o, h, i, j] = sum_{c, p, q, r} x[n, c, h + p, i + q, j + r]*kernel[p, q, r, c, o] + bias[o]."""
+    return _convolution(_Options("conv3d", 3, stride, padding, dilation, groups, channels), x, kernel, bias)
+
+
 @_documented(1, True)
 def conv1d_transpose(
     x: Any,
@@ -161,6 +176,23 @@ def conv2d_transpose(
     The transpose of the linear map that :func:`conv2d` with the same options is of its x.
     """
     o = _Options("conv2d_transpose", 2, stride, padding, dilation, groups, channels, output_padding, True)
+    return _convolution(o, x, kernel, bias)
+
+
+@_documented(3, True)
+def conv3d_transpose(
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = "valid",
+    output_padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    channels: str = "first",
+) -> Tensor:
+    """The transpose of the linear map that :func:`conv3d` with the same options is of its x, plus bias[o]."""
+    o = _Options("conv3d_transpose", 3, stride, padding, dilation, groups, channels, output_padding, True)
     return _convolution(o, x, kernel, bias)
 
 
@@ -212,7 +244,8 @@ def _check_kernel(o: _Options, node: Node, w: Node, channel: int, groups: int) -
     what, axes = o.what, o.axes
     if w.rank != axes + 2 or any(isinstance(e, str) for e in w.shape):
         order = "in, out/groups" if o.back else "in/groups, out"
-        hint = f"give {axes + 2} axes of known extent, {'(width, ' if axes == 1 else '(height, width, '}{order})."
+        sizes = ", ".join(["depth", "height", "width"][-axes:])
+        hint = f"give {axes + 2} axes of known extent, ({sizes}, {order})."
         fail(ShapeError, f"{what}: the kernel {node_text(w)} has {w.rank} axes", hint)
     have = node.shape[channel]
     wanted = int(w.shape[axes]) * (1 if o.back else groups)

@@ -166,6 +166,8 @@ class _Pool(Plain):
     stride: Sizes | None = None
     padding: Padding = "valid"
     channels: str = "first"
+    dilation: Sizes = 1
+    ceil_mode: bool = False
 
     axes: ClassVar[int] = 2
 
@@ -177,12 +179,12 @@ class _Pool(Plain):
         return self._pooled(x, window)
 
     def _pooled(self, x: Tensor, window: tuple[int, ...]) -> Tensor:
-        return max_pool(x, window, self.stride, self.padding, self.channels)
+        return max_pool(x, window, self.stride, self.padding, self.channels, self.dilation, self.ceil_mode)
 
 
 class _AvgPool(_Pool):
     def _pooled(self, x: Tensor, window: tuple[int, ...]) -> Tensor:
-        return avg_pool(x, window, self.stride, self.padding, self.channels)
+        return avg_pool(x, window, self.stride, self.padding, self.channels, False, self.dilation, self.ceil_mode)
 
 
 _POOL = """
@@ -197,6 +199,10 @@ _POOL = """
         ``"valid"``, ``"same"``, or places around the Tensor, which do not count.
     channels : str
         Where the axis of the channels stands: ``"first"`` or ``"last"``.
+    dilation : int or sequence of int
+        How far the elements of a window are apart.
+    ceil_mode : bool
+        Whether elements that no whole window is left for get one more.
 
     Raises
     ------

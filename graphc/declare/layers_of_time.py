@@ -167,13 +167,14 @@ class LSTM(Recurrent):
 
 @dataclass(frozen=True, eq=False)
 class GRU(Recurrent):
-    """Gated recurrent unit (Cho et al. 2014), the reset gate after the product with U, as in PyTorch and Keras.
+    """Gated recurrent unit (Cho et al. 2014).
 
     With z_g = x[t] Wg + bg for the gates g = z, r, h::
 
         z = σ(z_z + h[t-1] Uz),  r = σ(z_r + h[t-1] Ur)
         h[t] = z h[t-1] + (1 - z) tanh(z_h + r (h[t-1] Uh + ch))
 
+    as PyTorch and Keras have it; with ``reset_after=False`` the paper's tanh(z_h + (r h[t-1]) Uh), and there is no ch.
     Applied to a Tensor of shape ("n", steps, width) it declares ``Wz0, Uz0, bz0, Wr0, .., bh0, ch0``, or the next
     numbers that the tensor does not use yet.  Keras' kernel is ``[Wz Wr Wh]`` side by side; PyTorch has r before z.
     bz and br are the sums of their two biases, ch is their second bias of h.  The state begins as 0.
@@ -190,6 +191,8 @@ class GRU(Recurrent):
         Where the W start; glorot by default.
     recurrent_init : number, array, initialiser or its name, optional
         Where the U start.
+    reset_after : bool
+        Whether the reset gate stands after the product with U, not before it.
 
     Raises
     ------
@@ -203,19 +206,24 @@ class GRU(Recurrent):
     ('n', 16)
     """
 
+    reset_after: bool = field(default=True, kw_only=True)
+
     gates: ClassVar[str] = "zrh"
 
     def declare(self, x: Tensor) -> list[Any]:
         """New parameters for the last axis of x: W, U, b of one gate after the other, then c of h."""
         found = super().declare(x)
+        if not self.reset_after:
+            return found
         number = str(found[0].name)[2:]
         return [*found, param(f"ch{number}", (int(self.units),), zeros())]
 
     def step(self, state: Any, x: Tensor, params: Sequence[Any]) -> Any:
-        Wz, Uz, bz, Wr, Ur, br, Wh, Uh, bh, ch = params
+        Wz, Uz, bz, Wr, Ur, br, Wh, Uh, bh, *ch = params
         z = sigmoid(x @ Wz + state @ Uz + bz)
         r = sigmoid(x @ Wr + state @ Ur + br)
-        return z * state + (1 - z) * tanh(x @ Wh + bh + r * (state @ Uh + ch))
+        before = r * (state @ Uh + ch[0]) if self.reset_after else (r * state) @ Uh
+        return z * state + (1 - z) * tanh(x @ Wh + bh + before)
 
 
 def _gates(x: Tensor, h: Tensor, params: Sequence[Any]) -> list[Tensor]:

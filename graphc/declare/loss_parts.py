@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 
 from graphc.declare.embedding import label_node
 from graphc.declare.names import node_text, shape_text
-from graphc.declare.operators import mean, sum
+from graphc.declare.operators import mean, sum, where
 from graphc.declare.origin import fail
+from graphc.declare.pointwise import not_equal
 from graphc.declare.tensor import Tensor, as_node
 from graphc.declare.views import gather, view
 from graphc.errors import DomainError, ShapeError, TypeMismatchError
-from graphc.ir.affine import identity
+from graphc.ir.affine import Affine, Extent, constant, identity
+from graphc.ir.node import Mask
 
 Reduce = Literal["mean", "sum"] | None
 
@@ -31,10 +34,19 @@ def check_labels(z: Tensor, t: Tensor, what: str) -> None:
         fail(TypeMismatchError, message, f'declare them with gc.input("{t.name or "T"}", ..., dtype="int64").')
 
 
-def pick(z: Tensor, t: Tensor) -> Tensor:
-    """out[i..] = z[i.., t[i..]]."""
+def pick(z: Tensor, t: Tensor, beyond: bool = False) -> Tensor:
+    """out[i..] = z[i.., t[i..]]; with `beyond` a label may be the number after the last, where the result is 0."""
     rows = identity(t.ndim)
-    return Tensor(view(z.node, t.shape, (*rows, gather(t.node, rows, z.shape[-1]))))
+    place, masks = _place(t, z.shape[-1], beyond)
+    return Tensor(view(z.node, t.shape, (*rows, place), masks))
+
+
+def _place(t: Tensor, classes: Extent, beyond: bool) -> tuple[Affine, list[Mask]]:
+    rows = identity(t.ndim)
+    if not beyond or isinstance(classes, str):
+        return gather(t.node, rows, classes), []
+    place = gather(t.node, rows, classes + 1)
+    return place, [Mask("ge", constant(classes - 1) - place)]
 
 
 def tensor_of(x: Any, what: str) -> Tensor:
@@ -101,6 +113,36 @@ def class_weights(weights: Any, z: Tensor, what: str) -> Tensor:
     return w
 
 
-def weight_of(w: Tensor, t: Tensor) -> Tensor:
-    """out[i..] = w[t[i..]]."""
-    return Tensor(view(w.node, t.shape, (gather(t.node, identity(t.ndim), w.shape[0]),)))
+def weight_of(w: Tensor, t: Tensor, beyond: bool = False) -> Tensor:
+    """out[i..] = w[t[i..]]; with `beyond` 0 for the label after the last."""
+    place, masks = _place(t, w.shape[0], beyond)
+    return Tensor(view(w.node, t.shape, (place,), masks))
+
+
+def is_beyond(what: str, ignored: Any, z: Tensor) -> bool:
+    """Whether the label that counts for nothing is the number after the last class.
+
+    Raises
+    ------
+    DomainError
+        When it is neither a class nor that number.
+    """
+    if ignored is None:
+        return False
+    classes = z.shape[-1]
+    whole = isinstance(ignored, Integral) and not isinstance(ignored, bool)
+    if not whole or ignored < 0 or isinstance(classes, int) and ignored > classes:
+        last = "" if isinstance(classes, str) else f", up to {classes}, the number after the last"
+        hint = f"give a label of at least 0{last}; np.where(t < 0, {classes}, t) makes one of those below 0."
+        fail(DomainError, f"{what}: ignore_index is {ignored!r:.40}", hint)
+    return ignored == classes
+
+
+def reduced_labels(rows: Tensor, t: Tensor, weight: Tensor | None, ignored: int | None, reduce: Reduce) -> Tensor:
+    """The values of rows, 0 where the label counts for nothing; the mean divides by the weights of the others."""
+    if weight is None and ignored is None:
+        return reduced(rows, reduce, row=True)
+    if ignored is not None:
+        counts = not_equal(t, ignored)
+        rows, weight = where(counts, rows, 0), where(counts, 1 if weight is None else weight, 0)
+    return sum(rows) / sum(weight) if reduce == "mean" else reduced(rows, reduce, row=True)

@@ -13,9 +13,11 @@ from graphc.declare.loss_parts import (
     Reduce,
     check_labels,
     class_weights,
+    is_beyond,
     pair,
     pick,
     reduced,
+    reduced_labels,
     refuse_unless,
     target_of,
     tensor_of,
@@ -35,14 +37,16 @@ from graphc.declare.losses_of_classes import (
 from graphc.declare.losses_of_numbers import gaussian_nll, log_cosh, mape, msle, poisson, quantile, smooth_l1
 from graphc.declare.losses_of_pairs import contrastive, cosine_similarity, margin_ranking, triplet
 from graphc.declare.operators import abs, log, logsumexp, mean, relu, softplus, sum, where
+from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor, combine
+from graphc.errors import TypeMismatchError
 from graphc.ir import scalar
 
 __all__ = [
     "bce", "bce_with_logits", "categorical_hinge", "contrastive", "cosine_similarity", "cross_entropy", "dice", "focal",
     "gaussian_nll", "hinge", "huber", "kl_divergence", "log_cosh", "mae", "mape", "margin_ranking", "mse", "msle",
-    "multi_margin", "multilabel_margin", "multilabel_soft_margin", "poisson", "quantile", "smooth_l1", "squared_hinge",
-    "triplet", "tversky",
+    "multi_margin", "multilabel_margin", "multilabel_soft_margin", "nll", "poisson", "quantile", "smooth_l1",
+    "squared_hinge", "triplet", "tversky",
 ]  # fmt: skip
 
 
@@ -209,7 +213,12 @@ def hinge(prediction: Any, target: Any, reduce: Reduce = "mean") -> Tensor:
 
 
 def cross_entropy(
-    prediction: Any, target: Any, reduce: Reduce = "mean", label_smoothing: float = 0.0, class_weight: Any = None
+    prediction: Any,
+    target: Any,
+    reduce: Reduce = "mean",
+    label_smoothing: float = 0.0,
+    class_weight: Any = None,
+    ignore_index: int | None = None,
 ) -> Tensor:
     """Softmax cross-entropy of logits z = prediction: logsumexp_j z[i, j] - z[i, target[i]].
 
@@ -226,6 +235,8 @@ def cross_entropy(
     class_weight : array or Tensor, optional
         A weight for every class, shape (classes,). The mean divides by the weights of the labels, as torch does; of
         soft labels by the number of rows.
+    ignore_index : int, optional
+        Rows of this label count for nothing, and the mean is over the others: a class, or the number of classes.
 
     Raises
     ------
@@ -234,7 +245,7 @@ def cross_entropy(
     TypeMismatchError
         When labels of shape (...) are not integer data.
     DomainError
-        When label_smoothing lies outside.
+        When label_smoothing or ignore_index lies outside.
 
     Examples
     --------
@@ -247,17 +258,73 @@ def cross_entropy(
     t = target_of(z, target, "cross_entropy")
     refuse_unless(0 <= label_smoothing < 1, "cross_entropy", "label_smoothing", label_smoothing, SHARE)
     w = None if class_weight is None else class_weights(class_weight, z, "cross_entropy")
-    soft = z.ndim > 0 and t.shape == z.shape
-    if not soft:
-        check_labels(z, t, "cross_entropy")
-    if soft:
-        rows = sum((t if w is None else t * w) * (logsumexp(z, -1, keepdims=True) - z), axis=-1)
-    else:
-        rows = logsumexp(z, -1) - pick(z, t)
-        rows = rows if w is None else rows * weight_of(w, t)
-    if label_smoothing:
-        others = logsumexp(z, -1, keepdims=True) - z
-        rows = (1 - label_smoothing) * rows + label_smoothing * mean(others if w is None else others * w, axis=-1)
-    if w is not None and not soft and reduce == "mean":
-        return sum(rows) / sum(weight_of(w, t))
-    return reduced(rows, reduce, row=True)
+    if z.ndim > 0 and t.shape == z.shape:
+        return _of_soft(z, t, reduce, label_smoothing, w, ignore_index)
+    check_labels(z, t, "cross_entropy")
+    beyond = is_beyond("cross_entropy", ignore_index, z)
+    weight = None if w is None else weight_of(w, t, beyond)
+    rows = logsumexp(z, -1) - pick(z, t, beyond)
+    rows = rows if weight is None else rows * weight
+    return reduced_labels(_smooth(rows, z, label_smoothing, w), t, weight, ignore_index, reduce)
+
+
+def _of_soft(z: Tensor, t: Tensor, reduce: Reduce, smoothing: float, w: Tensor | None, ignored: int | None) -> Tensor:
+    if ignored is not None:
+        hint = "give soft labels of rows that count for nothing as zeros."
+        fail(TypeMismatchError, "cross_entropy: ignore_index is for integer labels, and these are soft ones", hint)
+    rows = sum((t if w is None else t * w) * (logsumexp(z, -1, keepdims=True) - z), axis=-1)
+    return reduced(_smooth(rows, z, smoothing, w), reduce, row=True)
+
+
+def _smooth(rows: Tensor, z: Tensor, share: float, w: Tensor | None) -> Tensor:
+    """The values of rows with a share of each label going to all classes alike."""
+    if not share:
+        return rows
+    others = logsumexp(z, -1, keepdims=True) - z
+    return (1 - share) * rows + share * mean(others if w is None else others * w, axis=-1)
+
+
+def nll(
+    prediction: Any,
+    target: Any,
+    reduce: Reduce = "mean",
+    class_weight: Any = None,
+    ignore_index: int | None = None,
+) -> Tensor:
+    """-prediction[i, target[i]] of logarithms of probabilities; with those of a softmax, :func:`cross_entropy`.
+
+    Parameters
+    ----------
+    prediction : Tensor
+        Logarithms of probabilities of shape (..., classes), such as those of :func:`graphc.log_softmax`.
+    target : Tensor
+        Integer labels of shape (...).
+    reduce : "mean", "sum" or None
+        The mean is over rows, that is over labels.
+    class_weight : array or Tensor, optional
+        A weight for every class, shape (classes,). The mean divides by the weights of the labels.
+    ignore_index : int, optional
+        Rows of this label count for nothing, and the mean is over the others: a class, or the number of classes.
+
+    Raises
+    ------
+    ShapeError
+        When the target has another shape, or class_weight.
+    TypeMismatchError
+        When the labels are not integer data.
+    DomainError
+        When ignore_index lies outside.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> Z = gc.input("Z", ("n", 10)); T = gc.input("T", ("n",), dtype="int64")
+    >>> nll(gc.log_softmax(Z), T).shape
+    ()
+    """
+    z, t = tensor_of(prediction, "nll"), tensor_of(target, "nll")
+    check_labels(z, t, "nll")
+    beyond = is_beyond("nll", ignore_index, z)
+    weight = None if class_weight is None else weight_of(class_weights(class_weight, z, "nll"), t, beyond)
+    rows = -pick(z, t, beyond)
+    return reduced_labels(rows if weight is None else rows * weight, t, weight, ignore_index, reduce)

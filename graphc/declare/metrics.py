@@ -17,13 +17,14 @@ from graphc.declare.losses import mae as _mae
 from graphc.declare.losses import mse as _mse
 from graphc.declare.measures import named, of_columns, of_parts
 from graphc.declare.names import shape_text
-from graphc.declare.operators import argmax, equal, max, mean, round, sum, transpose
+from graphc.declare.operators import argmax, equal, max, mean, round, sum, transpose, where
 from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor, as_node
 from graphc.errors import DomainError, ShapeError
 
 __all__ = [
     "accuracy", "auc", "calibration_error", "confusion_matrix", "f1", "mae", "mse", "precision", "r2", "recall",
+    "top_k_accuracy",
 ]  # fmt: skip
 Average = Literal["macro", "weighted"]
 
@@ -69,6 +70,51 @@ def accuracy(prediction: Any, target: Any) -> Tensor:
         return named("accuracy", mean(equal(round(y[..., 0]), t)))
     check_labels(y, t, "accuracy")
     return named("accuracy", mean(equal(argmax(y, -1), t)))
+
+
+def top_k_accuracy(prediction: Any, target: Any, k: int = 5) -> Tensor:
+    """The share of rows whose class is among the k with the largest scores; of equal scores the first class counts.
+
+    Parameters
+    ----------
+    prediction : Tensor
+        Scores of shape (n, classes).
+    target : Tensor
+        Integer labels of shape (n,), or one-hot of the shape of `prediction`.
+    k : int
+        From 1, where it is the accuracy, to the number of classes.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+
+    Raises
+    ------
+    ShapeError
+        When the target has neither shape.
+    DomainError
+        When k lies outside.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> top_k_accuracy(gc.input("Y", ("n", 10)), gc.input("T", ("n",), dtype="int64"), k=3).shape
+    ()
+    """
+    y, t = _tensor(prediction), _tensor(target)
+    if y.shape != t.shape:
+        check_labels(y, t, "top_k_accuracy")
+    classes = y.shape[-1] if y.ndim else 1
+    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if not whole or not isinstance(classes, int) or not 1 <= k <= classes:
+        message = f"top_k_accuracy: k is {k!r:.40} for {classes} classes"
+        fail(DomainError, message, "give a whole number from 1 to the number of classes.")
+    label = argmax(t, -1) if y.shape == t.shape else t
+    score = sum(where(equal(label[..., None], np.arange(classes)), y, 0), axis=-1, keepdims=True)
+    first = equal(score, y) * (label[..., None] > np.arange(classes))
+    before = sum((y > score) + first, axis=-1)
+    return named("top_k_accuracy", mean(before < k))
 
 
 def mse(prediction: Any, target: Any) -> Tensor:

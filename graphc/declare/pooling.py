@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.declare.names import node_text
@@ -24,6 +25,8 @@ def max_pool(
     stride: int | Sequence[int] | None = None,
     padding: Padding = "valid",
     channels: str = "first",
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """y[n, c, i, j] = max_{p, q} x[n, c, stride*i + p, stride*j + q]: equal largest ones share the gradient equally.
 
@@ -39,6 +42,10 @@ def max_pool(
         ``"valid"``, ``"same"`` for ⌈length/stride⌉ windows, or places around `x`, whose elements never count.
     channels : str
         Where the axis of the channels stands: ``"first"`` or ``"last"``.
+    dilation : int or sequence of int
+        How far the elements of a window are apart.
+    ceil_mode : bool
+        Whether elements that no whole window is left for get one more that reaches beyond the end, as in PyTorch.
 
     Raises
     ------
@@ -53,7 +60,8 @@ def max_pool(
     >>> gc.max_pool(gc.input("X", ("n", 3, 28, 28)), 2).shape
     ('n', 3, 14, 14)
     """
-    node, places, windows = _windows("max_pool", x, window, stride, padding, channels)
+    o = _Options("max_pool", window, stride, padding, channels, dilation, ceil_mode)
+    node, places, windows = _windows(o, x)
     return Tensor(_reduced("max", node, places, windows))
 
 
@@ -64,6 +72,8 @@ def avg_pool(
     padding: Padding = "valid",
     channels: str = "first",
     count_include_pad: bool = False,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """y[n, c, i, j] = mean_{p, q} x[n, c, stride*i + p, stride*j + q].
 
@@ -81,6 +91,10 @@ def avg_pool(
         Where the axis of the channels stands: ``"first"`` or ``"last"``.
     count_include_pad : bool
         Whether the padding counts as zeros, as in PyTorch; it does not count in Keras.
+    dilation : int or sequence of int
+        How far the elements of a window are apart.
+    ceil_mode : bool
+        Whether elements that no whole window is left for get one more that reaches beyond the end, as in PyTorch.
 
     Raises
     ------
@@ -95,11 +109,13 @@ def avg_pool(
     >>> gc.avg_pool(gc.input("X", ("n", 3, 28)), 3, stride=2, padding="same").shape
     ('n', 3, 14)
     """
-    node, places, windows = _windows("avg_pool", x, window, stride, padding, channels)
-    if count_include_pad or not _padded(windows):
+    o = _Options("avg_pool", window, stride, padding, channels, dilation, ceil_mode)
+    node, places, windows = _windows(o, x)
+    counted = [_with_padding(w) if count_include_pad else w for w in windows]
+    if not any(w.before or w.beyond > 0 for w in counted if w.width > 1):
         return Tensor(_reduced("sum", node, places, windows, True))
-    ones = constant_node(1, node.shape)
-    return Tensor(_reduced("sum", node, places, windows)) / Tensor(_reduced("sum", ones, places, windows))
+    ones = constant_node(1, _extents(node, places, counted))
+    return Tensor(_reduced("sum", node, places, windows)) / Tensor(_reduced("sum", ones, places, counted))
 
 
 def global_avg_pool(x: Any, channels: str = "first", keepdims: bool = False) -> Tensor:
@@ -132,33 +148,62 @@ def global_avg_pool(x: Any, channels: str = "first", keepdims: bool = False) -> 
     return mean(Tensor(node), tuple(places), keepdims)
 
 
-def _windows(
-    what: str, x: Any, size: Any, stride: Any, padding: Any, channels: Any
-) -> tuple[Node, list[int], list[Window]]:
-    node = as_node(x, what)
+@dataclass(frozen=True)
+class _Options:
+    """What a pooling is asked for."""
+
+    what: str
+    window: Any
+    stride: Any
+    padding: Any
+    channels: Any
+    dilation: Any
+    ceil: bool
+
+
+def _windows(o: _Options, x: Any) -> tuple[Node, list[int], list[Window]]:
+    node, size = as_node(x, o.what), o.window
     axes = len(size) if isinstance(size, Sequence) and not isinstance(size, str) else max(node.rank - 2, 1)
-    _, places = channel_axis(what, channels, node, axes)
-    sizes = whole_numbers(what, "window", size, axes, 1)
-    strides = sizes if stride is None else whole_numbers(what, "stride", stride, axes, 1)
-    pads = paddings(what, padding, axes, ("valid", "same"))
-    for t, pair, width in zip(places, [] if isinstance(pads, str) else pads, sizes):
-        if max(pair) >= width:
-            message = f"{what}: {max(pair)} places of padding on axis {t} of {node_text(node)} for a window of {width}"
-            fail(ShapeError, message, "the padding is less than the window, or windows would lie in it alone.")
-    windows = [
-        window(what, node, t, sizes[a], strides[a], 1, pads if isinstance(pads, str) else pads[a])
-        for a, t in enumerate(places)
-    ]
+    _, places = channel_axis(o.what, o.channels, node, axes)
+    sizes = whole_numbers(o.what, "window", size, axes, 1)
+    strides = sizes if o.stride is None else whole_numbers(o.what, "stride", o.stride, axes, 1)
+    dilations = whole_numbers(o.what, "dilation", o.dilation, axes, 1)
+    pads = paddings(o.what, o.padding, axes, ("valid", "same"))
+    windows = []
+    for a, t in enumerate(places):
+        pad = pads if isinstance(pads, str) else pads[a]
+        w = window(o.what, node, t, sizes[a], strides[a], dilations[a], pad, o.ceil)
+        _check_inside(o.what, node, t, w)
+        windows.append(w)
     return node, places, windows
 
 
-def _padded(windows: Sequence[Window]) -> bool:
-    """Whether some window reaches beyond the tensor."""
-    return any(
-        w.before or isinstance(w.count, str) or (w.count - 1) * w.stride - w.before + w.width > int(w.length)
-        for w in windows
-        if w.width > 1
-    )
+def _check_inside(what: str, node: Node, axis: int, w: Window) -> None:
+    """Refuse windows that no element of the tensor is in."""
+    count, length = (1, 1) if isinstance(w.count, str) else (w.count, int(w.length))  # one place is the least of all
+    starts = (i * w.stride - w.before for i in range(count))
+    outside = (s for s in starts if s < 0 or s + w.span > length)
+    if all(any(0 <= p < length for p in range(s, s + w.span, w.dilation)) for s in outside):
+        return
+    dilated = f" with dilation {w.dilation}" if w.dilation > 1 else ""
+    message = f"{what}: {max(w.before, w.after)} places of padding on axis {axis} of {node_text(node)} for a window of "
+    hint = "the padding is less than the window, or windows would lie in it alone."
+    fail(ShapeError, f"{message}{w.width}{dilated}", hint)
+
+
+def _with_padding(w: Window) -> Window:
+    """The same windows of a tensor that holds the padding."""
+    if isinstance(w.length, str):  # none of them reaches further
+        return replace(w, length=w.width, stride=0, dilation=1, before=0, after=0)
+    return replace(w, length=w.length + w.before + w.after, before=0)
+
+
+def _extents(x: Node, places: Sequence[int], windows: Sequence[Window]) -> list[Extent]:
+    """The shape of a tensor that is as long as the windows say."""
+    extents: list[Extent] = list(x.shape)
+    for t, w in zip(places, windows):
+        extents[t] = w.length
+    return extents
 
 
 def _reduced(

@@ -143,12 +143,25 @@ def _axis(node: Node, t: int, entry: Any) -> _Axis:
         return _slice(node, t, entry)
     if isinstance(entry, Integral) and not isinstance(entry, bool):
         return _Axis((), None, _whole(node, t, int(entry)))
+    return _Axis((), labels_of(node, t, entry))
+
+
+def labels_of(node: Node, t: int, entry: Any) -> Node:
+    """The integer data that an index of axis t is; constant ones are counted from the start.
+
+    Raises
+    ------
+    ShapeError
+        When a constant one is out of range.
+    TypeMismatchError
+        When it is no integer data.
+    """
     if not isinstance(entry, Node):
         _check_whole(node, entry)
         entry = _from_the_start(node, t, entry)
     labels = entry if isinstance(entry, Node) else constant_leaf(entry, f"an index of {node_text(node)}", labels=True)
-    _check_labels(labels, extent, node, t)
-    return _Axis((), labels)
+    _check_labels(labels, node.shape[t], node, t)
+    return labels
 
 
 def _from_the_start(node: Node, t: int, entry: Any) -> Any:

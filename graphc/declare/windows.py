@@ -27,6 +27,19 @@ class Window:
     dilation: int
     before: int
     count: Extent
+    after: int = 0
+
+    @property
+    def span(self) -> int:
+        """How many places it covers, those between its elements too."""
+        return self.dilation * (self.width - 1) + 1
+
+    @property
+    def beyond(self) -> int:
+        """How many places the last window covers behind the tensor."""
+        if isinstance(self.count, str):
+            return self.after
+        return (self.count - 1) * self.stride - self.before + self.span - int(self.length)
 
     def place(self, i: int, k: int) -> Affine:
         """Where window i has its element k."""
@@ -96,7 +109,7 @@ def channel_axis(what: str, channels: Any, node: Node, axes: int, rows: int = 0)
         hint = 'it is "first", (n, channels, height, width), or "last", (n, height, width, channels).'
         fail(TypeMismatchError, f"{what}: channels={channels!r:.40}", hint)
     if node.rank < axes + 1 + rows:
-        names = ["height", "width"] if axes == 2 else ["length"] if axes == 1 else [f"axis {t}" for t in range(axes)]
+        names = ["length"] if axes == 1 else [f"axis {t}" for t in range(axes - 3)] + ["depth", "height", "width"][-axes:]
         order = ["channels", *names] if channels == "first" else [*names, "channels"]
         hint = f"give (n, {', '.join(order)}); x[:, None] adds an axis of one channel."
         fail(ShapeError, f"{what}: {node_text(node)} has {node.rank} axes", hint)
@@ -107,9 +120,19 @@ def channel_axis(what: str, channels: Any, node: Node, axes: int, rows: int = 0)
 
 
 def window(
-    what: str, node: Node, axis: int, width: int, stride: int, dilation: int, padding: str | tuple[int, int]
+    what: str,
+    node: Node,
+    axis: int,
+    width: int,
+    stride: int,
+    dilation: int,
+    padding: str | tuple[int, int],
+    ceil: bool = False,
 ) -> Window:
     """The windows along an axis; "same" gives ⌈length/stride⌉ of them, half of the padding before, as in Keras and JAX.
+
+    With `ceil` there is one more where it begins within the tensor or the padding before it, though it does not end
+    within the padding, as in PyTorch.
 
     Raises
     ------
@@ -120,12 +143,15 @@ def window(
     if isinstance(length, str):
         return _along_free(what, node, axis, Window(length, width, stride, dilation, 0, length), padding)
     before, after = _padding(padding, length, span, stride)
-    count = (length + before + after - span) // stride + 1
+    left = length + before + after - span
+    count = left // stride + 1
+    if ceil and left % stride and count * stride < length + before:
+        count += 1
     if count < 1:
         around = f" and {before + after} of padding" if before + after else ""
         message = f"{what}: a window of {span} does not fit axis {axis} of {node_text(node)} with extent {length}"
         fail(ShapeError, message + around, 'take a smaller window, or padding="same".')
-    return Window(length, width, stride, dilation, before, count)
+    return Window(length, width, stride, dilation, before, count, after)
 
 
 def _padding(padding: str | tuple[int, int], length: int, span: int, stride: int) -> tuple[int, int]:
@@ -147,7 +173,7 @@ def _along_free(what: str, node: Node, axis: int, w: Window, padding: str | tupl
         message = f"{what}: axis {axis} of {node_text(node)} has the free extent {w.length}"
         hint = 'take stride=1 and padding="same", or give the axis a known extent.'
         fail(ShapeError, f"{message}: how many windows there are is not known", hint)
-    return Window(w.length, w.width, 1, w.dilation, before, w.length)
+    return Window(w.length, w.width, 1, w.dilation, before, w.length, after)
 
 
 def spread(
