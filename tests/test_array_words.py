@@ -22,7 +22,8 @@ from graphc.errors import GraphcError, IndexNotationError, ShapeError
 from tests import graphs
 
 MODULES = (
-    "statistics counting norms products einsum diagonals repeating shapes cumulative reductions rearrange remainders"
+    "statistics counting norms products einsum diagonals repeating shapes cumulative reductions rearrange"
+    " remainders places sorting"
 )
 PLAIN = (
     "sum mean max min prod var std average ptp any all count_nonzero argmax argmin cumsum cumprod diff unwrap trace"

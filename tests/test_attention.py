@@ -25,9 +25,9 @@ SQUARE, CAUSAL = MASK[0][:, :3], np.tri(3)
 SEEN = np.array([[1, 1, 0], [1, 0, 1.0]])
 
 
-def jax_attention(q: Any, k: Any, v: Any, mask: Any = True, scale: float = 0.5) -> Any:
+def jax_attention(q: Any, k: Any, v: Any, mask: Any = True, scale: float = 0.5, bias: Any = 0.0) -> Any:
     """As ``jax.nn.dot_product_attention``, which takes its exponentials in float32."""
-    weights = jax.nn.softmax(jnp.einsum("nqd,nkd->nqk", q, k) * scale, where=mask)
+    weights = jax.nn.softmax(jnp.einsum("nqd,nkd->nqk", q, k) * scale + bias, where=mask)
     return jnp.einsum("nqk,nkv->nqv", weights, v)
 
 
@@ -67,6 +67,8 @@ WORDS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]] = 
                           lambda a, b: jax_attention(a, b, b, CAUSAL > 0)),
     "attention, causal and mask": (lambda a, b: gc.attention(a, b, b, SQUARE, True, 0.7),
                                    lambda a, b: jax_attention(a, b, b, SQUARE * CAUSAL > 0, 0.7)),
+    "attention with a bias": (lambda a, b: gc.attention(a, b, b, causal=True, bias=b[:, :, :3]),
+                              lambda a, b: jax_attention(a, b, b, CAUSAL > 0, bias=b[:, :, :3])),
     "layer_norm": (lambda a, b: gc.layer_norm(a) * b, lambda a, b: standardized(a, -1) * b),
     "layer_norm over two axes": (lambda a, b: gc.layer_norm(a, (-2, -1), b[0], b[1]),
                                  lambda a, b: standardized(a, (1, 2)) * b[0] + b[1]),

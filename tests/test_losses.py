@@ -111,7 +111,7 @@ def test_shapes_that_do_not_fit_are_refused(name: str):
     with pytest.raises(ShapeError):
         loss(*[Z, Y, Z][: len(needed)])
     with pytest.raises(TypeMismatchError, match='use "mean", "sum" or None'):
-        loss(*[Z, LABELS if name == "multi_margin" else Z, Z][: len(needed)], reduce="total")
+        loss(*[Z, LABELS if name in ("multi_margin", "nll") else Z, Z][: len(needed)], reduce="total")
 
 
 WRONG = {

@@ -63,6 +63,9 @@ CASES: dict[str, tuple[Callable[[], Tensor], object]] = {
     "calibration of classes": (
         lambda: m.calibration_error(classes, labels, bins=5), expected_error(S.max(axis=1), top == L, 5)
     ),
+    "top 1": (lambda: m.top_k_accuracy(classes, labels, 1), sk.accuracy_score(L, top)),
+    "top 2": (lambda: m.top_k_accuracy(classes, labels, k=2), sk.top_k_accuracy_score(L, S, k=2)),
+    "top 3, one-hot": (lambda: m.top_k_accuracy(classes, gc.one_hot(labels, 4), 3), sk.top_k_accuracy_score(L, S, k=3)),
     "one-hot": (lambda: m.precision(classes, gc.one_hot(labels, 4)), sk.precision_score(L, top, average="macro")),
     **{
         f"{average} {name}": (

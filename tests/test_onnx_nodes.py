@@ -1,4 +1,4 @@
-"""Operators beside ONNX's own tests of backends: 1,400 cases of single nodes, whose values NumPy computes in its package.
+"""Operators beside ONNX's own tests of backends: cases of single nodes, whose values NumPy computes in its package.
 
 No program is compiled: the interpreter evaluates the equations that programs are made of.
 """

@@ -6,6 +6,7 @@ Derivatives run on the reference; two programs are compiled, one of functions an
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -201,11 +202,20 @@ def gru(x, p, h, _):
     return z * h + (1 - z) * np.tanh(x @ p["Wh0"] + p["bh0"] + r * (h @ p["Uh0"] + p["ch0"])), _
 
 
+def cho(x, p, h, _):
+    """The paper's gated unit, Keras' with reset_after=False."""
+    z, r = (sigmoid(x @ p[f"W{k}0"] + h @ p[f"U{k}0"] + p[f"b{k}0"]) for k in "zr")
+    return z * h + (1 - z) * np.tanh(x @ p["Wh0"] + p["bh0"] + (r * h) @ p["Uh0"]), _
+
+
 def elman(x, p, h, _):
     return np.tanh(x @ p["W0"] + h @ p["U0"] + p["b0"]), _
 
 
-@pytest.mark.parametrize(("layer", "cell"), [(gc.nn.LSTM, lstm), (gc.nn.GRU, gru), (gc.nn.RNN, elman)])
+CELLS = [(gc.nn.LSTM, lstm), (gc.nn.GRU, gru), (partial(gc.nn.GRU, reset_after=False), cho), (gc.nn.RNN, elman)]
+
+
+@pytest.mark.parametrize(("layer", "cell"), CELLS)
 def test_layers_are_the_formulas_of_pytorch(layer, cell) -> None:
     X = gc.input("X", ("n", T, F))
     for reverse in (False, True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ class Case:
         return len(self.kernel) - 2
 
     def layout(self) -> tuple[str, str, str]:
-        places = "HW"[: self.axes]
+        places = "HWD"[: self.axes]
         shown = f"NC{places}" if self.options["channels"] == "first" else f"N{places}C"
         return shown, f"{places}IO", shown
 
@@ -46,9 +47,10 @@ class Case:
         )  # fmt: skip
 
 
-def drawn(seed: int) -> Case:
+def drawn(seed: int, volume: bool = False) -> Case:
     rng = RNG(seed)
     axes, groups = int(rng.integers(1, 3)), int(rng.choice([1, 1, 2, 3]))
+    axes = 3 if volume else axes
     width = tuple(int(k) for k in rng.integers(1, 4, axes))
     dilation = tuple(int(d) for d in rng.integers(1, 3, axes))
     length = tuple(int(rng.integers(d * (k - 1) + 1, 8)) for k, d in zip(width, dilation))
@@ -62,7 +64,8 @@ def drawn(seed: int) -> Case:
     return Case(x, kernel, options)
 
 
-CASES = [drawn(seed) for seed in range(12)]
+CASES = [*(drawn(seed) for seed in range(12)), drawn(12, volume=True)]
+CONV = {1: gc.conv1d, 2: gc.conv2d, 3: gc.conv3d}
 
 
 def loss_of(o: Any, y: Any) -> Any:
@@ -95,7 +98,7 @@ def transposed_in_jax(case: Case, more: tuple[int, ...]) -> Any:
     """The transpose of the linear map that the convolution with the same options is, which JAX makes of it."""
 
     def run(y: Any, w: Any) -> Any:
-        places = [t for t, c in enumerate(case.layout()[0]) if c in "HW"]
+        places = [t for t, c in enumerate(case.layout()[0]) if c in "HWD"]
         shape = list(y.shape)
         shape[case.layout()[0].index("C")] = w.shape[-1] * case.options["groups"]
         for a, t in enumerate(places):
@@ -110,9 +113,9 @@ def transposed_in_jax(case: Case, more: tuple[int, ...]) -> Any:
     return run
 
 
-def transposed(seed: int) -> tuple[Case, tuple[int, ...]]:
+def transposed(seed: int, volume: bool = False) -> tuple[Case, tuple[int, ...]]:
     """A drawn convolution as the transposed one from its result, with places at the end that no window reaches."""
-    case = drawn(seed)
+    case = drawn(seed, volume)
     rng = RNG(seed)
     count = tuple(int(i) for i in rng.integers(2, 5, case.axes))
     channels = case.kernel[-1]
@@ -127,7 +130,16 @@ def transposed(seed: int) -> tuple[Case, tuple[int, ...]]:
     return Case(x, kernel, options), (0,) * case.axes if isinstance(padding, str) else more
 
 
-TRANSPOSED = [transposed(seed) for seed in range(30, 37)]
+TRANSPOSED = [*(transposed(seed) for seed in range(30, 37)), transposed(37, volume=True)]
+BACK = {1: gc.conv1d_transpose, 2: gc.conv2d_transpose, 3: gc.conv3d_transpose}
+
+
+def largest(x: Any, width: Any, steps: Any, apart: Any) -> Any:
+    """The largest of slices, one for each element of a window: JAX has no derivative of its own with a dilation."""
+    counts = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], width, steps, apart)]
+    spans = [[slice(d * k, d * k + s * (c - 1) + 1, s) for k in range(w)]
+             for w, s, d, c in zip(width, steps, apart, counts)]  # fmt: skip
+    return jnp.max(jnp.stack([x[:, :, *parts] for parts in itertools.product(*spans)]), axis=0)
 
 
 def pools(name: str, options: dict[str, Any]) -> Any:
@@ -136,11 +148,19 @@ def pools(name: str, options: dict[str, Any]) -> Any:
     steps = (1, 1, *options.get("stride", width))
     pads = options.get("padding", "valid")
     pads = pads.upper() if isinstance(pads, str) else [(0, 0), (0, 0), *pads]
+    apart = (1, 1, *options.get("dilation", (1,) * axes))
 
     def run(x: Any, _: Any) -> Any:
-        add = lambda y: jax.lax.reduce_window(y, 0.0, jax.lax.add, (1, 1, *width), steps, pads)
+        around = [(0, 0), (0, 0), *beyond] if (beyond := options.get("beyond")) else pads
+        add = lambda y: jax.lax.reduce_window(y, 0.0, jax.lax.add, (1, 1, *width), steps, around, None, apart)
+        if name == "max_pool" and "dilation" in options:
+            return largest(x, width, steps[2:], apart[2:])
         if name == "max_pool":
-            return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, *width), steps, pads)
+            return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, *width), steps, around, None, apart)
+        if options.get("ceil_mode") and options.get("count_include_pad"):  # what lies beyond the padding counts never
+            padded = [(0, 0), (0, 0), *((0, b - p) for (_, b), (_, p) in zip(around[2:], pads[2:]))]
+            ones = jnp.ones([n + a + b for n, (a, b) in zip(x.shape, pads)])
+            return add(x) / jax.lax.reduce_window(ones, 0.0, jax.lax.add, (1, 1, *width), steps, padded, None, apart)
         return add(x) / (np.prod(width) if options.get("count_include_pad") else add(jnp.ones(x.shape)))
 
     return run, axes
@@ -154,6 +174,12 @@ POOLS = [
     ("avg_pool", {"window": (3,), "stride": (2,), "padding": "same"}),
     ("avg_pool", {"window": (3, 2), "padding": [(1, 2), (1, 0)]}),
     ("avg_pool", {"window": (3, 2), "stride": (1, 2), "padding": [(1, 1), (0, 1)], "count_include_pad": True}),
+    ("max_pool", {"window": (2, 3), "stride": (1, 2), "dilation": (3, 2)}),
+    ("avg_pool", {"window": (3, 2), "stride": (2, 1), "dilation": (2, 3), "padding": [(2, 1), (1, 2)]}),
+    ("max_pool", {"window": (2, 2), "stride": (2, 4), "ceil_mode": True, "beyond": [(0, 1), (0, 0)]}),
+    ("avg_pool", {"window": (3, 3), "stride": (3, 2), "ceil_mode": True, "beyond": [(0, 1), (0, 1)]}),
+    ("avg_pool", {"window": (2, 3), "stride": (4, 2), "padding": [(1, 1), (1, 0)], "count_include_pad": True,
+                  "ceil_mode": True, "beyond": [(1, 1), (1, 1)]}),
 ]
 
 
@@ -165,16 +191,17 @@ def words() -> dict[str, tuple[Any, Any, tuple[np.ndarray, np.ndarray]]]:
     """Ours, JAX's and the data of every case."""
     found: dict[str, Any] = {}
     for t, case in enumerate(CASES):
-        conv = gc.conv1d if case.axes == 1 else gc.conv2d
+        conv = CONV[case.axes]
         ours = lambda X, W, f=conv, c=case: f(X, W, **c.options)
         found[f"{t} {case}"] = ours, case.jax, arrays_of(case, t)
     for t, (case, more) in enumerate(TRANSPOSED):
-        conv = gc.conv1d_transpose if case.axes == 1 else gc.conv2d_transpose
+        conv = BACK[case.axes]
         ours = lambda X, W, f=conv, c=case, m=more: f(X, W, output_padding=m, **c.options)
         found[f"transposed {t} {case} {more}"] = ours, transposed_in_jax(case, more), arrays_of(case, t)
     for name, options in POOLS:
         theirs, axes = pools(name, options)
-        ours = lambda X, W, n=name, o=options: getattr(gc, n)(X, **o) * gc.sum(W)
+        own = {key: value for key, value in options.items() if key != "beyond"}
+        ours = lambda X, W, n=name, o=own: getattr(gc, n)(X, **o) * gc.sum(W)
         scaled = lambda x, w, f=theirs: f(x, w) * jnp.sum(w)
         x, w = RNG(0).normal(size=(2, 2, *(5, 6)[:axes])), RNG(1).normal(size=(2,))
         found[f"{name} {options}"] = ours, scaled, (x, w)
@@ -183,7 +210,7 @@ def words() -> dict[str, tuple[Any, Any, tuple[np.ndarray, np.ndarray]]]:
 
 def test_windows_of_drawn_shapes_have_the_derivatives_of_jax():
     """In one program of JAX. Mutation-checked: a place that forgets the dilation, a group that reads the channels of
-    another, "same" with its larger half before, padding that counts in a mean."""
+    another, "same" with its larger half before, padding that counts in a mean, what lies beyond it that does."""
     cases = words()
     both = lambda data: [derivatives_in_jax(f)(*arrays) for (_, f, _), arrays in zip(cases.values(), data)]
     contract.branches.clear()
@@ -200,13 +227,14 @@ def test_channels_may_stand_last_and_the_length_may_be_free():
     found = graphs.reference(
         [
             gc.conv1d(first, K, padding="same"), gc.conv1d(first, K, padding="causal"),
-            gc.avg_pool(first, 3, 1, "same"),
+            gc.avg_pool(first, 3, 1, "same"), gc.avg_pool(first, 3, 1, "same", count_include_pad=True),
             gc.swapaxes(gc.max_pool(last, 2, channels="last"), 1, 2), gc.global_avg_pool(last, channels="last"),
         ],
         {first: x, last: x.swapaxes(1, 2), K: k},
     )  # fmt: skip
     words = [gc.conv1d(fixed, K, padding="same"), gc.conv1d(gc.pad(fixed, ((0, 0), (0, 0), (2, 0))), K),
-             gc.avg_pool(fixed, 3, 1, "same"), gc.max_pool(fixed, 2), gc.mean(fixed, axis=2)]  # fmt: skip
+             gc.avg_pool(fixed, 3, 1, "same"), gc.avg_pool(fixed, 3, 1, "same", count_include_pad=True),
+             gc.max_pool(fixed, 2), gc.mean(fixed, axis=2)]  # fmt: skip
     for a, b in zip(found, graphs.reference(words, {fixed: x, K: k}), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
 
@@ -269,6 +297,11 @@ def test_convolution_and_pooling_print_as_on_paper():
          "  hint: take less padding."),
         (lambda: gc.max_pool(X, 2, padding=2), "max_pool: 2 places of padding on axis 2 of X[n, 3, 8, 8] for a window "
          "of 2\n  hint: the padding is less than the window, or windows would lie in it alone."),
+        (lambda: gc.max_pool(gc.param("L", (3, 1)), 2, padding=1, dilation=2),
+         "max_pool: 1 places of padding on axis 1 of L[3, 1] for a window of 2 with dilation 2\n"
+         "  hint: the padding is less than the window, or windows would lie in it alone."),
+        (lambda: gc.conv3d(X[:, 0], K), "conv3d: the (n, 8, 8) tensor of test_windows.py:LINE has 3 axes\n"
+         "  hint: give (n, channels, depth, height, width); x[:, None] adds an axis of one channel."),
         (lambda: gc.global_avg_pool(gc.input("I", ("n",))), "global_avg_pool: I[n] has 1 axes\n"
          "  hint: give (n, channels, length); x[:, None] adds an axis of one channel."),
     ],

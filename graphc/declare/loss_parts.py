@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -130,7 +129,7 @@ def is_beyond(what: str, ignored: Any, z: Tensor) -> bool:
     if ignored is None:
         return False
     classes = z.shape[-1]
-    whole = isinstance(ignored, Integral) and not isinstance(ignored, bool)
+    whole = isinstance(ignored, int | np.integer) and not isinstance(ignored, bool)
     if not whole or ignored < 0 or isinstance(classes, int) and ignored > classes:
         last = "" if isinstance(classes, str) else f", up to {classes}, the number after the last"
         hint = f"give a label of at least 0{last}; np.where(t < 0, {classes}, t) makes one of those below 0."

@@ -22,7 +22,9 @@ from graphc.ir.node import Mask, Node, Operand, Position, Read, Reducer
 from graphc.ir.scalar import equal, maximum, minimum, placeholder
 from graphc.ir.scalar import where as choose
 
-_REDUCE: dict[str | None, Any] = {"sum": sympy.Add, "prod": sympy.Mul, "max": maximum, "min": minimum}
+_REDUCE: dict[str, tuple[Reducer, Any]] = {
+    "sum": ("sum", sympy.Add), "prod": ("prod", sympy.Mul), "max": ("max", maximum), "min": ("min", minimum),
+}  # fmt: skip
 
 
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
@@ -96,21 +98,27 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int = -1, reduce: st
     >>> gc.put_along_axis(gc.input("X", ("n", 5)), place, 1.0, axis=1, reduce="sum").shape
     ('n', 5)
     """
-    if reduce not in (*_REDUCE, None):
+    if reduce is not None and reduce not in _REDUCE:
         fail(DomainError, f"put_along_axis: reduce is {reduce!r:.40}", 'choose "sum", "prod", "max", "min" or None.')
     node, t, labels = _read("put_along_axis", x, indices, axis)
     wide = [e if s != t else labels.shape[t] for s, e in enumerate(node.shape)]
-    put = broadcast_to(values, wide).node
+    put = _spread(values, wide)
     own = tuple(index(s) for s in range(node.rank))
     if reduce is None:
         return _replaced(node, labels, put, t)
-    met = _met(node, labels, t, _reducer(reduce), placeholder(0), [_of_values(put, t)])
-    body = _REDUCE[reduce](placeholder(0), placeholder(1))
+    reducer, join = _REDUCE[reduce]
+    met = _met(node, labels, t, reducer, placeholder(0), [_of_values(put, t)])
+    body = join(placeholder(0), placeholder(1))
     return Tensor(stamp(equation(node.shape, node.rank, "sum", body, [Read(node, own), Read(met, own)]), [node, put]))
 
 
-def _reducer(word: str) -> Reducer:
-    return {"sum": "sum", "prod": "prod", "max": "max", "min": "min"}[word]
+def _spread(values: Any, shape: Sequence[Extent]) -> Node:
+    node = as_node(values, "put_along_axis")
+    behind = shape[len(shape) - node.rank :]
+    if node.rank > len(shape) or any(e not in (1, wanted) for e, wanted in zip(node.shape, behind)):
+        message = f"put_along_axis: the values are {node_text(node)} for indices of shape {shape_text(shape)}"
+        fail(ShapeError, message, "they are as many, or broadcast to that shape.")
+    return broadcast_to(Tensor(node), tuple(shape)).node
 
 
 def _replaced(node: Node, labels: Node, put: Node, t: int) -> Tensor:

@@ -138,7 +138,6 @@ def _check_whole(node: Node, entry: Any) -> None:
 
 
 def _axis(node: Node, t: int, entry: Any) -> _Axis:
-    extent = node.shape[t]
     if isinstance(entry, slice):
         return _slice(node, t, entry)
     if isinstance(entry, Integral) and not isinstance(entry, bool):

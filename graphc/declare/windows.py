@@ -109,7 +109,8 @@ def channel_axis(what: str, channels: Any, node: Node, axes: int, rows: int = 0)
         hint = 'it is "first", (n, channels, height, width), or "last", (n, height, width, channels).'
         fail(TypeMismatchError, f"{what}: channels={channels!r:.40}", hint)
     if node.rank < axes + 1 + rows:
-        names = ["length"] if axes == 1 else [f"axis {t}" for t in range(axes - 3)] + ["depth", "height", "width"][-axes:]
+        known = ["length"] if axes == 1 else ["depth", "height", "width"][-axes:]
+        names = [*(f"axis {t}" for t in range(axes - 3)), *known]
         order = ["channels", *names] if channels == "first" else [*names, "channels"]
         hint = f"give (n, {', '.join(order)}); x[:, None] adds an axis of one channel."
         fail(ShapeError, f"{what}: {node_text(node)} has {node.rank} axes", hint)

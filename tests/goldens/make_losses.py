@@ -29,7 +29,7 @@ def data() -> dict[str, np.ndarray]:
     return {
         "z": z, "y": y, "x": x, "p": 1 / (1 + np.exp(-z)), "h": np.exp(z) / np.exp(z).sum(1, keepdims=True), "t": t,
         "s": 2 * t - 1, "labels": labels, "one": np.eye(CLASSES)[labels], "soft": soft, "counts": counts,
-        "d": np.abs(z), "v": np.exp(x),
+        "d": np.abs(z), "v": np.exp(x), "past": np.where(labels == 1, CLASSES, labels),
     }  # fmt: skip
 
 
@@ -102,6 +102,14 @@ CASES = {  # name, arguments of graphc, the same of torch: elements or rows
                                lambda z, k: F.cross_entropy(z, k, label_smoothing=0.2, weight=W, **N)),
     "cross_entropy soft": ("z soft", {"label_smoothing": 0.2, "class_weight": W.tolist()},
                            lambda z, t: F.cross_entropy(z, t, label_smoothing=0.2, weight=W, **N)),
+    "cross_entropy ignoring": (
+        "z labels", {"label_smoothing": 0.2, "class_weight": W.tolist(), "ignore_index": 1},
+        lambda z, k: F.cross_entropy(z, k, label_smoothing=0.2, weight=W, ignore_index=1, **N)),
+    "cross_entropy past": ("z past", {"ignore_index": CLASSES},
+                           lambda z, k: F.cross_entropy(z, k, ignore_index=CLASSES, **N)),
+    "nll": ("z labels", {}, lambda z, k: F.nll_loss(z, k, **N)),
+    "nll ignoring": ("z past", {"class_weight": W.tolist(), "ignore_index": CLASSES},
+                     lambda z, k: F.nll_loss(z, k, W, ignore_index=CLASSES, **N)),
 }  # fmt: skip
 
 
@@ -114,8 +122,9 @@ def record(names: str, options: dict, loss, numbers: dict[str, np.ndarray]) -> d
     x[0].requires_grad_(True)
     each = loss(*x)
     mean = each.mean()
-    if "class_weight" in options and "labels" in names:
-        mean = each.sum() / W[x[1]].sum()
+    if "ignore_index" in options or "class_weight" in options and "labels" in names:
+        weights = W if "class_weight" in options else torch.ones_like(W)
+        mean = each.sum() / weights[x[1][x[1] != options.get("ignore_index")]].sum()
     (gradient,) = torch.autograd.grad(mean, x[0], retain_graph=True)
     rows = each if each.ndim == 1 else each.mean(1)
     found = {"mean": mean.item(), "sum": each.sum().item(), "rows": rows.tolist(), "gradient": gradient.tolist()}
@@ -127,6 +136,8 @@ if __name__ == "__main__":
     found = {name: record(*case, numbers) for name, case in CASES.items()}
     weighted = F.cross_entropy(torch.tensor(numbers["z"]), torch.tensor(numbers["labels"]), W, label_smoothing=0.2)
     np.testing.assert_allclose(found["cross_entropy weighted"]["mean"], weighted.item(), rtol=1e-14)
+    past = F.cross_entropy(torch.tensor(numbers["z"]), torch.tensor(numbers["past"]), ignore_index=CLASSES)
+    np.testing.assert_allclose(found["cross_entropy past"]["mean"], past.item(), rtol=1e-14)
     z, y, d, v, s = (numbers[n] for n in "zydvs")
     by_sklearn = {
         "mse": sk.mean_squared_error(y, z), "mae": sk.mean_absolute_error(y, z),
