@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.emit.reference import evaluate_all
 from graphc.errors import GraphcError
 from tests import graphs
 from tests.nets import text_of
@@ -179,6 +180,32 @@ def test_attention_layer_norm_and_embeddings_print_as_on_paper():
     T, E = gc.input("T", ("n",), dtype="int64"), gc.param("E", (5, 4))
     assert "∂J/∂E[i,j] = 1/(2n) Σ_{k: T[k]=i} E[T[k],j]" in str(gc.derive(gc.mean(gc.embedding(T, E) ** 2)))
     assert gc.one_hot(T, 5).equation is (gc.one_hot(T, 5) * 1).equation and "[T[i]=j]" in str(gc.one_hot(T, 5) * 1)
+
+
+STACKED = {  # printed for every matrix of a stack, as NumPy computes them
+    "Z1 Z2ᵀ": lambda v: v["Z1"] @ v["Z2"].mT,
+    "H3 Z0": lambda v: v["H3"] @ v["Z0"],
+    "softmax(1/2 Z3)": lambda v: np.exp(v["Z3"] / 2) / np.exp(v["Z3"] / 2).sum(-1, keepdims=True),
+    "1/2 (G0 ⊙ H3 - ((G0 ⊙ H3) 1 1ᵀ) ⊙ H3)":
+        lambda v: (v["G0"] * v["H3"] - (v["G0"] * v["H3"]).sum(-1, keepdims=True) * v["H3"]) / 2,
+    "δ3ᵀ Z1": lambda v: v["δ3"].mT @ v["Z1"],
+    "H3ᵀ δ4": lambda v: v["H3"].mT @ v["δ4"],
+    "1/(12n) ‖Z4‖²": lambda v: (v["Z4"] ** 2).sum() / (12 * len(v["Z4"])),
+}  # fmt: skip
+
+
+def test_attention_reads_as_products_of_matrices_which_have_its_numbers():
+    """Mutation-checked: a transposition that is left out, a softmax that is written out though it has a name."""
+    W = {name: gc.param(f"W{name}", (4, 4), 0.0) for name in "qkv"}
+    page = gc.derive(gc.mean(gc.attention(*(X @ w for w in W.values())) ** 2))
+    feed = {X.node: x, **{w.node: np.random.default_rng(t).normal(size=(4, 4)) for t, w in enumerate(W.values())}}
+    found = evaluate_all([line.node for line in page.lines], feed)
+    shown = {line.matrix: line for line in page.lines if line.matrix}
+    values = {line.left.partition("[")[0]: found[line.node] for line in page.lines}
+    for text, formula in STACKED.items():
+        np.testing.assert_allclose(found[shown[text].node], formula(values), rtol=1e-12, err_msg=text)
+    assert "logsumexp" not in str(page) and "= δ3ᵀ Z1 " in str(page)
+    assert r"Z_{3} &= Z_{1} {Z_{2}}^{\top} \\" in page.latex("matrix")
 
 
 A, T = gc.input("A", ("n", 6)), gc.input("T", ("n",), dtype="int64")

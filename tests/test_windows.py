@@ -255,8 +255,34 @@ def test_convolution_and_pooling_print_as_on_paper():
     assert "∂J/∂K[p,q,m,j] = Σ_{i,k,l} X[i,m,p+k,q+l]·δ0[i,j,k,l]" in text
     pooled = gc.derive(gc.mean(H**2)).matrix()
     assert "\n = M0[i,j,⌊k/2⌋,⌊l/2⌋]·[H0[i,j,k,l] = M0[i,j,⌊k/2⌋,⌊l/2⌋]]" in pooled  # a long line is not cut
+    flat = str(gc.derive(gc.sum(gc.reshape(gc.conv2d(X, K), ("n", -1)) @ gc.param("W", (144, 1))), K))
+    assert "[i,⌊k/36⌋,(⌊k/6⌋ mod 6),(k mod 6)]" in flat
     same = str(gc.derive(gc.mean(gc.conv2d(X, K, stride=2, padding="same") ** 2), K))
     assert "Σ_{p,q,r: 7 ≥ 2l+q, 7 ≥ 2m+r} X[i,p,2l+q,2m+r]·K[q,r,p,k]" in same
+
+
+b = gc.param("b", (4,))
+SIGNS = [
+    (lambda: gc.conv2d(X, K, b), "K * X + b"),
+    (lambda: gc.conv2d(X, K, padding=[(2, 1), (0, 1)]), "K * X"),
+    (lambda: gc.conv2d(gc.input("I", ("n", 8, 8, 3)), K, b, padding="same", channels="last"), "K * I + b"),
+    (lambda: gc.conv1d(gc.input("S", ("n", 3, 7)), K1, padding="causal"), "K1 * S"),
+    (lambda: gc.conv1d(gc.input("V", ("n", 1, 9)), gc.param("F", (2, 1, 4)), b), "F * V + b"),
+    (lambda: gc.conv2d(X, K, stride=2), None),
+    (lambda: gc.conv2d(X, K, dilation=2), None),
+    (lambda: gc.conv2d(X, K[:, :, :1, :3], groups=3), None),
+    (lambda: gc.conv2d_transpose(X, K), None),
+    (lambda: gc.conv2d(X, K) + gc.param("c", (6,)), None),  # a number for each column of a picture
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "text"), SIGNS)
+def test_a_convolution_has_a_sign_of_its_own(make: Any, text: str | None):
+    """Mutation-checked: a stride that is not looked at, a bias along another axis."""
+    page = gc.derive(gc.mean(gc.tanh(make())))
+    lines = [line.matrix for line in page.lines if line.left.startswith("Z0")]
+    assert lines == [text]
+    assert text is None or f"Z0 = {text}" in str(page.matrix()) and " * " in page.latex("matrix")
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,8 @@ class Printer:
         if isinstance(atom, int):
             return self.shown.letters[atom]
         if isinstance(atom, FloorDiv):
-            return self.style.floor(self.affine(atom.inner), atom.divisor)
+            inner, divisor = _one_floor(atom)
+            return self.style.floor(self.affine(inner), divisor)
         if isinstance(atom, Modulo):
             return self.style.modulo(self.affine(atom.inner), atom.divisor)
         return self.style.name(atom.name) if isinstance(atom, Size) else self.ref(Ref(atom.node, atom.at))
@@ -323,3 +324,13 @@ def _decimal(value: Expr) -> str:
         return ""
     texts = f"{float(value):.8g}", repr(float(value))
     return next((t for t in texts if "e" not in t and sympy.Rational(t) == value), "")
+
+
+def _one_floor(atom: FloorDiv) -> tuple[Affine, int]:
+    """⌊⌊i/a⌋/b⌋ as ⌊i/ab⌋; equations keep both, which belong to remainders by a and by b."""
+    terms = atom.inner.terms
+    below: Atom = terms[0][0]
+    if not isinstance(below, FloorDiv) or terms[0][1] != 1 or len(terms) > 1:
+        return atom.inner, atom.divisor
+    inner, divisor = _one_floor(below)
+    return inner + atom.inner.const * divisor, divisor * atom.divisor

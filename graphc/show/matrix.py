@@ -1,7 +1,8 @@
 """Matrix form: ``(δ1 W1ᵀ) ⊙ (1 - H0⊙H0)``, ``Xᵀ δ0``, ``δ0ᵀ 1``; None where matrices cannot say it.
 
 A tensor with one axis is a column; an index over extent 1 does not count.  ``1`` before or behind a product is the
-column of ones, ``1`` in a difference the matrix of ones.
+column of ones, ``1`` in a difference the matrix of ones.  Tensors of more axes are stacks of matrices, their last two
+axes, and ``A B`` is the product of each with each, as NumPy's ``A @ B``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sympy import Expr
 from graphc.ir.affine import Gather
 from graphc.ir.node import Mask
 from graphc.ir.scalar import scalar_of
+from graphc.show.convolved import Convolution, convolution_of
 from graphc.show.formulas import ADD, ATOM, MUL, POWER, Printer, is_negative
 from graphc.show.names import Names
 from graphc.show.reading import Iverson, Piece, Ref, Shown, Softmax, Sum, Whole
@@ -40,20 +42,29 @@ class _Impossible(Exception):
 
 def matrix_form(shown: Shown, names: Names, style: Unicode) -> Form | None:
     """The right side of an equation as matrices, or None."""
+    found = convolution_of(shown)
+    if found is not None:
+        return _convolved(found, names, style)
     free = [i for i in shown.free if shown.extents[i] != 1]
-    if len(free) > 2:
-        return None
+    stack, free = tuple(free[:-2]), free[-2:]
     as_row = len(free) == 1 and shown.node.rank == 2 and free[0] == 1
     row, column = (None, free[0]) if as_row else (free + [None, None])[:2]
     try:
-        return _Matrix(shown, names, style).form(shown.expr, row, column, True)
+        return _Matrix(shown, names, style, stack).form(shown.expr, row, column, True)
     except _Impossible:
         return None
 
 
+def _convolved(found: Convolution, names: Names, style: Unicode) -> Form:
+    """K * X + b"""
+    kernel, x, bias = (style.name(names.of(ref.node)) if ref is not None else None for ref in found)
+    text = f"{kernel} * {x}"
+    return Form(f"{text} + {bias}" if bias else text, ADD if bias else PRODUCT, True, True, True)
+
+
 class _Matrix:
-    def __init__(self, shown: Shown, names: Names, style: Unicode) -> None:
-        self.shown, self.style = shown, style
+    def __init__(self, shown: Shown, names: Names, style: Unicode, stack: tuple[int, ...] = ()) -> None:
+        self.shown, self.style, self.stack = shown, style, stack
         self.printer = Printer(shown, names, style)
 
     def form(self, expr: Expr, row: Index, column: Index, outermost: bool = False) -> Form:
@@ -91,7 +102,13 @@ class _Matrix:
 
     def placed(self, ref: Ref | Whole, name: str, row: Index, column: Index) -> Form:
         own = [a.plain_index for a, e in zip(ref.at, ref.node.shape, strict=True)]
-        if ref.node.rank > 2 or any(i is None and not _unit(ref, t) for t, i in enumerate(own)):
+        deep = len(self.stack)
+        if deep and len(own) == deep + 2 and tuple(own[:deep]) == self.stack:
+            own = own[deep:]
+        elif ref.node.rank > 2 or set(own) & set(self.stack):
+            raise _Impossible
+        unit = ref.node.rank - len(own)
+        if any(i is None and not _unit(ref, unit + t) for t, i in enumerate(own)):
             raise _Impossible
         here = tuple((own + [None, None])[:2])
         if here == (None, None):
@@ -126,11 +143,11 @@ class _Matrix:
     # ------------------------------------------------------------ sums
 
     def reduction(self, piece: Sum, row: Index, column: Index) -> Form:
-        if piece.reducer != "sum" or piece.masks or len(piece.bound) > 2:
+        if piece.reducer != "sum" or piece.masks:
             raise _Impossible
-        if len(piece.bound) == 2:
+        b, *more = piece.bound
+        if more:
             return self.total(piece, row, column)
-        b = next(iter(piece.bound))
         left, right = self.split(piece.body, b, column if row is not None else None)
         if row is None and column is None:
             return self.scalar_sum(piece.body, left, right, b)
@@ -163,16 +180,32 @@ class _Matrix:
 
     def total(self, piece: Sum, row: Index, column: Index) -> Form:
         """sum over rows and columns: the squared norm, or 1ᵀ M 1."""
-        if row is not None or column is not None:
+        if row is not None or column is not None or self.stack:
             raise _Impossible
-        body, (a, b) = piece.body, piece.bound
-        square = isinstance(body, sympy.Pow) and body.exp == 2
+        body, square = piece.body, isinstance(piece.body, sympy.Pow) and piece.body.exp == 2
+        a, b, *more = piece.bound
+        if more:
+            return self.norm_of_stack(piece, square)
         inner = self.form(body.base if square else body, a, b)
         if not (inner.rows and inner.columns):
             raise _Impossible
         if square:
             return Form(self.style.norm_squared(inner.text), ATOM, False, False, True)
         return self.joined(self.joined(self.ones(False), inner), self.ones(True))
+
+    def norm_of_stack(self, piece: Sum, square: bool) -> Form:
+        """The sum of all squares of a tensor, its squared norm."""
+        reads = [p for p in map(self.shown.pieces.get, self.printer.used(piece.body)) if isinstance(p, Ref)]
+        orders = [tuple(a.plain_index for a in ref.at) for ref in reads]
+        order = next((o for o in orders if sorted(map(str, o)) == sorted(map(str, piece.bound))), None)
+        if order is None or not square:
+            raise _Impossible
+        *stack, row, column = (i for i in order if i is not None)
+        whole = _Matrix(self.shown, self.printer.names, self.style, tuple(stack))
+        inner = whole.form(piece.body.base, row, column)
+        if not (inner.rows and inner.columns):
+            raise _Impossible
+        return Form(self.style.norm_squared(inner.text), ATOM, False, False, True)
 
     def factors(self, factors: list[Expr], row: Index, column: Index) -> Form:
         form = self.form(sympy.Mul(*factors), row, column)
@@ -194,7 +227,7 @@ class _Matrix:
 
     def depends(self, expr: Expr) -> set[int]:
         found = [self.printer.indices_of(self.shown.pieces[s]) for s in self.printer.used(expr)]
-        return {i for i in set().union(*found) if self.shown.extents[i] != 1}
+        return {i for i in set().union(*found) if self.shown.extents[i] != 1} - {*self.stack}
 
     # ------------------------------------------------------------ element by element
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.node import Equation, Leaf, Node, Origin
-from graphc.ir.scalar import placeholder_index
+import sympy
+
+from graphc.ir.node import Equation, Leaf, Node, Origin, Read
+from graphc.ir.scalar import placeholder, placeholder_index
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import consumers, sources, topological
 from graphc.show.formulas import Printer
 from graphc.show.matrix import matrix_form
 from graphc.show.names import Names, name_nodes, name_others
-from graphc.show.reading import Shown, give_letters, letters_of_reads, read_equation, softmax_of_whole
+from graphc.show.reading import Logits, Shown, give_letters, letters_of_reads, read_equation, softmax_of_whole
 from graphc.show.styles import Unicode
 
 LONGEST = 6  # reads that an equation may bring along when it is put into another one
@@ -130,23 +132,32 @@ def _goes_in(roots: Sequence[Node], names: Names) -> set[Node]:
     found: set[Node] = set()
     whole = {r.node for n in topological(roots) if isinstance(n, Equation) and n.dense for r in n.reads}
     whole |= {s for n in topological(roots) if isinstance(n, Unrolled) for s in sources(n)}
+    spoken = {s for n in topological(roots) if isinstance(n, Equation) for s in _outside_exponentials(n)}
     for node in topological(roots):
         if not isinstance(node, Equation) or node in whole:
             size[node] = 1
             continue
         read = {s: max(1, sum(r.node is s for r in node.reads)) for s in sources(node)}  # once for each place
         size[node] = sum(times * (size[s] if s in found else 1) for s, times in read.items())
-        plain = node.reducer == "logsumexp" and placeholder_index(node.body) is not None
+        factor, logits = node.body.as_coeff_Mul()
+        plain = node.reducer == "logsumexp" and placeholder_index(logits) is not None
+        plain = plain and (factor == 1 or node not in spoken)
         if node not in names.names and size[node] <= LONGEST and (plain or node.dense or count[node] == 1):
             found.add(node)
     return found
+
+
+def _outside_exponentials(y: Equation) -> Iterator[Node]:
+    """What an equation reads elsewhere than in exponentials; a logsumexp that is read in these alone is a softmax's."""
+    rest = y.body.replace(sympy.exp, lambda _: sympy.S.One)
+    return (op.node for j, op in enumerate(y.operands) if isinstance(op, Read) and rest.has(placeholder(j)))
 
 
 class _Writer:
     def __init__(self, names: Names, inside: set[Node], loss: Node) -> None:
         self.names, self.inside, self.loss = names, inside, loss
         self.read_as: dict[Node, list[str]] = {}
-        self.softmaxes: dict[Node, Node] = {}
+        self.softmaxes: dict[Logits, Node] = {}
 
     def read(self, node: Node) -> Shown:
         return read_equation(node, self.inside.__contains__, self.softmaxes)

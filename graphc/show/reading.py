@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sympy
-from sympy import Expr, Symbol
+from sympy import Expr, S, Symbol
 
 from graphc.ir.affine import Affine, Extent, constant, index, indices, substitute
 from graphc.ir.build import always_true, never_true
@@ -78,6 +78,7 @@ class Place:
     map: Affine
 
 
+Logits = tuple[Node, Expr]
 Piece = Ref | Sum | Softmax | Whole | Iverson | Place
 
 
@@ -103,10 +104,11 @@ class Shown:
         return expr.as_independent(*symbols, as_Add=False) if symbols else (expr, sympy.S.One)
 
 
-def read_equation(node: Node, goes_in: Callable[[Node], bool], softmaxes: Mapping[Node, Node]) -> Shown:
+def read_equation(node: Node, goes_in: Callable[[Node], bool], softmaxes: Mapping[Logits, Node]) -> Shown:
     """The equation of a node with every producer put in for which ``goes_in`` holds; letters are still missing.
 
-    ``softmaxes`` maps logits to the node that is their softmax, which is then read instead.
+    ``softmaxes`` maps logits, and what they are multiplied by, to the node that is their softmax, which is then read
+    instead.
     """
     build = _Builder(Shown(node, tuple(range(node.rank)), list(node.shape)), goes_in, softmaxes)
     at = [index(i) for i in range(node.rank)]
@@ -142,19 +144,20 @@ def letters_of_reads(shown: Shown) -> dict[Node, list[str]]:
     return found
 
 
-def softmax_of_whole(shown: Shown) -> Node | None:
-    """The logits Z when the equation is softmax(Z) over the last axis, element by element."""
+def softmax_of_whole(shown: Shown) -> Logits | None:
+    """The logits Z and the number c when the equation is softmax(c Z) over the last axis, element by element."""
     piece = shown.pieces.get(shown.expr) if isinstance(shown.expr, Symbol) else None
-    logits = shown.pieces.get(piece.body) if isinstance(piece, Softmax) and isinstance(piece.body, Symbol) else None
+    factor, body = piece.body.as_coeff_Mul() if isinstance(piece, Softmax) else (S.One, S.One)
+    logits = shown.pieces.get(body) if isinstance(body, Symbol) else None
     if not isinstance(piece, Softmax) or not isinstance(logits, Ref) or logits.node.shape != shown.node.shape:
         return None
     places = [a.plain_index for a, e in zip(logits.at, logits.node.shape, strict=True) if e != 1]
     straight = [i for i in shown.free if shown.extents[i] != 1]
-    return logits.node if places == straight and straight[-1] == piece.over else None
+    return (logits.node, factor) if places == straight and straight[-1] == piece.over else None
 
 
 class _Builder:
-    def __init__(self, shown: Shown, goes_in: Callable[[Node], bool], softmaxes: Mapping[Node, Node]) -> None:
+    def __init__(self, shown: Shown, goes_in: Callable[[Node], bool], softmaxes: Mapping[Logits, Node]) -> None:
         self.shown, self.goes_in, self.softmaxes = shown, goes_in, softmaxes
         self.known: dict[Piece, Symbol] = {}
 
@@ -193,9 +196,12 @@ class _Builder:
         return self.reduce(y.reducer, long, value, masks)
 
     def softmax(self, body: Expr, place: int) -> Symbol:
-        logits = self.shown.pieces.get(body) if isinstance(body, Symbol) else None
-        if isinstance(logits, Ref) and logits.node in self.softmaxes and logits.at[-1].plain_index == place:
-            return self.symbol(Ref(self.softmaxes[logits.node], logits.at))
+        factor, rest = body.as_coeff_Mul()
+        logits = self.shown.pieces.get(rest) if isinstance(rest, Symbol) else None
+        if isinstance(logits, Ref) and logits.at and logits.at[-1].plain_index == place:
+            known = self.softmaxes.get((logits.node, factor))
+            if known is not None:
+                return self.symbol(Ref(known, logits.at))
         return self.symbol(Softmax(body, place))
 
     def reduce(self, reducer: str, bound: tuple[int, ...], value: Expr, masks: tuple[Mask, ...]) -> Expr:
