@@ -15,6 +15,7 @@ import pytest
 import graphc as gc
 from graphc.errors import GraphcError
 from graphc.ir import contract
+from graphc.show.mathml import mathml
 from tests import graphs
 from tests.nets import text_of
 
@@ -280,9 +281,10 @@ SIGNS = [
 def test_a_convolution_has_a_sign_of_its_own(make: Any, text: str | None):
     """Mutation-checked: a stride that is not looked at, a bias along another axis."""
     page = gc.derive(gc.mean(gc.tanh(make())))
+    assert ("<mo>∗</mo>" in mathml(page.latex("matrix"))) is (text is not None)
     lines = [line.matrix for line in page.lines if line.left.startswith("Z0")]
     assert lines == [text]
-    assert text is None or f"Z0 = {text}" in str(page.matrix()) and " * " in page.latex("matrix")
+    assert text is None or f"Z0 = {text}" in str(page.matrix()) and r" \ast " in page.latex("matrix")
 
 
 @pytest.mark.parametrize(

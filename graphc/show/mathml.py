@@ -17,6 +17,7 @@ _SYMBOLS = {
     r"\cdot": "⋅", r"\odot": "⊙", r"\times": "×", r"\partial": "∂", r"\infty": "∞", r"\ge": "≥", r"\le": "≤",
     r"\ne": "≠", r"\in": "∈", r"\top": "⊤", r"\dots": "…", r"\lfloor": "⌊", r"\rfloor": "⌋", r"\lVert": "‖",
     r"\rVert": "‖", r"\bmod": "mod", r"\lvert": "|", r"\rvert": "|", r"\pi": "π", r"\_": "_", r"\{": "{", r"\}": "}",
+    r"\ast": "∗",
     "-": "−", "*": "⋅", "'": "′",
 }  # fmt: skip
 _GREEK = {

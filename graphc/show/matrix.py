@@ -58,7 +58,7 @@ def matrix_form(shown: Shown, names: Names, style: Unicode) -> Form | None:
 def _convolved(found: Convolution, names: Names, style: Unicode) -> Form:
     """K * X + b"""
     kernel, x, bias = (style.name(names.of(ref.node)) if ref is not None else None for ref in found)
-    text = f"{kernel} * {x}"
+    text = f"{kernel}{style.convolved}{x}"
     return Form(f"{text} + {bias}" if bias else text, ADD if bias else PRODUCT, True, True, True)
 
 

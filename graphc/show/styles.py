@@ -35,6 +35,7 @@ class Unicode:
     ones = "1"
     bars = False  # fractions need no parentheses
     times = " ⊙ "
+    convolved = " * "
     tight_times = "⊙"
 
     def name(self, name: str) -> str:
@@ -119,6 +120,7 @@ class Latex(Unicode):
 
     dot = r"\, "
     times = r" \odot "
+    convolved = r" \ast "
     tight_times = r" \odot "
     bars = True
     ones = r"\mathbf{1}"

@@ -97,9 +97,9 @@ def all_cases() -> list[Case]:
 
     Those whose name ends with ``_expanded`` say the same of the functions that an operator is made of.
     """
-    numpy_helper = importlib.import_module("onnx").numpy_helper
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        numpy_helper = importlib.import_module("onnx").numpy_helper
         folder = importlib.import_module("onnx.backend.test.case.node")
         for module in pkgutil.iter_modules(folder.__path__, folder.__name__ + "."):
             importlib.import_module(module.name)
