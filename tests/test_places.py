@@ -43,6 +43,10 @@ WORDS: dict[str, tuple[Any, Any, np.ndarray]] = {
                         lambda a, b, p: a[:, jnp.array([-1, 0])] * b[:, :1], APART),
     **{f"put_along_axis, {reduce}": (lambda a, b, p, r=reduce: gc.put_along_axis(a, p, b, 1, r), put(reduce), TWICE)
        for reduce in (None, "sum", "prod", "max", "min")},
+    **{f"put at one place a row, {reduce}": (
+        lambda a, b, p, r=reduce: gc.put_along_axis(a, p[:, :1], b[:, :1] * b[:, 1:2], 1, r),
+        lambda a, b, p, r=reduce: put(r)(a, b[:, :1] * b[:, 1:2], p[:, :1]), TWICE)
+       for reduce in (None, "prod", "max", "min")},
     "put once": (lambda a, b, p: gc.put_along_axis(a, p, b, -1), put(None), APART),
     "put the same everywhere": (lambda a, b, p: gc.put_along_axis(a, p[:, :1], b[:, :1] + b[:, 1:2], 1, "sum"),
                                 lambda a, b, p: put("sum")(a, b[:, :1] + b[:, 1:2], p[:, :1]), APART),
@@ -63,8 +67,8 @@ def derivatives(f: Any) -> Any:
 
 
 def test_values_and_derivatives_are_those_of_jax():
-    """The value, both gradients, and the derivative of (gradient by x)² by u. Mutation-checked: the first of several
-    values put at a place, a place that is read from the end, equal elements in the wrong order."""
+    """The value, both gradients, and the derivative of (gradient by x)² by x. Mutation-checked: the first of several
+    values put at a place, a masked product of one factor that is 0 where the mask fails."""
     for name, (ours, theirs, places) in WORDS.items():
         y = ours(X, V, P)
         slopes = gc.grad(total(gc, y), [X, V])
@@ -99,6 +103,7 @@ def test_a_program_gives_what_the_interpreter_gives():
         gc.avg_pool(K, (3, 2), 2, padding=(1, 0), count_include_pad=True, ceil_mode=True),
         *(gc.grad(total(gc, y), V if r == "sum" else X) for r, y in put.items()),
         gc.losses.cross_entropy(X, P[:, 2], ignore_index=5),
+        *(gc.put_along_axis(X, P[:, :1], V[:, :1], 1, r) for r in (None, "prod", "min")),
     ]  # fmt: skip
     data = {X: x, P: TWICE, V: u, K: RNG.normal(size=(3, 2, 5, 5))}
     wanted = graphs.reference(outputs, data)
@@ -136,3 +141,12 @@ def test_what_does_not_fit_is_refused_by_its_name(make: Any, error: type[GraphcE
     with pytest.raises(error) as caught:
         make()
     assert text in text_of(caught)
+
+
+def test_a_function_of_numpy_that_would_change_a_tensor_says_so():
+    with pytest.raises(TypeMismatchError) as caught:
+        np.put_along_axis(X, TWICE, 0.0, 1)
+    assert text_of(caught) == (
+        "NumPy cannot compute np.put_along_axis of a Tensor: it changes its first argument, and a Tensor never "
+        "changes\n  hint: write y = gc.put_along_axis(x, indices, values, axis)."
+    )

@@ -109,6 +109,10 @@ _ADAPTED: dict[str, Callable[..., Any]] = {
 """Functions whose arguments are not ours, or that are no functions of ours."""
 
 
+_CHANGING = {"put_along_axis": "write y = gc.put_along_axis(x, indices, values, axis)."}
+"""Functions of NumPy that give nothing, where ours of the same name gives a new Tensor."""
+
+
 def of_function(noun: str, function: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
     """What a function of NumPy gives when a handle is among its arguments.
 
@@ -118,6 +122,9 @@ def of_function(noun: str, function: Any, args: tuple[Any, ...], options: Mappin
         When there is no such function, or it does not have an option that is given.
     """
     name, module = function.__name__, function.__module__
+    if name in _CHANGING:
+        message = f"NumPy cannot compute np.{name} of {noun}: it changes its first argument, and a Tensor never changes"
+        fail(TypeMismatchError, message, _CHANGING[name])
     shown = name if module == "numpy" else f"{module.removeprefix('numpy.')}.{name}"
     own = _ADAPTED.get(name) or find(name) if module in ("numpy", "numpy.linalg") else None
     if own is None and module == "numpy.linalg":

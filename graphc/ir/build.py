@@ -266,11 +266,17 @@ def _merge_operands(d: _Draft) -> None:
 
 
 def _drop_unused_indices(d: _Draft) -> None:
-    """sum_k c -> |k|*c;  max_k c -> c        when c does not depend on k (prod and logsumexp keep k)."""
+    """sum_k c -> |k|*c;  max_k c -> c        when c does not depend on k (prod and logsumexp keep k).
+
+    max_{k: m} c  ->  max_{u: m} c, u over extent 1        as c alone where m holds would be 0 elsewhere.
+    """
     used = set().union(*(indices(m) for m in d.maps())) if d.operands or d.masks else set()
     idle = [i for i in range(d.n_free, len(d.extents)) if i not in used]
     if d.reducer in ("prod", "logsumexp"):
         idle = [i for i in idle if d.extents[i] == 1]
+    if idle and d.masks and d.reducer != "sum" and len(idle) == len(d.extents) - d.n_free:
+        first, *idle = idle  # it stays: where a mask fails stands the identity, and 0 where nothing is reduced
+        d.extents = tuple(1 if i == first else e for i, e in enumerate(d.extents))
     if idle:
         if d.reducer == "sum":
             d.body = sympy.Mul(d.body, *[extent_symbol(d.extents[i]) for i in idle])

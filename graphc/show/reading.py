@@ -191,9 +191,9 @@ class _Builder:
         value = filled(body).xreplace(named)
         masks = tuple(map_mask(m, move) for m in y.masks)
         long = tuple(b for b, e in zip(bound, y.bound, strict=True) if e != 1)
-        if not long:
+        if not long and y.reducer == "sum":
             return sympy.Mul(value, *[self.symbol(Iverson(m)) for m in masks])
-        return self.reduce(y.reducer, long, value, masks)
+        return self.reduce(y.reducer, long or bound, value, masks)
 
     def softmax(self, body: Expr, place: int) -> Symbol:
         factor, rest = body.as_coeff_Mul()
