@@ -244,6 +244,7 @@ class Model(Readable):
         *data: Any,
         optimizer: str | Rule = "adam",
         seeds: int | Sequence[int] = 1,
+        paired: bool = False,
         epochs: int | None = None,
         steps: int | None = None,
         tol: float | None = None,
@@ -268,6 +269,9 @@ class Model(Readable):
             Hyper-parameters may be 1-D arrays, ``gc.SGD(np.geomspace(1e-3, 10, 16))``; of several, every combination.
         seeds : int or sequence of int
             ``4`` means the seeds 0 to 3, for initial weights and orders of the rows.
+        paired : bool
+            Instead of every combination, value t of every array with seed t, as for values drawn at random; what has
+            one value goes with all.
         epochs, steps, tol, batch_size, shuffle, sample_weight, record, progress, target, precision, threads, verify
             As for :meth:`fit`.
 
@@ -283,7 +287,7 @@ class Model(Readable):
             sample_weight=sample_weight, record=record, progress=progress, target=target, precision=precision,
             threads=threads, verify=verify,
         ).checked("sweep")  # fmt: skip
-        return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of)
+        return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of, bool(paired))
 
     @located
     @in_turn

@@ -77,6 +77,21 @@ def test_the_copies_are_every_combination_eta_first_then_the_seeds():
     assert found == [(eta, mu, seed) for eta in (0.1, 0.2) for mu in (0.5, 0.9) for seed in (4, 2)]
 
 
+def test_pairs_are_value_t_of_every_array_with_seed_t():
+    """Mutation-checked: with the seeds in reverse order."""
+    rule, options = gc.Momentum([0.01, 0.1, 0.5], mu=[0.9, 0.5, 0.0]), {"epochs": 2, "batch_size": None}
+    sweep = nets.network("float32").sweep(X, T, optimizer=rule, seeds=[4, 9, 4], paired=True, **options)
+    copies = [(row["eta"], row["mu"], row["seed"]) for row in sweep.table]
+    assert copies == [(0.01, 0.9, 4), (0.1, 0.5, 9), (0.5, 0.0, 4)]
+    whole = nets.network("float32").sweep(X, T, optimizer=rule, seeds=[4, 9], **options)
+    same = [(row["eta"], row["mu"], row["seed"]) for row in whole.table]
+    for i, copy in enumerate(copies):
+        assert everything(sweep.model(i)) == everything(whole.model(same.index(copy)))
+    rates = gc.Momentum([0.01, 0.1], mu=0.9)
+    one = nets.network("float32").sweep(X, T, optimizer=rates, seeds=[4], paired=True, **options)
+    assert one.seeds == [4, 4] and one.table[0]["eta"] == 0.01
+
+
 def test_a_sweep_is_one_native_call_a_thread_and_shares_the_program_of_fit():
     model = nets.network("float32")
     model.fit(X, T, optimizer=gc.SGD(0.1), steps=1, batch_size=8)
@@ -258,6 +273,8 @@ def test_a_sweep_draws_a_picture(tmp_path):
         ({"dtype": "float64"}, TypeMismatchError, "sweep: there is no option 'dtype'\n"
          "  hint: say it in the declaration: gc.Model(..., dtype='float64')"),
         ({"epoch": 3}, TypeMismatchError, "sweep: there is no option 'epoch'\n  hint: here it is called 'epochs'."),
+        ({"seeds": 2, "paired": True}, DomainError, "sweep: paired values must be equally many, but there are "
+         "5 of eta, 2 of seeds\n  hint: leave paired out for every combination"),
         ({"epochs": 0}, DomainError, "sweep: epochs is 0\n  hint: give at least 1"),
         ({"steps": 2, "epochs": 2}, DomainError, "sweep: both epochs and steps are given\n  hint: give one of them"),
     ],

@@ -229,24 +229,53 @@ def read_seeds(seeds: Any) -> list[int]:
     return [int(s) for s in seeds]
 
 
-def grid(rule: Rule) -> tuple[list[str], list[Rule]]:
-    """The swept hyper-parameters, eta first, and a rule for every combination of their values."""
+def grid(rule: Rule, seeds: Sequence[int], paired: bool = False) -> tuple[list[str], list[tuple[Rule, int]]]:
+    """The swept hyper-parameters, eta first, and a rule with its seed for every copy: for every combination of their
+    values with every seed, or with ``paired`` for value t of each with seed t.
+
+    Raises
+    ------
+    DomainError
+        When there are not as many of one as of another to make pairs of.
+    """
     swept = [name for name, value in rule.hyper.items() if isinstance(value, np.ndarray)]
     swept.sort(key=lambda name: name != "eta")
     values = [rule.hyper[name].tolist() for name in swept]  # pyright: ignore[reportAttributeAccessIssue]
-    return swept, [rule.with_(**dict(zip(swept, v, strict=True))) for v in itertools.product(*values)]
+    made = lambda row: rule.with_(**dict(zip(swept, row, strict=True)))
+    if paired:
+        *columns, seeds = _of_one_length([*swept, "seeds"], [*values, list(seeds)])
+        rows = zip(*columns, strict=True) if columns else [()] * len(seeds)
+        return swept, [(made(row), seed) for row, seed in zip(rows, seeds, strict=True)]
+    return swept, [(one, seed) for one in map(made, itertools.product(*values)) for seed in seeds]
+
+
+def _of_one_length(names: Sequence[str], columns: Sequence[list]) -> list[list]:
+    """The columns, one of a single value repeated."""
+    counts = {name: len(column) for name, column in zip(names, columns, strict=True)}
+    longest = max(counts.values())
+    if any(count not in (1, longest) for count in counts.values()):
+        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise DomainError(f"sweep: paired values must be equally many, but there are {told}\n"
+                          f"  hint: leave paired out for every combination")  # fmt: skip
+    return [column * (longest // len(column)) for column in columns]
 
 
 # ---------------------------------------------------------------- the run
 
 
 def sweep(
-    model: Core, args: Sequence[Any], seeds: list[int], options: Options, public: Callable[[Core], Any]
+    model: Core,
+    args: Sequence[Any],
+    seeds: list[int],
+    options: Options,
+    public: Callable[[Core], Any],
+    paired: bool = False,
 ) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
     inputs = model.training_inputs
-    swept, settings = grid(options.rule)
-    place, choice = place_for(model, replace(options, optimizer=settings[0]), args, len(settings) * len(seeds))
+    swept, pairs = grid(options.rule, seeds, paired)
+    rule, first_seed = pairs[0]
+    place, choice = place_for(model, replace(options, optimizer=rule), args, len(pairs))
     machine, given = place and place.machine, filled(inputs, args)
     data = bind(inputs, given, model.dtype, model.label_limits, "sweep", machine, columns=model.columns)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
@@ -255,17 +284,16 @@ def sweep(
     options = in_order(options, full, data.rows)
     model.check_rows(data.rows % full or full, "the last batch has")
     check_schedules(options, 0, -(-data.rows // full))
-    copies_wanted = len(settings) * len(seeds)
-    trainer = trainer_for(model, options, settings[0], capacity, weights is not None, place, copies_wanted)
+    trainer = trainer_for(model, options, rule, capacity, weights is not None, place, len(pairs))
     notes = [*model.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         first = Parameters(layout_parameters(model.kept_leaves), model.dtype)
-        first.initialize(seeds[0], everything=True)
+        first.initialize(first_seed, everything=True)
         weighted = weights is not None
-        notes += verify_training(model, trainer, settings[0], data, weighted, options.precision, first)
+        notes += verify_training(model, trainer, rule, data, weighted, options.precision, first)
     compile_seconds = time.perf_counter() - started
-    made = _Made(model, public, options, data, full, [(rule, seed) for rule in settings for seed in seeds])
-    copies = Copies(made.starts(), trainer, len(settings[0].states))
+    made = _Made(model, public, options, data, full, pairs)
+    copies = Copies(made.starts(), trainer, len(rule.states))
     shared = model.program_data(data, weights)
     group = together(trainer, copies, shared, options.threads or cores())
     line = progress_line(made.steps * len(made.pairs), "sweep") if options.progress else NoProgress()

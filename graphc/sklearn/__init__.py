@@ -12,6 +12,7 @@ if importlib.util.find_spec("sklearn") is None:
 
 from graphc.sklearn.classifier import GraphClassifier
 from graphc.sklearn.regressor import GraphRegressor
+from graphc.sklearn.search import SweepSearchCV
 from graphc.sklearn.transformer import GraphTransformer
 
-__all__ = ["GraphClassifier", "GraphRegressor", "GraphTransformer"]
+__all__ = ["GraphClassifier", "GraphRegressor", "GraphTransformer", "SweepSearchCV"]

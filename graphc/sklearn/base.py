@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from graphc.errors import DataError, DomainError, TypeMismatchError
+from graphc.facade.sweeping import Sweep
 from graphc.model import Model
 from graphc.optim import Curvature, Groups, optimizer_named
 from graphc.run.history import Run
 from graphc.run.steering import EarlyStopping
 from graphc.sklearn.networks import Shape
+from graphc.sklearn.together import Pair, Together, rates_and_seeds
 
 FLOATS = (np.float64, np.float32)
 MOST_ROWS = 200  # of a batch whose size is "auto", as in scikit-learn
@@ -62,10 +64,18 @@ class GraphEstimator(BaseEstimator):
     verbose: bool
     loss: Any = None
 
+    _together: Together | None = None  # with the candidates of a search, handed on to clones until they are fitted
+
     model_: Model
     loss_curve_: list[float]
     n_iter_: int
     n_features_in_: int
+
+    def __sklearn_clone__(self) -> Self:
+        twin: Any = super().__sklearn_clone__()
+        if self._together is not None:
+            twin._together = self._together
+        return twin
 
     # ------------------------------------------------------------------ data
     def _predicted(self, X: Any) -> NDArray:
@@ -91,7 +101,7 @@ class GraphEstimator(BaseEstimator):
             raise DomainError(f"alpha is {alpha!r:.60}\n  hint: give a number of at least 0")
         return Shape(self.hidden, self.activation, self.network, self.loss, float(alpha))
 
-    def _optimizer(self) -> Any:
+    def optimizer_given(self) -> Any:
         """The optimizer, with the learning rate where one is given."""
         optimizer = optimizer_named(self.optimizer)
         if self.learning_rate is None:
@@ -119,7 +129,13 @@ class GraphEstimator(BaseEstimator):
 
     def _train(self, rows: Rows, epochs: int, begin: bool) -> None:
         """Train ``model_``: from new parameters, or from where it stands."""
-        seed, optimizer = self._seed(), self._optimizer()
+        together = vars(self).pop("_together", None)
+        found = together.fitted(self, rows, epochs) if together is not None and begin else None
+        if found is not None:
+            self.model_, run = found
+            self._note(run, begin)
+            return
+        seed, optimizer = self._seed(), self.optimizer_given()
         options: dict[str, Any] = {}
         if self.early_stopping:
             rows, held_out = self._divided(rows, seed)
@@ -131,6 +147,16 @@ class GraphEstimator(BaseEstimator):
             target=self.target, progress=bool(self.verbose), **options,
         )  # fmt: skip
         self._note(run, begin)
+
+    def swept(self, rows: Rows, epochs: int, pairs: Sequence[Pair], threads: int | None) -> Sweep:
+        """Copies of ``model_`` with these learning rates and seeds, each as a fit alone trains it."""
+        rates, seeds = rates_and_seeds(pairs)
+        optimizer: Any = optimizer_named(self.optimizer)
+        return self.model_.sweep(
+            rows.arrays, optimizer=optimizer.with_(eta=rates), seeds=seeds, paired=True, epochs=epochs,
+            batch_size=self._batch(optimizer), sample_weight=rows.weights, shuffle=self.shuffle,
+            threads=threads or self.threads, target=self.target, progress=bool(self.verbose),
+        )  # fmt: skip
 
     def _divided(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
         """Rows to train on and rows to stop by, the classes in equal shares."""
