@@ -180,7 +180,8 @@ class Model(Readable):
             Initialises unset parameters, the order of the rows and random tensors (0 for the first fit); given again,
             it restarts the order and what is drawn.
         validation : tuple of arrays, dict or float, optional
-            Data evaluated after every epoch, or the fraction of rows, chosen by the seed, that is kept out for it.
+            Data evaluated after every epoch, in a tuple also their weights at its end, in a dict as "sample_weight"; or
+            the fraction of rows, chosen by the seed, that is kept out for it, with the weights they have.
         callbacks : sequence, optional
             ``gc.EarlyStopping``, ``gc.Checkpoint`` and the others of ``gc.callbacks``, or functions of the run that
             return True to stop it.
@@ -325,16 +326,24 @@ class Model(Readable):
 
     @advised(data_by_name)
     @in_turn
-    def evaluate(self, *data: Any, target: Target = "cpu", verify: bool = True) -> dict[str, Any]:
+    def evaluate(
+        self, *data: Any, sample_weight: Any = None, target: Target = "cpu", verify: bool = True
+    ) -> dict[str, Any]:
         """Loss and metrics over the whole set, exactly: numbers, and an array for a confusion matrix.
 
         Parameters
         ----------
-        *data, target, verify
-            As for :meth:`predict`; the inputs are those of loss and metrics.
+        *data : arrays in the order of declaration, or one dict by name
+            Of the inputs that loss and metrics read.
+        sample_weight : array of shape (rows,), optional
+            A weight of 2 counts as that row twice; not in measures of columns (AUC, confusion matrix, R2). On CPUs.
+        target, verify
+            As for :meth:`predict`.
         """
         core = self._core
         filled = fitting.filled(core.training_inputs, data)
+        if sample_weight is not None:
+            return evaluating.weighted_losses(core, filled, sample_weight, target, verify)
         return evaluating.losses_of(core, filled, devices.place_of(target, core), verify)
 
     # ------------------------------------------------------------------ inspecting

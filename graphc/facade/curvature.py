@@ -18,11 +18,12 @@ from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.diagnosis import explain_divergence
 from graphc.facade.evaluating import evaluated_roots
-from graphc.facade.fitting import MOST_STEPS, batch_of, begin_history, epoch_end, filled, row_weights, rows_of, split
+from graphc.facade.fitting import MOST_STEPS, batch_of, begin_history, epoch_end, filled, rows_of, split
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator, trainer
 from graphc.facade.resuming import TakenUp, take_up
+from graphc.facade.weighing import row_weights, weighed
 from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
 from graphc.primitives import philox
 from graphc.run.data import Bound, bind
@@ -64,7 +65,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     problems = _problems(model, batches, capacity, options, run)
     if held_out is not None:
         scalars, columns = evaluated_roots(model)
-        evaluator(model, columns, scalars, held_out.rows)
+        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.rows)
     run.compile_seconds = time.perf_counter() - started
     if options.seed is not None:
         sampler.restart(seed)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.errors import DomainError
 from graphc.facade import devices
 from graphc.facade.checking import verify_evaluation
 from graphc.facade.core import Core
@@ -17,6 +19,7 @@ from graphc.facade.preparing import CHUNK, chunk, evaluator
 from graphc.facade.programs import Compiled
 from graphc.facade.singular import check_matrices
 from graphc.facade.verifying import has_rows
+from graphc.facade.weighing import row_weights, weighed
 from graphc.ir.node import Leaf, Node
 from graphc.native.buffers import aligned
 from graphc.run.data import Bound, bind, check_labels, is_finite
@@ -37,6 +40,17 @@ def losses_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> dic
     found, values = _values(model, model.training_inputs, columns, names, args, "evaluate", place, verify)
     means = dict(zip(names, values.tolist(), strict=True))
     return model.metrics.report(means, dict(zip(columns, found, strict=True)))
+
+
+def weighted_losses(model: Core, args: Sequence[Any], weights: Any, target: str, verify: bool) -> dict[str, Any]:
+    """What ``evaluate`` gives where rows count as they weigh."""
+    if target == "cuda":
+        raise DomainError("evaluate: sample_weight is for CPUs\n  hint: leave target out")
+    data = bind(model.training_inputs, args, model.dtype, model.label_limits, "evaluate", columns=model.columns,
+                by_rows=True)  # fmt: skip
+    model.check_rows(data.rows)
+    own = row_weights(weights, data.rows, model.dtype)
+    return loss_and_metrics(model, replace(data, weights=own), None, verify)
 
 
 def _values(
@@ -160,6 +174,7 @@ def _compute(
 
 def loss_and_metrics(model: Core, data: Bound, place: Any = None, verify: bool = True) -> dict[str, Any]:
     """Loss and metrics over data that are already bound, on the CPU or at a place of their own."""
+    model, data = weighed(model, data)
     names, columns = evaluated_roots(model)
     found, values = evaluate(model, columns, names, data, place, verify)
     means = {n: float(v) for n, v in zip(names, values, strict=True)}

@@ -24,6 +24,7 @@ from graphc.facade.preparing import evaluator
 from graphc.facade.resuming import TakenUp, take_up
 from graphc.facade.state import SPLIT_STREAM
 from graphc.facade.verifying import has_rows
+from graphc.facade.weighing import held_out_weights, row_weights, weighed
 from graphc.optim import average_places
 from graphc.primitives import philox
 from graphc.run.data import Bound, Seen, bind
@@ -70,7 +71,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     if held_out is not None:
         scalars, columns = evaluated_roots(model)
-        evaluator(model, columns, scalars, held_out.rows)
+        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.rows)
     run.notes = [*model.notes, *taken_up.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
@@ -114,21 +115,6 @@ def in_order(options: Options, full: int, rows: int) -> Options:
     return replace(options, shuffle=options.shuffle and full < rows)
 
 
-def row_weights(weights: Any, rows: int, dtype: str) -> NDArray | None:
-    """The argument ``sample_weight``, checked: a weight a row."""
-    if weights is None:
-        return None
-    given = np.asarray(weights)
-    if given.dtype.kind not in "fiub":
-        raise DataError(f"sample_weight holds values of type {given.dtype}, not numbers\n  hint: one weight a row")
-    array = np.ascontiguousarray(given, dtype=dtype)
-    if array.shape != (rows,):
-        raise DataError(f"sample_weight has shape {array.shape} but there are {rows} rows\n  hint: one weight a row")
-    if not np.isfinite(array).all() or (array < 0).any() or not array.any():
-        raise DataError("sample_weight holds negative, NaN or only zero weights\n  hint: give weights of at least 0")
-    return array
-
-
 Split = tuple[Bound, NDArray | None, Bound | None]
 
 
@@ -137,12 +123,12 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
     if wanted is None:
         return data, weights, None
     if not isinstance(wanted, Real):
-        args = tuple(wanted) if isinstance(wanted, tuple | list) else (wanted,)
+        args, own = held_out_weights(model.training_inputs, wanted)
         columns = {**model.columns, **data.columns}
         held_out = bind(
             model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns, by_rows=True
         )
-        return data, weights, held_out
+        return data, weights, replace(held_out, weights=row_weights(own, held_out.rows, model.dtype))
     count = int(round(float(wanted) * data.rows))
     if not 0.0 < float(wanted) < 1.0 or not 0 < count < data.rows:
         raise DomainError(
@@ -151,8 +137,8 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
         )
     order = philox.permutation(data.rows, seed, 0, SPLIT_STREAM)
     kept, out = np.sort(order[count:]), np.sort(order[:count])
-    weights = None if weights is None else np.ascontiguousarray(weights[kept])
-    return rows_of(data, kept), weights, rows_of(data, out)
+    mine, others = (None if weights is None else np.ascontiguousarray(weights[rows]) for rows in (kept, out))
+    return rows_of(data, kept), mine, replace(rows_of(data, out), weights=others)
 
 
 def rows_of(data: Bound, rows: NDArray) -> Bound:

@@ -22,9 +22,10 @@ from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, together, trainer_for
 from graphc.facade.evaluating import loss_and_metrics
-from graphc.facade.fitting import MOST_STEPS, batch_of, check_schedules, filled, in_order, row_weights
+from graphc.facade.fitting import MOST_STEPS, batch_of, check_schedules, filled, in_order
 from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
+from graphc.facade.weighing import row_weights
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 from graphc.run.data import Bound, bind

@@ -31,8 +31,8 @@ def _divisor(weights: Leaf) -> Node:
     return elementwise(W + equal(W, 0), [total_weight(weights)])
 
 
-def weight_rows(loss: Node, weights: Leaf) -> Node:
-    """The loss with every sum over the rows weighted.
+def weight_rows(loss: Node, weights: Leaf, divided: bool = True) -> Node:
+    """The loss with every sum over the rows weighted; means are not ``divided`` for weights whose mean is 1.
 
     Raises
     ------
@@ -42,9 +42,9 @@ def weight_rows(loss: Node, weights: Leaf) -> Node:
     if not isinstance(loss, Equation):
         return loss
     if loss.elementwise:
-        parts = {r.node: weight_rows(r.node, weights) for r in loss.reads if r.node.rank == 0}
+        parts = {r.node: weight_rows(r.node, weights, divided) for r in loss.reads if r.node.rank == 0}
         return with_sources(loss, parts)
-    return _weighted_sum(loss, weights) if weights.shape[0] in loss.bound else loss
+    return _weighted_sum(loss, weights, divided) if weights.shape[0] in loss.bound else loss
 
 
 def check_states(updates: Mapping[str, Node], weights: Leaf) -> None:
@@ -63,7 +63,7 @@ def check_states(updates: Mapping[str, Node], weights: Leaf) -> None:
         )
 
 
-def _weighted_sum(y: Equation, weights: Leaf) -> Node:
+def _weighted_sum(y: Equation, weights: Leaf, divided: bool) -> Node:
     rows = str(weights.shape[0])
     i = next(t for t in range(y.n_free, len(y.extents)) if y.extents[t] == rows)
     if depends_across_rows([r.node for r in y.reads], rows):
@@ -79,7 +79,7 @@ def _weighted_sum(y: Equation, weights: Leaf) -> Node:
     operands = [*y.operands, Read(weights, (index(i),))]
     w = placeholder(len(y.operands))
     size = extent_symbol(rows)
-    if not y.body.has(size):
+    if not divided or not y.body.has(size):
         return rebuild(y, operands, y.body * w)
     per_row = y.body * size
     if per_row.has(size):

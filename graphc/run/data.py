@@ -29,13 +29,15 @@ MOST_ORDERED = 5  # arrays whose orders are tried to explain an error
 
 @dataclass
 class Bound:
-    """Data ready for a program: contiguous arrays by input, the number of rows, names of the columns of frames."""
+    """Data ready for a program: contiguous arrays by input, the number of rows, names of the columns of frames; of rows
+    that are held out also their weights."""
 
     arrays: dict[Leaf, NDArray]
     rows: int
     notes: list[str]
     unseen: dict[Leaf, NDArray] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    weights: NDArray | None = None
 
     def look(self, leaves: Iterable[Leaf]) -> None:
         """Look through those of some inputs that :func:`bind` left out; ``unseen`` holds them as they were given.

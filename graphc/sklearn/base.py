@@ -24,14 +24,15 @@ from graphc.sklearn.networks import Shape
 from graphc.sklearn.together import Pair, Together, rates_and_seeds
 
 FLOATS = (np.float64, np.float32)
+ACCEPTED: dict[str, Any] = {"order": "C", "accept_sparse": "csr"}
 MOST_ROWS = 200  # of a batch whose size is "auto", as in scikit-learn
 
 
 @dataclass
 class Rows:
-    """What a fit is made of: the inputs of the loss by name, a weight a row, classes to divide them by."""
+    """What a fit is made of: the inputs of the loss by name (X may be sparse), a weight a row, classes to divide by."""
 
-    arrays: dict[str, NDArray]
+    arrays: dict[str, Any]
     weights: NDArray | None = None
     strata: NDArray | None = None
 
@@ -71,6 +72,11 @@ class GraphEstimator(BaseEstimator):
     n_iter_: int
     n_features_in_: int
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def __sklearn_clone__(self) -> Self:
         twin: Any = super().__sklearn_clone__()
         if self._together is not None:
@@ -81,13 +87,13 @@ class GraphEstimator(BaseEstimator):
     def _predicted(self, X: Any) -> NDArray:
         """What the model gives for rows X, in the precision that it was trained in."""
         check_is_fitted(self, "model_")
-        X = validate_data(self, X, reset=False, dtype=self.model_.dtype, order="C")
+        X = validate_data(self, X, reset=False, dtype=self.model_.dtype, **ACCEPTED)
         return self.model_.predict(X, target=self.target)
 
-    def _weighted(self, X: NDArray, sample_weight: Any) -> tuple[NDArray, NDArray | None]:
+    def _weighted(self, X: Any, sample_weight: Any) -> tuple[NDArray, NDArray | None]:
         """The rows that count, and their weights; None for all rows alike."""
         if sample_weight is None:
-            return np.arange(len(X)), None
+            return np.arange(X.shape[0]), None
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype)
         if (weights < 0).any() or not weights.any():
             raise DataError("sample_weight holds negative or only zero weights\n  hint: give weights of at least 0")
@@ -140,7 +146,8 @@ class GraphEstimator(BaseEstimator):
         if self.early_stopping:
             rows, held_out = self._divided(rows, seed)
             stop = EarlyStopping("val_loss", int(self.n_iter_no_change), float(self.tol))
-            options = {"validation": held_out.arrays, "callbacks": [stop]}
+            own = {} if held_out.weights is None else {"sample_weight": held_out.weights}
+            options = {"validation": {**held_out.arrays, **own}, "callbacks": [stop]}
         run = self.model_.fit(
             rows.arrays, optimizer=optimizer, epochs=epochs, batch_size=self._batch(optimizer),
             seed=seed if begin else None, sample_weight=rows.weights, shuffle=self.shuffle, threads=self.threads,
@@ -160,7 +167,7 @@ class GraphEstimator(BaseEstimator):
 
     def _divided(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
         """Rows to train on and rows to stop by, the classes in equal shares."""
-        count, share = len(rows.arrays["X"]), self.validation_fraction
+        count, share = rows.arrays["X"].shape[0], self.validation_fraction
         if isinstance(share, bool) or not isinstance(share, Real) or not 0 < float(share) < 1:
             raise DomainError(f"validation_fraction is {share!r:.60}\n  hint: give a fraction between 0 and 1")
         kept, out = train_test_split(

@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import validate_data
 
 from graphc.model import Model
-from graphc.sklearn.base import FLOATS, GraphEstimator, Rows
+from graphc.sklearn.base import ACCEPTED, FLOATS, GraphEstimator, Rows
 from graphc.sklearn.networks import network_for
 from graphc.sklearn.targets import BINARY, LABELS, classes_in, kind_of, targets_of
 
@@ -139,7 +139,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
         y : array of shape (rows,) or (rows, labels)
             Numbers or strings that name classes, or a 0/1 matrix of labels.
         sample_weight : array of shape (rows,), optional
@@ -168,7 +168,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
         return self._fit(X, y, classes, sample_weight, 1, not hasattr(self, "model_"))
 
     def _fit(self, X: Any, y: Any, classes: Any, sample_weight: Any, epochs: int, begin: bool) -> Self:
-        X, y = validate_data(self, X, y, reset=begin, dtype=FLOATS, order="C", multi_output=True)
+        X, y = validate_data(self, X, y, reset=begin, dtype=FLOATS, **ACCEPTED, multi_output=True)
         counted, weights = self._weighted(X, sample_weight)
         X, y = X[counted], y[counted]
         found, labels = classes_in(y)
@@ -194,7 +194,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
 
         Returns
         -------
@@ -210,7 +210,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -220,7 +220,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
 
         Returns
         -------

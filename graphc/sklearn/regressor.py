@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from graphc.model import Model
-from graphc.sklearn.base import FLOATS, GraphEstimator, Rows
+from graphc.sklearn.base import ACCEPTED, FLOATS, GraphEstimator, Rows
 from graphc.sklearn.networks import network_for
 from graphc.sklearn.targets import NUMBERS
 
@@ -95,7 +95,7 @@ class GraphRegressor(RegressorMixin, GraphEstimator):
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
         y : array of shape (rows,) or (rows, outputs)
         sample_weight : array of shape (rows,), optional
             2 counts as that row twice; a row of weight 0 is left out.
@@ -122,7 +122,7 @@ class GraphRegressor(RegressorMixin, GraphEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, epochs: int, begin: bool) -> Self:
         X, y = validate_data(
-            self, X, y, reset=begin, dtype=FLOATS, order="C", multi_output=True, y_numeric=True
+            self, X, y, reset=begin, dtype=FLOATS, **ACCEPTED, multi_output=True, y_numeric=True
         )
         counted, weights = self._weighted(X, sample_weight)
         X, target = X[counted], y[counted].astype(X.dtype).reshape(len(counted), -1)
@@ -140,7 +140,7 @@ class GraphRegressor(RegressorMixin, GraphEstimator):
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
 
         Returns
         -------

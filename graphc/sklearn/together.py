@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import joblib
 import numpy as np
+from scipy.sparse import issparse
 
 from graphc.errors import GraphcError
 from graphc.facade.sweeping import Sweep
@@ -70,7 +71,8 @@ class Together:
         """
         key, pair = _alike(estimator), _pair(estimator)
         wanted = self.pairs.get(key, {}) if self.running else {}
-        if pair is None or pair not in wanted or len(wanted) < 2 or estimator.early_stopping:
+        alone = estimator.early_stopping or issparse(rows.arrays["X"])  # which no sweep takes
+        if pair is None or pair not in wanted or len(wanted) < 2 or alone:
             return None
         place = str(joblib.hash((key, epochs, rows.arrays, rows.weights)))
         if place not in self.trained:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from graphc.errors import DomainError, ShapeError
 from graphc.model import Model
-from graphc.sklearn.base import FLOATS, GraphEstimator, Rows
+from graphc.sklearn.base import ACCEPTED, FLOATS, GraphEstimator, Rows
 from graphc.sklearn.networks import autoencoder
 
 
@@ -115,7 +115,7 @@ class GraphTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GraphE
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
         y : None
             There for pipelines.
         sample_weight : array of shape (rows,), optional
@@ -142,7 +142,7 @@ class GraphTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GraphE
         return self._fit(X, sample_weight, 1, not hasattr(self, "model_"))
 
     def _fit(self, X: Any, sample_weight: Any, epochs: int, begin: bool) -> Self:
-        X = validate_data(self, X, reset=begin, dtype=FLOATS, order="C")
+        X = validate_data(self, X, reset=begin, dtype=FLOATS, **ACCEPTED)
         counted, weights = self._weighted(X, sample_weight)
         if begin:
             self._declare(X.shape[1], X.dtype.name)
@@ -168,7 +168,7 @@ class GraphTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GraphE
 
         Parameters
         ----------
-        X : array of shape (rows, features)
+        X : array or sparse matrix of shape (rows, features)
 
         Returns
         -------
