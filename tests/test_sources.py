@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
+import time
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -115,3 +119,78 @@ def test_a_step_that_diverges_is_explained_with_the_rows_it_had():
             model.fit(x, T, epochs=2, **ADAM)
         texts.append(str(caught.value))
     assert texts[0] == texts[1]
+
+
+# ------------------------------------------------------------------ read ahead by a thread
+
+
+@pytest.fixture
+def gathered(monkeypatch):
+    """Who gathered each block: its first row as the epoch takes them, how many rows, the name of the thread."""
+    found: list[tuple[int, str]] = []
+    kept = sources.Rows.__getitem__
+
+    def noted(self, rows):
+        block = kept(self, rows)
+        found.append((len(block), threading.current_thread().name.partition("_")[0]))
+        return block
+
+    monkeypatch.setattr(sources.Rows, "__getitem__", noted)
+    yield found
+    assert not [t for t in threading.enumerate() if t.name.startswith("graphc-rows")], "no thread is left over"
+
+
+@pytest.mark.parametrize("options", [{}, {"epochs": None, "steps": 100}, {"callbacks": [lambda run: None]}], ids=str)
+def test_every_block_but_the_first_is_gathered_by_a_thread_and_none_twice(options, gathered):
+    """Mutation-checked: the order of the epoch before, a block of another length, are gathered again by the run."""
+    trained(SPARSE, verify=False, **options)
+    sizes = [56] * 10 + [41]
+    wanted = sizes * 3 if options.get("epochs", 3) else sizes + [56] * 3 + [24]
+    assert [size for size, _ in gathered] == wanted
+    assert [name for _, name in gathered] == ["MainThread"] + ["graphc-rows"] * (len(wanted) - 1)
+
+
+def test_blocks_to_predict_and_to_evaluate_are_gathered_by_a_thread(gathered, monkeypatch):
+    model = trained(DENSE)[0]
+    monkeypatch.setattr(sources, "BLOCK", 256 * 24)
+    np.testing.assert_array_equal(model.predict(SPARSE), model.predict(DENSE))
+    assert gathered[-3:] == [(256, "MainThread"), (256, "graphc-rows"), (89, "graphc-rows")]
+
+
+def test_an_error_of_the_thread_reaches_the_user_and_the_last_whole_step_is_kept(gathered, monkeypatch):
+    kept = sources.Rows.__getitem__
+
+    def broken(self, rows):
+        if len(gathered) == 5:
+            raise OSError("the disk is gone")
+        return kept(self, rows)
+
+    monkeypatch.setattr(sources.Rows, "__getitem__", broken)
+    model = nets.network()
+    with pytest.raises(OSError, match="the disk is gone"):
+        model.fit(SPARSE, T, epochs=3, seed=5, verify=False, **ADAM)
+    assert model.last_run.stopped == "interrupted" and model.last_run.steps == 5 * 7
+    assert model.params.flat.tobytes() == trained(DENSE, epochs=None, steps=35)[0].params.flat.tobytes()
+    with pytest.raises(OSError, match="the disk is gone"):
+        monkeypatch.setattr(sources, "BLOCK", 256 * 24)
+        model.evaluate(SPARSE, T, verify=False)
+
+
+def test_ctrl_c_while_the_thread_reads_ends_the_fit_and_the_thread(gathered, monkeypatch):
+    kept = sources.Rows.__getitem__
+
+    def slow(self, rows):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.4)
+        return kept(self, rows)
+
+    monkeypatch.setattr(sources.Rows, "__getitem__", slow)
+    model = nets.network()
+    model.fit(DENSE, T, epochs=1, **ADAM)  # the program is there
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(SPARSE, T, epochs=3, verify=False, **ADAM)
+    timer.join()
+    assert model.last_run.stopped == "interrupted" and model.last_run.steps == 7
+    assert model.state.sampler.position == 56

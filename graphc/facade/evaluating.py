@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.native.buffers import aligned
 from graphc.run.data import Bound, bind, check_labels, is_finite
 from graphc.run.prepared import MOST, Ready, usable
-from graphc.run.sources import Rows, rows_within
+from graphc.run.sources import Rows, read_ahead, rows_within
 from graphc.run.training import Evaluator, mean_of_totals
 
 
@@ -154,11 +155,12 @@ def _in_blocks(
     size = (rows_within(data.arrays, CHUNK) if independent else None) or data.rows
     blocks = [slice(begin, min(begin + size, data.rows)) for begin in range(0, data.rows, size)]
     parts, means = [], np.zeros(len(scalars))
-    for rows in blocks:
-        arrays = {leaf: a[rows] if has_rows(leaf) else a for leaf, a in data.arrays.items()}
-        found, values = _compute(model, compiled, program, outputs, Bound(arrays, rows.stop - rows.start, []))
-        parts.append(found)
-        means += values * ((rows.stop - rows.start) / data.rows)
+    gather = lambda rows: {leaf: a[rows] if has_rows(leaf) else a for leaf, a in data.arrays.items()}
+    with contextlib.closing(read_ahead(blocks, gather)) as gathered:
+        for rows, arrays in gathered:
+            found, values = _compute(model, compiled, program, outputs, Bound(arrays, rows.stop - rows.start, []))
+            parts.append(found)
+            means += values * ((rows.stop - rows.start) / data.rows)
     return [np.concatenate(of_output) for of_output in zip(*parts, strict=True)] if outputs else [], means
 
 

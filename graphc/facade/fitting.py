@@ -31,7 +31,7 @@ from graphc.run.data import Bound, Seen, bind
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
-from graphc.run.sources import Order, Rows, block_of, rows_within
+from graphc.run.sources import Blocks, Rows, rows_within
 from graphc.run.steered import RunningHyper
 from graphc.run.steering import EarlyStopping
 from graphc.run.training import Call, Moving, Settings, Trainer
@@ -189,7 +189,8 @@ class _Loop:
         self.before: _Before | None = None
         self.given: tuple[Any, ...] = ()
         self.taken_up = TakenUp(options)
-        self.rows_at_once, self.order = rows_within(data.arrays, batch), Order()
+        self.total, self.rows_at_once = 0, rows_within(data.arrays, batch)
+        self.blocks = Blocks(model.reads[0], str(model.weight_leaf.shape[0]), options.shuffle, self.rows_at_once or 0)
         rule = model.state.rule(options.rule.text, len(options.rule.states))
         run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step)
         self.names = ["loss", *model.metric_names]
@@ -197,7 +198,7 @@ class _Loop:
 
     def run_all(self) -> None:
         o = self.options
-        total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
+        total = self.total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
         self.taken_up.begin(self.model, self.run, self.public)
         if self.run.trajectory is not None:
             self.run.trajectory.data = self.given
@@ -212,6 +213,7 @@ class _Loop:
             self.run.stopped = "diverged" if isinstance(reason, DivergenceError | DomainError) else "interrupted"
             raise
         finally:
+            self.blocks.ahead.close()
             self._record_unfinished()
             self.run.seconds = time.perf_counter() - started
             self.model.running = None
@@ -277,9 +279,8 @@ class _Loop:
 
     def _block(self, data: list[Any], steps: int) -> list[Any]:
         """The rows of the next steps, in the order that the program would take them in."""
-        sampler, extent = self.model.state.sampler, str(self.model.weight_leaf.shape[0])
-        order = self.order.of(sampler) if self.options.shuffle else None
-        return block_of(self.model.reads[0], data, extent, sampler, steps * self.batch, order)
+        left = self.total - self.run.steps - steps
+        return self.blocks.take(data, self.model.state.sampler, steps * self.batch, left * self.batch)
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done

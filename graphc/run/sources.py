@@ -7,8 +7,10 @@ those of data that are in memory as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,79 @@ def block_of(
         Behind(np.ascontiguousarray(array[rows]), first) if leaf.shape[:1] == (extent,) else array
         for leaf, array in zip(leaves, data, strict=True)
     ]
+
+
+class Ahead:
+    """The next block of rows, which a thread gathers while a native call runs: neither holds Python's lock."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._next: tuple[Any, Future] | None = None
+
+    def take(self, key: Any, gather: Callable[[], Any]) -> Any:
+        """What ``gather()`` gives, from the thread where it was begun under this key; errors of the thread too."""
+        begun, self._next = self._next, None
+        if begun is None or begun[0] != key:
+            return gather()
+        return begun[1].result()
+
+    def begin(self, key: Any, gather: Callable[[], Any]) -> None:
+        """Let the thread gather what is taken next under this key."""
+        self._pool = self._pool or ThreadPoolExecutor(1, "graphc-rows")
+        self._next = key, self._pool.submit(gather)
+
+    def close(self) -> None:
+        """End the thread, after the block that it is at."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = self._next = None
+
+
+def read_ahead(places: Sequence[Any], gather: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
+    """Every place with ``gather(place)``, the next of which a thread begins with meanwhile; to be closed."""
+    ahead = Ahead()
+    try:
+        for t, place in enumerate(places):
+            found = ahead.take(t, partial(gather, place))
+            if t + 1 < len(places):
+                ahead.begin(t + 1, partial(gather, places[t + 1]))
+            yield place, found
+    finally:
+        ahead.close()
+
+
+class Blocks:
+    """The blocks of rows of a run, each in the order in which its steps take the rows."""
+
+    def __init__(self, leaves: Sequence[Leaf], extent: str, shuffle: bool, most: int) -> None:
+        """``most`` are the rows of a block, whole batches."""
+        self.leaves, self.extent, self.shuffle, self.most = leaves, extent, shuffle, most
+        self.order, self.ahead = Order(), Ahead()
+
+    def take(self, data: Sequence[Any], sampler: Sampler, count: int, left: int) -> list[Any]:
+        """The next ``count`` rows for every input that has rows; a thread begins with the next of ``left`` after it."""
+        found = self.ahead.take(*self._asked(data, replace(sampler), count))
+        place = _after(sampler, count)
+        if left > 0:
+            self.ahead.begin(*self._asked(data, place, min(left, self.most)))
+        return found
+
+    def _asked(self, data: Sequence[Any], sampler: Sampler, count: int) -> tuple[Any, Callable[[], list[Any]]]:
+        """What a block is known by, and how it is gathered."""
+        last = min(sampler.position + count, sampler.rows)
+
+        def gather() -> list[Any]:
+            order = self.order.of(sampler) if self.shuffle else None
+            return block_of(self.leaves, data, self.extent, sampler, count, order)
+
+        return (sampler.seed, sampler.epoch, sampler.position, last), gather
+
+
+def _after(sampler: Sampler, count: int) -> Sampler:
+    """The place in the data after so many rows of the epoch."""
+    if sampler.position + count < sampler.rows:
+        return replace(sampler, position=sampler.position + count)
+    return replace(sampler, epoch=sampler.epoch + 1, position=0)
 
 
 class Order:
