@@ -73,6 +73,7 @@ _NAMES = {
     "optim": "SGD Momentum Nesterov Adagrad RMSProp Adam AdamW rule"
     " Adadelta Adamax NAdam RAdam AMSGrad AdaBelief Yogi Rprop ASGD Lion LAMB Adafactor Muon"
     " LBFGS LevenbergMarquardt NewtonCG ConjugateGradient",
+    "run.encoding": "Encoder",
     "run.callbacks": "EarlyStopping Checkpoint Trajectory",
 }
 _NAMESPACES = {

@@ -288,6 +288,7 @@ from graphc.run.callbacks import Checkpoint as Checkpoint
 from graphc.run.callbacks import EarlyStopping as EarlyStopping
 from graphc.run.callbacks import Trajectory as Trajectory
 from graphc.run import callbacks as callbacks
+from graphc.run.encoding import Encoder as Encoder
 
 __version__: str
 

@@ -30,6 +30,7 @@ from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
 from graphc.optim import Curvature, Optimizer, Rule
 from graphc.readable import Readable
+from graphc.run.encoding import Encoders
 from graphc.run.history import Run
 from graphc.run.turns import in_turn, training
 
@@ -119,6 +120,11 @@ class Model(Readable):
     @params.setter
     def params(self, values: Mapping[str, Any]) -> None:
         self._core.params.assign(values)
+
+    @property
+    def encoders(self) -> Encoders:
+        """What makes numbers of words for an input, by its name: ``model.encoders["X"] = gc.Encoder().fit(frame)``."""
+        return Encoders([str(leaf.name) for leaf in self._core.all_inputs], self._core.columns.encoders)
 
     @property
     def state(self) -> State:

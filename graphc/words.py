@@ -179,6 +179,9 @@ WORDS: dict[str, dict[str, str]] = {
         "roc_auc_score": "gc.metrics.auc",
         "MLPClassifier": "gc.nn.Dense and gc.Model",
         "mean_pinball_loss": "gc.losses.quantile",
+        "LabelEncoder": "gc.Encoder",
+        "OrdinalEncoder": "gc.Encoder",
+        "OneHotEncoder": "gc.Encoder",
     },
     "SymPy": {
         "symbols": "gc.indices for index letters, gc.input for data",

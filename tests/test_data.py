@@ -69,9 +69,11 @@ C = np.ones((40, 1))
         ((X, T[:39]), DataError, "X has 40 rows but T has 39; both count the extent 'n'\n"
          "  hint: pass the same number of rows"),
         ((X.astype(str), T), DataError, "X holds values of type <U32, not numbers\n"
-         "  hint: convert it to floats first"),
+         "  hint: convert it to floats first; words: let the model keep their numbers: "
+         'model.encoders["X"] = gc.Encoder().fit(frame)'),
         ((X.astype(object), T), DataError, "X holds values of type object, not numbers\n"
-         "  hint: convert it to floats first"),
+         "  hint: convert it to floats first; words: let the model keep their numbers: "
+         'model.encoders["X"] = gc.Encoder().fit(frame)'),
         ((X + 1j, T), DataError, "X holds values of type complex128, not numbers\n"
          "  hint: convert it to floats first"),
         (([[1.0, 2.0, 3.0], [1.0]], T), DataError, "X: a list is no array: setting an array element with a sequence. "

@@ -12,6 +12,7 @@ import scipy.sparse
 
 import graphc as gc
 from graphc.errors import DataError, DivergenceError
+from graphc.run import data as run_data
 from graphc.run import sources
 from graphc.run.history import Run
 from tests import nets
@@ -194,3 +195,58 @@ def test_ctrl_c_while_the_thread_reads_ends_the_fit_and_the_thread(gathered, mon
     timer.join()
     assert model.last_run.stopped == "interrupted" and model.last_run.steps == 7
     assert model.state.sampler.position == 56
+
+
+# ------------------------------------------------------------------ data sets of HDF5
+
+
+def test_a_large_file_is_looked_through_in_parts(monkeypatch):
+    """Mutation-checked: without the last part."""
+    monkeypatch.setattr(sources, "LARGE", 1)
+    monkeypatch.setattr(run_data, "LARGE", 100)
+    wrong = DENSE.copy()
+    wrong[600, 2] = np.nan
+    with pytest.raises(DataError, match="^X holds a value that is no finite float64"):
+        trained(DataSet(wrong))
+
+
+class DataSet:
+    """What is asked of a data set of h5py: it is read by slices, and by rows in their order, each once."""
+
+    chunks = (64, 3)
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.nbytes = array, array.shape, array.dtype, array.nbytes
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, rows):
+        if not isinstance(rows, slice) and (np.diff(rows) <= 0).any():
+            raise TypeError("Indexing elements must be in increasing order")
+        return self.array[rows].copy()
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype=dtype)
+
+
+@pytest.fixture(params=["stand-in", "h5py"])
+def stored(request, tmp_path):
+    if request.param == "stand-in":
+        yield DataSet
+        return
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        yield lambda array: file.create_dataset("x", data=array, chunks=(64, 3))
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_data_set_of_hdf5_is_read_in_blocks_when_it_is_large(stored, large, gathered, monkeypatch):
+    """Mutation-checked: rows that are left in the order of the file."""
+    monkeypatch.setattr(sources, "LARGE", 1 if large else 2**28)
+    data = stored(DENSE)
+    for options in ({}, {"shuffle": False}, {"validation": 0.3}):
+        (dense, _), (model, _) = trained(DENSE, **options), trained(data, verify=False, **options)
+        assert model.params.flat.tobytes() == dense.params.flat.tobytes()
+    np.testing.assert_array_equal(model.predict(data), dense.predict(DENSE))
+    assert (len(gathered) > 90) == large

@@ -29,6 +29,8 @@ from graphc.ir.verify import verify
 from graphc.ir.walk import topological
 from graphc.native.buffers import aligned
 from graphc.run.callback import Callback
+from graphc.run.encoding import Encoder
+from graphc.run.frames import Columns
 from graphc.run.history import Run
 from graphc.run.training import RuleState
 
@@ -60,6 +62,7 @@ def save(model: Core, path: Path) -> None:
         "subnormals": model.subnormals,
         "metrics": model.metrics.told(),
         "columns": model.columns,
+        "encoders": {name: encoder.told() for name, encoder in model.columns.encoders.items()},
         "form": model._form,
         "roots": {name: number[node] for name, node in roots.items()},
         "nodes": [node_data(node, number) for node in nodes],
@@ -158,7 +161,8 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     tiny = metadata.get("subnormals", False)
     model = Core(outputs or None, roots.get("loss"), metrics, metadata["dtype"], metadata["name"], tiny)
     model._form = metadata.get("form") or ("one" if metadata["single"] else "dict")  # written before there were lists
-    model.columns = {name: tuple(names) for name, names in metadata.get("columns", {}).items()}
+    model.columns = Columns({name: tuple(names) for name, names in metadata.get("columns", {}).items()})
+    model.columns.encoders = {name: Encoder.of(told) for name, told in metadata.get("encoders", {}).items()}
     restore_state(model, metadata, tensors)
     return model
 

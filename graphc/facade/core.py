@@ -32,6 +32,7 @@ from graphc.rewrite.modes import has_modes, in_mode, random_leaves, with_updates
 from graphc.rewrite.weights import check_states, weight_rows
 from graphc.run.callback import Callback
 from graphc.run.data import Bound, Seen, check_rows
+from graphc.run.frames import Columns
 from graphc.run.history import Run
 from graphc.run.index_limits import label_limits, rows_needed
 from graphc.run.turns import Turns
@@ -82,7 +83,7 @@ class Core:
         self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
         self.nan_propagating: Sequence[Leaf] = ()  # inputs in which a value that is not finite ends a training run
         self.seen = Seen()
-        self.columns: dict[str, tuple[str, ...]] = {}  # names of the columns of frames it was trained with, by input
+        self.columns = Columns()  # of frames it was trained with
         self.turns = Turns()  # of the threads that use the model
         self.ready: dict[str, Any] = {}  # calls made ready for arrays that look like the last
 

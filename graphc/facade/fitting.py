@@ -124,7 +124,7 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
         return data, weights, None
     if not isinstance(wanted, Real):
         args, own = held_out_weights(model.training_inputs, wanted)
-        columns = {**model.columns, **data.columns}
+        columns = model.columns | data.columns
         held_out = bind(
             model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns, by_rows=True
         )

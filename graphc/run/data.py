@@ -7,7 +7,6 @@ import itertools
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
 from graphc.native.buffers import address
-from graphc.run.frames import as_array, names_of
+from graphc.run.frames import KEEP, Columns, as_array, as_table, names_of
 from graphc.run.loaders import gathered
 from graphc.run.sources import as_rows, is_sparse, values_of
 
 CPU = 1  # as DLPack counts kinds of devices
 LARGE = 2**18  # bytes of an array; smaller ones are looked through in some 10 microseconds
+NO_COLUMNS = Columns()
 MOST_ORDERED = 5  # arrays whose orders are tried to explain an error
 
 
@@ -87,7 +87,7 @@ def bind(
     what: str = "fit",
     machine: Any = None,
     seen: Seen | None = None,
-    columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    columns: Columns = NO_COLUMNS,
     by_rows: bool = False,
 ) -> Bound:
     """Match data to inputs, by position in the order of declaration or by name in one mapping.
@@ -105,7 +105,8 @@ def bind(
         When a mapping names an input that does not exist.
     """
     notes: list[str] = []
-    given = _by_name(inputs, gathered(args, what, notes), what)
+    passed = _by_name(inputs, gathered(args, what, notes), what)
+    given = {leaf: _encoded(leaf, as_table(v), columns.encoders.get(str(leaf.name))) for leaf, v in passed.items()}
     names = {str(leaf.name): found for leaf in inputs if (found := names_of(given[leaf])) is not None}
     named = {leaf: as_array(leaf, value, columns.get(str(leaf.name))) for leaf, value in given.items()}
     there = {leaf: _on_machine(leaf, named[leaf], dtype, machine) for leaf in inputs if lies_on(named[leaf], machine)}
@@ -122,6 +123,16 @@ def bind(
     return bound
 
 
+def _encoded(leaf: Leaf, value: Any, encoder: Any) -> Any:
+    """The value with numbers for words, where the input has an encoder."""
+    if encoder is None:
+        return value
+    try:
+        return encoder.encoded(leaf, value)
+    except DataError as error:
+        raise DataError(f"{leaf.name}: {error}") from None
+
+
 def _rows(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> Any:
     """Rows that are made dense when they are needed, where a value has such."""
     if leaf.dtype == "int" or not leaf.shape or not isinstance(leaf.shape[0], str):
@@ -130,8 +141,9 @@ def _rows(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> Any:
     if rows is not None:
         _check_shape(leaf, rows)
         values = values_of(rows)
-        for begin in range(0, len(values), LARGE):
-            part = values[begin : begin + LARGE]
+        step = max(1, LARGE // int(np.prod(values.shape[1:], dtype=np.int64)))
+        for begin in range(0, len(values) if values.dtype.kind == "f" else 0, step):
+            part = values[begin : begin + step]
             with np.errstate(over="ignore"):
                 fits = is_finite(np.asarray(part, dtype=dtype))
             if not fits:
@@ -248,9 +260,9 @@ def _converted(leaf: Leaf, value: Any, dtype: str, notes: list[str]) -> tuple[ND
     if leaf.dtype == "int":
         return array, _contiguous(_whole(leaf, array), wanted)
     if array.dtype.kind not in "fiub":
-        raise DataError(
-            f"{leaf.name} holds values of type {array.dtype}, not numbers\n  hint: convert it to floats first"
-        )
+        words = f"; words: {KEEP.format(leaf.name)}" if array.dtype.kind in "OUST" else ""
+        hint = f"convert it to floats first{words}"
+        raise DataError(f"{leaf.name} holds values of type {array.dtype}, not numbers\n  hint: {hint}")
     if array.dtype.kind == "f" and array.dtype != wanted:
         notes.append(f"{leaf.name}: {array.dtype} cast to {wanted}")
     with np.errstate(over="ignore"):

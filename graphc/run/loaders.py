@@ -13,12 +13,13 @@ import numpy as np
 
 from graphc.errors import DataError
 
+ARRAYS = "shape", "__array__", "__array_interface__", "__dlpack__", "__arrow_c_stream__"
 HINT = "let every batch be a tuple of arrays in the order of declaration, or a dict by name"
 
 
 def gives_batches(value: Any) -> bool:
     """Whether a value is gone through batch by batch: it is no array, no sequence, no mapping."""
-    array = any(hasattr(value, n) for n in ("shape", "__array__", "__array_interface__", "__dlpack__"))
+    array = any(hasattr(value, n) for n in ARRAYS)
     return isinstance(value, Iterable) and not isinstance(value, Mapping | Sequence) and not array
 
 

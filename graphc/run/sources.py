@@ -1,4 +1,4 @@
-"""Data that are made dense only where they are needed: the rows of sparse matrices, of files of another type.
+"""Data that are made dense only where they are needed: the rows of sparse matrices, of files, of files of another type.
 
 A program reads row ``at + i`` of its data behind a pointer. A block that holds some rows of an epoch, in the order in
 which its steps take them, is therefore read by the same program, with a pointer to where row 0 would lie: the bits are
@@ -7,7 +7,7 @@ those of data that are in memory as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,14 +27,16 @@ LARGE = 2**28  # bytes: smaller files of another type are converted as a whole
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a matrix that is sparse, or an array on disk that another type is read from; ``[rows]`` makes them dense.
+    """Rows of a matrix that is sparse, or of an array on disk; ``[rows]`` makes them dense.
 
-    ``chosen`` are the rows that belong to it, all when it is None.
+    ``chosen`` are the rows that belong to it, all when it is None. With ``sorted`` rows are read in the order in which
+    they lie, as HDF5 asks for.
     """
 
     whole: Any
     dtype: np.dtype
     chosen: NDArray | None = None
+    sorted: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,12 +53,18 @@ class Rows:
 
     def take(self, rows: NDArray) -> Rows:
         """Some of the rows, not yet dense."""
-        return Rows(self.whole, self.dtype, rows if self.chosen is None else self.chosen[rows])
+        return replace(self, chosen=rows if self.chosen is None else self.chosen[rows])
 
     def __getitem__(self, rows: Any) -> NDArray:
         wanted = rows if self.chosen is None else self.chosen[rows]
-        found = self.whole[wanted]
+        found = self._in_order(wanted) if self.sorted and not isinstance(wanted, slice) else self.whole[wanted]
         return np.ascontiguousarray(found.toarray() if hasattr(found, "toarray") else found, dtype=self.dtype)
+
+
+    def _in_order(self, rows: NDArray) -> NDArray:
+        """The rows as they lie in the file, put into the order in which they are wanted."""
+        lying, places = np.unique(rows, return_inverse=True)
+        return np.asarray(self.whole[lying])[places]
 
 
 def is_sparse(value: Any) -> bool:
@@ -65,12 +73,21 @@ def is_sparse(value: Any) -> bool:
 
 
 def as_rows(value: Any, dtype: DTypeLike) -> Rows | None:
-    """A sparse matrix by rows, or a large file of numbers of another type; None for what is an array as it stands."""
+    """A sparse matrix by rows, a large file of numbers of another type or one that is no memory, as a data set of h5py;
+    None for what is an array as it stands."""
     wanted = np.dtype(dtype)
     if is_sparse(value):
         return Rows(value.tocsr(), wanted)
+    if is_stored(value) and value.dtype.kind in "fiub" and value.nbytes >= LARGE:
+        return Rows(value, wanted, sorted=True)
     on_disk = isinstance(value, np.memmap) and value.dtype != wanted and value.dtype.kind in "fiub"
     return Rows(value, wanted) if on_disk and value.nbytes >= LARGE else None
+
+
+def is_stored(value: Any) -> bool:
+    """Whether a value is read from a file in parts, as data sets of h5py: it has chunks, but no memory."""
+    wanted = ("chunks", "shape", "dtype", "nbytes", "__getitem__")
+    return all(hasattr(value, name) for name in wanted) and not isinstance(value, np.ndarray)
 
 
 def values_of(rows: Rows) -> NDArray:
@@ -131,7 +148,7 @@ class Ahead:
         self._pool = self._next = None
 
 
-def read_ahead(places: Sequence[Any], gather: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
+def read_ahead(places: Sequence[Any], gather: Callable[[Any], Any]) -> Generator[tuple[Any, Any]]:
     """Every place with ``gather(place)``, the next of which a thread begins with meanwhile; to be closed."""
     ahead = Ahead()
     try:
