@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from sympy import Expr, Symbol
 
 from graphc.ir.build import constant_node
 from graphc.ir.node import Distribution, Equation, Leaf, Node, Read
 from graphc.ir.scalar import number, placeholder
-from graphc.ir.walk import leaves, rebuild, topological, with_sources
+from graphc.ir.walk import leaves, rebuild, replace_operand, topological, with_sources
 
 
 def has_modes(roots: Iterable[Node]) -> bool:
@@ -26,18 +28,27 @@ def in_mode(roots: Sequence[Node], training: bool, keep: Collection[Node] = ()) 
     new: dict[Node, Node] = {}
     for node in topological(roots):
         if not isinstance(node, Leaf):
-            new[node] = _decided(with_sources(node, new), training)
+            new[node] = _decided(node, new, training)
         else:
             new[node] = node if training or node in keep else _mean(node)
     return [new[root] for root in roots]
 
 
-def _decided(node: Node, training: bool) -> Node:
-    """The equation with the number of its phase in the body, which chooses what is read on."""
-    if not isinstance(node, Equation):
-        return node
-    phases = {placeholder(j): number(training) for j, op in enumerate(node.operands) if _reads_phase(op)}
-    return rebuild(node, list(node.operands), node.body.xreplace(phases)) if phases else node
+def _decided(node: Node, new: Mapping[Node, Node], training: bool) -> Node:
+    """The node with other sources and the number of its phase in the body, which chooses what is read on.
+
+    Both at once: of means alone, what the phase chooses among would be a number, and a node of its own.
+    """
+    phases = _phases(node, training)
+    if not phases:
+        return with_sources(node, new)
+    assert isinstance(node, Equation)
+    return rebuild(node, [replace_operand(op, new) for op in node.operands], node.body.xreplace(phases))
+
+
+def _phases(node: Node, training: bool) -> dict[Symbol, Expr]:
+    operands = node.operands if isinstance(node, Equation) else ()
+    return {placeholder(j): number(training) for j, op in enumerate(operands) if _reads_phase(op)}
 
 
 def _reads_phase(operand: object) -> bool:
