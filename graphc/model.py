@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from graphc.declare.origin import advised, fail, located
 from graphc.declare.tensor import Tensor
@@ -25,7 +25,7 @@ from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
 from graphc.facade.deriving import derive
 from graphc.facade.directional import gauss_newton, jvp
-from graphc.facade.options import Options
+from graphc.facade.options import BatchSize, Options
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
 from graphc.optim import Curvature, Optimizer, Rule
@@ -151,7 +151,7 @@ class Model(Readable):
         epochs: int | None = None,
         steps: int | None = None,
         tol: float | None = None,
-        batch_size: int | Literal["auto"] | None = "auto",
+        batch_size: BatchSize = "auto",
         seed: int | None = None,
         validation: Any = None,
         callbacks: Sequence[Any] = (),
@@ -180,8 +180,11 @@ class Model(Readable):
             How long; by default one epoch.
         tol : float, optional
             Stop when the largest gradient of an epoch, in absolute value, is at most this.
-        batch_size : int, None or "auto"
+        batch_size : int, dict, None or "auto"
             Rows a step; None takes all rows in every step; "auto" 32 for update rules, all for those with curvature.
+            Where inputs begin with different free extents, each goes through its rows in an order of its own, and an
+            epoch is one pass of the extent that takes the most steps; a dict gives each its batch size, by the name
+            of the extent or of an input: ``{"n": 256, "B": 64}``, all rows for those that it does not name.
         seed : int, optional
             Initialises unset parameters, the order of the rows and random tensors (0 for the first fit); given again,
             it restarts the order and what is drawn.
@@ -255,7 +258,7 @@ class Model(Readable):
         epochs: int | None = None,
         steps: int | None = None,
         tol: float | None = None,
-        batch_size: int | Literal["auto"] | None = "auto",
+        batch_size: BatchSize = "auto",
         shuffle: bool = True,
         sample_weight: Any = None,
         record: Record = "epoch",

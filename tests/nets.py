@@ -82,11 +82,13 @@ def loss_and_gradient(theta: np.ndarray, x: np.ndarray, t: np.ndarray, w: np.nda
     return J, np.concatenate([g.ravel() for g in (x.T @ d0, d0.sum(0), H.T @ d1, d1.sum(0))])
 
 
-def batches(rows: int, size: int, steps: int, seed: int, shuffle: bool = True) -> Iterator[np.ndarray]:
+def batches(
+    rows: int, size: int, steps: int, seed: int, shuffle: bool = True, stream: int = 0
+) -> Iterator[np.ndarray]:
     """The rows of every step: each epoch in an order of its own, the last batch of an epoch as short as it is."""
     epoch, at = 0, 0
     for _ in range(steps):
-        order = philox.permutation(rows, seed, epoch) if shuffle else np.arange(rows)
+        order = philox.permutation(rows, seed, epoch, stream) if shuffle else np.arange(rows)
         yield order[at : at + size]
         at += size
         if at >= rows:

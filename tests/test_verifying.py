@@ -294,7 +294,7 @@ def test_on_a_gpu_a_whole_batch_is_checked_where_that_is_cheap(monkeypatch, whol
     seen: list[int] = []
     run = trials.DeviceTrial.run
     monkeypatch.setattr(trials, "WHOLE", whole)
-    noted = lambda self, feed: seen.append(trials.rows_of(feed)) or run(self, feed)
+    noted = lambda self, feed: seen.append(trials.lengths_of(feed)) or run(self, feed)
     monkeypatch.setattr(trials.DeviceTrial, "run", noted)
     model, data = classifier()
     with selection.use(CudaWatched(threads=6), "A"):

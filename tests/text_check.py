@@ -4,7 +4,8 @@
     with recording() as cases: ..    every program that is printed meanwhile
 
 Programs run on whole iteration spaces (:mod:`tests.text_run`): training for full batches and a last that is shorter,
-by one thread and by several; evaluation for chunks likewise; functions for several free extents.
+by one thread and by several, of several free extents every other with one short batch; evaluation for chunks likewise;
+functions for several free extents.
 """
 
 from __future__ import annotations
@@ -111,11 +112,11 @@ def recording() -> Iterator[list[Case]]:
 
 def training(program: Program, step: StepPlan, rule: Rule, metrics: Sequence[str]) -> Case:
     """Two batches, the last shorter; without data two steps."""
-    lengths = _lengths(step.capacity) if step.batch else [0]
+    lengths = _lengths(step.capacity) if step.capacities else [0]
 
     def run(team: int, last: int, shuffle: bool) -> Run:
         rows = (step.whole_batch or step.capacity) + last
-        regions = _shared(step, program, rows) | _own("PGSH", step, rule) | {
+        regions = _shared(step, program, _along(step, rows, last)) | _own("PGSH", step, rule) | {
             "F": Region("F", control.F_SIZE + len(metrics), state=True),
             "R": Region("R", 3 * (1 + len(metrics)), state=True),
             "Q": Region("Q", 2, state=True),
@@ -124,7 +125,7 @@ def training(program: Program, step: StepPlan, rule: Rule, metrics: Sequence[str
             regions[PARTIALS] = Region(PARTIALS, PARTS * partial_size(step))
         words = regions["C"].values
         assert words is not None
-        words[control.ROWS], words[control.STEPS], words[control.RECORD_STEPS] = rows, 2, 1
+        words[control.ROWS], words[control.STEPS], words[control.RECORD_STEPS] = 2 if step.extents else rows, 2, 1
         words[control.SHUFFLE] = shuffle
         return Run(regions, team=team)
 
@@ -138,10 +139,11 @@ def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], sca
 
     def run(last: int) -> Run:
         rows = (0 if across else step.capacity) + last if step.batch else 1
-        regions = _shared(step, program, rows) | _own("P", step)
+        along = {e: min(last, n) for e, n in step.extents} or _along(step, rows, last)
+        regions = _shared(step, program, along) | _own("P", step)
         regions["F"] = Region("F", control.F_SIZE + len(scalars), state=True)
         for root, pointer in outputs.items():
-            size = Count.of(step.plan.roots[root].shape).at({step.batch: rows} if step.batch else {})
+            size = Count.of(step.plan.roots[root].shape).at(along)
             regions[pointer] = Region(pointer, size, result=True)
             if root in step.in_place:
                 regions[pointer].walk(step.in_place[root].name)
@@ -150,7 +152,8 @@ def evaluation(program: Program, step: StepPlan, outputs: Mapping[str, str], sca
         words[control.ROWS] = rows
         return Run(regions)
 
-    return Case(program, [lambda last=last: run(last) for last in (_lengths(step.capacity) if step.batch else [0])])
+    lengths = _lengths(step.capacity) if step.capacities else [0]
+    return Case(program, [lambda last=last: run(last) for last in lengths])
 
 
 def function(program: Program, plan: Plan, sizes: Sequence[str], constants: Sequence[Buffer]) -> Case:
@@ -181,6 +184,14 @@ def function(program: Program, plan: Plan, sizes: Sequence[str], constants: Sequ
 def _lengths(capacity: int) -> list[int]:
     """Rows of a last batch: 1, and about half of a full one."""
     return sorted({1, (capacity + 1) // 2})
+
+
+def _along(step: StepPlan, rows: int, last: int) -> dict[str, int]:
+    """The rows of the data by free extent; every other of several has one batch, which is not full."""
+    if not step.extents:
+        return {step.batch: rows} if step.batch else {}
+    short = lambda capacity: min(last, capacity)
+    return {e: short(n) + (0 if t % 2 else n) for t, (e, n) in enumerate(step.extents)}
 
 
 def _buffers(plan: Plan, more: Iterable[Buffer] = ()) -> list[Buffer]:
@@ -214,20 +225,24 @@ def _own(names: str, step: StepPlan, rule: Rule | None = None) -> dict[str, Regi
     return {name: found[name] for name in names}
 
 
-def _shared(step: StepPlan, program: Program, rows: int) -> dict[str, Region]:
+def _shared(step: StepPlan, program: Program, rows: Mapping[str, int]) -> dict[str, Region]:
     """Arena, order of the rows and labels, constants, control words, data."""
-    capacity = {step.batch: step.capacity} if step.batch else {}
+    capacity = step.capacities
     inputs = [i.buffer for i in step.inputs if i.batched and not i.in_place]
     buffers = _buffers(step.plan, inputs)
     found = {"A": _region("A", step.plan.arena.at(capacity), buffers, capacity)}
     found["K"] = _constants(step.constants, program)
     size = step.integer_arena.at(capacity)
     found["L"] = _region("L", size, buffers, capacity)
-    found["L"].values, found["L"].bare = np.zeros(size, np.int64), min(step.capacity, size)
-    found["C"] = Region("C", control.C_SIZE, state=True, values=np.zeros(control.C_SIZE, np.int64))
-    fewest = {step.batch: (rows - 1) % step.capacity + 1} if step.batch else {}  # rows of the last batch
+    order = 0 if step.extents else min(step.capacity, size)
+    found["L"].values, found["L"].bare = np.zeros(size, np.int64), order
+    words = np.zeros(control.size_of(len(step.extents)), np.int64)
+    words[control.slot(0, control.ROWS_OF) :: control.SLOTS] = [rows[e] for e, _ in step.extents]
+    found["C"] = Region("C", words.size, state=True, values=words)
+    fewest = {e: (n - 1) % capacity[e] + 1 for e, n in rows.items()}  # rows of the last batch
     for i in step.inputs:
-        found[i.pointer] = _data(i.pointer, (rows if i.batched else 1) * i.row, i.leaf, step.plan, fewest)
+        count = rows[str(i.leaf.shape[0])] if i.batched else 1
+        found[i.pointer] = _data(i.pointer, count * i.row, i.leaf, step.plan, fewest)
         if i.in_place:
             found[i.pointer].walk(i.buffer.name)
     return found

@@ -8,10 +8,11 @@ from graphc.lower.layout import Count
 from graphc.lower.training import Draw, StepPlan
 
 
-def print_rows(text: Text, step: StepPlan, at: str, first: str, rows: str) -> None:
-    """Draw ``rows`` rows of every random tensor that has rows, from row ``first`` of the batch on, to row ``at``."""
+def print_rows(text: Text, step: StepPlan, at: str, first: str, rows: str, along: str | None = None) -> None:
+    """Draw ``rows`` rows of every random tensor that has rows, of the extent ``along`` where there are several, from
+    row ``first`` of the batch on, to row ``at``."""
     for d in step.draws:
-        if d.batched:
+        if d.batched and along in (None, d.leaf.shape[0]):
             text.add(_call(d, f"{place(d.buffer)}{_times(at, d.row, ' + ')}", _times(first, d.row) or "0",
                            _times(rows, d.row)))  # fmt: skip
 

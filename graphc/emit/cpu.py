@@ -14,6 +14,7 @@ from functools import partial
 
 from graphc.emit import control
 from graphc.emit.loops import KernelPrinter
+from graphc.emit.several import parts_of_rows, print_whole_data
 from graphc.emit.shared import share
 from graphc.emit.text import Text, extent, place
 from graphc.ir.letters import PRIMITIVES
@@ -68,13 +69,13 @@ def constants_of(step: StepPlan) -> list[tuple[str, str]]:
     for b in buffers:
         if b.region != b.name and not b.moves:
             found.setdefault(b.name, b.offset.text())
-    if step.batch:
-        found[f"{extent(step.batch)}_cap"] = str(step.capacity)
+    found |= {f"{extent(e)}_cap": str(capacity) for e, capacity in step.capacities.items()}
     return list(found.items())
 
 
 def batch_size(text: Text, step: StepPlan) -> str:
-    """Print the rows of this batch, under the name of the free extent, which is returned."""
+    """Print the rows of this batch, under the name of the free extent, which is returned; "1" where there is none, and
+    of several, whose steps are counted."""
     if not step.batch:
         return "1"
     n = extent(step.batch)
@@ -95,7 +96,8 @@ def print_kernels(
     """
     method = partial(product_method, capacity=step.plan.capacity, dtype=dtype)
     plan = step.plan
-    printer = KernelPrinter(text, plan.buffers, method, captions, between is not None, plan.capacity)
+    rows = None if between is None else parts_of_rows(step)
+    printer = KernelPrinter(text, plan.buffers, method, captions, rows, plan.capacity)
     for phase in plan.phases:
         if phase[0].phase and between is not None:
             between()
@@ -121,8 +123,10 @@ def numbers_of(text: Text) -> tuple[float, ...]:
 
 
 def extents_of(step: StepPlan) -> list[str]:
-    """The name of the free extent, where there is one."""
-    return [extent(step.batch)] if step.batch else []
+    """The names of the free extents that nests read, and those of a thread's rows of each of several."""
+    own = [extent(e) for e in step.capacities]
+    parts = parts_of_rows(step).values() if step.extents else ()
+    return [*own, *(word for part in parts for word in (part.start, part.stop))]
 
 
 def value_text(step: StepPlan, root: str) -> str:
@@ -141,14 +145,14 @@ def evaluation_program(
 ) -> Program:
     """``evaluate``: rows in chunks; totals of scalar roots go to F (weighted by rows), outputs to their pointers."""
     arguments = pointers(dtype, step, "PALKCF") + [(p, f"{dtype}*") for p in outputs.values()]
-    text = Text(depth=0)
+    text, whole = Text(depth=0), bool(step.extents)
     with text.block(f"def evaluate({', '.join(n for n, _ in arguments)}):"):
         text.add('"""Rows in chunks: forward, totals of the scalars, rows of the outputs."""', "noalias()")
         text.begin_numbers()
         text.add(f"rows = C[{control.ROWS}]", "at = 0")
         with text.block("while at < rows:"):
             n = batch_size(text, step)
-            _rows_in_order(text, step)
+            print_whole_data(text, step) if whole else _rows_in_order(text, step)
             print_kernels(text, step, dtype, captions)
             for root, pointer in outputs.items():
                 if root not in step.in_place:
@@ -177,6 +181,7 @@ def _write_rows(text: Text, step: StepPlan, root: str, pointer: str, n: str) -> 
     that are loops, since the arena has room for more rows than there are."""
     b = step.plan.buffers[step.plan.roots[root]]
     shape = b.extents
+    many = lambda e: (extent(e) if step.extents else "rows") if isinstance(e, str) else str(e)
     last = max((t for t, e in enumerate(shape) if isinstance(e, str)), default=-1)
     width = Count.of(shape[last + 1 :]).at({})
     outer = [t for t in range(last) if shape[t] != 1]
@@ -184,8 +189,9 @@ def _write_rows(text: Text, step: StepPlan, root: str, pointer: str, n: str) -> 
     for t in outer:
         source.append(f"i{t}*{_grouped(b.strides[t].text())}")
         own = f"(at + i{t})" if isinstance(shape[t], str) else f"i{t}"
-        between = ["rows" if isinstance(e, str) else str(e) for e in shape[t + 1 : last + 1] if e != 1]
+        between = [many(e) for e in shape[t + 1 : last + 1] if e != 1]
         target.append("*".join([own, *between, *([str(width)] if width != 1 else [])]))
+    n = extent(shape[last]) if step.extents else n
     count = f"{n}*{width}" if last >= 0 else str(width)
     with text.loops([f"for i{t} in range({extent(shape[t])}):" for t in outer]):
         text.add(f"copy({pointer}, {' + '.join(target)}, {b.region}, {' + '.join(source)}, {count})")

@@ -26,7 +26,7 @@ from graphc.lower.kernels import (
 )  # fmt: skip
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.loop_fusion import joined
-from graphc.lower.phases import ROWS_AT_ONCE
+from graphc.lower.phases import ROWS_AT_ONCE, rows_along
 
 CACHED = 1 << 18  # values of rows that go through kernels together: a part of the second-level cache
 
@@ -34,9 +34,9 @@ CACHED = 1 << 18  # values of rows that go through kernels together: a part of t
 class KernelPrinter:
     """Prints the kernels of one plan into a :class:`Text`.
 
-    ``method`` chooses the primitive of a matrix product, ``captions`` the formula beside a kernel.  With ``team`` the
-    kernels are divided among threads as their share says; the program then knows ``me`` and ``team``, and a thread's
-    rows of the batch are first_row to last_row.
+    ``method`` chooses the primitive of a matrix product, ``captions`` the formula beside a kernel.  With ``rows``, a
+    thread's rows of every free extent of the batch, the kernels are divided among threads as their share says; the
+    program then knows ``me`` and ``team``.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class KernelPrinter:
         buffers: Mapping[Node, Buffer],
         method: Callable[[Product | Contraction], str],
         captions: Mapping[Node, str] | None = None,
-        team: bool = False,
+        rows: Mapping[str, Part] | None = None,
         capacity: Mapping[str, int] | None = None,
     ) -> None:
         self.text, self.buffers, self.method, self.captions = text, buffers, method, captions or {}
-        self.team = team
+        self.team, self.rows = rows is not None, rows or {}
         self.capacity = defaultdict(lambda: ROWS_AT_ONCE, capacity or {})
 
     def phase(self, kernels: Sequence[Kernel]) -> None:
@@ -58,8 +58,9 @@ class KernelPrinter:
         What threads divide by rows comes first, a few rows through one kernel after the other: they stay in the cache.
         """
         rows = [k for k in kernels if self.team and k.share == "rows"]
-        for packs, run in groupby(rows, self._packs):
-            self._rows(list(run), packs)
+        for e, part in self.rows.items():
+            for packs, run in groupby([k for k in rows if rows_along(k) == e], self._packs):
+                self._rows(list(run), packs, part)
         for group in joined([k for k in kernels if not (self.team and k.share == "rows")], self.buffers):
             self.kernel(*group)
 
@@ -67,7 +68,7 @@ class KernelPrinter:
         """True for a product that packs its right factor: not again for every few rows."""
         return isinstance(kernel, Product | Contraction) and self.method(kernel) == PACKED
 
-    def _rows(self, kernels: Sequence[Kernel], packs: bool) -> None:
+    def _rows(self, kernels: Sequence[Kernel], packs: bool, own: Part) -> None:
         """Print this thread's rows of some kernels, blocks of rows one after the other where that serves."""
         groups = joined(kernels, self.buffers)
         if packs or len(groups) < 2:
@@ -75,8 +76,8 @@ class KernelPrinter:
                 self.kernel(*group)
             return
         step = rows_at_once(kernels, self.capacity)
-        with self.text.block(f"for lo in range(first_row, last_row, {step}):"):
-            self.text.add(f"hi = lo + {step} if lo + {step} < last_row else last_row")
+        with self.text.block(f"for lo in range({own.start}, {own.stop}, {step}):"):
+            self.text.add(f"hi = lo + {step} if lo + {step} < {own.stop} else {own.stop}")
             for group in groups:
                 self._print(group, Part("lo", "hi"))
 
@@ -90,9 +91,14 @@ class KernelPrinter:
             self.text.add(f"lo = {size}*me//team", f"hi = {size}*(me + 1)//team")
             self._print((kernel, *others), Part("lo", "hi"))
         elif self.team:
-            self._print((kernel, *others), Part("first_row", "last_row"))
+            self._print((kernel, *others), self._own(kernel))
         else:
             self._print((kernel, *others), Part(stop=self._outer(kernel)))
+
+    def _own(self, kernel: Kernel) -> Part:
+        """This thread's rows of what a kernel, or each of its steps, computes."""
+        first = kernel.kernels[0] if isinstance(kernel, Steps) else kernel
+        return self.rows[str(rows_along(first))]
 
     def _print(self, group: tuple[Kernel, ...], part: Part) -> None:
         kernel = group[0]
@@ -124,7 +130,7 @@ class KernelPrinter:
     def _within(self, steps: Steps, kernels: Sequence[Kernel]) -> None:
         for group in joined(kernels, self.buffers):
             rows = steps.share == "split" and self.team
-            self._print(group, Part("first_row", "last_row") if rows else Part(stop=self._outer(group[0])))
+            self._print(group, self._own(steps) if rows else Part(stop=self._outer(group[0])))
 
     def _nests(self, nests: Sequence[Nest], part: Part) -> None:
         start = len(self.text.lines)

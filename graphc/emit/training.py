@@ -23,11 +23,12 @@ from graphc.emit.cpu import (
     value_text,
 )  # fmt: skip
 from graphc.emit.row_blocks import PARTIALS, print_blocks
+from graphc.emit.several import print_gathers, print_lengths, print_row_copy, print_turn
 from graphc.emit.text import Text, place
 from graphc.emit.update import print_constraints, print_update
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN
-from graphc.lower.training import Input, StepPlan
+from graphc.lower.training import StepPlan
 from graphc.optim.groups import AnyRule
 
 
@@ -48,6 +49,7 @@ def training_program(
         text.add('"""One call trains: order of the rows, batch, forward, backward, update, history."""')
         _print_start(text, step.layout.total)
         text.begin_numbers()
+        print_lengths(text, step)
         with text.block("while done < n_steps:"):
             _print_step(text, step, rule, dtype, list(metrics), captions)
         _print_end(text)
@@ -88,9 +90,7 @@ def _print_step(
         print_blocks(text, step, dtype, ["loss", *metrics], captions, _meet, _print_block)
     else:
         n = batch_size(text, step)
-        text.add(f"first_row = {n}*me//team", f"last_row = {n}*(me + 1)//team")
-        _print_gather(text, step)
-        print_rows(text, step, "first_row", "first_row", "last_row - first_row")
+        _print_batch(text, step, n)
         if print_whole(text, step, parts=True):
             _meet(text)
         print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
@@ -106,6 +106,17 @@ def _print_step(
         text.add(f"status = {control.NONFINITE} if atomic_load(C, {control.BAD_GRADIENT}) != 0 else {control.OVERFLOW}")
         text.add("break")
     _print_advance(text, n)
+
+
+def _print_batch(text: Text, step: StepPlan, n: str) -> None:
+    """A thread's rows of the batch, and what is drawn for them."""
+    if step.extents:
+        print_turn(text, step)
+        print_gathers(text, step)
+        return
+    text.add(f"first_row = {n}*me//team", f"last_row = {n}*(me + 1)//team")
+    _print_gather(text, step)
+    print_rows(text, step, "first_row", "first_row", "last_row - first_row")
 
 
 def _meet(text: Text) -> None:
@@ -126,7 +137,7 @@ def _print_gather(text: Text, step: StepPlan) -> None:
     with text.block(rows):
         text.add("row = L[i]")
         for i in batched:
-            _print_row_copy(text, i)
+            print_row_copy(text, i)
 
 
 def _print_block(text: Text, step: StepPlan, at: str, n: str) -> None:
@@ -136,7 +147,7 @@ def _print_block(text: Text, step: StepPlan, at: str, n: str) -> None:
         _print_place(text, at)
         text.add("row = L[i]")
         for i in batched:
-            _print_row_copy(text, i)
+            print_row_copy(text, i)
     with text.block("else:"):
         for i in batched:
             text.add(f"copy({i.buffer.region}, {place(i.buffer)}, {i.pointer}, ({at})*{i.row}, {n}*{i.row})")
@@ -146,15 +157,6 @@ def _print_block(text: Text, step: StepPlan, at: str, n: str) -> None:
 def _print_place(text: Text, at: str) -> None:
     """Which row of the data is row ``at + i`` of the epoch."""
     text.add(f"L[i] = permuted(rows, {at} + i, C[{control.KEY0}], C[{control.KEY1}], epoch)")
-
-
-def _print_row_copy(text: Text, i: Input) -> None:
-    target = f"{place(i.buffer)} + i" + (f"*{i.row}" if i.row != 1 else "")
-    source = "row" if i.row == 1 else f"row*{i.row}"
-    if i.row == 1:
-        text.add(f"{i.buffer.region}[{target}] = {i.pointer}[{source}]")
-    else:
-        text.add(f"copy({i.buffer.region}, {target}, {i.pointer}, {source}, {i.row})")
 
 
 def _print_findings(text: Text, step: StepPlan) -> None:

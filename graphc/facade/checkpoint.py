@@ -32,6 +32,7 @@ from graphc.run.callback import Callback
 from graphc.run.encoding import Encoder
 from graphc.run.frames import Columns
 from graphc.run.history import Run
+from graphc.run.sampler import Sampler
 from graphc.run.training import RuleState
 
 FORMAT = "graphc-model-1"
@@ -178,8 +179,10 @@ def restore_state(model: Core, metadata: dict[str, Any], tensors: dict[str, NDAr
     wrong = [n for n, array in given.items() if array.shape != model.params.shape(n) or array.dtype.kind != "f"]
     if wrong:
         raise ValueError(f"{wrong[0]} is {given[wrong[0]].dtype} of shape {given[wrong[0]].shape}")
-    place = {field: whole(metadata["sampler"][field], 2**128) for field in model.state.sampler.as_dict()}
+    told = metadata["sampler"]
+    place: dict[str, Any] = {field: whole(told[field], 2**128) for field in Sampler().as_dict()}
     whole(place["position"], place["rows"])
+    place["extents"] = tuple((whole(rows), whole(batch)) for rows, batch in told.get("extents", ()))
     rules = dict(_rule_state(rule, tensors[f"rule/{t}"], model) for t, rule in enumerate(metadata["rules"]))
     totals = np.array(tensors["totals"], dtype=np.float64).reshape(-1)
     for name, array in given.items():  # all is read: from here on nothing can fail, and leave half of a file behind

@@ -18,7 +18,7 @@ from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.core import Core
 from graphc.facade.fitting import filled, fit
 from graphc.facade.landscape import Landscape, Points, landscape, own_plane, points_of
-from graphc.facade.options import Options
+from graphc.facade.options import BatchSize, Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule, rule_named
@@ -121,7 +121,7 @@ def compare(
     model: Any,
     *args: Any,
     epochs: int = 20,
-    batch_size: int | None = 32,
+    batch_size: BatchSize = 32,
     seed: int = 0,
     shuffle: bool = True,
     goals: Sequence[float] | None = None,

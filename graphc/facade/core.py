@@ -27,7 +27,8 @@ from graphc.ir.node import Leaf, Node
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import equations, topological
 from graphc.ir.walk import leaves as leaves_of
-from graphc.lower.training import batch_extent, layout_parameters
+from graphc.lower.lengths import Lengths, row_extents
+from graphc.lower.training import layout_parameters
 from graphc.rewrite.modes import has_modes, in_mode, random_leaves, with_updates
 from graphc.rewrite.weights import check_states, weight_rows
 from graphc.run.callback import Callback
@@ -74,6 +75,7 @@ class Core:
         note_model(used)
         self._params = Parameters(layout_parameters(self.kept_leaves), dtype)
         self.state = State(self.params.flat.size, dtype)
+        row_extents(leaf for leaf in used if leaf.kind == "input")
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
         self.shuffled = True
         self.last_run: Run | None = None
@@ -138,7 +140,18 @@ class Core:
         return self.once("random", lambda: {leaf: t for t, leaf in enumerate(random_leaves(roots))})
 
     def _batch_name(self, used: Sequence[Leaf]) -> str:
-        return batch_extent([leaf for leaf in used if leaf.kind == "input"]) or "n"
+        """The free extent of the training data, or else of the outputs; the first of several."""
+        inputs = [*(self.training_inputs if self._loss is not None else []), *used]
+        return next(iter(row_extents(leaf for leaf in inputs if leaf.kind == "input")), "n")
+
+    @property
+    def row_extents(self) -> tuple[str, ...]:
+        """The free extents of the training data."""
+        return self.once("row extents", lambda: row_extents(self.training_inputs if self._loss is not None else ()))
+
+    def room(self, rows: int) -> Lengths:
+        """So many rows, of each extent where there are several."""
+        return rows if len(self.row_extents) < 2 else tuple((e, rows) for e in self.row_extents)
 
     @property
     def metric_names(self) -> list[str]:
@@ -177,9 +190,10 @@ class Core:
         """For integer inputs used as an index: the extents they select from."""
         return self.once("limits", lambda: label_limits(self.raw_roots.values()))
 
-    def check_rows(self, rows: int, what: str = "the data have") -> None:
+    def check_rows(self, rows: Lengths, what: str = "the data have") -> None:
         """Refuse fewer rows than the largest fixed row that is read, as of ``x[5]``."""
-        check_rows(self.rows_needed, dict.fromkeys(self.rows_needed, rows), what)
+        sizes = dict.fromkeys(self.rows_needed, rows) if isinstance(rows, int) else dict(rows)
+        check_rows(self.rows_needed, sizes, what)
 
     @property
     def rows_needed(self) -> dict[str, int]:

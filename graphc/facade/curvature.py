@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import DivergenceError, DomainError
+from graphc.facade.batches import Batches, batches_of, with_batch_sizes
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.diagnosis import explain_divergence
 from graphc.facade.evaluating import evaluated_roots
-from graphc.facade.fitting import MOST_STEPS, batch_of, begin_history, epoch_end, filled, rows_of, split
+from graphc.facade.fitting import MOST_STEPS, begin_history, epoch_end, filled, rows_of, split
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator, trainer
 from graphc.facade.resuming import TakenUp, take_up
 from graphc.facade.weighing import row_weights, weighed
+from graphc.lower.lengths import Lengths, by_extent
 from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
 from graphc.primitives import philox
 from graphc.run.data import Bound, bind
@@ -32,6 +34,7 @@ from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.least_squares import Residuals, levenberg_marquardt
 from graphc.run.progress import NoProgress, progress_line
+from graphc.run.sampler import STREAM
 from graphc.run.training import Totals
 
 METHODS: dict[type[Curvature], Callable[..., Point | Residuals | None]] = {
@@ -50,26 +53,26 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     _refuse_modes(model, how.name)
     run = model.last_run = Run(record=options.record)
     taken_up = take_up(model, options, run)
-    options = taken_up.options
+    options = with_batch_sizes(taken_up.options, model.training_inputs)
     inputs, sampler = model.training_inputs, model.state.sampler
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", columns=model.columns)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     seed = sampler.seed if options.seed is None else int(options.seed)
     data, weights, held_out = split(model, data, weights, options.validation, seed)
-    full, capacity = batch_of(options, data.rows)
-    model.check_rows(data.rows % full or full, "the last batch has")
+    cut = batches_of(options, data)
+    model.check_rows(cut.last, "the last batch has")
     model.params.initialize(seed)
     started = time.perf_counter()
     run.notes = [*model.notes, *taken_up.notes, *data.notes]
-    batches = _batches(data, weights, full, seed if options.shuffle else None)
-    problems = _problems(model, batches, capacity, options, run)
+    batches = _batches(data, weights, cut, seed if options.shuffle else None)
+    problems = _problems(model, batches, cut.capacity, options, run)
     if held_out is not None:
         scalars, columns = evaluated_roots(model)
-        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.rows)
+        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
     run.compile_seconds = time.perf_counter() - started
     if options.seed is not None:
         sampler.restart(seed)
-    sampler.bind(data.rows, full)
+    sampler.bind(cut.rows, cut.size, cut.extents)
     run.seed = sampler.seed
     model.columns |= data.columns
     _Loop(model, how, problems, batches, options, run, held_out, public, taken_up).run_all()
@@ -87,17 +90,26 @@ def _refuse_modes(model: Core, name: str) -> None:
         )
 
 
-def _batches(data: Bound, weights: NDArray | None, size: int, seed: int | None) -> list[Batch]:
-    """The rows in parts that stay the same, drawn once by the seed (None: as given)."""
-    if size >= data.rows:
+def _batches(data: Bound, weights: NDArray | None, cut: Batches, seed: int | None) -> list[Batch]:
+    """The rows in parts that stay the same, drawn once by the seed (None: as given); of several free extents those that
+    need fewer steps begin again."""
+    if cut.per_epoch == 1:
         return [(data, weights)]
-    order = np.arange(data.rows) if seed is None else philox.permutation(data.rows, seed, 0, 0)
-    parts = [np.sort(order[begin : begin + size]) for begin in range(0, data.rows, size)]
-    return [(rows_of(data, part), None if weights is None else np.ascontiguousarray(weights[part])) for part in parts]
+    sizes = by_extent(data.arrays)
+    batch = [size for _, size in cut.extents] or [cut.size]
+    parts = {e: _parts(n, batch[t], seed, t and STREAM + t - 1) for t, (e, n) in enumerate(sizes.items())}
+    chosen = [{e: of[k % len(of)] for e, of in parts.items()} for k in range(cut.per_epoch)]
+    weighed = lambda rows: None if weights is None else np.ascontiguousarray(weights[next(iter(rows.values()))])
+    return [(rows_of(data, rows), weighed(rows)) for rows in chosen]
+
+
+def _parts(rows: int, size: int, seed: int | None, stream: int) -> list[NDArray]:
+    order = np.arange(rows) if seed is None else philox.permutation(rows, seed, 0, stream)
+    return [np.sort(order[begin : begin + size]) for begin in range(0, rows, size)]
 
 
 def _problems(
-    model: Core, batches: Sequence[Batch], capacity: int, options: Options, run: Run
+    model: Core, batches: Sequence[Batch], capacity: Lengths, options: Options, run: Run
 ) -> list[Gradients | SquaredResiduals]:
     """What is made small on every batch, compiled and checked."""
     if isinstance(options.optimizer, LevenbergMarquardt):
@@ -182,7 +194,7 @@ class _Loop:
         if here is None or len(self.problems) > 1 or self.options.by_epoch and self._changed(here):
             here = problem.at(model.params.flat)
         if not (np.isfinite(here.f) and np.isfinite(here.g).all()):
-            explain_divergence(model, data, weights, self.how, np.arange(data.rows))
+            explain_divergence(model, data, weights, self.how, whole=True)
         if isinstance(problem, SquaredResiduals):
             here.metrics = problem.metrics()
         steep = float(np.abs(here.g).max(initial=0.0))
@@ -190,12 +202,13 @@ class _Loop:
         values = self.state.values[: self.how.states * size].reshape(-1, size)
         enough = self.options.tol is not None and steep <= self.options.tolerance
         there = None if enough else METHODS[type(self.how)](problem, here, values, self.state.step, self.how)
-        self._record(here, data.rows if weights is None else float(weights.sum()), steep)
+        counted = 1 if sampler.extents else data.rows
+        self._record(here, counted if weights is None else float(weights.sum()), steep)
         if there is not None:
             model.params.flat[:] = there.x
             self.state.step += 1
         self.here = there or here
-        sampler.position += data.rows
+        sampler.position += counted
         if sampler.position >= sampler.rows:
             sampler.position, sampler.epoch = 0, sampler.epoch + 1
         return there is not None

@@ -22,6 +22,7 @@ from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.text import equation_text
 from graphc.lower.kernels import Contraction, Nest, Product, caption_of
 from graphc.lower.layout import Buffer
+from graphc.lower.lengths import Lengths
 from graphc.lower.plan import Plan
 from graphc.lower.training import layout_parameters
 from graphc.optim import AnyRule, Groups
@@ -153,11 +154,12 @@ class Stored:
     running: None = None
 
 
-def training_script(model: Core, rule: AnyRule, feed: Feed, batch: int) -> Path | None:
+def training_script(model: Core, rule: AnyRule, feed: Feed, batch: Lengths) -> Path | None:
     """Write declaration, parameters, rows, and a script that takes one step of them; None where that is impossible."""
     options = ', sample_weight=arrays["weights"]' if model.weight_leaf in feed else ""
     options += ", seed=0" if model.random_numbers else ""
-    text = TRAINING.format(optimizer=_optimizer(rule), batch=batch, options=options)
+    size = batch if isinstance(batch, int) else dict(batch)
+    text = TRAINING.format(optimizer=_optimizer(rule), batch=size, options=options)
     return _write(model, feed, text, model.weight_leaf)
 
 

@@ -18,6 +18,7 @@ from graphc.facade.preparing import chunk, rule_key, trainer
 from graphc.facade.programs import TrainingGraph, constants_of, expected_seconds, training_step
 from graphc.lower.choice import MANY
 from graphc.lower.device import Device
+from graphc.lower.lengths import Lengths, most, shape_of
 from graphc.lower.plan import PlanOptions
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, rule_named
@@ -46,7 +47,7 @@ def place_of(target: str, model: Core) -> Place | None:
     """
     if target == "cpu":
         return None
-    if (model.matrices or model.scans) and target == "auto":
+    if (model.matrices or model.scans or len(model.row_extents) > 1) and target == "auto":
         return None
     _refuse_parts(model)
     from graphc.cuda import selection
@@ -62,6 +63,12 @@ def _refuse_parts(model: Core) -> None:
         raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
     if model.scans:
         message = f"{model.name} does the steps of gc.scan, which is not on CUDA yet"
+        raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
+
+
+    if len(model.row_extents) > 1:
+        told = " and ".join(map(repr, model.row_extents))
+        message = f"the data of {model.name} have the free extents {told}; CUDA programs take batches of one"
         raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
 
 
@@ -83,8 +90,10 @@ def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 
             return None, [f"target='auto' took the CPU: {model.name} has random tensors or states"]
         _refuse_modes(model)
     place, values = place_of(options.target, model), _values(args)
+    if place is None:
+        return None, []
     rows = options.rows_a_step or max((int(v.shape[0]) for v in values if getattr(v, "shape", ())), default=0)
-    if place is None or options.target != "auto" or options.precision != "float32" or not rows:
+    if options.target != "auto" or options.precision != "float32" or not rows:
         return place, []
     if any(lies_on(v, place.machine) for v in values):
         return place, []
@@ -109,12 +118,12 @@ def _values(args: Sequence[Any]) -> list[Any]:
 
 
 def trainer_for(
-    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place | None, copies: int = 1
+    model: Core, options: Options, rule: Rule, capacity: Lengths, weighted: bool, place: Place | None, copies: int = 1
 ) -> Trainer | CudaTrainer:
     """The training program of a machine (None: the CPU) with its buffers, for so many copies of the network."""
     if place is None:
         return trainer(model, rule, capacity, weighted)
-    return _cuda_trainer(model, options, rule, capacity, weighted, place, copies)
+    return _cuda_trainer(model, options, rule, most(capacity), weighted, place, copies)
 
 
 def _cuda_trainer(
@@ -226,7 +235,7 @@ def evaluate(
     evaluator, step, constants = _evaluator(model, outputs, scalars, data.rows, place)
 
     def call(parameters: NDArray, bound: Bound, fresh: bool = False) -> tuple[dict[str, DeviceArray], NDArray]:
-        shapes = {n.replace("output:", "y_"): _shape(model.graph.roots[n].shape, bound.rows) for n in outputs}
+        shapes = {n.replace("output:", "y_"): shape_of(model.graph.roots[n].shape, bound.rows) for n in outputs}
         ordered = [bound.arrays[i.leaf] for i in step.inputs]
         return evaluator.run(parameters, ordered, constants, bound.rows, shapes, fresh)
 
@@ -251,7 +260,7 @@ def _evaluator(
     from graphc.emit.cuda.plan import plan_cuda_evaluation
 
     roots = {n: model.graph.roots[n] for n in (*outputs, *scalars)}
-    capacity = chunk(model, (*outputs, *scalars), rows)
+    capacity = most(chunk(model, (*outputs, *scalars), rows))
 
     def make() -> tuple[CudaEvaluator, StepPlan, NDArray]:
         safe = {n.replace("output:", "y_"): r for n, r in roots.items()}
@@ -262,7 +271,3 @@ def _evaluator(
 
     key = ("cuda evaluate", id(place.machine), outputs, scalars, capacity, model.dtype)
     return model.once(key, make)
-
-
-def _shape(shape: Sequence[int | str], rows: int) -> tuple[int, ...]:
-    return tuple(e if isinstance(e, int) else rows for e in shape)

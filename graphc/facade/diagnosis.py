@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,6 +17,7 @@ from graphc.facade.failure_causes import SMALLER, advice
 from graphc.facade.singular import singular_matrix
 from graphc.ir.node import Equation, Leaf
 from graphc.ir.walk import topological
+from graphc.lower.lengths import by_extent, has_rows, lengths_of
 from graphc.optim import AnyRule, Curvature
 from graphc.primitives import philox
 from graphc.run.data import Bound
@@ -25,9 +27,10 @@ HINT = f"  hint: {SMALLER}"
 
 
 def explain_divergence(
-    model: Core, data: Bound, weights: NDArray | None, rule: AnyRule | Curvature, rows: NDArray | None = None
+    model: Core, data: Bound, weights: NDArray | None, rule: AnyRule | Curvature, whole: bool = False
 ) -> NoReturn:
-    """Evaluate the failed step, on ``rows`` or on those that come next, with the interpreter and name what went wrong.
+    """Evaluate the failed step, on the ``whole`` data or on the rows that come next, with the interpreter and name what
+    went wrong.
 
     Raises
     ------
@@ -37,7 +40,7 @@ def explain_divergence(
         When a matrix was singular or not positive definite: with its place in the stack.
     """
     head = _head(model.state.rules[rule.text])
-    rows = _next_rows(model, data) if rows is None else rows
+    rows = {e: np.arange(n) for e, n in by_extent(data.arrays).items()} if whole else _next_rows(model, data)
     feed = _feed(model, data, weights, rows)
     graph = model.differentiated(weights is not None)
     roots = [graph.loss, *graph.gradients.values()]
@@ -87,22 +90,35 @@ def _is_bad(value: Any) -> bool:
     return not np.isfinite(value).all()
 
 
-def _next_rows(model: Core, data: Bound) -> NDArray:
-    """The rows of the data in the batch that failed."""
-    sampler = model.state.sampler
+def _next_rows(model: Core, data: Bound) -> dict[str, NDArray]:
+    """The rows of the data in the batch that failed, by extent."""
+    sampler, sizes = model.state.sampler, by_extent(data.arrays)
+    if sampler.extents:
+        return {e: _ordered(n, model.shuffled, sampler.keys_of(t), *sampler.next_rows(t))
+                for t, (e, n) in enumerate(sizes.items())}  # fmt: skip
     stop = min(sampler.position + sampler.batch, data.rows)
-    place = np.arange(sampler.position, stop)
-    return philox.permuted(data.rows, place, *sampler.keys, sampler.epoch) if model.shuffled else place
+    return {e: _ordered(n, model.shuffled, sampler.keys, sampler.epoch, sampler.position, stop)
+            for e, n in sizes.items()}  # fmt: skip
 
 
-def _feed(model: Core, data: Bound, weights: NDArray | None, rows: NDArray) -> dict[Leaf, NDArray]:
+def _ordered(
+    rows: int, shuffled: bool, keys: tuple[int, int], epoch: int, first: int, last: int
+) -> NDArray:
+    """The rows at some places of a pass."""
+    place = np.arange(first, last)
+    return philox.permuted(rows, place, *keys, epoch) if shuffled and last - first < rows else place
+
+
+def _feed(
+    model: Core, data: Bound, weights: NDArray | None, rows: Mapping[str, NDArray]
+) -> dict[Leaf, NDArray]:
     """The parameters and the rows of the batch that failed."""
     feed: dict[Leaf, NDArray] = {}
     for leaf, array in data.arrays.items():
-        feed[leaf] = array[rows] if leaf.shape and isinstance(leaf.shape[0], str) else array
+        feed[leaf] = array[rows[str(leaf.shape[0])]] if has_rows(leaf) else array
     if weights is not None:
-        feed[model.weight_leaf] = weights[rows]
-    feed |= drawn(model, model.state.sampler, len(rows), model.dtype)
+        feed[model.weight_leaf] = weights[rows[str(model.weight_leaf.shape[0])]]
+    feed |= drawn(model, model.state.sampler, lengths_of(feed), model.dtype)
     for leaf in model.kept_leaves:
         feed[leaf] = model.params[str(leaf.name)]
     return feed

@@ -19,9 +19,9 @@ from graphc.facade.core import Core
 from graphc.facade.preparing import CHUNK, chunk, evaluator
 from graphc.facade.programs import Compiled
 from graphc.facade.singular import check_matrices
-from graphc.facade.verifying import has_rows
 from graphc.facade.weighing import row_weights, weighed
-from graphc.ir.node import Leaf, Node
+from graphc.ir.node import Leaf
+from graphc.lower.lengths import has_rows, row_extents, shape_of
 from graphc.native.buffers import aligned
 from graphc.run.data import Bound, bind, check_labels, is_finite
 from graphc.run.prepared import MOST, Ready, usable
@@ -69,8 +69,8 @@ def _values(
     if found is not None:
         return found
     data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine, columns=model.columns,
-                by_rows=place is None)  # fmt: skip
-    model.check_rows(data.rows)
+                by_rows=place is None and len(row_extents(inputs)) < 2)  # fmt: skip
+    model.check_rows(data.lengths)
     values = evaluate(model, outputs, scalars, data, place, verify)
     if model.matrices:
         feed = {**data.arrays, **{leaf: model.params[str(leaf.name)] for leaf in model.kept_leaves}}
@@ -90,8 +90,8 @@ def _prepared(
     data: Bound,
 ) -> _Ready | None:
     """The next call with arrays that look like these, where that saves something."""
-    compiled, program = evaluator(model, outputs, scalars, data.rows)
-    shapes = [_shape(model.raw_roots[n], data.rows) for n in outputs]
+    compiled, program = evaluator(model, outputs, scalars, data.lengths)
+    shapes = [shape_of(model.raw_roots[n].shape, data.lengths) for n in outputs]
     arrays = [data.arrays[leaf] for leaf in inputs]
     size = program.arena_size + sum(map(math.prod, shapes))
     divided = program.parts is not None and len(program.parts.of(data.rows)) > 1
@@ -112,7 +112,7 @@ class _Ready:
         data: Bound,
     ) -> None:
         self.parameters, limits = model.params.flat, model.label_limits
-        head, totals = program.head(self.parameters, compiled.constants, data.rows)
+        head, totals = program.head(self.parameters, compiled.constants, data.lengths)
         self._means = lambda: mean_of_totals(totals())
         checks = {
             t: partial(check_labels, leaf, extents=limits.get(leaf, ()), sizes={}) if leaf.dtype == "int" else is_finite
@@ -138,7 +138,7 @@ def evaluate(
     model.params.initialize(0)
     if place is not None:
         return devices.evaluate(model, outputs, scalars, data, place, verify)
-    compiled, program = evaluator(model, outputs, scalars, data.rows)
+    compiled, program = evaluator(model, outputs, scalars, data.lengths)
     if verify:
         verify_evaluation(model, compiled, outputs, scalars, data)
     if any(isinstance(a, Rows) for a in data.arrays.values()):
@@ -150,7 +150,7 @@ def _in_blocks(
     model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound
 ) -> tuple[list[Any], NDArray]:
     """A block of rows after the other, where rows are independent; else all of them."""
-    compiled, program = evaluator(model, outputs, scalars, data.rows)
+    compiled, program = evaluator(model, outputs, scalars, data.lengths)
     independent = chunk(model, (*outputs, *scalars), data.rows) == CHUNK
     size = (rows_within(data.arrays, CHUNK) if independent else None) or data.rows
     blocks = [slice(begin, min(begin + size, data.rows)) for begin in range(0, data.rows, size)]
@@ -168,10 +168,10 @@ def _compute(
     model: Core, compiled: Compiled, program: Evaluator, outputs: tuple[str, ...], data: Bound
 ) -> tuple[list[Any], NDArray]:
     """One call for all rows that are given."""
-    shapes = [_shape(model.raw_roots[n], data.rows) for n in outputs]
+    shapes = [shape_of(model.raw_roots[n].shape, data.lengths) for n in outputs]
     arrays = [aligned(math.prod(s), model.dtype)[: math.prod(s)].reshape(s) for s in shapes]
     ordered = [data.arrays[leaf] for leaf in compiled.facts.inputs]
-    return arrays, program.run(model.params.flat, ordered, compiled.constants, data.rows, arrays)
+    return arrays, program.run(model.params.flat, ordered, compiled.constants, data.lengths, arrays)
 
 
 def loss_and_metrics(model: Core, data: Bound, place: Any = None, verify: bool = True) -> dict[str, Any]:
@@ -193,7 +193,3 @@ def means_of(model: Core, data: Bound, verify: bool = True) -> dict[str, float]:
     names = ("loss", *model.metric_names)
     values = evaluate(model, (), names, data, None, verify)[1]
     return {n: float(v) for n, v in zip(names, values, strict=True)}
-
-
-def _shape(node: Node, rows: int) -> tuple[int, ...]:
-    return tuple(e if isinstance(e, int) else rows for e in node.shape)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from graphc.emit import control
 from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DivergenceError, DomainError
+from graphc.facade.batches import Batches, batches_of, with_batch_sizes
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, trainer_for
@@ -23,8 +24,8 @@ from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
 from graphc.facade.resuming import TakenUp, take_up
 from graphc.facade.state import SPLIT_STREAM
-from graphc.facade.verifying import has_rows
 from graphc.facade.weighing import held_out_weights, row_weights, weighed
+from graphc.lower.lengths import by_extent, has_rows
 from graphc.optim import average_places
 from graphc.primitives import philox
 from graphc.run.data import Bound, Seen, bind
@@ -45,7 +46,7 @@ MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     """Train ``model`` and return what happened; callbacks get ``public``."""
     run = model.last_run = Run(record=options.record)
-    options = options.for_parameters(model.params.trained)
+    options = with_batch_sizes(options.for_parameters(model.params.trained), model.training_inputs)
     taken_up = take_up(model, options, run)
     options = taken_up.options
     hyper = np.array([*hyper_values(options.rule).values, 0.0])
@@ -54,24 +55,25 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     run.target = "cuda" if place else "cpu"
     seen = None if place or options.by_epoch else model.seen
     machine, given = place and place.machine, filled(inputs, args)
-    data = bind(inputs, given, model.dtype, model.label_limits, "fit", machine, seen, model.columns, place is None)
+    as_rows = place is None and len(model.row_extents) < 2
+    data = bind(inputs, given, model.dtype, model.label_limits, "fit", machine, seen, model.columns, as_rows)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
     data, weights, held_out = split(model, data, weights, options.validation, seed)
-    full, capacity = batch_of(options, data.rows)
-    options = in_order(options, full, data.rows)
+    batches = batches_of(options, data)
+    options = in_order(options, batches)
     model.shuffled = options.shuffle
-    model.check_rows(data.rows % full or full, "the last batch has")
+    model.check_rows(batches.last, "the last batch has")
     before = model.state.rules.get(options.rule.text)
-    check_schedules(options, before.step - run.steps if before else 0, -(-data.rows // full))
+    check_schedules(options, before.step - run.steps if before else 0, batches.per_epoch)
     model.params.initialize(seed)
     started = time.perf_counter()
-    trainer = trainer_for(model, options, options.rule, capacity, weights is not None, place)
+    trainer = trainer_for(model, options, options.rule, batches.capacity, weights is not None, place)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     if held_out is not None:
         scalars, columns = evaluated_roots(model)
-        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.rows)
+        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
     run.notes = [*model.notes, *taken_up.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
@@ -80,11 +82,11 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     before = _Before(model) if data.unseen else None
     if options.seed is not None:
         sampler.restart(seed)
-    sampler.bind(data.rows, full)
+    sampler.bind(batches.rows, batches.size, batches.extents)
     if sampler.position == 0:  # a new epoch: nothing of one that was left unfinished belongs to it
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
-    loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, full, public)
+    loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, batches, public)
     model.columns |= data.columns
     loop.before, loop.given, loop.taken_up = before, tuple(args), taken_up
     loop.run_all()
@@ -103,16 +105,9 @@ def filled(inputs: Sequence[Any], args: Sequence[Any]) -> Sequence[Any]:
     return () if empty and not inputs else args
 
 
-def batch_of(options: Options, rows: int) -> tuple[int, int]:
-    """Rows of a step, and the rows that the program has room for: a power of two when a step takes all."""
-    if options.rows_a_step is None:
-        return rows, 1 << (rows - 1).bit_length()
-    return int(options.rows_a_step), int(options.rows_a_step)
-
-
-def in_order(options: Options, full: int, rows: int) -> Options:
+def in_order(options: Options, batches: Batches) -> Options:
     """A batch of all rows takes them as they are given: another order would change nothing but rounding."""
-    return replace(options, shuffle=options.shuffle and full < rows)
+    return replace(options, shuffle=options.shuffle and batches.size < batches.rows)
 
 
 Split = tuple[Bound, NDArray | None, Bound | None]
@@ -125,26 +120,34 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
     if not isinstance(wanted, Real):
         args, own = held_out_weights(model.training_inputs, wanted)
         columns = model.columns | data.columns
+        as_rows = len(model.row_extents) < 2
         held_out = bind(
-            model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns, by_rows=True
+            model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns, by_rows=as_rows
         )
         return data, weights, replace(held_out, weights=row_weights(own, held_out.rows, model.dtype))
-    count = int(round(float(wanted) * data.rows))
-    if not 0.0 < float(wanted) < 1.0 or not 0 < count < data.rows:
-        raise DomainError(
-            f"fit: validation={wanted} of {data.rows} rows leaves {count} to validate on\n"
-            f"  hint: give a fraction between 0 and 1, or a tuple of arrays"
-        )
-    order = philox.permutation(data.rows, seed, 0, SPLIT_STREAM)
-    kept, out = np.sort(order[count:]), np.sort(order[:count])
-    mine, others = (None if weights is None else np.ascontiguousarray(weights[rows]) for rows in (kept, out))
+    parts = {e: _halves(n, wanted, seed, t) for t, (e, n) in enumerate(by_extent(data.arrays).items())}
+    kept, out = ({e: half[place] for e, half in parts.items()} for place in range(2))
+    chosen = (next(iter(rows.values())) for rows in (kept, out))
+    mine, others = (None if weights is None else np.ascontiguousarray(weights[rows]) for rows in chosen)
     return rows_of(data, kept), mine, replace(rows_of(data, out), weights=others)
 
 
-def rows_of(data: Bound, rows: NDArray) -> Bound:
-    """Some rows of the data."""
-    arrays = {leaf: _some(a, rows) if has_rows(leaf) else a for leaf, a in data.arrays.items()}
-    return Bound(arrays, len(rows), data.notes, columns=data.columns)
+def _halves(rows: int, wanted: Any, seed: int, extent: int) -> tuple[NDArray, NDArray]:
+    """The rows that stay and those that are left out, of one free extent after another."""
+    count = int(round(float(wanted) * rows))
+    if not 0.0 < float(wanted) < 1.0 or not 0 < count < rows:
+        raise DomainError(
+            f"fit: validation={wanted} of {rows} rows leaves {count} to validate on\n"
+            f"  hint: give a fraction between 0 and 1, or a tuple of arrays"
+        )
+    order = philox.permutation(rows, seed, extent, SPLIT_STREAM)
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+def rows_of(data: Bound, rows: Mapping[str, NDArray]) -> Bound:
+    """Some rows of the data, by extent."""
+    arrays = {leaf: _some(a, rows[str(leaf.shape[0])]) if has_rows(leaf) else a for leaf, a in data.arrays.items()}
+    return Bound(arrays, max(map(len, rows.values()), default=1), data.notes, columns=data.columns)
 
 
 def _some(array: Any, rows: NDArray) -> Any:
@@ -177,19 +180,19 @@ class _Loop:
         options: Options,
         hyper: NDArray,
         run: Run,
-        batch: int,
+        batches: Batches,
         public: Any,
     ) -> None:
         self.public = public
         self.model, self.trainer, self.data, self.held_out = model, trainer, data, held_out
-        self.options, self.run, self.batch = options, run, batch
+        self.options, self.run, self.batch = options, run, batches.size
         self.weights, self.hyper = weights, hyper
-        self.per_epoch = -(-data.rows // batch)
+        self.per_epoch = batches.per_epoch
         self.by_epoch = options.by_epoch
         self.before: _Before | None = None
         self.given: tuple[Any, ...] = ()
         self.taken_up = TakenUp(options)
-        self.total, self.rows_at_once = 0, rows_within(data.arrays, batch)
+        self.total, self.rows_at_once = 0, rows_within(data.arrays, batches.size)
         self.blocks = Blocks(model.reads[0], str(model.weight_leaf.shape[0]), options.shuffle, self.rows_at_once or 0)
         rule = model.state.rule(options.rule.text, len(options.rule.states))
         run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step)

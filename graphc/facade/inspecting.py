@@ -21,9 +21,9 @@ from graphc.facade.deriving import captions, derivation
 from graphc.facade.options import check_target
 from graphc.facade.preparing import training_lowered
 from graphc.facade.programs import Lowered
-from graphc.facade.trials import rows_of
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
+from graphc.lower.lengths import lengths_of
 from graphc.optim import Groups, optimizer_named, rule_named
 from graphc.primitives import philox
 from graphc.run.data import bind
@@ -120,7 +120,7 @@ def check(model: Core, args: Sequence[Any], rows: int) -> GradientCheck:
     data = bind(model.training_inputs, args, "float64", model.label_limits, "check")
     feed = {leaf: _first(leaf, array, rows) for leaf, array in data.arrays.items()}
     feed |= {leaf: model.params[str(leaf.name)].astype(np.float64) for leaf in model.kept_leaves}
-    feed |= drawn(model, Sampler(), rows_of(feed), np.float64)
+    feed |= drawn(model, Sampler(), lengths_of(feed), np.float64)
     graph = model.differentiated()
     exact = dict(zip(model.param_leaves, evaluate(list(graph.gradients.values()), feed), strict=True))
     differences = [_difference_error(graph.loss, leaf, exact[leaf], feed) for leaf in model.param_leaves]

@@ -159,7 +159,7 @@ def landscape(
     _check(size, threads)
     inputs = core.training_inputs
     data = bind(inputs, filled(inputs, args), core.dtype, core.label_limits, "landscape")
-    core.check_rows(data.rows)
+    core.check_rows(data.lengths)
     core.params.initialize(0)
     named = by_name(runs)
     every = Points(core, data, threads, verify)
@@ -251,8 +251,8 @@ class Points:
     """Loss and metrics of a model at many points of its parameters."""
 
     def __init__(self, core: Core, data: Bound, threads: int | None = None, verify: bool = True) -> None:
-        self.core, self.rows, names = core, data.rows, ("loss", *core.metric_names)
-        compiled, self.program = evaluator(core, (), names, data.rows)
+        self.core, self.rows, names = core, data.lengths, ("loss", *core.metric_names)
+        compiled, self.program = evaluator(core, (), names, data.lengths)
         if verify:
             verify_evaluation(core, compiled, (), names, data)
         self.shared = [compiled.constants, *(data.arrays[leaf] for leaf in compiled.facts.inputs)]

@@ -21,6 +21,7 @@ from graphc.facade.deriving import formula_of
 from graphc.facade.evaluating import means_of
 from graphc.ir.node import Equation, Leaf, Node, free_sizes
 from graphc.ir.walk import topological
+from graphc.lower.lengths import by_extent
 from graphc.native.buffers import aligned
 from graphc.optim.rules import Rule, rule
 from graphc.rewrite.normal import tidy_graph
@@ -59,7 +60,7 @@ class Gradients:
         self.model, self.trainer, self.data, self.threads, self.verify = model, trainer, data, threads, verify
         self.parameters = aligned(model.params.flat.size, model.dtype)
         constants, *arrays = model.program_data(data, weights)
-        self._call = GradientCall(trainer, self.parameters, [constants, np.zeros(1), *arrays], data.rows)
+        self._call = GradientCall(trainer, self.parameters, [constants, np.zeros(1), *arrays], data.lengths)
         self._times: Function | None = None
 
     def at(self, x: NDArray) -> Point:
@@ -123,17 +124,16 @@ def _places(model: Core) -> list[tuple[tuple[int, ...], int]]:
 
 
 class _Part:
-    """Squares that one program gives: those by row, or those that are not."""
+    """Squares that one program gives: those by the rows of a free extent, or those that are not (None)."""
 
-    def __init__(self, model: Core, squares: Sequence[Squares], by_row: bool, verify: bool) -> None:
-        self.squares, self.by_row, self.inputs = squares, by_row, model.training_inputs
-        self.row_name = str(model.weight_leaf.shape[0])
+    def __init__(self, model: Core, squares: Sequence[Squares], rows: str | None, verify: bool) -> None:
+        self.squares, self.row_name, self.inputs = squares, rows, model.training_inputs
         leaves = model.param_leaves
         roots: list[Node] = []
         for s in squares:
             roots.append(s.residual)
-            if by_row:
-                roots += row_jacobians(s.residual, leaves, self.row_name)
+            if rows is not None:
+                roots += row_jacobians(s.residual, leaves, rows)
             else:
                 roots += [jacobian(s.residual, w) for w in leaves]
         self.width = 1 + len(leaves)
@@ -142,14 +142,15 @@ class _Part:
         self.function = Function(outputs, inputs, model.dtype, False, verify, model.subnormals)
         count = sum(math.prod(e for e in s.residual.shape if isinstance(e, int)) for s in squares)
         nodes = topological([s.residual for s in squares])
-        divisible = by_row and not any(free_sizes(n) for n in nodes if isinstance(n, Equation))
+        divisible = rows is not None and not any(free_sizes(n) for n in nodes if isinstance(n, Equation))
         self.rows_at_once = max(1, AT_ONCE // (8 * count * max(1, model.params.flat.size))) if divisible else 0
 
     def values(self, params: Sequence[NDArray], data: Bound) -> Any:
         """(r, dr/dw for every w) for each of the squares, the rows in parts."""
-        sizes = {self.row_name: data.rows}
-        step = self.rows_at_once or max(data.rows, 1)
-        for begin in range(0, max(data.rows, 1), step):
+        sizes = by_extent(data.arrays)
+        rows = sizes.get(self.row_name or "", 1)
+        step = self.rows_at_once or rows
+        for begin in range(0, rows, step):
             arrays = [
                 data.arrays[leaf][begin : begin + step] if leaf.shape[:1] == (self.row_name,) else data.arrays[leaf]
                 for leaf in self.inputs
@@ -158,7 +159,7 @@ class _Part:
             for t, s in enumerate(self.squares):
                 scale = math.sqrt(value_of(s.weight, sizes))
                 r, *jacobians = found[t * self.width : (t + 1) * self.width]
-                r = np.asarray(np.moveaxis(r, 0, -1) if self.by_row else r, np.float64).reshape(-1)
+                r = np.asarray(np.moveaxis(r, 0, -1) if self.row_name else r, np.float64).reshape(-1)
                 yield scale * r, [scale * np.asarray(j, np.float64) for j in jacobians]
 
 
@@ -173,9 +174,10 @@ def _parts(model: Core, verify: bool) -> list[_Part]:
             f"fit: LevenbergMarquardt solves a system of {model.params.flat.size} equations in every step\n"
             f"  hint: gc.LBFGS() has no such system"
         )
-    apart = [s for s in found if s.rows == str(model.weight_leaf.shape[0]) and _rows_apart(s, model.param_leaves)]
+    apart = [s for s in found if s.rows in model.row_extents and _rows_apart(s, model.param_leaves)]
+    by_row = [(e, [s for s in apart if s.rows == e]) for e in model.row_extents]
     others = [s for s in found if s not in apart]
-    return [_Part(model, s, by_row, verify) for s, by_row in ((apart, True), (others, False)) if s]
+    return [_Part(model, s, rows, verify) for rows, s in [*by_row, (None, others)] if s]
 
 
 def _rows_apart(s: Squares, leaves: Sequence[Leaf]) -> bool:

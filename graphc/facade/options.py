@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from graphc.optim import Curvature, Groups, Rule, optimizer_named
 from graphc.run.callback import Callback, as_callback
 from graphc.run.keeping import Checkpoint
 
+BatchSize = int | Mapping[str, int | None] | Literal["auto"] | None
 TARGETS = ("cpu", "cuda", "auto")
 BATCH = 32  # rows a step of an update rule unless told otherwise
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -44,7 +45,7 @@ class Options:
     optimizer: Any
     steps: int | None
     epochs: int | None
-    batch_size: int | Literal["auto"] | None
+    batch_size: BatchSize
     tol: float | None
     shuffle: bool
     sample_weight: Any
@@ -74,8 +75,8 @@ class Options:
 
     @property
     def rows_a_step(self) -> int | None:
-        """The batch size, where it was checked; None for all rows."""
-        assert self.batch_size != "auto"
+        """The batch size of one free extent, where it was checked; None for all rows."""
+        assert not isinstance(self.batch_size, str | Mapping)
         return self.batch_size
 
     @property
@@ -105,7 +106,8 @@ class Options:
         batch_size = whole if isinstance(self.batch_size, str) and self.batch_size == "auto" else self.batch_size
         for name in ("epochs", "steps", "threads"):
             _check_count(who, name, getattr(self, name))
-        _check_count(who, "batch_size", batch_size)
+        for size in batch_size.values() if isinstance(batch_size, Mapping) else (batch_size,):
+            _check_count(who, "batch_size", size)
         if self.tol is not None and not (isinstance(self.tol, int | float) and self.tol > 0):
             raise DomainError(f"{who}: tol is {self.tol!r}\n  hint: give a positive number, such as 1e-6")
         if self.seed is not None and (not isinstance(self.seed, int | np.integer) or self.seed < 0):

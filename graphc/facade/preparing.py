@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from graphc.facade.batches import whole
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared, remembered
 from graphc.facade.programs import Compiled, Lowered, TrainingGraph, evaluation_text, obtain, training_text
 from graphc.ir.node import Node
+from graphc.ir.walk import free_extents
+from graphc.lower.lengths import Lengths, row_extents
 from graphc.lower.plan import PlanOptions
 from graphc.optim import AnyRule, Groups
 from graphc.optim.schedules import Schedule
@@ -29,19 +32,20 @@ def rule_key(rule: AnyRule) -> tuple:
     return rule.name, rule.text, rule.statements, tuple(rule.hyper), schedules, given
 
 
-def training_program(model: Core, rule: AnyRule, capacity: int, weighted: bool = False) -> Compiled:
+def training_program(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool = False) -> Compiled:
     """The training program for an update rule and a batch size."""
     key = ("train", rule_key(rule), capacity, weighted, model.dtype)
     return model.once(key, lambda: _training(model, rule, capacity, weighted))
 
 
-def training_lowered(model: Core, rule: AnyRule, capacity: int) -> Lowered:
+def training_lowered(model: Core, rule: AnyRule, capacity: Lengths) -> Lowered:
     """Text and plan of that program, which is not compiled."""
+    capacity = model.room(capacity) if isinstance(capacity, int) else capacity
     key, options = ("text", rule_key(rule), capacity, model.dtype), PlanOptions(model.dtype)
     return model.once(key, lambda: _lower(model, rule, capacity, False, options))
 
 
-def _lower(model: Core, rule: AnyRule, capacity: int, weighted: bool, options: PlanOptions) -> Lowered:
+def _lower(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, options: PlanOptions) -> Lowered:
     weights = model.weight_leaf if weighted else None
     derived = model.differentiated(weighted)
     moving = {w: g for w, g in derived.gradients.items() if rule.of(str(w.name)) is not None}
@@ -50,7 +54,7 @@ def _lower(model: Core, rule: AnyRule, capacity: int, weighted: bool, options: P
     return training_text(model.name, graph, rule, capacity, options)
 
 
-def _training(model: Core, rule: AnyRule, capacity: int, weighted: bool) -> Compiled:
+def _training(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool) -> Compiled:
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
     lower = lambda apart=False: _lower(model, rule, capacity, weighted, PlanOptions(dtype, apart=apart))
     others = [*model.kept_leaves, *([weights] if weights else [])]
@@ -65,21 +69,21 @@ def _of_model(model: Core, compiled: Compiled) -> Compiled:
     return compiled
 
 
-def trainer(model: Core, rule: AnyRule, capacity: int, weighted: bool) -> Trainer:
+def trainer(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool) -> Trainer:
     """The training program with its buffers."""
     compiled = model.last_compiled = training_program(model, rule, capacity, weighted)
     model.reads, model.nan_propagating = (compiled.facts.inputs, compiled.constants), compiled.facts.nan_propagating
     return model.once(("trainer", id(compiled)), lambda: _trainer(model, compiled, capacity))
 
 
-def _trainer(model: Core, compiled: Compiled, capacity: int) -> Trainer:
+def _trainer(model: Core, compiled: Compiled, capacity: Lengths) -> Trainer:
     facts = compiled.facts
     metrics = len(model.metric_names)
     return Trainer(compiled.program, facts.sizes, model.dtype, capacity, metrics, facts.seconds_per_step)
 
 
 def evaluator(
-    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: Lengths
 ) -> tuple[Compiled, Evaluator]:
     """The program that evaluates some roots for a number of rows."""
     capacity = chunk(model, (*outputs, *scalars), rows)
@@ -88,7 +92,7 @@ def evaluator(
 
 
 def _evaluation(
-    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], capacity: int
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], capacity: Lengths
 ) -> tuple[Compiled, Evaluator]:
     wanted = (*outputs, *scalars)
     names = [n.replace("output:", "y_") for n in outputs]
@@ -105,9 +109,9 @@ def _evaluation(
     return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars), parts)
 
 
-def _parts(model: Core, compiled: Compiled, outputs: Sequence[str], capacity: int) -> RowParts | None:
+def _parts(model: Core, compiled: Compiled, outputs: Sequence[str], capacity: Lengths) -> RowParts | None:
     """How rows may be divided: where they are on first axes alone."""
-    free, shapes = str(model.weight_leaf.shape[0]), [model.raw_roots[n].shape for n in outputs]
+    free, shapes = min(row_extents(compiled.facts.inputs), default="n"), [model.raw_roots[n].shape for n in outputs]
     inputs = [leaf.shape for leaf in compiled.facts.inputs]
     if capacity != CHUNK or any(free in shape[1:] for shape in [*inputs, *shapes]):
         return None
@@ -115,15 +119,18 @@ def _parts(model: Core, compiled: Compiled, outputs: Sequence[str], capacity: in
     return RowParts([*map(has_rows, inputs)], [*map(has_rows, shapes)], CHUNK, compiled.facts.seconds_per_step)
 
 
-def chunk(model: Core, names: tuple[str, ...], rows: int) -> int:
-    """Rows at a time: a fixed chunk where rows are independent, else all of them at once."""
+def chunk(model: Core, names: tuple[str, ...], rows: Lengths) -> Lengths:
+    """Rows at a time: a fixed chunk where rows are independent, else all of them at once, as of several extents."""
 
     def ask() -> bool:
-        return _rows_are_independent({n: model.graph.roots[n] for n in names}, str(model.weight_leaf.shape[0]))
+        roots = {n: model.graph.roots[n] for n in names}
+        return _rows_are_independent(roots, min(free_extents(roots.values()), default="n"))
 
+    if not isinstance(rows, int):
+        return whole(rows, CHUNK)
     asked = "rows are independent", names
     independent = model.once(asked, lambda: remembered(declared(model.raw_roots, [], *asked), ask))
-    return CHUNK if independent else max(CHUNK, 1 << (rows - 1).bit_length())
+    return CHUNK if independent else whole(rows, CHUNK)
 
 
 def _rows_are_independent(roots: Mapping[str, Node], free: str) -> bool:

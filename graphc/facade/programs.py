@@ -24,6 +24,7 @@ from graphc.ir.text import node_name
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.kernels import work_of
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.lengths import Lengths, most
 from graphc.lower.nan_propagation import propagating
 from graphc.lower.plan import Places, Plan, PlanOptions, make_plan
 from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_of_block
@@ -94,7 +95,7 @@ def verdict_key(found: Declared, machine_code: str) -> str:
 
 def expected_seconds(step: StepPlan) -> float:
     """What a step of one thread is expected to take before any was made."""
-    capacity = {step.batch: step.capacity} if step.batch else {}
+    capacity = step.capacities
     blocks = max(1, step.whole_batch // step.capacity)
     return 1e-6 + blocks * sum(work_of(k, capacity) for k in step.plan.kernels) / OPERATIONS
 
@@ -102,7 +103,7 @@ def expected_seconds(step: StepPlan) -> float:
 def facts_of(lowered: Lowered) -> Facts:
     """What of a text and a plan is needed to run the program."""
     text, step = lowered.text, lowered.step
-    capacity = {step.batch: step.capacity} if step.batch else {}
+    capacity = step.capacities
     return Facts(
         machine_code=cache.key_of(text.text, {text.entry: text.signature}),
         entry=text.entry,
@@ -155,18 +156,18 @@ class TrainingGraph:
         return all(is_row_mean(n, rows) for n in (self.derived.loss, *(self.derived.roots[m] for m in self.metrics)))
 
 
-def training_text(name: str, graph: TrainingGraph, rule: AnyRule, capacity: int, options: PlanOptions) -> Lowered:
+def training_text(name: str, graph: TrainingGraph, rule: AnyRule, capacity: Lengths, options: PlanOptions) -> Lowered:
     """The text and the plan of a whole training run."""
     step = training_step(graph, capacity, replace(options, by_rows=True, tensors=True))
     block = rows_of_block(step, options.dtype)
     if block and graph.adds_up(str(step.batch)):
         step = training_step(graph, block, replace(options, tensors=True))
-        step.whole_batch = capacity
+        step.whole_batch = most(capacity)
     text = training_program(name, step, rule, options.dtype, list(graph.metrics), graph.captions)
     return Lowered(text, step)
 
 
-def training_step(graph: TrainingGraph, capacity: int, options: PlanOptions) -> StepPlan:
+def training_step(graph: TrainingGraph, capacity: Lengths, options: PlanOptions) -> StepPlan:
     """The plan of a training step, for any target."""
     shown = formula_names(graph.captions)
     return plan_step(graph.roots, graph.params, capacity, options, graph.names, shown, graph.derived.random)
@@ -184,12 +185,13 @@ def evaluation_text(
     params: Sequence[Leaf],
     outputs: Sequence[str],
     scalars: Sequence[str],
-    capacity: int,
+    capacity: Lengths,
     options: PlanOptions,
 ) -> Lowered:
     """The program that evaluates outputs and scalar roots over any number of rows."""
     pointers = {root: f"{root}_out" for root in outputs}
-    step = plan_step(roots, params, capacity, replace(options, tensors=True), in_order=pointers)
+    in_order = pointers if isinstance(capacity, int) else None
+    step = plan_step(roots, params, capacity, replace(options, tensors=True), in_order=in_order)
     return Lowered(evaluation_program(name, step, options.dtype, pointers, scalars), step)
 
 

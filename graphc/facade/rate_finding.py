@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from graphc.declare.origin import fail, located
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.core import Core
 from graphc.facade.fitting import fit
-from graphc.facade.options import Options
+from graphc.facade.options import BatchSize, Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule, optimizer_named
@@ -107,7 +107,7 @@ def find_learning_rate(
     low: float = 1e-7,
     high: float = 10.0,
     steps: int = 100,
-    batch_size: int | Literal["auto"] | None = "auto",
+    batch_size: BatchSize = "auto",
     seed: int = 0,
     stop_factor: float = 4.0,
     verify: bool = True,
@@ -124,7 +124,7 @@ def find_learning_rate(
         The first and the last rate.
     steps : int
         How many, each by the same factor larger than the one before.
-    batch_size : int, None or "auto"
+    batch_size : int, dict, None or "auto"
         As for ``Model.fit``.
     seed : int
         Of the order of the rows, and of parameters without a value.

@@ -36,10 +36,12 @@ def check_matrices(
             raise DomainError(told)
 
 
-def singular_matrix(roots: Iterable[Node], values: Mapping[Node, NDArray], rows: NDArray | None = None) -> str | None:
+def singular_matrix(
+    roots: Iterable[Node], values: Mapping[Node, NDArray], rows: Mapping[str, NDArray] | None = None
+) -> str | None:
     """What to say of the first matrix that is finite while its inverse, factor or logarithm is not.
 
-    ``rows`` are the rows of the data that a batch is made of.
+    ``rows`` are the rows of the data that a batch is made of, by extent.
     """
     for node in equations(roots):
         if not node.dense:
@@ -51,7 +53,7 @@ def singular_matrix(roots: Iterable[Node], values: Mapping[Node, NDArray], rows:
         if bad.any():
             place = [int(i) for i in np.unravel_index(int(bad.argmax()), values[matrix].shape[:-2])]
             if rows is not None and isinstance(matrix.shape[0], str):
-                place[0] = int(rows[place[0]])
+                place[0] = int(rows[matrix.shape[0]][place[0]])
             return _text(node, matrix, place)
     return None
 

@@ -18,17 +18,18 @@ from graphc.declare.origin import located
 from graphc.emit import control
 from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
+from graphc.facade.batches import Batches, batches_of, with_batch_sizes
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, together, trainer_for
 from graphc.facade.evaluating import loss_and_metrics
-from graphc.facade.fitting import MOST_STEPS, batch_of, check_schedules, filled, in_order
+from graphc.facade.fitting import MOST_STEPS, check_schedules, filled, in_order
 from graphc.facade.options import Options
 from graphc.facade.state import Parameters, State
 from graphc.facade.weighing import row_weights
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
-from graphc.run.data import Bound, bind
+from graphc.run.data import bind
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
 from graphc.run.sampler import Sampler
@@ -172,7 +173,7 @@ class Sweep:
         rule = twin.state.rule(self.rules[i].text, len(self.rules[i].states))
         rule.values[:], rule.step = c.states[i, : rule.values.size], int(c.control[i, control.STEP])
         epoch, position = (int(c.control[i, word]) for word in (control.EPOCH, control.POSITION))
-        twin.state.sampler = Sampler(self.seeds[i], epoch, position, start.sampler.rows, start.sampler.batch)
+        twin.state.sampler = replace(start.sampler, epoch=epoch, position=position)
         twin.state.totals.values = c.totals[i, : control.F_SIZE + len(twin.metric_names)].copy()
         twin.shuffled, twin.last_run, twin.last_sweep = self.shuffled, None, None
         return twin
@@ -273,7 +274,7 @@ def sweep(
     paired: bool = False,
 ) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
-    inputs = model.training_inputs
+    inputs, options = model.training_inputs, with_batch_sizes(options, model.training_inputs)
     swept, pairs = grid(options.rule, seeds, paired)
     rule, first_seed = pairs[0]
     place, choice = place_for(model, replace(options, optimizer=rule), args, len(pairs))
@@ -281,11 +282,11 @@ def sweep(
     data = bind(inputs, given, model.dtype, model.label_limits, "sweep", machine, columns=model.columns)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     started = time.perf_counter()
-    full, capacity = batch_of(options, data.rows)
-    options = in_order(options, full, data.rows)
-    model.check_rows(data.rows % full or full, "the last batch has")
-    check_schedules(options, 0, -(-data.rows // full))
-    trainer = trainer_for(model, options, rule, capacity, weights is not None, place, len(pairs))
+    batches = batches_of(options, data)
+    options = in_order(options, batches)
+    model.check_rows(batches.last, "the last batch has")
+    check_schedules(options, 0, batches.per_epoch)
+    trainer = trainer_for(model, options, rule, batches.capacity, weights is not None, place, len(pairs))
     notes = [*model.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         first = Parameters(layout_parameters(model.kept_leaves), model.dtype)
@@ -293,7 +294,7 @@ def sweep(
         weighted = weights is not None
         notes += verify_training(model, trainer, rule, data, weighted, options.precision, first)
     compile_seconds = time.perf_counter() - started
-    made = _Made(model, public, options, data, full, pairs)
+    made = _Made(model, public, options, batches, pairs)
     copies = Copies(made.starts(), trainer, len(rule.states))
     shared = model.program_data(data, weights)
     group = together(trainer, copies, shared, options.threads or cores())
@@ -321,16 +322,14 @@ class _Made:
         model: Core,
         public: Callable[[Core], Any],
         options: Options,
-        data: Bound,
-        batch: int,
+        batches: Batches,
         pairs: list[tuple[Rule, int]],
     ) -> None:
         self.model, self.public, self.options, self.pairs = model, public, options, pairs
-        self.rows, self.batch = data.rows, batch
-        per_epoch = -(-data.rows // batch)
+        self.batches, per_epoch = batches, batches.per_epoch
         self.steps = options.steps or (options.epochs * per_epoch if options.epochs else MOST_STEPS)
         self.seeds = list(dict.fromkeys(seed for _, seed in pairs))
-        self.probes = min(per_epoch, -(-PROBED // batch))
+        self.probes = min(per_epoch, -(-PROBED // _rows_a_step(batches)))
 
     def starts(self) -> list[Start]:
         """The copies proper, then the probes."""
@@ -351,7 +350,8 @@ class _Made:
         return fresh.flat
 
     def _sampler(self, seed: int, batches: int = 0) -> Sampler:
-        return Sampler(seed, 0, batches * self.batch, self.rows, self.batch)
+        b = self.batches
+        return Sampler(seed, 0, batches * b.size, b.rows, b.size, b.extents)
 
     def collect(self, copies: Copies, swept: list[str]) -> Sweep:
         """What the rows of the copies say."""
@@ -372,6 +372,11 @@ class _Made:
             means[:, :, 0],
             np.array([initial[s] for _, s in self.pairs]), np.array(list(map(len, curves))), self.options.shuffle,
         )  # fmt: skip
+
+
+def _rows_a_step(batches: Batches) -> int:
+    """The rows that a step takes, along the shortest of several extents."""
+    return min((batch for _, batch in batches.extents), default=batches.size)
 
 
 def _hyper(rule: Rule) -> NDArray:

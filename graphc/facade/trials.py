@@ -22,10 +22,12 @@ from graphc.facade.lookup import Facts
 from graphc.facade.state import Parameters, named_arrays
 from graphc.facade.trial import Report, Trial
 from graphc.facade.unrewritten import declared_gradients, unrewritten
-from graphc.facade.verifying import ROWS, few_rows, has_rows, work_of_interpreter
+from graphc.facade.verifying import ROWS, few_rows, work_of_interpreter
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.lower.layout import Count
+from graphc.lower.lengths import Lengths, each, has_rows, lengths_of, shape_of
+from graphc.lower.lengths import most as most_of
 from graphc.native.buffers import aligned
 from graphc.native.build import Program
 from graphc.optim import AnyRule, Groups, Rule
@@ -48,11 +50,6 @@ COUNTED = (1.0, 2.0, 1.0, 3.0)  # weights of the rows of a trial: a weight of 2 
 def least_of(needed: Mapping[str, int]) -> int:
     """Rows that fixed places need, along whichever extent."""
     return max(needed.values(), default=1)
-
-
-def rows_of(feed: Feed) -> int:
-    """Rows of the data in a feed."""
-    return next((len(x) for leaf, x in feed.items() if has_rows(leaf)), 1)
 
 
 def _parameters(model: Core, values: Parameters | None = None) -> dict[Leaf, NDArray]:
@@ -110,7 +107,7 @@ class TrainingTrial(Trial):
         self.rule = rule.with_rate(1.0)  # it shows the gradient in the parameters, and seldom overflows
         self.trained = [leaf for leaf in model.param_leaves if rule.of(str(leaf.name)) is not None]
         self.least = least_of(model.rows_needed)
-        self.feed = self.few(data, min(max(ROWS, self.least), trainer.capacity), params)
+        self.feed = self.few(data, each(trainer.capacity, lambda n: min(max(ROWS, self.least), n)), params)
         self.precision = PRECISIONS[model.dtype]
         self.results = ["the loss", *(f"the metric {n}" for n in model.metric_names), *self.named_gradients()]
         self.results += [f"the state {leaf.name}" for leaf in model.updates]
@@ -118,13 +115,13 @@ class TrainingTrial(Trial):
         self.places = {leaf: places[leaf] for leaf in self.trained}
         self.states = {leaf: places[leaf] for leaf in model.updates}
 
-    def few(self, data: Bound, most: int, params: Parameters | None) -> dict[Leaf, NDArray]:
+    def few(self, data: Bound, most: Lengths, params: Parameters | None) -> dict[Leaf, NDArray]:
         """Rows of the data with their weights, and the parameters."""
         model = self.model
-        feed = fitted(few_rows(data.arrays, data.rows, most), model.label_limits) | _parameters(model, params)
-        feed |= drawn(model, Sampler(), rows_of(feed), model.dtype)
+        feed = fitted(few_rows(data.arrays, most), model.label_limits) | _parameters(model, params)
+        feed |= drawn(model, Sampler(), lengths_of(feed), model.dtype)
         if self.weighted:
-            feed[model.weight_leaf] = np.resize(np.array(COUNTED, model.dtype), rows_of(feed))
+            feed[model.weight_leaf] = np.resize(np.array(COUNTED, model.dtype), most_of(lengths_of(feed)))
         return feed
 
     def named_gradients(self) -> list[str]:
@@ -137,9 +134,9 @@ class TrainingTrial(Trial):
 
     def step(self, trainer: Trainer | CudaTrainer, order: Sequence[Leaf], feed: Feed) -> list[NDArray | None]:
         """One step from a feed; ``self.after`` is what it leaves. Returns loss and metrics, None when it was bad."""
-        flat, rows = flat_parameters(self.model, feed), rows_of(feed)
+        flat, rows = flat_parameters(self.model, feed), lengths_of(feed)
         states = RuleState(aligned(len(self.rule.states) * flat.size, self.model.dtype))
-        self.after, call = Moving(flat, states, Sampler(rows=rows, batch=rows), Totals()), Call(1)
+        self.after, call = Moving(flat, states, Sampler.over(rows), Totals()), Call(1)
         hyper = np.array([*hyper_values(self.rule).values, 0.0])
         arrays = [np.asarray(feed[leaf], order="C") for leaf in order]
         trainer.probe(self.after, [self.model.reads[1], hyper, *arrays], call, list(self.places.values()))
@@ -270,7 +267,8 @@ class TrainingTrial(Trial):
         lowered = compiled.lower(apart=True)
         facts = programs.facts_of(lowered)
         program = programs.build_text(lowered.text)
-        trainer = Trainer(program, facts.sizes, model.dtype, lowered.step.capacity, len(model.metric_names))
+        capacity = self.trainer.capacity
+        trainer = Trainer(program, facts.sizes, model.dtype, capacity, len(model.metric_names))
         self.step(trainer, facts.inputs, feed)
         plan, sizes = lowered.step.plan, sizes_of(feed)
         return first_wrong_value(plan, trainer.arena, sizes, self.rewritten(), feed, self.captions())
@@ -336,7 +334,7 @@ class EvaluationTrial(Trial):
     ) -> None:
         self.model, self.compiled, self.outputs, self.scalars = model, compiled, outputs, scalars
         self.least = least_of(model.rows_needed)
-        few = few_rows(data.arrays, data.rows, max(ROWS, self.least))
+        few = few_rows(data.arrays, each(data.lengths, lambda _: max(ROWS, self.least)))
         self.feed = fitted(few, model.label_limits) | _parameters(model)
         self.precision, self.wanted = PRECISIONS[model.dtype], [*outputs, *scalars]
         self.results = [n.replace("output:", "the output ") for n in outputs]
@@ -347,8 +345,8 @@ class EvaluationTrial(Trial):
 
     def evaluate(self, program: Program, facts: Facts, feed: Feed) -> tuple[list[NDArray], NDArray]:
         """The results, and the working memory, which held NaN before."""
-        model, rows = self.model, rows_of(feed)
-        shapes = [tuple(e if isinstance(e, int) else rows for e in model.raw_roots[n].shape) for n in self.outputs]
+        model, rows = self.model, lengths_of(feed)
+        shapes = [shape_of(model.raw_roots[n].shape, rows) for n in self.outputs]
         found = [aligned(int(np.prod(shape)), model.dtype) for shape in shapes]
         arena = aligned(facts.sizes["arena"], model.dtype)
         arena[:] = np.nan
@@ -391,7 +389,7 @@ class DeviceEvaluationTrial(EvaluationTrial):
 
     def run(self, feed: Feed) -> list[NDArray]:
         arrays = {leaf: np.asarray(x, order="C") for leaf, x in feed.items() if leaf.kind == "input"}
-        return self.call(flat_parameters(self.model, feed), Bound(arrays, rows_of(feed), []))
+        return self.call(flat_parameters(self.model, feed), Bound(arrays, most_of(lengths_of(feed)), []))
 
     def first_wrong(self, feed: Feed) -> Report | None:  # noqa: ARG002
         return None

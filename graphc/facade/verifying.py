@@ -21,6 +21,7 @@ from graphc.facade.trial import Trial
 from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.walk import topological
+from graphc.lower.lengths import Lengths, by_extent, has_rows, length
 from graphc.native import cache
 from graphc.run.sources import Rows
 
@@ -116,18 +117,15 @@ def work_of_interpreter(nodes: Sequence[Node], feed: Feed) -> float:
     return sum(_elements(y.extents, sizes) / (20 if len(y.reads) == 2 and y.bound else 1) for y in equations)
 
 
-def few_rows(arrays: Mapping[Leaf, Any], rows: int, most: int = ROWS) -> dict[Leaf, NDArray]:
+def few_rows(arrays: Mapping[Leaf, Any], most: Lengths = ROWS) -> dict[Leaf, NDArray]:
     """At most ``most`` rows of everything that has rows, spread over all of them; on the host."""
-    chosen = sorted({int(row) for row in np.linspace(0, rows - 1, most)})
+    spread = lambda rows, count: sorted({int(row) for row in np.linspace(0, rows - 1, count)})
+    chosen = {e: spread(rows, length(most, e)) for e, rows in by_extent(arrays).items()}
+    some = lambda leaf, x: np.asarray(x[chosen[str(leaf.shape[0])]], order="C")
     hosted: dict[Leaf, Any] = {
         leaf: x if isinstance(x, np.ndarray | Rows) else x.numpy() for leaf, x in arrays.items()
     }
-    return {leaf: np.asarray(x[chosen], order="C") if has_rows(leaf) else x for leaf, x in hosted.items()}
-
-
-def has_rows(leaf: Leaf) -> bool:
-    """Whether a leaf begins with a free extent."""
-    return bool(leaf.shape) and isinstance(leaf.shape[0], str)
+    return {leaf: some(leaf, x) if has_rows(leaf) else x for leaf, x in hosted.items()}
 
 
 def _refuse(trial: Trial, feed: Feed, name: str, difference: Difference) -> NoReturn:

@@ -3,7 +3,7 @@
 Threads run the same program; every kernel gives each thread a part:
 
 rows   row i of the result needs row i of everything that has rows: a thread keeps its rows from the batch to the
-       adjoints, without waiting for anybody
+       adjoints, without waiting for anybody; of several free extents it keeps rows of each
 split  a part of the rows (or columns) of the result, which reads all rows of the batch: gradients of parameters
 one    too small to divide: one thread computes it
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphc.ir.affine import gathers
+from graphc.ir.affine import Extent, gathers
 from graphc.ir.node import Equation, Node, Read, operand_maps
 from graphc.lower.kernels import (
     Contraction,
@@ -40,27 +40,32 @@ def assign_phases(
     kernels: Sequence[Kernel],
     buffers: Mapping[Node, Buffer],
     given: Sequence[Buffer],
-    batch: str | None,
+    batches: Sequence[str],
     capacity: Mapping[str, int],
 ) -> list[Kernel]:
     """Give every kernel its share and phase; returns them in the order of phases.
 
     ``given`` are the buffers of the batch, which every thread fills for its own rows at the start of phase 0.
     """
-    made: dict[int, tuple[int, Share]] = {id(b): (0, "rows") for b in given}
+    made: dict[int, tuple[int, Share, Extent]] = {id(b): (0, "rows", b.extents[0]) for b in given}
     owner = 0
     for kernel in kernels:
-        kernel.share = _share(kernel, batch, capacity)
+        kernel.share = _share(kernel, batches, capacity)
         for source in sources_of(kernel):
-            phase, share = made.get(id(root_of(buffers[source])), (-1, "one"))
-            local = kernel.share == share == "rows"
+            phase, share, extent = made.get(id(root_of(buffers[source])), (-1, "one", 1))
+            local = kernel.share == share == "rows" and extent == rows_along(kernel)
             kernel.phase = max(kernel.phase, phase if local else phase + 1)
         for packed in packed_for(kernel):
             kernel.phase = max(kernel.phase, made[id(packed)][0] + 1)
         if kernel.share == "one":
             kernel.owner, owner = owner, owner + 1
-        made |= {id(b): (kernel.phase, kernel.share) for b in results_of(kernel)}
+        made |= {id(b): (kernel.phase, kernel.share, rows_along(kernel)) for b in results_of(kernel)}
     return sorted(kernels, key=lambda k: k.phase)
+
+
+def rows_along(kernel: Kernel) -> Extent:
+    """The extent that a kernel is divided by, where that is by rows."""
+    return kernel.out.extents[0] if kernel.out.extents else 1
 
 
 def packed_for(kernel: Kernel) -> list[Buffer]:
@@ -72,25 +77,25 @@ def packed_for(kernel: Kernel) -> list[Buffer]:
     return [] if packed is None else [packed]
 
 
-def _share_steps(kernel: Steps, batch: str | None, capacity: Mapping[str, int]) -> Share:
+def _share_steps(kernel: Steps, batches: Sequence[str], capacity: Mapping[str, int]) -> Share:
     """Every thread does the steps of its own rows where no row needs another; else one thread does all."""
     inner = [*kernel.before, *kernel.kernels]
     for k in inner:
-        k.share = _share(k, batch, capacity)
+        k.share = _share(k, batches, capacity)
         k.phase = 0
-    if all(k.share == "rows" for k in inner):
+    if all(k.share == "rows" for k in inner) and len({rows_along(k) for k in inner}) < 2:
         return "split"
     for k in inner:
         k.share = "one"
     return "one"
 
 
-def _share(kernel: Kernel, batch: str | None, capacity: Mapping[str, int]) -> Share:
+def _share(kernel: Kernel, batches: Sequence[str], capacity: Mapping[str, int]) -> Share:
     if isinstance(kernel, Steps):
-        return _share_steps(kernel, batch, capacity)
-    if isinstance(kernel, Pack) or batch is None:
+        return _share_steps(kernel, batches, capacity)
+    if isinstance(kernel, Pack) or not batches:
         return "one"
-    if all(is_row_local(y, batch) for y in equations_of(kernel)):
+    if any(all(is_row_local(y, batch) for y in equations_of(kernel)) for batch in batches):
         return "rows" if not isinstance(kernel, Nest) or kernel.how != "scatter" else "one"
     if work_of(kernel, capacity) < SMALL:
         return "one"
@@ -107,9 +112,10 @@ def is_row_local(y: Equation, batch: str) -> bool:
     return all(_reads_own_row(r, batch) for r in reads)
 
 
-def sums_of_rows(y: Equation, batch: str) -> Equation | None:
+def sums_of_rows(y: Equation, batches: Sequence[str]) -> Equation | None:
     """The sums over single rows that a sum over the whole batch is made of, None where it is not."""
-    if y.reducer != "sum" or y.n_free or y.extents[:1] != (batch,) or all(e == 1 for e in y.extents[1:]):
+    batch = next((e for e in batches if y.extents[:1] == (e,)), None)
+    if batch is None or y.reducer != "sum" or y.n_free or all(e == 1 for e in y.extents[1:]):
         return None
     rows = Equation(y.extents, 1, y.reducer, y.body, y.operands, y.masks)
     return rows if is_row_local(rows, batch) else None

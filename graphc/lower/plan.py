@@ -32,7 +32,7 @@ from graphc.lower.layout import Buffer, Count, Live, apart, place_part, plan_mem
 from graphc.lower.logsumexp_parts import Parts, has_parts, parts_of, reading_parts
 from graphc.lower.loop_fusion import copy_of, reads_straight, store_shared
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
-from graphc.lower.phases import SMALL, assign_phases, packed_for, sums_of_rows
+from graphc.lower.phases import SMALL, assign_phases, packed_for, rows_along, sums_of_rows
 from graphc.lower.scans import lower_scan
 from graphc.rewrite.norms import norms_in
 
@@ -80,14 +80,14 @@ class Places:
 
     ``leaves`` says it of inputs and parameters, ``destinations`` of named roots (the others get a place in the arena);
     ``own`` are arena buffers that live all the time, such as the gathered rows of the batch. ``capacity`` is the most
-    that a free extent may be, ``batch`` the free extent of the rows.
+    that a free extent may be, ``batches`` are the free extents of the rows.
     """
 
     leaves: Mapping[Leaf, Buffer]
     destinations: Mapping[str, Buffer] = field(default_factory=dict)
     capacity: Mapping[str, int] = field(default_factory=dict)
     own: Sequence[Buffer] = ()
-    batch: str | None = None
+    batches: Sequence[str] = ()
 
 
 def make_plan(
@@ -106,7 +106,7 @@ class _Planner:
         self, roots: dict[str, Node], places: Places, options: PlanOptions, names: Mapping[Node, str]
     ) -> None:
         self.roots, self.names = roots, names
-        self.capacity, self.own, self.batch = dict(places.capacity), list(places.own), places.batch
+        self.capacity, self.own, self.batches = dict(places.capacity), list(places.own), places.batches
         self.dtype, self.options = options.dtype, options
         self.buffers: dict[Node, Buffer] = {**places.leaves}
         self.kernels: list[Kernel] = []
@@ -153,9 +153,9 @@ class _Planner:
         for node in self.walk:
             lower(node)
         self.kernels = [*store_shared(self.kernels, self.stored), *self.copies]
-        rows = [b for b in self.own if b.extents[:1] == (self.batch,)]
+        rows = [b for b in self.own if b.extents and b.extents[0] in self.batches]
         given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
-        self.kernels = assign_phases(self.kernels, self.buffers, given, self.batch, self.capacity)
+        self.kernels = assign_phases(self.kernels, self.buffers, given, self.batches, self.capacity)
         requests = self._lifetimes()
         arena = apart(requests, self.capacity) if self.options.apart else plan_memory(requests, self.capacity)
         for buffer, root in self.shared.values():
@@ -290,7 +290,7 @@ class _Planner:
 
     def _nests(self, node: Equation, out: Buffer) -> list[Nest]:
         """The loops of an equation: one nest, or one for the sums of the rows and one that adds them up."""
-        sums = sums_of_rows(node, self.batch) if self.options.by_rows and self.batch else None
+        sums = sums_of_rows(node, self.batches) if self.options.by_rows else None
         if sums is None or Count.of(node.extents).at(self.capacity) * cost(node.body) < SMALL:
             return [self._nest(node, out)]
         buffer = self.buffers[sums] = Buffer(f"{out.name}_rows", "A", sums.shape, node=sums)
@@ -391,7 +391,8 @@ class _Planner:
 
 def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:
     """True when nobody reads after the kernel, nor beside it in another thread."""
-    return readers[-1] is kernel and all(r.share == "rows" or r.phase < kernel.phase for r in readers)
+    beside = lambda r: r.share == "rows" and rows_along(r) == rows_along(kernel)
+    return readers[-1] is kernel and all(beside(r) or r.phase < kernel.phase for r in readers)
 
 
 def _at_same_place(y: Equation, read: Read) -> bool:

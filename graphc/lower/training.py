@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from graphc.errors import DataError
+from graphc.ir.affine import Extent
 from graphc.ir.letters import safe_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import ALIGN, Buffer, Count
+from graphc.lower.lengths import Lengths, most, row_extents
 from graphc.lower.plan import Places, Plan, PlanOptions, copy_of, make_plan
 
 PARTS = 16  # of a batch that is computed in blocks: as many threads may share it
@@ -20,6 +22,7 @@ BLOCK_BYTES = 1 << 17  # of the values of a block: a part of the second-level ca
 FEWEST, MOST = 64, 4096  # rows of a block
 HEAVY = 1 << 22  # bytes of so many rows from which fewer make a block: where a row is a whole array
 MOST_PARAMETERS = 1 << 16  # whose gradients are added once more a block
+OF_SEVERAL = ("rows", "turns", "pass", "at", "first", "last")  # names of each of several free extents, after its own
 
 
 @dataclass
@@ -68,7 +71,8 @@ class StepPlan:
     """A plan over batches of rows: what a training, an evaluation or a prediction program needs to know.
 
     With ``whole_batch`` a step takes up to so many rows, block after block of up to ``capacity``; ``in_place`` are the
-    roots that are written where the caller wants them.
+    roots that are written where the caller wants them. Where batches run over several free extents, ``extents`` tells
+    the capacity of each and there is no one ``batch``.
     """
 
     plan: Plan
@@ -81,6 +85,12 @@ class StepPlan:
     whole_batch: int = 0
     draws: list[Draw] = field(default_factory=list)
     in_place: Mapping[str, Buffer] = field(default_factory=dict)
+    extents: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def capacities(self) -> dict[str, int]:
+        """The most rows of every free extent."""
+        return dict(self.extents) or ({self.batch: self.capacity} if self.batch else {})
 
 
 def layout_parameters(params: Sequence[Leaf], taken: Sequence[str] = ()) -> Layout:
@@ -95,27 +105,21 @@ def layout_parameters(params: Sequence[Leaf], taken: Sequence[str] = ()) -> Layo
 
 
 def batch_extent(inputs: Sequence[Leaf]) -> str | None:
-    """The free extent that batches run over: the leading one of the inputs.
+    """The one free extent that batches run over: the leading one of the inputs.
 
     Raises
     ------
     DataError
         When inputs lead with different free extents, or have a free extent elsewhere.
     """
-    found = {leaf.shape[0]: leaf for leaf in inputs if leaf.shape and isinstance(leaf.shape[0], str)}
+    found = row_extents(inputs)
     if len(found) > 1:
-        (a, first), (b, second) = list(found.items())[:2]
+        first, second = (next(leaf for leaf in inputs if leaf.shape[:1] == (e,)) for e in found[:2])
         raise DataError(
-            f"batches run over one free extent, but {first.name} begins with {a!r} and {second.name} with {b!r}\n"
+            f"here batches run over one free extent, but {first.name} begins with {found[0]!r} and "
+            f"{second.name} with {found[1]!r}\n"
             f"  hint: give both inputs the same name of their first extent"
         )
-    for leaf in inputs:
-        for extent in leaf.shape[1:]:
-            if isinstance(extent, str):
-                raise DataError(
-                    f"{leaf.name} has the free extent {extent!r} on an axis that is not its first\n"
-                    f"  hint: give that axis a number, or move it to the front"
-                )
     return next(iter(found), None)
 
 
@@ -137,15 +141,16 @@ def check_sizes(roots: Iterable[Node], leaves: Iterable[Leaf]) -> None:
 def plan_step(
     roots: Mapping[str, Node],
     params: Sequence[Leaf],
-    capacity: int,
+    capacity: Lengths,
     options: PlanOptions,
     gradients: Mapping[Leaf, str] = MappingProxyType({}),
     names: Mapping[Node, str] = MappingProxyType({}),
     random: Mapping[Leaf, int] = MappingProxyType({}),
     in_order: Mapping[str, str] | None = None,
 ) -> StepPlan:
-    """Plan ``roots`` for batches of up to ``capacity`` rows; with ``in_order`` these are read where they lie, one batch
-    behind the other; roots that it gives pointers to are written there where they have rows on their first axis.
+    """Plan ``roots`` for batches of up to ``capacity`` rows, of one free extent or of each that it names; with
+    ``in_order`` these are read where they lie, one batch behind the other; roots that it gives pointers to are written
+    there where they have rows on their first axis.
 
     ``gradients`` names the root that is the gradient of a parameter (it goes to region G beside the parameter),
     ``names`` gives the names of unnamed equations in formulas, ``random`` the numbers of random tensors.
@@ -153,16 +158,23 @@ def plan_step(
     used = leaves_of(roots.values())
     inputs = [leaf for leaf in used if leaf.kind == "input"]
     check_sizes(roots.values(), [leaf for leaf in used if leaf.kind != "random"])
-    batch = batch_extent(inputs)
-    rows = [safe_name(batch), f"{safe_name(batch)}_cap"] if batch else []
+    extents = () if isinstance(capacity, int) else capacity
+    batch = None if extents else batch_extent(inputs)
+    room = dict(extents) or ({batch: int(most(capacity))} if batch else {})
+    rows = [name for e in room for name in names_of_rows(e, alone=not extents)]
+    if len(set(rows)) < len(rows):
+        raise DataError(
+            f"the free extents {', '.join(map(repr, room))} cannot be told apart in a program\n"
+            f"  hint: give one of them another name"
+        )
     layout = layout_parameters(params, rows)
     places: dict[Leaf, Buffer] = {
         leaf: Buffer(layout.names[leaf], "P", leaf.shape, _at(layout.offsets[leaf])) for leaf in params
     }
     taken = [*rows, *layout.names.values()]
-    described = [_input(leaf, batch, taken, in_order is not None) for leaf in inputs]
+    described = [_input(leaf, room, taken, in_order is not None) for leaf in inputs]
     places |= {i.leaf: i.buffer for i in described}
-    draws = [_draw(leaf, random[leaf], batch, taken) for leaf in used if leaf.kind == "random"]
+    draws = [_draw(leaf, random[leaf], room, taken) for leaf in used if leaf.kind == "random"]
     places |= {d.leaf: d.buffer for d in draws}
     constants = _place_constants([leaf for leaf in used if leaf.kind == "constant"], taken)
     places |= {b.node: b for b in constants if isinstance(b.node, Leaf)}
@@ -176,11 +188,20 @@ def plan_step(
     own += [d.buffer for d in draws]
     if gradients:
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
-    room = {batch: capacity} if batch else {}
-    plan = make_plan(roots, Places(places, targets, room, own, batch), options, names)
+    plan = make_plan(roots, Places(places, targets, room, own, tuple(room)), options, names)
     _unique_names(plan, taken, [*(i.buffer for i in described), *(d.buffer for d in draws)])
-    integers = Count() if in_order is not None else _integer_arena(described, capacity)
-    return StepPlan(plan, layout, described, batch, capacity, constants, integers, draws=draws, in_place=in_place)
+    integers = _integer_arena(described, room, order=0 if extents else most(capacity))
+    integers = Count() if in_order is not None else integers
+    found = StepPlan(plan, layout, described, batch, most(capacity), constants, integers, draws=draws)
+    found.in_place, found.extents = in_place, extents
+    return found
+
+
+def names_of_rows(extent: str, alone: bool) -> list[str]:
+    """The names of a program's own for a free extent: rows of the batch and their capacity; of one of several also
+    those of :mod:`graphc.emit.several`."""
+    n = safe_name(extent)
+    return [n, f"{n}_cap", *(f"{n}_{end}" for end in OF_SEVERAL if not alone)]
 
 
 def rows_of_block(step: StepPlan, dtype: str) -> int:
@@ -209,11 +230,11 @@ def _at(offset: int) -> Count:
     return Count((((), offset),)) if offset else Count()
 
 
-def _input(leaf: Leaf, batch: str | None, taken: list[str], in_order: bool) -> Input:
+def _input(leaf: Leaf, batches: Collection[Extent], taken: list[str], in_order: bool) -> Input:
     name = safe_name(str(leaf.name), taken)
     pointer = safe_name(f"{leaf.name}_data", taken)
     taken += [name, pointer]
-    batched = bool(leaf.shape) and leaf.shape[0] == batch
+    batched = bool(leaf.shape) and leaf.shape[0] in batches
     integer = leaf.dtype == "int"
     row = Count.of([e for e in (leaf.shape[1:] if batched else leaf.shape) if isinstance(e, int)]).at({})
     if not batched:
@@ -236,10 +257,10 @@ def _written_in_place(
     return found
 
 
-def _draw(leaf: Leaf, number: int, batch: str | None, taken: list[str]) -> Draw:
+def _draw(leaf: Leaf, number: int, batches: Collection[Extent], taken: list[str]) -> Draw:
     name = safe_name(str(leaf.name), taken)
     taken.append(name)
-    batched = bool(leaf.shape) and leaf.shape[0] == batch
+    batched = bool(leaf.shape) and leaf.shape[0] in batches
     row = Count.of(leaf.shape[1:] if batched else leaf.shape).at({})
     return Draw(leaf, Buffer(name, "A", leaf.shape), number, batched, row)
 
@@ -256,13 +277,13 @@ def _place_constants(constants: Sequence[Leaf], taken: list[str]) -> list[Buffer
     return buffers
 
 
-def _integer_arena(inputs: Sequence[Input], capacity: int) -> Count:
-    """Region L: the order of the rows, then the integer inputs of the batch."""
-    offset = capacity
+def _integer_arena(inputs: Sequence[Input], room: Mapping[str, int], order: int) -> Count:
+    """Region L: the ``order`` of the rows, then the integer inputs of the batch."""
+    offset = order
     for i in inputs:
         if i.integer and i.batched:
             i.buffer.offset = _at(offset)
-            offset += i.row * capacity
+            offset += i.row * room[str(i.leaf.shape[0])]
     return _at(offset)
 
 

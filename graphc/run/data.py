@@ -16,6 +16,7 @@ from graphc.errors import DataError, UnknownNameError
 from graphc.ir.affine import Extent
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
+from graphc.lower.lengths import Lengths, lengths_of
 from graphc.native.buffers import address
 from graphc.run.frames import KEEP, Columns, as_array, as_table, names_of
 from graphc.run.loaders import gathered
@@ -29,8 +30,8 @@ MOST_ORDERED = 5  # arrays whose orders are tried to explain an error
 
 @dataclass
 class Bound:
-    """Data ready for a program: contiguous arrays by input, the number of rows, names of the columns of frames; of rows
-    that are held out also their weights."""
+    """Data ready for a program: contiguous arrays by input, the number of rows (of the longest of several free
+    extents), names of the columns of frames; of rows that are held out also their weights."""
 
     arrays: dict[Leaf, NDArray]
     rows: int
@@ -38,6 +39,11 @@ class Bound:
     unseen: dict[Leaf, NDArray] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     weights: NDArray | None = None
+
+    @property
+    def lengths(self) -> Lengths:
+        """The rows, of each extent where there are several."""
+        return lengths_of(self.arrays)
 
     def look(self, leaves: Iterable[Leaf]) -> None:
         """Look through those of some inputs that :func:`bind` left out; ``unseen`` holds them as they were given.
@@ -358,24 +364,24 @@ def check_labels(leaf: Leaf, array: NDArray, extents: Iterable[Extent], sizes: M
 
 
 def count_rows(arrays: Mapping[Leaf, NDArray]) -> int:
-    """The common length of everything that begins with a free extent; 1 when nothing does.
+    """The common length of everything that begins with a free extent, the longest of several; 1 when nothing does.
 
     Raises
     ------
     DataError
         When two inputs give one extent different lengths.
     """
-    first: tuple[Leaf, int] | None = None
+    first: dict[Extent, tuple[Leaf, int]] = {}
     for leaf, array in arrays.items():
         if not leaf.shape or not isinstance(leaf.shape[0], str):
             continue
-        if first and first[1] != len(array):
+        other, rows = first.setdefault(leaf.shape[0], (leaf, len(array)))
+        if rows != len(array):
             raise DataError(
-                f"{first[0].name} has {first[1]} rows but {leaf.name} has {len(array)}; both count the extent "
+                f"{other.name} has {rows} rows but {leaf.name} has {len(array)}; both count the extent "
                 f"{leaf.shape[0]!r}\n  hint: pass the same number of rows"
             )
-        first = first or (leaf, len(array))
-    return first[1] if first else 1
+    return max((rows for _, rows in first.values()), default=1)
 
 
 def check_rows(needed: Mapping[str, int], sizes: Mapping[str, int], what: str = "the data have") -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
+from graphc.lower.lengths import Lengths
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import Arguments, call_together
 from graphc.run.training import BAD, Settings, Trainer, set_control
@@ -24,8 +25,8 @@ class GradientCall:
     memory: not in two threads at once.
     """
 
-    def __init__(self, trainer: Trainer, parameters: NDArray, inputs: Sequence[NDArray], rows: int) -> None:
-        self.trainer, self._sampler = trainer, Sampler(rows=rows, batch=rows)
+    def __init__(self, trainer: Trainer, parameters: NDArray, inputs: Sequence[NDArray], rows: Lengths) -> None:
+        self.trainer, self._sampler = trainer, Sampler.over(rows)
         self._c, self._f = np.zeros_like(trainer.control), np.zeros(control.F_SIZE + trainer.n_metrics)
         set_control(self._c, self._sampler, 1, 0, Settings(shuffle=False))
         self._history = np.empty((3, 1 + trainer.n_metrics))

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from graphc.emit import control
+from graphc.lower.lengths import Lengths
 from graphc.native.buffers import LINE, address, aligned
 from graphc.native.loader import Program, assemble, load, statistics
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import one_thread_of_blas, spread
-from graphc.run.training import BAD, Evaluator, Settings, Trainer, set_control
+from graphc.run.training import BAD, Evaluator, Settings, Trainer, set_control, words_of
 from graphc.run.worker import carry_out
 
 ARGUMENTS = "PGSALKHCFRQ"  # of a training program, before the data, "me" and "team"
@@ -75,7 +76,7 @@ class Copies:
         self.parameters = rows_of(count, trainer.total, trainer.dtype)
         self.states = rows_of(count, n_states * trainer.total, trainer.dtype)
         self.hyper = rows_of(count, len(starts[0].hyper), np.float64)
-        self.control = rows_of(count, control.C_SIZE, np.int64)
+        self.control = rows_of(count, control.size_of(len(starts[0].sampler.extents)), np.int64)
         self.totals = rows_of(count, control.F_SIZE + trainer.n_metrics, np.float64)
         self.history = np.empty((count, epochs, width))
         self.losses = np.full((count, recorded), np.nan)
@@ -165,7 +166,7 @@ def rows_of(count: int, width: int, dtype: DTypeLike) -> NDArray:
 
 
 def evaluate_many(
-    evaluator: Evaluator, parameters: NDArray, shared: Sequence[NDArray], rows: int, threads: int, seconds: float
+    evaluator: Evaluator, parameters: NDArray, shared: Sequence[NDArray], rows: Lengths, threads: int, seconds: float
 ) -> NDArray:
     """The means of the scalars for many sets of parameters, one a row: shape (sets, scalars).
 
@@ -181,9 +182,10 @@ def evaluate_many(
         What it is expected to take, for Ctrl-C to be heard.
     """
     count, (constants, *data) = len(parameters), shared
-    words = rows_of(count, control.C_SIZE, np.int64)
+    one = words_of(rows)
+    words = rows_of(count, one.size, np.int64)
     totals = rows_of(count, control.F_SIZE + evaluator.n_scalars, np.float64)
-    words[:, control.ROWS] = rows
+    words[:, : one.size] = one
     table, counter = np.zeros((count, len(EVALUATION) + len(data)), np.int64), aligned(1, np.int64)
     for letter, array in {"P": parameters, "C": words, "F": totals}.items():
         table[:, EVALUATION.index(letter)] = address(array) + np.arange(count) * array.strides[0]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
+from graphc.lower.lengths import Lengths
 from graphc.native.buffers import address, aligned, realigned
 from graphc.native.build import Program
 from graphc.run.row_parts import RowParts, share_parts
@@ -129,7 +130,7 @@ class Trainer:
         program: Program,
         sizes: Mapping[str, int],
         dtype: str,
-        capacity: int,
+        capacity: Lengths,
         n_metrics: int,
         seconds_per_step: float = 0.0,
     ) -> None:
@@ -139,7 +140,7 @@ class Trainer:
         self.partials = [aligned(sizes["partials"], dtype)] if sizes.get("partials") else []
         self.own = [self.working_memory()]
         self.gradients, self.arena, self.integers = self.own[0]
-        self.control = aligned(control.C_SIZE, np.int64)
+        self.control = aligned(control.size_of(0 if isinstance(capacity, int) else len(capacity)), np.int64)
         self.tuner = TeamTuner()
         self.kept: Kept | None = None
 
@@ -288,7 +289,7 @@ class Trainer:
 
     def epochs_ahead(self, sampler: Sampler, steps: int) -> int:
         """At least as many as the epochs that so many steps can end."""
-        return epochs_within(sampler, steps, self.capacity)
+        return epochs_within(sampler, steps, self.capacity if isinstance(self.capacity, int) else 1)
 
     def _native(self, arguments: Arguments, team: int, seconds: float, watch: Watch | None, before: int) -> None:
         def wants_end() -> bool:
@@ -312,12 +313,22 @@ def set_control(c: NDArray, sampler: Sampler, steps: int, number: int, settings:
     c[control.EPOCH], c[control.POSITION] = sampler.epoch, sampler.position
     c[control.SHUFFLE], c[control.RECORD_STEPS] = settings.shuffle, settings.record_steps
     c[control.KEY0], c[control.KEY1] = sampler.keys
+    for t, (rows, _) in enumerate(sampler.extents):
+        c[control.slot(t, 0) : control.slot(t + 1, 0)] = rows, *sampler.keys_of(t)
 
 
 def first_bad(values: NDArray) -> tuple[int, float]:
     """Place and value of the first number that is not finite."""
     at = int(np.argmin(np.isfinite(values)))
     return at, float(values[at])
+
+
+def words_of(rows: Lengths) -> NDArray:
+    """The control words of an evaluation of all rows."""
+    c = np.zeros(control.size_of(0 if isinstance(rows, int) else len(rows)), np.int64)
+    c[control.ROWS] = rows if isinstance(rows, int) else 1
+    c[control.slot(0, control.ROWS_OF) :: control.SLOTS] = () if isinstance(rows, int) else [n for _, n in rows]
+    return c
 
 
 class Evaluator:
@@ -335,17 +346,18 @@ class Evaluator:
         parameters: NDArray,
         data: Sequence[NDArray],
         constants: NDArray,
-        rows: int,
+        rows: Lengths,
         outputs: Sequence[NDArray],
         arena: NDArray | None = None,
     ) -> NDArray:
         """Fill ``outputs``; returns the mean of every scalar over the rows. ``arena`` is memory to work in."""
-        parts = self.parts.of(rows) if self.parts and arena is None else [slice(0, rows)]
+        parts = self.parts.of(rows) if self.parts and arena is None and isinstance(rows, int) else [None]
         whole = [address(a) for a in (*data, *outputs)]
         totals = np.zeros((len(parts), 1 + self.n_scalars))
 
         def work(k: int) -> None:
-            first, count = parts[k].start, parts[k].stop - parts[k].start
+            part = parts[k]
+            first, count = (part.start, part.stop - part.start) if part else (0, rows)
             head, found = self.head(parameters, constants, count, arena)
             places = self.parts.addresses(data, outputs, first) if first and self.parts else whole
             self.program.call("evaluate", *(address(a) for a in head), *places)
@@ -356,12 +368,11 @@ class Evaluator:
         return mean_of_totals(totals.sum(0))
 
     def head(
-        self, parameters: NDArray, constants: NDArray, rows: int, arena: NDArray | None = None
+        self, parameters: NDArray, constants: NDArray, rows: Lengths, arena: NDArray | None = None
     ) -> tuple[list[NDArray], Callable[[], NDArray]]:
         """The arguments before the data, the last two of which are new in every call, and what reads the totals: the
         rows, then the sum of every scalar over them."""
-        c = np.zeros(control.C_SIZE, np.int64)
-        c[control.ROWS] = rows
+        c = words_of(rows)
         f = np.zeros(control.F_SIZE + self.n_scalars)
         integers = aligned(self.integer_size, np.int64)
         arena = aligned(self.arena_size, self.dtype) if arena is None else arena

@@ -222,6 +222,7 @@ def in_python(machine: Plain, limits: str = "usual") -> Iterator[Plain]:
             patch.setattr(f"graphc.{place}.address", lambda array: array)
         patch.setattr("graphc.facade.checking.is_verified", lambda key: False)
         patch.setattr("graphc.facade.verifying._keep", lambda key: None)
-        patch.setattr("graphc.run.training.call_together", machine.together)
+        for module in ("training", "gradients"):
+            patch.setattr(f"graphc.run.{module}.call_together", machine.together)
         patch.setattr("graphc.run.sweep.Together._run", _run_copies(machine))
         yield machine
