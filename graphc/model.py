@@ -13,10 +13,9 @@ from graphc.errors import TypeMismatchError
 from graphc.facade import (  # noqa: F401
     attach,
     checkpoint,
-    curvature,
     devices,
     evaluating,
-    fitting,
+    stages,
     sweeping,
 )
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, in_form, not_swept
@@ -25,10 +24,11 @@ from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
 from graphc.facade.deriving import derive
 from graphc.facade.directional import gauss_newton, jvp
+from graphc.facade.fitting import filled
 from graphc.facade.options import BatchSize, Options
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
-from graphc.optim import Curvature, Optimizer, Rule
+from graphc.optim import Optimizer, Rule
 from graphc.readable import Readable
 from graphc.run.encoding import Encoders
 from graphc.run.history import Run
@@ -147,11 +147,11 @@ class Model(Readable):
     def fit(
         self,
         *data: Any,
-        optimizer: Optimizer = "adam",
-        epochs: int | None = None,
-        steps: int | None = None,
+        optimizer: Optimizer | Sequence[Optimizer] = "adam",
+        epochs: int | Sequence[int] | None = None,
+        steps: int | Sequence[int] | None = None,
         tol: float | None = None,
-        batch_size: BatchSize = "auto",
+        batch_size: BatchSize | Sequence[BatchSize] = "auto",
         seed: int | None = None,
         validation: Any = None,
         callbacks: Sequence[Any] = (),
@@ -171,13 +171,14 @@ class Model(Readable):
         Parameters
         ----------
         *data : arrays in the order of declaration, or one dict by name
-        optimizer : Rule, Curvature, str or dict
+        optimizer : Rule, Curvature, str, dict or list of them
             ``gc.SGD(0.1)``, ``gc.Adam(1e-3)``, ``"adam"``, or your own :func:`graphc.rule`; with curvature
             ``gc.LBFGS()``, ``gc.LevenbergMarquardt()``, ``gc.NewtonCG()``, ``gc.ConjugateGradient()``. A dict gives
             each parameter its own rule by name, ``{"W*": gc.AdamW(1e-3), "E": None, "*": gc.Adam(1e-3)}``: the first
-            that matches; None leaves parameters as they are.
-        epochs, steps : int, optional
-            How long; by default one epoch.
+            that matches; None leaves parameters as they are. A list is carried out one after the other, in one run:
+            ``optimizer=[gc.Adam(1e-3), gc.LBFGS()], steps=[2000, 500]``.
+        epochs, steps : int or list of int, optional
+            How long; by default one epoch. With several optimizers a number for each; batch sizes may be a list, too.
         tol : float, optional
             Stop when the largest gradient of an epoch, in absolute value, is at most this.
         batch_size : int, dict, None or "auto"
@@ -236,16 +237,15 @@ class Model(Readable):
         """
         core = self._core
         core.needs_loss()
-        checked = Options(
-            optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, seed=seed, validation=validation,
-            callbacks=callbacks, shuffle=shuffle, sample_weight=sample_weight, record=record, progress=progress,
-            target=target, precision=precision, threads=threads, verify=verify,
-            resume=resume,
-        ).checked("fit")  # fmt: skip
+        options = {
+            "tol": tol, "seed": seed, "validation": validation, "callbacks": callbacks, "shuffle": shuffle,
+            "sample_weight": sample_weight, "record": record, "progress": progress, "target": target,
+            "precision": precision, "threads": threads, "verify": verify, "resume": resume,
+        }  # fmt: skip
+        checked = stages.stages_of(optimizer, steps, epochs, batch_size, options)
         if dtype is not None and dtype != self.dtype:
             core.cast(dtype)
-        fit = curvature.fit if isinstance(checked.optimizer, Curvature) else fitting.fit
-        return fit(core, data, checked, self)
+        return stages.fit(core, data, checked, self)
 
     @advised(not_swept)
     @training
@@ -350,10 +350,10 @@ class Model(Readable):
             As for :meth:`predict`.
         """
         core = self._core
-        filled = fitting.filled(core.training_inputs, data)
+        given = filled(core.training_inputs, data)
         if sample_weight is not None:
-            return evaluating.weighted_losses(core, filled, sample_weight, target, verify)
-        return evaluating.losses_of(core, filled, devices.place_of(target, core), verify)
+            return evaluating.weighted_losses(core, given, sample_weight, target, verify)
+        return evaluating.losses_of(core, given, devices.place_of(target, core), verify)
 
     # ------------------------------------------------------------------ inspecting
 

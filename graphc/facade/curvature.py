@@ -23,7 +23,7 @@ from graphc.facade.fitting import MOST_STEPS, begin_history, epoch_end, filled, 
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator, trainer
-from graphc.facade.resuming import TakenUp, take_up
+from graphc.facade.resuming import Part, whole_run
 from graphc.facade.weighing import row_weights, weighed
 from graphc.lower.lengths import Lengths, by_extent
 from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
@@ -35,6 +35,7 @@ from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.least_squares import Residuals, levenberg_marquardt
 from graphc.run.progress import NoProgress, progress_line
 from graphc.run.sampler import STREAM
+from graphc.run.steered import RunningHyper
 from graphc.run.training import Totals
 
 METHODS: dict[type[Curvature], Callable[..., Point | Residuals | None]] = {
@@ -46,14 +47,20 @@ METHODS: dict[type[Curvature], Callable[..., Point | Residuals | None]] = {
 Batch = tuple[Bound, NDArray | None]
 
 
-def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
-    """Train ``model`` and return what happened; callbacks get ``public``."""
-    how: Curvature = options.optimizer
+def check(model: Core, how: Curvature) -> None:
+    """Refuse a model that an optimizer cannot train."""
     check_constraints(model, how.name)
     _refuse_modes(model, how.name)
-    run = model.last_run = Run(record=options.record)
-    taken_up = take_up(model, options, run)
-    options = with_batch_sizes(taken_up.options, model.training_inputs)
+
+
+def fit(model: Core, args: Sequence[Any], options: Options, public: Any, part: Part | None = None) -> Run:
+    """Train ``model`` and return what happened; callbacks get ``public``. As a ``part`` of a run it adds to that, with
+    the options of the part."""
+    check(model, options.optimizer)
+    part = part or whole_run(model, options)
+    run, options = part.run, with_batch_sizes(part.options, model.training_inputs)
+    how: Curvature = options.optimizer
+    run.hyper = RunningHyper()
     inputs, sampler = model.training_inputs, model.state.sampler
     data = bind(inputs, filled(inputs, args), model.dtype, model.label_limits, "fit", columns=model.columns)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
@@ -63,19 +70,19 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     model.check_rows(cut.last, "the last batch has")
     model.params.initialize(seed)
     started = time.perf_counter()
-    run.notes = [*model.notes, *taken_up.notes, *data.notes]
+    run.note([*model.notes, *part.taken_up.notes, *data.notes])
     batches = _batches(data, weights, cut, seed if options.shuffle else None)
     problems = _problems(model, batches, cut.capacity, options, run)
     if held_out is not None:
         scalars, columns = evaluated_roots(model)
         evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
-    run.compile_seconds = time.perf_counter() - started
+    run.compile_seconds += time.perf_counter() - started
     if options.seed is not None:
         sampler.restart(seed)
     sampler.bind(cut.rows, cut.size, cut.extents)
     run.seed = sampler.seed
     model.columns |= data.columns
-    _Loop(model, how, problems, batches, options, run, held_out, public, taken_up).run_all()
+    _Loop(model, how, problems, batches, options, run, held_out, public, part).run_all()
     return run
 
 
@@ -135,12 +142,12 @@ class _Loop:
         run: Run,
         held_out: Bound | None,
         public: Any,
-        taken_up: TakenUp,
+        part: Part,
     ) -> None:
         self.model, self.how, self.problems, self.batches, self.options, self.run = (
             model, how, problems, batches, options, run
         )  # fmt: skip
-        self.held_out, self.public, self.taken_up = held_out, public, taken_up
+        self.held_out, self.public, self.part = held_out, public, part
         self.names = ["loss", *model.metric_names]
         begin_history(model, run, held_out is not None)
         self.state = model.state.rule(how.text, how.states)
@@ -149,23 +156,21 @@ class _Loop:
 
     def run_all(self) -> None:
         o, per_epoch = self.options, len(self.problems)
-        total = o.steps or (o.epochs * per_epoch if o.epochs else MOST_STEPS)
-        self.taken_up.begin(self.model, self.run, self.public)
+        total = self.part.before + (o.steps or (o.epochs * per_epoch if o.epochs else MOST_STEPS))
+        self.part.begin(self.model, self.public)
         line = progress_line(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
             with DeferredInterrupt() as ctrl_c, line as drawn:
                 drawn.next_call(self.run.steps)
-                self._steps(0 if self.taken_up.over else total, drawn, ctrl_c)
+                self._steps(0 if self.part.taken_up.over else total, drawn, ctrl_c)
         except BaseException as reason:
             self.run.stopped = "diverged" if isinstance(reason, DivergenceError) else "interrupted"
             raise
         finally:
             self._close_epoch()
-            self.run.seconds = time.perf_counter() - started
-            self.model.running = None
-            for c in o.callbacks:
-                c.end(self.run, self.public)
+            self.run.seconds += time.perf_counter() - started
+            self.part.end(self.model, self.public)
 
     def _steps(self, total: int, line: NoProgress, ctrl_c: DeferredInterrupt) -> None:
         while self.run.steps < total and not ctrl_c.seen:

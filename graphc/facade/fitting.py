@@ -22,7 +22,7 @@ from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.evaluating import evaluated_roots, loss_and_metrics
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
-from graphc.facade.resuming import TakenUp, take_up
+from graphc.facade.resuming import Part, TakenUp, whole_run
 from graphc.facade.state import SPLIT_STREAM
 from graphc.facade.weighing import held_out_weights, row_weights, weighed
 from graphc.lower.lengths import by_extent, has_rows
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 
 
-def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
-    """Train ``model`` and return what happened; callbacks get ``public``."""
-    run = model.last_run = Run(record=options.record)
-    options = with_batch_sizes(options.for_parameters(model.params.trained), model.training_inputs)
-    taken_up = take_up(model, options, run)
-    options = taken_up.options
+def fit(model: Core, args: Sequence[Any], options: Options, public: Any, part: Part | None = None) -> Run:
+    """Train ``model`` and return what happened; callbacks get ``public``. As a ``part`` of a run it adds to that, with
+    the options of the part."""
+    part = part or whole_run(model, options)
+    run = part.run
+    options = with_batch_sizes(part.options.for_parameters(model.params.trained), model.training_inputs)
     hyper = np.array([*hyper_values(options.rule).values, 0.0])
     inputs = model.training_inputs
     place, choice = place_for(model, options, args)
@@ -66,7 +66,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     model.shuffled = options.shuffle
     model.check_rows(batches.last, "the last batch has")
     before = model.state.rules.get(options.rule.text)
-    check_schedules(options, before.step - run.steps if before else 0, batches.per_epoch)
+    check_schedules(options, before.step - run.steps + part.before if before else 0, batches.per_epoch)
     model.params.initialize(seed)
     started = time.perf_counter()
     trainer = trainer_for(model, options, options.rule, batches.capacity, weights is not None, place)
@@ -74,10 +74,10 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     if held_out is not None:
         scalars, columns = evaluated_roots(model)
         evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
-    run.notes = [*model.notes, *taken_up.notes, *data.notes, *choice, *trainer.notes]
+    run.note([*model.notes, *part.taken_up.notes, *data.notes, *choice, *trainer.notes])
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
-    run.compile_seconds = time.perf_counter() - started
+    run.compile_seconds += time.perf_counter() - started
     data.look(set(data.unseen) - set(model.nan_propagating))
     before = _Before(model) if data.unseen else None
     if options.seed is not None:
@@ -88,7 +88,7 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any) -> Run:
     run.seed = sampler.seed
     loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, batches, public)
     model.columns |= data.columns
-    loop.before, loop.given, loop.taken_up = before, tuple(args), taken_up
+    loop.before, loop.given, loop.part = before, tuple(args), part
     loop.run_all()
     return run
 
@@ -191,7 +191,7 @@ class _Loop:
         self.by_epoch = options.by_epoch
         self.before: _Before | None = None
         self.given: tuple[Any, ...] = ()
-        self.taken_up = TakenUp(options)
+        self.part = Part(run, TakenUp(options))
         self.total, self.rows_at_once = 0, rows_within(data.arrays, batches.size)
         self.blocks = Blocks(model.reads[0], str(model.weight_leaf.shape[0]), options.shuffle, self.rows_at_once or 0)
         rule = model.state.rule(options.rule.text, len(options.rule.states))
@@ -201,8 +201,8 @@ class _Loop:
 
     def run_all(self) -> None:
         o = self.options
-        total = self.total = o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS)
-        self.taken_up.begin(self.model, self.run, self.public)
+        total = self.total = self.part.before + (o.steps or (o.epochs * self.per_epoch if o.epochs else MOST_STEPS))
+        self.part.begin(self.model, self.public)
         if self.run.trajectory is not None:
             self.run.trajectory.data = self.given
         line = progress_line(total, "training") if o.progress else NoProgress()
@@ -211,17 +211,15 @@ class _Loop:
             self.trainer.hold(self._inputs())
             with line as drawn:
                 drawn.next_call(self.run.steps)
-                self._calls(0 if self.taken_up.over else total - self.run.steps, drawn)
+                self._calls(0 if self.part.taken_up.over else total - self.run.steps, drawn)
         except BaseException as reason:
             self.run.stopped = "diverged" if isinstance(reason, DivergenceError | DomainError) else "interrupted"
             raise
         finally:
             self.blocks.ahead.close()
             self._record_unfinished()
-            self.run.seconds = time.perf_counter() - started
-            self.model.running = None
-            for c in o.callbacks:
-                c.end(self.run, self.public)
+            self.run.seconds += time.perf_counter() - started
+            self.part.end(self.model, self.public)
 
     def _calls(self, total: int, line: NoProgress) -> None:
         left = total
@@ -313,10 +311,11 @@ class _Loop:
 
 
 def begin_history(model: Core, run: Run, validated: bool) -> None:
-    """Empty lists under the names that a run will report."""
-    run.history.update({name: [] for name in ("loss", *model.metrics.in_training)})
-    if validated:
-        run.history.update({f"val_{name}": [] for name in ("loss", *model.metrics.numbers)})
+    """Lists under the names that a run will report, empty where it does not go on from another part."""
+    names = ["loss", *model.metrics.in_training]
+    names += [f"val_{name}" for name in ("loss", *model.metrics.numbers)] if validated else []
+    for name in names:
+        run.history.setdefault(name, [])
 
 
 def epoch_end(model: Core, run: Run, options: Options, held_out: Bound | None, public: Any) -> bool:

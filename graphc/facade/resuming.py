@@ -40,7 +40,6 @@ class TakenUp:
 
     def begin(self, model: Core, run: Run, public: Any) -> None:
         """Begin all callbacks, and give them back what they remembered; files are theirs by kind and order."""
-        model.running = run, self.options.callbacks
         told = [(t, entry) for t, entry in enumerate(self.about.get("callbacks", ()))]
         for c in self.options.callbacks:
             c.begin(run, public)
@@ -51,6 +50,43 @@ class TakenUp:
                 c.load_state_dict({**own[1]["state"], **arrays})
         for name, value in self.about.get("hyper", {}).items():
             run.hyper[name] = value
+
+
+@dataclass
+class Part:
+    """What a fit is of a run: all of it, or one of several fits in turn, ``before`` which there were so many steps.
+
+    Callbacks begin with the first of them and end with the last: ``begins`` and ``ends`` tell whether this is it.
+    """
+
+    run: Run
+    taken_up: TakenUp
+    before: int = 0
+    begins: bool = True
+    ends: bool = True
+
+    @property
+    def options(self) -> Options:
+        """The options of the fit."""
+        return self.taken_up.options
+
+    def begin(self, model: Core, public: Any) -> None:
+        """Before the first step."""
+        model.running = self.run, self.options.callbacks
+        if self.begins:
+            self.taken_up.begin(model, self.run, public)
+
+    def end(self, model: Core, public: Any) -> None:
+        """After the last step."""
+        model.running = None
+        for c in self.options.callbacks if self.ends else ():
+            c.end(self.run, public)
+
+
+def whole_run(model: Core, options: Options) -> Part:
+    """A fit that is a run of its own."""
+    run = model.last_run = Run(record=options.record)
+    return Part(run, take_up(model, options, run))
 
 
 def take_up(model: Core, options: Options, run: Run) -> TakenUp:

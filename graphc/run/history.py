@@ -97,6 +97,10 @@ class Run:
     hyper: RunningHyper = field(default_factory=RunningHyper, repr=False, compare=False)
     resumed: int = 0
 
+    def note(self, notes: list[str]) -> None:
+        """Add what is not yet told."""
+        self.notes += [note for note in notes if note not in self.notes]
+
     @property
     def microseconds_per_step(self) -> float:
         """Average time of a step in microseconds."""
