@@ -13,13 +13,17 @@ import graphc as gc
 from graphc.cuda import selection
 from graphc.cuda.emulator import Emulator
 from tests import pages
+from tests.covering.plain import Plain, in_python
 from tests.interpreted import interpreted
 from tests.pages import DOCS, ROOT
 
 # These show what only programs do, and share those of the README. For fits of other pages NumPy stands in.
 COMPILED = ("README", "gradient_descent", "learning_rate", "surfaces", "sweeps", "checkpoints", "optimizers",
             "watching")  # fmt: skip
-ON = {"gpu": lambda: selection.use(Emulator())}  # a GPU of one thread
+ON = {  # a GPU of one thread; programs as plain Python
+    "gpu": lambda: selection.use(Emulator()),
+    "differential_equations": lambda: in_python(Plain()),
+}
 PRINTED = {"README": ("\nTrue ", "SGD: 64 copies")}  # of blocks whose output is not shown
 FOLDERS = ("", "tutorial", "howto", "explanation")
 # The gallery is run model by model (test_gallery.py).

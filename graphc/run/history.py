@@ -47,8 +47,8 @@ class Run:
     Attributes
     ----------
     history : dict of str to list of float
-        ``"loss"``, the metrics, and ``"val_..."`` of both: means over each epoch, weighted by the rows, of the values
-        before each update.
+        ``"loss"``, the metrics, and ``"val_..."`` of both: means over each epoch, weighted by the rows (of several free
+        extents: of its steps), of the values before each update.
     steps, seconds, compile_seconds : int, float, float
         Steps done, time in training, time spent deriving and compiling (0 for a program made before).
     threads : int
