@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import graphc as gc
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError, ShapeError
+from graphc.run.descent import _two_loop
 from tests.graphs import in_jax
 
 
@@ -135,3 +137,31 @@ def test_a_run_goes_on_bit_for_bit_also_from_a_file_and_is_validated_and_stopped
         x, t, optimizer=gc.LBFGS(), steps=200, validation=0.2, seed=3, callbacks=[gc.EarlyStopping(patience=3)]
     )
     assert run.stopped == "early stopping" and len(run.history["val_loss"]) == run.steps < 200
+
+
+@pytest.mark.parametrize(("memory", "size"), [(50, 2000), (3, 20_000)])
+def test_the_direction_of_lbfgs_is_that_of_the_dense_update_whatever_the_threads_of_blas(memory, size):
+    """H <- (1 - s yᵀ/sᵀy) H (1 - y sᵀ/sᵀy) + s sᵀ/sᵀy (Nocedal, Wright, equation 7.16), applied to a vector; the oldest
+    pair is replaced next.
+
+    Seen to fail where products of matrices, or of long vectors, are left to BLAS on two cores.
+    """
+    rng = np.random.default_rng(0)
+    s, g, k = rng.normal(size=(memory, size)), rng.normal(size=size), 2
+    y = s * rng.uniform(0.5, 2, size)
+    order = [(k + t) % memory for t in range(memory)]
+
+    def times(v: np.ndarray, pairs: list[int]) -> np.ndarray:
+        if not pairs:
+            return v * (s[order[-1]] @ y[order[-1]]) / (y[order[-1]] @ y[order[-1]])
+        *older, i = pairs
+        share = (s[i] @ v) / (s[i] @ y[i])
+        u = times(v - share * y[i], older)
+        return u - s[i] * (y[i] @ u) / (s[i] @ y[i]) + share * s[i]
+
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(_two_loop(g, s, y, k))
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[0], -times(g, order), rtol=1e-9, atol=1e-12)

@@ -18,6 +18,7 @@ from graphc.optim.curvature import LBFGS, ConjugateGradient, NewtonCG, Searching
 from graphc.run.line_search import strong_wolfe
 
 EPS = 2.2e-16
+PIECE = 8192  # elements of a product of vectors; from 10,000 on OpenBLAS takes threads
 
 
 @dataclass
@@ -62,7 +63,7 @@ def lbfgs(problem: Problem, here: Point, state: NDArray, k: int, how: LBFGS) -> 
     else:
         return None
     s, y = there.x.astype(np.float64) - here.x, there.g - here.g
-    if np.dot(s, y) > EPS * np.dot(y, y):
+    if _dot(s, y) > EPS * _dot(y, y):
         steps[k % m], changes[k % m] = s, y
     else:
         steps[k % m] = changes[k % m] = 0.0
@@ -72,33 +73,45 @@ def lbfgs(problem: Problem, here: Point, state: NDArray, k: int, how: LBFGS) -> 
 def _two_loop(g: NDArray, steps: NDArray, changes: NDArray, k: int) -> NDArray | None:
     """-H g; None without pairs.
 
-    The two-loop recursion (Nocedal, Wright, algorithm 7.4). Its vectors are sums of s, y and g, so that it needs their
-    products alone (Chen, Wang, Zhou 2014): with R the upper triangle of s yᵀ, D its diagonal and γ the last sᵀy/yᵀy,
-
-        R α = -s g,   Rᵀ β = D α + γ (y g + y yᵀ α),   d = βᵀ s - γ (g + αᵀ y).
+    The two-loop recursion (Nocedal, Wright, algorithm 7.4), pair after pair. Products of matrices (Chen, Wang, Zhou
+    2014) ask Python for less, but take m times the operations, and BLAS shares them among threads: on busy cores these
+    wait for one another longer than the gradient takes, and their number decides the bits.
     """
-    from scipy.linalg.lapack import dtrtrs  # pyright: ignore[reportAttributeAccessIssue]
-
     m = len(steps)
-    order = [(k + t) % m for t in range(m)]  # the oldest first
-    order = [i for i in order if steps[i].any()]
+    s, y = (pairs.astype(np.float64, copy=False) for pairs in (steps, changes))
+    products = np.einsum("ij,ij->i", s, y).tolist()
+    order = [(k + t) % m for t in range(m) if products[(k + t) % m]]  # the oldest first
     if not order:
         return None
-    s, y = steps[order].astype(np.float64), changes[order].astype(np.float64)
-    sy, y_last = s @ y.T, y[-1]
-    diagonal = sy.diagonal()
-    gamma = diagonal[-1] / float(np.dot(y_last, y_last))
-    alpha, _ = dtrtrs(sy, -(s @ g))
-    beta, _ = dtrtrs(sy, diagonal * alpha + gamma * (y @ g + y @ (alpha @ y)), trans=1)
-    return beta @ s - gamma * (g + alpha @ y)
+    kept = [(s[i], y[i], products[i]) for i in order]
+    d, alpha = -g, []
+    for s_i, y_i, product in reversed(kept):
+        alpha.append(_dot(s_i, d) / product)
+        d -= alpha[-1] * y_i
+    _, y_last, product = kept[-1]
+    d *= product / _dot(y_last, y_last)
+    for (s_i, y_i, product), a in zip(kept, reversed(alpha), strict=True):
+        d += (a - _dot(y_i, d) / product) * s_i
+    return d
+
+
+def _dot(a: NDArray, b: NDArray) -> float:
+    """aᵀ b, in pieces that BLAS does not share among threads: their number would decide the bits."""
+    if a.size <= PIECE:
+        return float(np.dot(a, b))
+    return sum(float(np.dot(a[at : at + PIECE], b[at : at + PIECE])) for at in range(0, a.size, PIECE))
+
+
+def _norm(a: NDArray) -> float:
+    return math.sqrt(_dot(a, a))
 
 
 def conjugate_gradient(problem: Problem, here: Point, state: NDArray, k: int, how: ConjugateGradient) -> Point | None:
     """The next point; ``state`` holds the last gradient, the last direction, and what it promised (first element)."""
     g, old, last = here.g, state[0].astype(np.float64), state[1].astype(np.float64)
-    beta = max(0.0, float(np.dot(g, g - old)) / (float(np.dot(old, old)) or 1.0))
+    beta = max(0.0, _dot(g, g - old) / (_dot(old, old) or 1.0))
     d = beta * last - g
-    slope = float(np.dot(d, g))
+    slope = _dot(d, g)
     first = float(state[2, 0]) / slope if state[2, 0] and slope < 0 else _unit(d)
     there = _search(problem, here, d, first, how) if slope < 0 else None
     if there is None:
@@ -106,8 +119,8 @@ def conjugate_gradient(problem: Problem, here: Point, state: NDArray, k: int, ho
         there = _search(problem, here, d, _unit(d), how)
     if there is None:
         return None
-    t = float(np.dot(there.x.astype(np.float64) - here.x, d)) / float(np.dot(d, d))
-    state[0], state[1], state[2, 0] = g, d, t * float(np.dot(d, g))
+    t = _dot(there.x.astype(np.float64) - here.x, d) / _dot(d, d)
+    state[0], state[1], state[2, 0] = g, d, t * _dot(d, g)
     return there
 
 
@@ -120,19 +133,19 @@ def newton_cg(problem: Problem, here: Point, state: NDArray, k: int, how: Newton
 
 def _newton_direction(times: Callable[[NDArray], NDArray], g: NDArray, most: int) -> NDArray:
     """d with H d = -g, to min(1/2, sqrt norm g) of the norm of g, before a direction of negative curvature."""
-    norm = float(np.linalg.norm(g))
+    norm = _norm(g)
     enough = min(0.5, math.sqrt(norm)) * norm
     z, r, d = np.zeros_like(g), g.copy(), -g
-    rr = float(np.dot(r, r))
+    rr = _dot(r, r)
     for j in range(min(most, 2 * g.size + 10)):
         product = times(d)
-        curvature = float(np.dot(d, product))
-        if not curvature > EPS * float(np.dot(d, d)):
+        curvature = _dot(d, product)
+        if not curvature > EPS * _dot(d, d):
             return z if j else -g
         alpha = rr / curvature
         z += alpha * d
         r += alpha * product
-        rr, before = float(np.dot(r, r)), rr
+        rr, before = _dot(r, r), rr
         if math.sqrt(rr) <= enough:
             break
         d = (rr / before) * d - r
@@ -140,11 +153,11 @@ def _newton_direction(times: Callable[[NDArray], NDArray], g: NDArray, most: int
 
 
 def _unit(d: NDArray) -> float:
-    return 1.0 / (float(np.linalg.norm(d)) or 1.0)
+    return 1.0 / (_norm(d) or 1.0)
 
 
 def _search(problem: Problem, here: Point, d: NDArray, first: float, how: Searching) -> Point | None:
-    slope = float(np.dot(d, here.g))
+    slope = _dot(d, here.g)
     if not slope < 0:
         return None
     found: list[Point] = []
@@ -152,7 +165,7 @@ def _search(problem: Problem, here: Point, d: NDArray, first: float, how: Search
     def evaluate(t: float) -> tuple[float, float]:
         there = problem.at(here.x + t * d)
         found[:] = [there]
-        return there.f, float(np.dot(d, there.g))
+        return there.f, _dot(d, there.g)
 
     t = strong_wolfe(evaluate, here.f, slope, first, *how.wolfe)
     return None if t is None else found[0]
