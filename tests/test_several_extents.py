@@ -207,6 +207,22 @@ def test_evaluation_and_validation_take_all_rows_of_every_extent(python):
     np.testing.assert_allclose(part.history["val_loss"], [wanted], rtol=1e-12)
 
 
+def test_outputs_have_extents_of_their_own_also_beside_another_of_the_loss(python):
+    """Seen to fail when all outputs have the rows of the first input."""
+    model = declared()
+    forward = lambda x: np.tanh(x @ model.params["W0"] + model.params["B0"]) @ model.params["W1"] + model.params["B1"]
+    X, B, T = gc.input("X", ("n", 2)), gc.input("B", ("m", 2)), gc.input("T", ("n", 1))
+    net = gc.nn.sequential(2, gc.nn.Dense(5, "tanh"), gc.nn.Dense(1))
+    both = gc.Model(output={"a": net(X), "b": net(B)}, dtype="float64")
+    both.params = values(model)
+    for name, found in both.predict({"X": DATA["X"], "B": DATA["B"]}).items():
+        np.testing.assert_allclose(found, forward(DATA["X" if name == "a" else "B"]), rtol=1e-12)
+    other = gc.Model(output=net(B), loss=gc.losses.mse(net(X), T), dtype="float64")
+    other.params = values(model)
+    np.testing.assert_allclose(other.predict(DATA["B"]), forward(DATA["B"]), rtol=1e-12)
+    assert other.fit(DATA["X"], DATA["X"][:, :1], batch_size=10, epochs=1, sample_weight=np.ones(23)).steps == 3
+
+
 def test_what_several_extents_do_not_allow_is_said_in_their_names():
     model = declared()
     refused: list[tuple[type[GraphcError], str, dict[str, Any]]] = [
