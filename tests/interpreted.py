@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from graphc.emit import control
 from graphc.emit.reference import evaluate as interpret
 from graphc.facade import evaluating, fitting
+from graphc.facade.chance import drawn
 from graphc.facade.core import Core
 from graphc.ir.node import Leaf
 from graphc.optim import AnyRule, Rule, reference_step
 from graphc.primitives import philox
 from graphc.run.data import Bound
+from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Moving, Settings
 
 
@@ -48,12 +51,19 @@ class InterpretedTrainer:
             if settings.shuffle:
                 order = philox.permutation(sampler.rows, sampler.seed, sampler.epoch)
             parts = [order[first : first + sampler.batch] for first in range(0, sampler.rows, sampler.batch)]
-            steps = [self._step(moving, {leaf: a[rows] for leaf, a in data.items()}) for rows in parts]
+            steps = [
+                self._step(moving, {leaf: a[rows] for leaf, a in data.items()} | self._drawn(sampler, t, len(rows)))
+                for t, rows in enumerate(parts)
+            ]
             means.append(np.average([values for values, _ in steps], axis=0, weights=[weight for _, weight in steps]))
             call.done += len(steps)
             call.status = control.FINISHED if np.isfinite(means[-1]).all() else control.NONFINITE
             sampler.epoch += 1
         call.epochs = np.array(means)
+
+    def _drawn(self, sampler: Sampler, step: int, rows: int) -> dict[Leaf, NDArray]:
+        """What a step of the epoch draws."""
+        return drawn(self.core, replace(sampler, position=step * sampler.batch), rows, self.core.dtype)
 
     def _step(self, moving: Moving, rows: Mapping[Leaf, NDArray]) -> tuple[list[float], float]:
         """Loss and metrics of a batch before the update, and what it counts."""

@@ -107,6 +107,44 @@ def test_training_is_that_of_jax_with_the_same_numbers_drawn_whatever_the_thread
 # ---------------------------------------------------------------- in plain Python
 
 
+def augmented(X: gc.Tensor) -> gc.Tensor:
+    """Pictures moved along rows, flipped, with noise, in training only."""
+    pictures = gc.reshape(X, ("n", 2, 4))
+    left, right = (gc.roll(pictures, places, axis=2) for places in (-1, 1))
+    side = gc.random.uniform(("n", 1, 1), -1, 2)
+    moved = gc.where(side < 0, left, gc.where(side < 1, pictures, right))
+    turned = gc.where(gc.random.bernoulli(("n", 1, 1), 0.6) > 0.5, gc.flip(moved, axis=1), moved)
+    return gc.in_train_phase(gc.reshape(turned + 0.1 * gc.random.normal(turned.shape), X.shape), X)
+
+
+def augmented_by_hand(x: Any, noise: dict) -> Any:
+    pictures = x.reshape(-1, 2, 4)
+    side, turn = 3 * noise["u"] - 1, noise["mask"]
+    rolled = [jnp.roll(pictures, places, axis=2) for places in (-1, 0, 1)]
+    moved = jnp.where(side < 0, rolled[0], jnp.where(side < 1, rolled[1], rolled[2]))
+    return (jnp.where(turn > 0.5, moved[:, ::-1], moved) + 0.1 * noise["ε"]).reshape(x.shape)
+
+
+def test_rows_that_are_changed_at_random_train_as_by_jax_and_are_as_they_are_afterwards(python):
+    """Mutation-checked: one choice for all rows, and changes that are not left out afterwards."""
+    X, T = gc.input("X", ("n", 8)), gc.input("T", ("n", 1))
+    Y = gc.tanh(augmented(X) @ gc.param("W", (8, 1), gc.normal(0.5)))
+    model = gc.Model(output=Y, loss=gc.losses.mse(Y, T), dtype="float64")
+    pictures, W = RNG.normal(size=(11, 8)), jnp.array(model.initialize(7).params["W"])
+    slope = jax.grad(lambda W, x, t: jnp.mean((jnp.tanh(x @ W) - t) ** 2))
+    sampler, changes = Sampler(7, rows=11, batch=4), set()
+    for rows in batches(11, 4, 6, 7):
+        noise = {str(leaf.name): a for leaf, a in drawn(model._core, sampler, len(rows), np.float64).items()}
+        changes |= set(zip((noise["u"].ravel() * 3 // 1).tolist(), noise["mask"].ravel().tolist()))
+        W = W - 0.1 * slope(W, augmented_by_hand(pictures[rows], noise), t[rows])
+        sampler.position += len(rows)
+        sampler.epoch, sampler.position = sampler.epoch + (sampler.position == 11), sampler.position % 11
+    model.fit(pictures, t[:11], optimizer=gc.SGD(0.1), batch_size=4, steps=6, seed=7)
+    np.testing.assert_allclose(model.params["W"], W, rtol=1e-11)
+    assert len(changes) > 4, "rows of all kinds were among them"
+    np.testing.assert_allclose(model.predict(pictures), np.tanh(pictures @ W), rtol=1e-11)
+
+
 def test_predict_and_evaluate_take_means_and_running_statistics(python):
     model = declared()
     model.params = {n: np.array(model.params[n]) for n in model.params} | {"mean0": np.arange(4.0), "var0": np.ones(4)}

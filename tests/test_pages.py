@@ -95,7 +95,8 @@ def test_every_public_name_is_in_the_reference_once(reference):
     twice = {path for path, x in inner.items() if isinstance(x, type) and getattr(gc, x.__name__, None) is x}
     ours = {*gc.__all__} - spaces.keys() | (inner.keys() - twice)
     assert len(listed) == len(set(listed)) and ours <= {*listed}
-    assert {*listed} - ours == {f"sklearn.Graph{kind}" for kind in ("Classifier", "Regressor", "Transformer")}
+    kinds = ("GraphClassifier", "GraphRegressor", "GraphTransformer", "SweepSearchCV")
+    assert {*listed} - ours == {f"sklearn.{kind}" for kind in kinds}
 
 
 def test_every_link_between_pages_leads_somewhere(reference):
