@@ -34,6 +34,8 @@ FORMULAS: dict[str, tuple[str, str | None]] = {
     "roots of many numbers": (" + ".join(f"sqrt({k})" for k in range(2, 200)) + " + x", None),
     "a number that is all but whole": ("x/(exp(pi*sqrt(163)) - 262537412640768744)", None),
     "zero in disguise": ("x/(sqrt(2 + sqrt(3)) - (sqrt(6) + sqrt(2))/2)", "Division by zero"),
+    "no real number": ("x + erfinv(2)", None),
+    "a power of no real number": ("x**erfinv(2)", "A number of the formula cannot be computed"),
     # depth and length
     "a million parentheses": ("(" * 10**6, "The formula has 1000000 bytes"),
     "a million pairs": ("()" * 10**6, "The formula has 2000000 bytes"),

@@ -30,7 +30,7 @@ def cut(share: float) -> Damage:
 def flip(at: int) -> Damage:
     def damage(file: Path) -> None:
         content = bytearray(file.read_bytes())
-        content[at] ^= 0x10
+        content[at % len(content)] ^= 0x10
         file.write_bytes(content)
 
     return damage

@@ -21,7 +21,7 @@ from functools import reduce
 import sympy as sp
 from sympy import Expr, S, Symbol
 
-from graphc.errors import FormulaError
+from graphc.errors import FormulaError, GraphcError
 from graphc.ir.scalar import WORDS, canonical, less, less_equal, number
 
 MAX_BYTES = 4096
@@ -114,6 +114,11 @@ def parse(
         raise FormulaError(f"The formula has {size} bytes; {limits.n_bytes} is the limit. Split it in two.")
     try:
         return canonical(_Parser(text, symbols, functions or {}, start, limits).whole())
+    except GraphcError:
+        raise
+    except (ArithmeticError, ValueError) as error:  # of SymPy, which evaluates x**erfinv(2)
+        problem = f"A number of the formula cannot be computed: {error}."
+        raise formula_error(text, start, problem, "Formulas are real-valued: change the constant.") from None
     except RecursionError:  # the caller may have used up most of the calls that Python allows
         raise formula_error(text, start, "The formula is nested too deep.", "Name a part.") from None
 
@@ -376,7 +381,10 @@ def _bits(value: sp.Rational) -> int:
 
 
 def _is_huge(number: Expr) -> bool:
-    found = number.evalf(5)
+    try:
+        found = number.evalf(5)
+    except (ArithmeticError, ValueError):  # erfinv(2): no real number, as a program will say
+        return False
     return bool(found.is_Float and abs(found) > _HUGE)
 
 
