@@ -116,7 +116,7 @@ PROGRAMS = [
     lambda: X * np.array([1.0, math.nan]),
     lambda: X + z,
     lambda: math.exp(X),
-    lambda: np.sort(X),
+    lambda: np.partition(X, 1),
     lambda: np.nanmean(X),
     lambda: np.linalg.svd(A),
     lambda: np.sum(X, dtype=float),
