@@ -26,7 +26,7 @@ RUN = {"epochs": 1, "steps": 3, "stopped": "epochs", "latest": {}, "best": {}, "
 def test_hostile_formulas_are_refused_or_read_with_little_memory_and_time():
     """In a process of its own, since what may hang, or ask for all memory, must not take the tests with it.
 
-    Mutation-checked: without the bound of numbers the towers do not end; without the check of names x² is a name.
+    Before there was a bound of numbers the towers did not end, and x² was taken for a name.
     """
     command = [sys.executable, "-m", "tests.hostile_formulas"]
     result = subprocess.run(command, cwd=nets.ROOT, capture_output=True, text=True, check=True, timeout=60)

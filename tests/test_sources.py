@@ -141,7 +141,11 @@ def gathered(monkeypatch):
     assert not [t for t in threading.enumerate() if t.name.startswith("graphc-rows")], "no thread is left over"
 
 
-@pytest.mark.parametrize("options", [{}, {"epochs": None, "steps": 100}, {"callbacks": [lambda run: None]}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"epochs": None, "steps": 100}, {"callbacks": [lambda run: None]}],
+    ids=["epochs", "steps", "a callback"],
+)
 def test_every_block_but_the_first_is_gathered_by_a_thread_and_none_twice(options, gathered):
     """Mutation-checked: the order of the epoch before, a block of another length, are gathered again by the run."""
     trained(SPARSE, verify=False, **options)
