@@ -214,6 +214,21 @@ def test_the_text_of_a_program_says_the_same(dtype: str):
                 assert_right(found[2 * t : 2 * t + 2], case, dtype, float(np.dtype(dtype).type(size)))
 
 
+@pytest.mark.parametrize("dtype", SIZES)
+def test_the_norm_of_one_row_of_a_matrix_is_a_number(dtype: str):
+    """Its equations read an index that no loop has: the program was refused."""
+    x, other = gc.input("x", (3,)), np.array([[1.0, -2.0, 3.0]])
+    J = gc.losses.cosine_similarity(x[None], other, eps=1e-300 if dtype == "float64" else 1e-35)
+    with in_python(Plain(divides=True)):
+        function = gc.compile([J, gc.grad(J, x)], [x], dtype=dtype)
+        usual = function(V.astype(dtype))
+        for size in SIZES[dtype][:-1]:
+            value, slope = function((V * size).astype(dtype))
+            np.testing.assert_allclose(value, usual[0], rtol=100 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(np.float64(slope) * size, usual[1], rtol=1e3 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(usual[0], -(V @ other[0]) / np.linalg.norm(V) / np.linalg.norm(other), rtol=1e-6)
+
+
 def test_both_targets_train_on_rows_with_tiny_norms():
     """(‖z‖ - 1)² at rows of 1e-200: the gradient has the direction of z, not 0."""
     X, T = gc.input("X", ("n", 3)), gc.input("T", ("n",))

@@ -22,7 +22,7 @@ import sympy
 from numpy.typing import DTypeLike
 from sympy import Add, Expr, Mul, S, Symbol
 
-from graphc.ir.affine import identity
+from graphc.ir.affine import constant, identity
 from graphc.ir.node import Equation, Node, Operand, Read
 from graphc.ir.scalar import absolute, guarded, less, maximum, placeholder, placeholder_index, stop_gradient, where
 from graphc.rewrite.norms import (
@@ -85,16 +85,17 @@ class Rescue:
 def rescue_of(total: Equation, dtype: DTypeLike) -> Rescue:
     """The equations of the root of a sum of squares that may leave the range of numbers."""
     rank, shape, scales = total.n_free, total.shape, SCALES[np.dtype(dtype).name]
-    own = Read(total, identity(rank))
+    at = tuple(constant(0) if e == 1 else a for a, e in zip(identity(rank), shape, strict=True))
+    own = Read(total, at)
     factor = Equation(shape, rank, "sum", scales.of(placeholder(0), S.Zero), (own,), ())
     squares = sum_of_squares(total) or total
     c = placeholder(len(squares.operands))
-    operands = (*squares.operands, Read(factor, identity(rank)))
+    operands = (*squares.operands, Read(factor, at))
     body = where(c, _scaled(squares.body, c), S.Zero)
     scaled = Equation(squares.extents, rank, "sum", body, operands, squares.masks)
     s, c, b = (placeholder(j) for j in range(3))
     root = sympy.sqrt(where(c, b, s)) * scales.back(s)
-    reads = (own, *(Read(node, identity(rank)) for node in (factor, scaled)))
+    reads = (own, *(Read(node, at) for node in (factor, scaled)))
     return Rescue(factor, scaled, Equation(shape, rank, "sum", root, reads, ()))
 
 
