@@ -26,6 +26,7 @@ from graphc.lower.lengths import Lengths
 from graphc.lower.plan import Plan
 from graphc.lower.training import layout_parameters
 from graphc.optim import AnyRule, Groups
+from graphc.run.frames import Columns
 
 APART = {"float32": 1e-3, "float64": 1e-8}  # relative to the largest element: such a stored value is called wrong
 
@@ -150,7 +151,7 @@ class Stored:
     name: str = "function"
     _form: str = "list"
     metrics: Metrics = field(default_factory=lambda: Metrics(None))
-    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
     running: None = None
 
 
