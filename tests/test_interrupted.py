@@ -16,7 +16,10 @@ from graphc.facade import atomic_file
 from tests import nets
 from tests.kills import OPTIONS, T, X, campaign, fitted, state_of
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),  # JAX's, where another test has imported it
+]
 
 
 def test_a_run_killed_at_any_instant_goes_on_from_a_whole_checkpoint_to_the_same_bits(tmp_path):

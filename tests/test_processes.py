@@ -154,6 +154,7 @@ class Others(gc.callbacks.Callback):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, where another test has imported it
 def test_a_callback_may_use_the_model_another_thread_is_told_and_a_forked_child_is_free():
     """Mutation-checked: without new turns after a fork the child says that the model is being trained."""
     model, others = nets.network("float32"), Others()

@@ -20,9 +20,9 @@ def in_small_thread(work: Callable[[], Any]) -> Any:
     try:
         thread = threading.Thread(target=lambda: found.append(work()))
         thread.start()
+        thread.join()  # it sets the size for a while as well
     finally:
         threading.stack_size(before)
-    thread.join()
     return found[0]
 
 

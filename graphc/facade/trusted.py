@@ -52,8 +52,10 @@ def as_json(text: str) -> dict[str, Any]:
 
 
 def name_of(data: Any) -> str | None:
-    """The name of a node, which is an identifier."""
-    if data is None or (isinstance(data, str) and data.isidentifier() and len(data) <= LONGEST_NAME):
+    """The name of a node, which is an identifier, but that of an infinite constant."""
+    if data is None or data in ("∞", "−∞"):
+        return data
+    if isinstance(data, str) and data.isidentifier() and len(data) <= LONGEST_NAME:
         return data
     raise ValueError(f"{data!r:.60} is no name")
 
