@@ -164,6 +164,8 @@ class _Loaded:
         with np.errstate(all="ignore"):
             exec(compile(body, f"<{program.name}>", "exec"), names)  # noqa: S102  text of our own emitter
         self.function, self.name = names[program.entry], program.name
+        places = re.findall(r"^ *k\d+ = K\[(\d+)\]$", text, re.MULTILINE)
+        self.numbers = dict(zip(map(int, places), program.numbers, strict=True))
 
     def call(self, entry: str, *arguments: NDArray) -> int:
         self.run([arguments], [()])
@@ -174,6 +176,8 @@ class _Loaded:
         arrays, memory = {}, {}
         for (name, _), x in ((name, x) for given in lists for name, x in zip(self.program.arguments, given)):
             values = [math.nan] * x.size if name == "A" else x.ravel().tolist()
+            for place, number in self.numbers.items() if name == "K" else ():
+                values[place] = number  # not rounded to the program's precision, as no number of its text is
             if self.machine.divides:
                 values = [np.float64(v) if isinstance(v, float) else v for v in values]
             arrays[id(x)], memory[id(x)] = x, memory.get(id(x), Numbers(values))

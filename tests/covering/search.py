@@ -43,7 +43,7 @@ def examine(place: str, description: Description, budget: int = 250) -> Result:
     failure = patiently(description)
     if failure is None or failure.kind == SLOW:
         return place, failure, description
-    small = shrink(description, lambda d: _kind(patiently(d)) == failure.kind, budget)
+    small = shrink(description, lambda d: _kind(d) == failure.kind, budget)
     return place, patiently(small) or failure, small
 
 
@@ -59,7 +59,12 @@ def patiently(description: Description) -> Failure | None:
         return Failure(SLOW, f"not done in {PATIENCE} s")
 
 
-def _kind(failure: Failure | None) -> str:
+def _kind(description: Description) -> str:
+    """Of the failure of a smaller graph; none where JAX has no such graph, as with a matrix that lost a row."""
+    try:
+        failure = patiently(description)
+    except (TypeError, ValueError):
+        return ""
     return failure.kind if failure else ""
 
 
