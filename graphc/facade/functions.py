@@ -35,7 +35,7 @@ from graphc.run.row_parts import RowParts, share_parts
 
 NAME = "function"
 ROWS, MOST_ROWS = 256, 8192  # of independent rows, that go through a function at once
-MEMORY = 1 << 17  # bytes of the values of so many: a part of the second-level cache
+MEMORY = 1 << 18  # bytes of the values of so many: a part of the second-level cache
 
 
 @dataclass(frozen=True)
@@ -155,22 +155,20 @@ def call_function(
     outputs = [aligned(math.prod(s), str(dtype))[: math.prod(s)].reshape(s) for s in shapes]
     parts = _parts(facts, sizes, dtype.itemsize) if facts.row_seconds and arena is None else None
 
-    def run(rows: Mapping[str, int], memory: NDArray, places: Sequence[int]) -> None:
-        control = np.array([rows[s] for s in facts.sizes] or [0], dtype=np.int64)
-        program.call("call", address(memory), address(constants), address(control), *places)
-
     if parts is None:
         memory = aligned(facts.arena.at(sizes), str(dtype)) if arena is None else arena
-        run(sizes, memory, [address(a) for a in (*arrays, *outputs)])
+        control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
+        program.call("call", *(address(a) for a in (memory, constants, control, *arrays, *outputs)))
         return outputs
     [free] = facts.sizes
-    pieces = parts.of(sizes[free])
+    pieces, places = parts.of(sizes[free]), parts.places(arrays, outputs)
 
     def work(k: int) -> None:
-        memory = aligned(facts.arena.at({free: parts.chunk}), str(dtype))
+        memory, control = aligned(facts.arena.at({free: parts.chunk}), str(dtype)), np.zeros(1, np.int64)
+        head = [address(a) for a in (memory, constants, control)]
         for first in range(pieces[k].start, pieces[k].stop, parts.chunk):
-            rows = min(parts.chunk, pieces[k].stop - first)
-            run({free: rows}, memory, parts.addresses(arrays, outputs, first))
+            control[0] = min(parts.chunk, pieces[k].stop - first)
+            program.call("call", *head, *places(first))
 
     share_parts(len(pieces), work)
     return outputs

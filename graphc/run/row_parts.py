@@ -40,10 +40,11 @@ class RowParts:
         size = -(-chunks // PARTS) * self.chunk
         return [slice(begin, min(begin + size, rows)) for begin in range(0, rows, size)]
 
-    def addresses(self, inputs: Sequence[NDArray], outputs: Sequence[NDArray], first: int) -> list[int]:
-        """Where the arrays of a part begin whose first row is ``first``."""
+    def places(self, inputs: Sequence[NDArray], outputs: Sequence[NDArray]) -> Callable[[int], list[int]]:
+        """Where the arrays of a part begin, by its first row."""
         pairs = [*zip(inputs, self.inputs, strict=True), *zip(outputs, self.outputs, strict=True)]
-        return [address(a) + (first * a.strides[0] if has_rows else 0) for a, has_rows in pairs]
+        steps = [(address(a), a.strides[0] if has_rows else 0) for a, has_rows in pairs]
+        return lambda first: [begin + first * step for begin, step in steps]
 
 
 def share_parts(count: int, work: Callable[[int], None]) -> None:

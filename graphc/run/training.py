@@ -353,14 +353,14 @@ class Evaluator:
         """Fill ``outputs``; returns the mean of every scalar over the rows. ``arena`` is memory to work in."""
         parts = self.parts.of(rows) if self.parts and arena is None and isinstance(rows, int) else [None]
         whole = [address(a) for a in (*data, *outputs)]
+        places = self.parts.places(data, outputs) if self.parts and len(parts) > 1 else lambda first: whole
         totals = np.zeros((len(parts), 1 + self.n_scalars))
 
         def work(k: int) -> None:
             part = parts[k]
             first, count = (part.start, part.stop - part.start) if part else (0, rows)
             head, found = self.head(parameters, constants, count, arena)
-            places = self.parts.addresses(data, outputs, first) if first and self.parts else whole
-            self.program.call("evaluate", *(address(a) for a in head), *places)
+            self.program.call("evaluate", *(address(a) for a in head), *places(first))
             totals[k] = found()
 
         with one_thread_of_blas(self.program):
