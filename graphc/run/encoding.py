@@ -40,10 +40,6 @@ class Encoder:
         The words of every column of words.
     columns : tuple of str
         All columns, in the order of the table that it was fitted to.
-    sizes : dict of str to int
-        How many codes every column of words has.
-    width : int
-        How many columns an input of floats has.
 
     Examples
     --------
