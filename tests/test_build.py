@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,18 @@ def test_a_module_is_compiled_once_and_then_taken_from_the_cache(tmp_path):
     scaled(second)
     change = {name: statistics[name] - before[name] for name in statistics}
     assert change == {"compiled": 1, "loaded_from_cache": 1, "native_calls": 2}
+    assert first.address("scale") == second.address("scale"), "the same code lies in memory once"
+
+
+def test_machine_code_goes_with_the_last_program_that_has_it(tmp_path):
+    first, second = (build.build(SCALE, SCALE_ENTRIES, name="scale", folder=tmp_path) for _ in range(2))
+    engine = weakref.ref(first._engine)
+    del first
+    gc.collect()
+    assert engine() is not None and scaled(second)[1] == 2.5
+    del second
+    gc.collect()
+    assert engine() is None
 
 
 def test_a_defect_in_generated_text_is_a_compile_error_in_one_line(tmp_path):

@@ -194,20 +194,29 @@ def expected(weight: float, slope: float, bound: float, x: np.ndarray, t: np.nda
 
 
 def test_models_that_differ_in_numbers_of_their_formulas_share_their_programs(tmp_path, monkeypatch):
-    """A grid over a penalty compiles once; every copy reads numbers of its own."""
+    """A grid over a penalty compiles once; every copy reads numbers of its own, the last those that the cache has."""
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))
     rng = np.random.default_rng(3)
     x, t = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
     grid = [(0.013, 0.17, 0.31), (0.29, 0.011, 1.7), (0.0021, 0.33, 0.87)]
     compiled = []
-    for numbers in grid:
+    for numbers in [*grid, grid[0]]:
         before, model = statistics["compiled"], penalised(*numbers)
         loss, output = expected(*numbers, x, t)
         np.testing.assert_allclose(model.predict(x), output, rtol=1e-13)
         run = model.fit(x, t, optimizer=gc.SGD(0.0), steps=1)
         np.testing.assert_allclose(run.history["loss"], [loss], rtol=1e-13)
         compiled.append(statistics["compiled"] - before)
-    assert compiled == [2, 0, 0]
+    assert compiled == [2, 0, 0, 0]
+
+
+def test_constants_are_kept_with_their_numbers():
+    leaves = [gc.input("x", (3,)).node, gc.param("K", (2,)).node]
+    constants = lookup.Constants(((leaves[1], 16),), 32, (0.1, 1 / 3, float("inf")))
+    told = json.loads(json.dumps(constants.as_json({leaf: t for t, leaf in enumerate(leaves)})))
+    assert lookup.Constants.from_json(told, leaves) == constants
+    packed = lookup.Constants((), 16, (0.1, 1e300)).packed("float32")
+    assert packed[16:].tolist() == [np.float32(0.1), np.inf]
 
 
 def test_the_order_of_a_sum_does_not_depend_on_its_numbers():

@@ -63,6 +63,25 @@ def test_any_number_of_threads_gives_the_same_bits(model: gc.Model, data: dict[s
     assert not [t for t in threading.enumerate() if "take" in t.name]
 
 
+def test_what_is_divided_once_is_divided_in_the_next_call(model: gc.Model, data: dict[str, np.ndarray], monkeypatch):
+    """Calls of arrays that look like the last ones are prepared, but one call would add up in another order."""
+    teams(monkeypatch, 2)
+    found = [model.evaluate(*data.values())]
+    before = statistics["native_calls"]
+    found += [model.evaluate(*data.values()) for _ in range(2)]
+    assert found[0] == found[1] == found[2] and statistics["native_calls"] - before == 20
+
+
+@pytest.mark.parametrize("offset", [8, 1])
+def test_rows_are_read_in_place_wherever_they_begin(model: gc.Model, data: dict[str, np.ndarray], offset: int):
+    """At no cache line, or not even at a number's own alignment."""
+    memory = np.zeros(data["X"].nbytes + 64, np.uint8)
+    x = memory[offset : offset + data["X"].nbytes].view(np.float64).reshape(ROWS, 6)
+    x[:] = data["X"]
+    (found, _), (wanted, _) = (model.predict({"X": each, "scale": data["scale"]}) for each in (x, data["X"]))
+    assert np.array_equal(found, wanted) and x.ctypes.data % 64
+
+
 def test_a_function_takes_independent_rows_in_parts(data: dict[str, np.ndarray], monkeypatch):
     X, W = gc.input("X", ("n", 6)), gc.param("W", (6, 3))
     H = gc.tanh(X @ W)
