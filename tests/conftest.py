@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.by_file import COUNTS, Counts, FileLines
+from tests.covering.plain import Plain, in_python
 from tests.text_check import Case, findings_of, recording
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
@@ -78,6 +79,13 @@ def double_precision() -> Iterator[None]:
     jax = pytest.importorskip("jax")  # the environment of the CUDA check has none
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def python() -> Iterator[Plain]:
+    """Programs for the CPU run as the Python they are written in; nothing is compiled."""
+    with in_python(Plain()) as machine:
+        yield machine
 
 
 @pytest.fixture(scope="session")

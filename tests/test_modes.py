@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -27,12 +26,6 @@ x, t = 2 * RNG.normal(size=(ROWS, 3)) + 1, RNG.normal(size=(ROWS, 1))
 NAMES = ("W0", "B0", "gamma0", "beta0", "W1", "B1")
 
 pytestmark = pytest.mark.usefixtures("double_precision")
-
-
-@pytest.fixture
-def python() -> Iterator[Plain]:
-    with in_python(Plain()) as machine:
-        yield machine
 
 
 def declared() -> gc.Model:

@@ -33,12 +33,6 @@ STEPS, ETA = 20, 0.05
 pytestmark = pytest.mark.usefixtures("double_precision")
 
 
-@pytest.fixture
-def python() -> Iterator[Plain]:
-    with in_python(Plain()) as machine:
-        yield machine
-
-
 def declared() -> gc.Model:
     """A gradient in the interior, values on the boundary, zeros at the initial points."""
     X, B, I = gc.input("X", ("n", 2)), gc.input("B", ("m", 2)), gc.input("I", ("k", 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 import graphc as gc
 from graphc.errors import DomainError, GraphcError, TypeMismatchError
-from tests.covering.plain import Plain, in_python
 
 RNG = np.random.default_rng(4)
 x = RNG.normal(size=(10, 2))
@@ -18,11 +16,7 @@ t = np.tanh(x @ RNG.normal(size=(2, 1)))
 PLAN: dict[str, Any] = {"optimizer": [gc.Adam(0.05), gc.LBFGS(), gc.SGD(0.01)], "steps": [7, 4, 3]}
 SIZES = {"batch_size": [4, None, 4]}
 
-
-@pytest.fixture(autouse=True)
-def python() -> Iterator[None]:
-    with in_python(Plain()):
-        yield
+pytestmark = pytest.mark.usefixtures("python")
 
 
 def declared() -> gc.Model:
