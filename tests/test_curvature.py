@@ -29,7 +29,8 @@ def test_the_minimum_of_rosenbrock_in_20_dimensions_is_found(optimizer, most):
 
 
 def test_batches_in_blocks_of_rows_have_the_way_of_whole_batches(monkeypatch):
-    """Red when the arguments of the program are those of a program without parts."""
+    """Rows are read where they lie. Red when the arguments of the program are those of a program without parts."""
+    monkeypatch.setattr("graphc.facade.preparing.NEAR", 0)
     rng, found = np.random.default_rng(3), []
     data = {"A": rng.normal(size=(200, 3)), "B": rng.normal(size=(200, 1))}
     for blocks in (False, True):

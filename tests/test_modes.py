@@ -162,6 +162,26 @@ def test_large_batches_in_blocks_of_rows_draw_what_whole_batches_draw(python, mo
     np.testing.assert_allclose(*found, rtol=1e-12)
 
 
+def test_rows_that_keep_their_order_are_read_where_they_lie(python, monkeypatch):
+    """The bits of a copy, labels and random tensors among them; a shuffled run of the same model has a program that
+    gathers. Mutation-checked: rows of a block from the start of its part, and one program for both orders."""
+    for name, value in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 4}.items():
+        monkeypatch.setattr(f"graphc.lower.training.{name}", value)
+    found, labels = [], np.arange(ROWS) % 3
+    for near in (1 << 20, 0):
+        monkeypatch.setattr("graphc.facade.preparing.NEAR", near)
+        X, T, W = gc.input("X", ("n", 3)), gc.input("T", ("n",), dtype="int64"), gc.param("W", (3, 3), gc.normal(1.0))
+        model = gc.Model(loss=gc.losses.cross_entropy(gc.dropout(X, 0.3) @ W, T), dtype="float64", name=f"near{near}")
+        runs = [(None, True), (ROWS - 5, False), (ROWS - 5, True)]
+        for size, shuffle in runs:
+            model.fit(x, labels, optimizer=gc.SGD(0.1), batch_size=size, shuffle=shuffle, steps=3, seed=7, threads=2)
+            text = python.texts[-1]
+            assert "part_number" in text and ("copy(A, X," in text) == (near > 0 or (shuffle and size is not None))
+            found.append(np.array(model.params["W"]))
+    np.testing.assert_array_equal(found[:3], found[3:])
+    assert np.abs(found[1] - found[2]).max() > 1e-6, "shuffled rows are others"
+
+
 def test_batch_normalisation_has_the_value_and_the_gradient_of_jax():
     X, S = gc.input("X", ("n", 5, 3)), gc.input("S", ("n", 5, 3))
     layer = gc.nn.BatchNorm(axis=(1, 2), eps=0.01)

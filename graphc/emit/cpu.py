@@ -170,10 +170,14 @@ def evaluation_program(
 
 def _rows_in_order(text: Text, step: StepPlan) -> None:
     """Where the rows of this batch lie in the data and in the outputs."""
-    moving = [*(i.buffer for i in step.inputs if i.in_place), *step.in_place.values()]
+    print_places(text, [*(i.buffer for i in step.inputs if i.in_place), *step.in_place.values()], "at")
+
+
+def print_places(text: Text, moving: Sequence[Buffer], at: str) -> None:
+    """Where buffers that move begin: at row ``at`` of what they lie in."""
     for b in moving:
         width = Count.of(b.extents[1:]).at({})
-        text.add(f"{b.name} = at" + (f"*{width}" if width != 1 else ""))
+        text.add(f"{b.name} = {at}" + (f"*{width}" if width != 1 else ""))
 
 
 def _write_rows(text: Text, step: StepPlan, root: str, pointer: str, n: str) -> None:

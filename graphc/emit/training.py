@@ -19,6 +19,7 @@ from graphc.emit.cpu import (
     numbers_of,
     pointers,
     print_kernels,
+    print_places,
     shared_lines,
     value_text,
 )  # fmt: skip
@@ -141,7 +142,17 @@ def _print_gather(text: Text, step: StepPlan) -> None:
 
 
 def _print_block(text: Text, step: StepPlan, at: str, n: str) -> None:
-    """The ``n`` rows of the epoch from ``at`` on: one copy where they keep the order of the data."""
+    """The ``n`` rows of the epoch from ``at`` on: one copy where they keep the order of the data, none where the
+    program is for that order alone."""
+    in_place = [i.buffer for i in step.inputs if i.in_place]
+    if in_place:
+        print_places(text, in_place, f"({at})")
+    else:
+        _print_gather_of_block(text, step, at, n)
+    print_rows(text, step, "0", "part_row", n)
+
+
+def _print_gather_of_block(text: Text, step: StepPlan, at: str, n: str) -> None:
     batched = [i for i in step.inputs if i.batched]
     with text.block(f"if C[{control.SHUFFLE}] != 0:"), text.block(f"for i in range({n}):"):
         _print_place(text, at)
@@ -151,7 +162,6 @@ def _print_block(text: Text, step: StepPlan, at: str, n: str) -> None:
     with text.block("else:"):
         for i in batched:
             text.add(f"copy({i.buffer.region}, {place(i.buffer)}, {i.pointer}, ({at})*{i.row}, {n}*{i.row})")
-    print_rows(text, step, "0", "part_row", n)
 
 
 def _print_place(text: Text, at: str) -> None:

@@ -123,7 +123,7 @@ def _problems(
         return [SquaredResiduals(model, data, options.verify) for data, _ in batches]
     data, weights = batches[0]
     weighted = weights is not None
-    program = trainer(model, STILL, capacity, weighted)
+    program = trainer(model, STILL, capacity, weighted, in_order=True)
     if options.verify:
         run.notes += verify_training(model, program, STILL, data, weighted, options.precision)
     return [Gradients(model, program, data, weights, options.threads, options.verify) for data, weights in batches]

@@ -122,7 +122,7 @@ def trainer_for(
 ) -> Trainer | CudaTrainer:
     """The training program of a machine (None: the CPU) with its buffers, for so many copies of the network."""
     if place is None:
-        return trainer(model, rule, capacity, weighted)
+        return trainer(model, rule, capacity, weighted, in_order=not options.shuffle)
     return _cuda_trainer(model, options, rule, most(capacity), weighted, place, copies)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from graphc.facade.batches import whole
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions
@@ -12,7 +14,8 @@ from graphc.facade.lookup import declared, remembered
 from graphc.facade.programs import Compiled, Lowered, TrainingGraph, evaluation_text, obtain, training_text
 from graphc.ir.node import Node
 from graphc.ir.walk import free_extents
-from graphc.lower.lengths import Lengths, row_extents
+from graphc.lower.layout import Count
+from graphc.lower.lengths import Lengths, has_rows, row_extents
 from graphc.lower.plan import PlanOptions
 from graphc.optim import AnyRule, Groups
 from graphc.optim.schedules import Schedule
@@ -21,6 +24,7 @@ from graphc.run.row_parts import RowParts
 from graphc.run.training import Evaluator, Trainer
 
 CHUNK = 256  # rows at a time in predict and evaluate
+NEAR = 1 << 20  # bytes that lie in a cache of a core: to copy so many costs little
 
 
 def rule_key(rule: AnyRule) -> tuple:
@@ -32,34 +36,38 @@ def rule_key(rule: AnyRule) -> tuple:
     return rule.name, rule.text, rule.statements, tuple(rule.hyper), schedules, given
 
 
-def training_program(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool = False) -> Compiled:
-    """The training program for an update rule and a batch size."""
-    key = ("train", rule_key(rule), capacity, weighted, model.dtype)
-    return model.once(key, lambda: _training(model, rule, capacity, weighted))
+def training_program(
+    model: Core, rule: AnyRule, capacity: Lengths, weighted: bool = False, in_order: bool = False
+) -> Compiled:
+    """The training program for an update rule and a batch size; with ``in_order`` for rows in the order of the data."""
+    key = ("train", rule_key(rule), capacity, weighted, in_order, model.dtype)
+    return model.once(key, lambda: _training(model, rule, capacity, weighted, in_order))
 
 
 def training_lowered(model: Core, rule: AnyRule, capacity: Lengths) -> Lowered:
     """Text and plan of that program, which is not compiled."""
     capacity = model.room(capacity) if isinstance(capacity, int) else capacity
     key, options = ("text", rule_key(rule), capacity, model.dtype), PlanOptions(model.dtype)
-    return model.once(key, lambda: _lower(model, rule, capacity, False, options))
+    return model.once(key, lambda: _lower(model, rule, capacity, False, False, options))
 
 
-def _lower(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, options: PlanOptions) -> Lowered:
+def _lower(
+    model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool, options: PlanOptions
+) -> Lowered:
     weights = model.weight_leaf if weighted else None
     derived = model.differentiated(weighted)
     moving = {w: g for w, g in derived.gradients.items() if rule.of(str(w.name)) is not None}
     derived = replace(derived, gradients=moving)
     graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, captions(model), weights)
-    return training_text(model.name, graph, rule, capacity, options)
+    return training_text(model.name, graph, rule, capacity, options, in_order)
 
 
-def _training(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool) -> Compiled:
+def _training(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool) -> Compiled:
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
-    lower = lambda apart=False: _lower(model, rule, capacity, weighted, PlanOptions(dtype, apart=apart))
+    lower = lambda apart=False: _lower(model, rule, capacity, weighted, in_order, PlanOptions(dtype, apart=apart))
     others = [*model.kept_leaves, *([weights] if weights else [])]
     schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
-    options = "train", rule_key(rule), schedules, capacity, weighted, dtype, model.name, model.metric_names
+    options = "train", rule_key(rule), schedules, capacity, weighted, in_order, dtype, model.name, model.metric_names
     return _of_model(model, obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower))
 
 
@@ -69,11 +77,18 @@ def _of_model(model: Core, compiled: Compiled) -> Compiled:
     return compiled
 
 
-def trainer(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool) -> Trainer:
-    """The training program with its buffers."""
-    compiled = model.last_compiled = training_program(model, rule, capacity, weighted)
+def trainer(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool) -> Trainer:
+    """The training program with its buffers; ``in_order`` when no run shuffles the rows."""
+    in_order = in_order and _worth_no_copy(model, capacity)
+    compiled = model.last_compiled = training_program(model, rule, capacity, weighted, in_order)
     model.reads, model.nan_propagating = (compiled.facts.inputs, compiled.constants), compiled.facts.nan_propagating
     return model.once(("trainer", id(compiled)), lambda: _trainer(model, compiled, capacity))
+
+
+def _worth_no_copy(model: Core, capacity: Lengths) -> bool:
+    """Whether the rows of a batch are so many bytes that a program of its own is worth not copying them."""
+    widths = [Count.of(leaf.shape[1:]).at({}) for leaf in model.training_inputs if has_rows(leaf)]
+    return isinstance(capacity, int) and capacity * sum(widths) * np.dtype(model.dtype).itemsize >= NEAR
 
 
 def _trainer(model: Core, compiled: Compiled, capacity: Lengths) -> Trainer:

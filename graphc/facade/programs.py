@@ -156,21 +156,26 @@ class TrainingGraph:
         return all(is_row_mean(n, rows) for n in (self.derived.loss, *(self.derived.roots[m] for m in self.metrics)))
 
 
-def training_text(name: str, graph: TrainingGraph, rule: AnyRule, capacity: Lengths, options: PlanOptions) -> Lowered:
-    """The text and the plan of a whole training run."""
+def training_text(
+    name: str, graph: TrainingGraph, rule: AnyRule, capacity: Lengths, options: PlanOptions, in_order: bool = False
+) -> Lowered:
+    """The text and the plan of a whole training run; with ``in_order`` rows keep the order of the data, and blocks of
+    them are read where they lie."""
     step = training_step(graph, capacity, replace(options, by_rows=True, tensors=True))
     block = rows_of_block(step, options.dtype)
     if block and graph.adds_up(str(step.batch)):
-        step = training_step(graph, block, replace(options, tensors=True))
+        step = training_step(graph, block, replace(options, tensors=True), in_order)
         step.whole_batch = most(capacity)
     text = training_program(name, step, rule, options.dtype, list(graph.metrics), graph.captions)
     return Lowered(text, step)
 
 
-def training_step(graph: TrainingGraph, capacity: Lengths, options: PlanOptions) -> StepPlan:
+def training_step(
+    graph: TrainingGraph, capacity: Lengths, options: PlanOptions, in_order: bool = False
+) -> StepPlan:
     """The plan of a training step, for any target."""
-    shown = formula_names(graph.captions)
-    return plan_step(graph.roots, graph.params, capacity, options, graph.names, shown, graph.derived.random)
+    shown, read = formula_names(graph.captions), {} if in_order else None
+    return plan_step(graph.roots, graph.params, capacity, options, graph.names, shown, graph.derived.random, read)
 
 
 def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:

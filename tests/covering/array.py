@@ -33,7 +33,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "mode": ("training", "function", "evaluation", "sweep", "two extents"),
     "threads": ("1", "2"),
     "order": ("first", "penalty", "hvp"),
-    "limits": ("usual", "divided", "packed", "blocks"),
+    "limits": ("usual", "divided", "packed", "blocks", "in place"),
 }  # fmt: skip
 LIKELY = {"order": (0.6, 0.2, 0.2)}
 OF_GRAPH = ("rows", "dtype", "mode", "threads", "order", "limits")

@@ -36,8 +36,9 @@ LIMITS["packed"] = LIMITS["divided"] | {
 }
 LIMITS["blocks"] = {f"lower.training.{n}": k for n, k in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 2}.items()}
 LIMITS["blocks"] |= {"emit.row_blocks.PARTS": 3}
+LIMITS["in place"] = LIMITS["blocks"] | {"facade.preparing.NEAR": 0}
 """Thresholds as they are, and so small that all that can be divided among threads, or packed, or computed in three
-parts of blocks of two rows, is."""
+parts of blocks of two rows, is; the last reads these rows where the data lie."""
 CHUNK = 4  # rows at a time in predict and evaluate
 
 
