@@ -163,10 +163,12 @@ def test_large_batches_in_blocks_of_rows_draw_what_whole_batches_draw(python, mo
 
 
 def test_rows_that_keep_their_order_are_read_where_they_lie(python, monkeypatch):
-    """The bits of a copy, labels and random tensors among them; a shuffled run of the same model has a program that
-    gathers. Mutation-checked: rows of a block from the start of its part, and one program for both orders."""
+    """The bits of a copy, labels and random tensors among them, in two parts of several blocks; a shuffled run of the
+    same model has a program that gathers. Mutation-checked: rows of a block from the start of its part, and one program
+    for both orders."""
     for name, value in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 4}.items():
         monkeypatch.setattr(f"graphc.lower.training.{name}", value)
+    monkeypatch.setattr("graphc.emit.row_blocks.PARTS", 2)
     found, labels = [], np.arange(ROWS) % 3
     for near in (1 << 20, 0):
         monkeypatch.setattr("graphc.facade.preparing.NEAR", near)
