@@ -4,6 +4,7 @@ chooses it by measuring."""
 from __future__ import annotations
 
 import graphc as gc
+from tests.benchmarks import graphc_networks
 from tests.benchmarks import workloads as wl
 
 
@@ -22,8 +23,7 @@ class Peer:
 
     def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
         X, Y = wl.data(w)
-        output = network(w, gc.input("X", ("n", w.sizes[0])))
-        self.model = gc.Model(output=output, loss=loss(w, output), dtype=w.dtype)
+        self.model = declared(w)
         self.data = {"X": X, "T": Y}
         wanted = None if mode == "auto" else threads
         self.options = {"optimizer": optimizer(w), "batch_size": w.batch, "shuffle": False, "threads": wanted}
@@ -36,6 +36,15 @@ class Peer:
         if not keep:
             return []
         return losses.mean(axis=0).tolist() if self.restarts else [float(v) for v in losses]
+
+
+def declared(w: wl.Workload) -> gc.Model:
+    if w.network:
+        output, J = graphc_networks.declared(w.network)
+    else:
+        output = network(w, gc.input("X", ("n", w.sizes[0])))
+        J = loss(w, output)
+    return gc.Model(output=output, loss=J, dtype=w.dtype)
 
 
 def network(w: wl.Workload, h: gc.Tensor) -> gc.Tensor:

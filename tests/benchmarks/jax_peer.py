@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
+from tests.benchmarks import jax_networks
 from tests.benchmarks import workloads as wl
 
 ACT = {
@@ -40,12 +41,18 @@ def network(w, params, x):
 
 
 def loss(w, params, x, y):
+    if w.network:
+        return jax_networks.LOSSES[w.network](params, x, y)
     z = network(w, params, x)
     if w.loss == "ce":
         return jnp.mean(jax.nn.logsumexp(z, -1) - jnp.take_along_axis(z, y[:, None], 1)[:, 0])
     if w.loss == "mse":
         return jnp.mean((z - y) ** 2)
     return jnp.mean(jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z))))
+
+
+def initial(w):
+    return jax_networks.prepared(w.network) if w.network else wl.init(w)
 
 
 def update(w, rate, params, m, v, g, step):
@@ -81,7 +88,7 @@ class Peer:
     def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
         X, Y = wl.data(w)
         self.data = jnp.asarray(X), jnp.asarray(Y.astype("int32") if w.loss == "ce" else Y)
-        params = {k: jnp.asarray(v) for k, v in wl.init(w).items()}
+        params = {k: jnp.asarray(v) for k, v in initial(w).items()}
         unravel = lambda params: params
         if mode.endswith("_flat"):
             params, unravel = ravel_pytree(params)

@@ -58,6 +58,8 @@ class Peer:
     def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
         if w.copies > 1:
             raise NotExpressible("one network at a time is compiled here")
+        if w.network:
+            raise NotExpressible("dense networks alone are written here")
         pytensor.config.floatX = w.dtype
         X, Y = (pytensor.shared(a, borrow=True) for a in wl.data(w))
         params = {k: shared(v, k) for k, v in wl.init(w).items()}

@@ -99,9 +99,9 @@ def best_limits(measured: list[dict]) -> dict[str, dict]:
 
 
 def bound_of(r: dict, limits: dict[str, dict]) -> dict:
-    """The bound of a row, where the limits for its number of threads are known."""
-    own = limits.get(str(r["threads"]))
-    return bounds.bound(find(r["workload"]), own) if own else {}
+    """The bound of a row of a dense network, where the limits for its number of threads are known."""
+    own, w = limits.get(str(r["threads"])), find(r["workload"])
+    return bounds.bound(w, own) if own and not w.network else {}
 
 
 def limits_table(limits: dict[str, dict]) -> list[str]:

@@ -40,6 +40,8 @@ class Peer:
     restarts = True  # each run begins at the initial weights
 
     def __init__(self, w: wl.Workload, mode: str, threads: int) -> None:
+        if w.network:
+            raise NotExpressible("MLPClassifier has dense layers only")
         if w.loss == "mse":
             raise NotExpressible("MLPClassifier has neither a custom activation nor this loss")
         if w.copies > 1:

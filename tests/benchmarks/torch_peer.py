@@ -17,7 +17,7 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from tests.benchmarks import NotExpressible
+from tests.benchmarks import NotExpressible, torch_networks
 from tests.benchmarks import workloads as wl
 
 ACT = {
@@ -44,6 +44,8 @@ def linear(w, x, weight, bias):
 
 
 def loss(w, params, x, y):
+    if w.network:
+        return torch_networks.LOSSES[w.network](params, x, y)
     for layer in range(wl.depth(w)):
         x = linear(w, x, params[f"W{layer}"], params[f"b{layer}"])
         if layer < wl.depth(w) - 1:
@@ -112,6 +114,8 @@ def whole_step(w, mode, params):
 
 def parameters(w):
     """The initial weights, as :func:`linear` wants them."""
+    if w.network:
+        return {k: torch.from_numpy(v) for k, v in torch_networks.prepared(w.network).items()}
     if w.copies > 1:
         return {k: torch.from_numpy(v).repeat(w.copies, *[1] * v.ndim) for k, v in wl.init(w).items()}
     return {k: torch.from_numpy(v.T.copy()) for k, v in wl.init(w).items()}
@@ -126,6 +130,8 @@ class Peer:
         by_optim = mode.startswith("eager") or mode == "compile"
         if by_optim and w.copies > 1:
             raise NotExpressible("torch.optim takes one learning rate")
+        if "compile" in mode and w.network in torch_networks.DERIVATIVES:
+            raise NotExpressible("torch.compile takes no loss that has derivatives")
         self.step = (autograd_step if by_optim else whole_step)(w, mode, parameters(w))
 
     def run(self, n: int, keep: bool = False) -> list[float]:

@@ -12,8 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+
+from tests.benchmarks import networks
 
 B1, B2, EPS = 0.9, 0.999, 1e-8
 
@@ -25,7 +28,8 @@ class Workload:
     ``sizes`` are the layer widths; ``act`` names an activation, custom is z*sigmoid(1.7*z) + sin(z)**2/10; ``loss`` is
     bce (on logits), ce or mse; ``opt`` is adam, momentum or sgd; ``scan`` is the number of steps per call in the modes
     that run many steps in one call. Of several ``copies``, each has its own of the :func:`learning_rates`; a step is
-    one of all copies, its loss their mean. After the numbers of steps in ``parity`` the peers' losses are compared.
+    one of all copies, its loss their mean. A ``network`` of :mod:`.networks` stands instead of layers. After the
+    numbers of steps in ``parity`` the peers' losses are compared.
     """
 
     name: str
@@ -42,6 +46,11 @@ class Workload:
     dtype: str = "float32"
     copies: int = 1
     parity: tuple[int, ...] = (0, 10, 100)
+    network: str = ""
+
+
+def _of_field(name: str, title: str, network: str, loss: str, *rest: Any) -> Workload:
+    return Workload(name, title, (), "", loss, *rest, network=network)
 
 
 WORKLOADS = {
@@ -57,6 +66,12 @@ WORKLOADS = {
         Workload("W10", "sweep, 64 copies of W1", (30, 16, 1), "tanh", "bce", 32, 16, "adam", 1e-3, 200, copies=64),
         Workload("W11", "logistic 30-1, all of 10^6 rows", (30, 1), "tanh", "bce", 1_000_000, 1, "sgd", 1e-1, 10),
         Workload("W12", "20-32-32-1, all of 10^5 rows", (20, 32, 32, 1), "tanh", "mse", 100_000, 1, "adam", 1e-3, 10),
+        _of_field("W6", "LeNet-5, 28x28", "lenet", "ce", 64, 4, "sgd", 5e-2, 20),
+        _of_field("W7", "Burgers' equation, 4 layers of 20", "burgers", "mse", 256, 8, "adam", 1e-3, 100),
+        _of_field("W8", "transformer block 32x64, 4 heads", "transformer", "mse", 16, 8, "adam", 1e-3, 20),
+        _of_field("W13", "LSTM, 32 steps, 64 units", "lstm", "ce", 32, 20, "sgd", 1e-1, 20),
+        _of_field("W14", "fourth derivative, 3 layers of 20", "order 4", "mse", 256, 8, "adam", 1e-3, 20),
+        _of_field("W15", "sixth derivative, 3 layers of 20", "order 6", "mse", 256, 8, "adam", 1e-3, 20),
     ]
 }
 
@@ -68,6 +83,8 @@ def data(w: Workload) -> tuple[np.ndarray, np.ndarray]:
     The targets come from a random linear teacher, so that losses go down. The last data are kept, so that making them
     counts for nobody's first step.
     """
+    if w.network:
+        return networks.data(w.network, w.batch * w.n_batches)
     rng = np.random.default_rng(7)
     X = rng.standard_normal((w.batch * w.n_batches, w.sizes[0]))
     teacher = rng.standard_normal((w.sizes[0], w.sizes[-1])) / np.sqrt(w.sizes[0])
@@ -78,6 +95,8 @@ def data(w: Workload) -> tuple[np.ndarray, np.ndarray]:
 
 def init(w: Workload) -> dict[str, np.ndarray]:
     """Initial ``W0, b0, W1, b1, ...``: normal with variance 1/fan_in (2/fan_in for relu), biases 0."""
+    if w.network:
+        return networks.init(w.network)
     rng = np.random.default_rng(42)
     gain = 2.0 if w.act == "relu" else 1.0
     params = {}
