@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -17,8 +18,10 @@ from graphc.lower import cost
 from graphc.lower.cost import PACKED, TILES, product_method
 from graphc.lower.kernels import Product, View
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.processor import LEVEL_2, Processor, by_arithmetic, cuts_of, processor
 from graphc.native import build, target
-from graphc.primitives.matmul import packed_gemm, packed_kernel, packing
+from graphc.primitives import host
+from graphc.primitives.matmul import packed_gemm, packed_kernel, packing, vector_ir
 from graphc.primitives.matmul.vector_ir import I64, Vectors
 from tests.test_stack import in_small_thread
 
@@ -192,7 +195,13 @@ def product(m: int, n: int, k: int, a_across: bool = False, b_across: bool = Fal
     return Product(None, None, c.buffer, a, b, c, m, n, k, 1)  # type: ignore[arg-type]
 
 
-def test_operands_are_packed_when_the_right_factor_is_large_and_read_badly():
+@pytest.fixture
+def zen(monkeypatch):
+    """Products are cut as on Zen 4, whatever this machine is."""
+    monkeypatch.setattr(cost, "CUTS", cuts_of(Processor("AuthenticAMD", 2**20, True)))
+
+
+def test_operands_are_packed_when_the_right_factor_is_large_and_read_badly(zen):
     assert product_method(product(128, 2048, 1024), {}, "float32") == PACKED  # rows two pages apart
     assert product_method(product(512, 1000, 1024), {}, "float32") == PACKED  # many rows, and a level-2 cache full
     assert product_method(product(128, 1000, 1024), {}, "float32") == TILES
@@ -209,10 +218,55 @@ def test_operands_are_packed_when_the_right_factor_is_large_and_read_badly():
     assert product_method(product(128, 1024, 700), {}, "float64") == PACKED
 
 
+INTEL = [(512, 1024, 2048, PACKED), (1024, 256, 256, PACKED), (128, 784, 256, PACKED), (64, 2048, 2048, PACKED)]
+AMD = [(512, 1024, 2048, PACKED), (1024, 256, 256, TILES), (128, 784, 256, TILES), (64, 2048, 2048, PACKED)]
+
+
+@pytest.mark.parametrize("vendor, wanted", [("GenuineIntel", INTEL), ("AuthenticAMD", AMD)], ids=["Intel", "AMD"])
+def test_cuts_are_those_that_were_measured_on_the_family_of_the_processor(monkeypatch, vendor: str, wanted: list):
+    """The faster of tiles and packed tiles in the tables of Emerald Rapids and of Zen 4. Mutation-checked: cuts of the
+    one for the other."""
+    monkeypatch.setattr(cost, "CUTS", cuts_of(Processor(vendor, 2**21, True)))
+    assert [product_method(product(m, n, k), {}, "float32") for m, k, n, _ in wanted] == [w for *_, w in wanted]
+    assert cost.CUTS.source == f"measured on {vendor} with AVX-512"
+
+
+def test_cuts_of_a_processor_that_nobody_measured_follow_its_cache():
+    """A larger cache leaves more to tiles; with that of Zen 4 the cuts are Zen 4's."""
+    unknown = cuts_of(Processor("aarch64", 2**22, False))
+    assert unknown == by_arithmetic(2**22) and "by arithmetic" in unknown.source
+    assert (unknown.near, unknown.tile_limit, unknown.deep) == (2**21, 2**23, 2**15)
+    measured = vars(cuts_of(Processor("AuthenticAMD", 2**20, True)))
+    assert {**measured, "source": ""} == {**vars(by_arithmetic(2**20)), "source": ""}
+
+
+def test_the_processor_is_told_by_the_system_or_taken_as_usual(monkeypatch, tmp_path):
+    info = tmp_path / "cpuinfo"
+    info.write_text("vendor_id\t: GenuineIntel\nflags\t\t: sse avx512f\n\nvendor_id\t: of another core\n")
+    monkeypatch.setattr("graphc.lower.processor.INFO", info)
+    monkeypatch.setattr("os.sysconf", lambda name: 0)
+    monkeypatch.setattr("graphc.lower.processor.CACHE", tmp_path / "size")
+    assert processor.__wrapped__() == Processor("GenuineIntel", LEVEL_2, True)
+    (tmp_path / "size").write_text("512K\n")
+    info.unlink()
+    there = processor.__wrapped__()
+    assert (there.level_2, there.avx512) == (2**19, False)
+
+
+def test_vectors_follow_the_features_that_numba_is_told(monkeypatch):
+    """So that programs for an older processor can be tried on a newer one."""
+    monkeypatch.setattr(host, "features", host.features.__wrapped__)
+    known = host.described()
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx2,+fma,-avx512f")
+    assert vector_ir.vector_unit.__wrapped__() == (32, 16)
+    assert host.described() != known and "+avx2,-avx512f,+fma" in host.described()
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx512f")
+    assert vector_ir.vector_unit.__wrapped__() == (64, 32)
+
+
 def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_many(monkeypatch, tmp_path):
     """Mutation-checked: always packed, a row of 784-700-700-10 took 390 us instead of 160."""
-    for name, value in {"NEAR": 0, "MANY_ROWS": 1}.items():
-        monkeypatch.setattr(cost, name, value)
+    monkeypatch.setattr(cost, "CUTS", replace(cost.CUTS, near=0, many_rows=1))
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))  # else a program that is known is taken, and no text made
     texts, evaluation_text = [], programs.evaluation_text
 

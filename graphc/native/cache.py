@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from graphc.ir.scalar import FUNCTIONS, formula_of, placeholder
-from graphc.native import loader
+from graphc.primitives import host
 
 LIMIT = 512 * 2**20
 _MAGIC = b"graphc object 2\n"
@@ -55,7 +55,7 @@ def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
 
 def surroundings() -> list[object]:
     """What machine code depends on besides its text: versions, this CPU, the front end and the primitives."""
-    return [_MAGIC.decode(), _versions(), loader.host(), _primitives(), *declared_outside()]
+    return [_MAGIC.decode(), _versions(), host.described(), _primitives(), *declared_outside()]
 
 
 def declared_outside() -> list[str]:

@@ -34,11 +34,6 @@ def argument_ctype(word: str) -> type:
     return ctypes.c_void_p if word.endswith("*") else _SCALARS[word]
 
 
-def host() -> str:
-    """Name and features of this CPU, as the code generator sees them."""
-    return f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-
-
 def _machine() -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -1,30 +1,43 @@
-"""Matrix products, tiles and tiles of packed operands beside BLAS: ``python -m tests.benchmarks.products`` prints
-the table of ``docs/cost_model.md``."""
+"""Matrix products, tiles and tiles of packed operands beside BLAS: ``python -m tests.benchmarks.products``.
+
+It prints the table of ``docs/cost_model.md``: what is known of the processor, which way each product takes, and its
+share of what tiles reach whose operands never leave the nearest cache. An older processor is tried by the variables of
+Numba, such as ``NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+avx,+avx2,+fma`` (BLAS: ``OPENBLAS_CORETYPE=Haswell``).
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from statistics import median
+from typing import Any, cast
 
 import numpy as np
 
+from graphc.lower.cost import CUTS, PACKED, TILES, product_method
+from graphc.lower.kernels import Product, View
+from graphc.lower.layout import Buffer, Count
+from graphc.lower.processor import processor
 from graphc.native.build import Program, build
+from graphc.primitives import host
+from graphc.primitives.matmul.vector_ir import vector_unit
 from graphc.run.thread_team import one_thread_of_blas
 
 SHAPES = [
     (32, 30, 16), (64, 64, 128), (64, 128, 10), (128, 784, 256), (128, 256, 128),
     (1024, 64, 256), (1024, 256, 256), (512, 1677, 644), (512, 1024, 2048), (512, 2048, 2048), (64, 2048, 2048),
 ]  # fmt: skip
+PEAK = (24, 64, 48)  # operands of 21 KiB
 PRIMITIVES = ("gemm", "packed_gemm", "blas_gemm")
 IMPORTS = "from graphc.primitives.names import blas_gemm, gemm, packed_gemm\n"
+NAMES = {TILES: "tiles", PACKED: "packed"}
 SECONDS, REPEATS = 0.05, 7
 
 
 def source() -> tuple[str, list[str]]:
     """One entry for each shape, primitive and way to store A: ``times`` products C = A B."""
     text, names = IMPORTS, []
-    for m, k, n in SHAPES:
+    for m, k, n in [*SHAPES, PEAK]:
         for primitive in PRIMITIVES:
             for word, strides in (("rows", f"{k}, 1"), ("columns", f"1, {m}")):
                 names.append(f"{primitive}_{word}_{m}_{k}_{n}")
@@ -59,13 +72,28 @@ def main() -> None:
 
 
 def print_table(program: Program) -> None:
-    print("| M×K×N, float32 | tiles / packed / BLAS | with A transposed |\n|---|---|---|")
+    peak = max(rate(program, f"gemm_rows_{'_'.join(map(str, PEAK))}", *PEAK) for _ in range(REPEATS))
+    size, registers = vector_unit()
+    print(f"{processor()}, made for {host.name()}: {registers} registers of {size} bytes; {CUTS}")
+    print(f"Tiles whose operands never leave the nearest cache: {peak:.0f} GFLOP/s\n")
+    columns = ("M×K×N, float32", "tiles / packed / BLAS", "taken", "of the peak", "A transposed", "taken", "of the peak")
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for m, k, n in SHAPES:
-        pairs = []
-        for word in ("rows", "columns"):
-            rates = (rate(program, f"{p}_{word}_{m}_{k}_{n}", m, k, n) for p in PRIMITIVES)
-            pairs.append(" / ".join(f"{x:.0f}" for x in rates))
-        print(f"| {m}×{k}×{n} | {' | '.join(pairs)} |")
+        cells = [f"{m}×{k}×{n}"]
+        for across in (False, True):
+            way, word = product_method(product(m, k, n, across), {}, "float32"), "columns" if across else "rows"
+            rates = {p: rate(program, f"{p}_{word}_{m}_{k}_{n}", m, k, n) for p in PRIMITIVES}
+            cells += [" / ".join(f"{x:.0f}" for x in rates.values()), NAMES[way], f"{rates[way] / peak:.0%}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def product(m: int, k: int, n: int, across: bool) -> Product:
+    """C = A B, with A as it lies, or transposed."""
+    one = Count.of(())
+    left = (one, Count.of((m,))) if across else (Count.of((k,)), one)
+    a, b = View(Buffer("a", "A", (m, k)), *left), View(Buffer("b", "B", (k, n)), Count.of((n,)), one)
+    c = View(Buffer("c", "C", (m, n)), Count.of((n,)), one)
+    return Product(cast("Any", None), cast("Any", None), c.buffer, a, b, c, m, n, k, 1)
 
 
 if __name__ == "__main__":

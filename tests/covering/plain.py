@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
+from graphc.lower.processor import Cuts
 from graphc.primitives import noise, philox
 from graphc.run.sweep import Together
 from graphc.run.thread_team import Arguments, arguments_of
@@ -28,12 +29,12 @@ Memory = list[float]
 DIVIDING = {name: lambda *args, f=function.numpy: np.float64(f(*args)) for name, function in FUNCTIONS.items()}
 
 
-LIMITS: dict[str, dict[str, int]] = {"usual": {}}
+LIMITS: dict[str, dict[str, Any]] = {"usual": {}}
 LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
 LIMITS["divided"] |= {f"lower.contractions.{name}": 0 for name in ("LEAST", "NARROWEST", "FEWEST")}
 LIMITS["packed"] = LIMITS["divided"] | {
-    f"lower.cost.{name}": 0 for name in "TILE_LIMIT DEEP FEW_ROWS FEW_COLUMNS LONG FAR".split()
-}
+    f"lower.cost.{name}": 0 for name in "FEW_ROWS FEW_COLUMNS LONG".split()
+} | {"lower.cost.CUTS": Cuts(0, 0, 0, 0, 0, "everything is packed")}
 LIMITS["blocks"] = {f"lower.training.{n}": k for n, k in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 2}.items()}
 LIMITS["blocks"] |= {"emit.row_blocks.PARTS": 3}
 LIMITS["in place"] = LIMITS["blocks"] | {"facade.preparing.NEAR": 0}

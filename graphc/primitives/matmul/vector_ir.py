@@ -9,6 +9,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from graphc.primitives import host
+
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 Int = int | ir.Value
@@ -18,10 +20,10 @@ Int = int | ir.Value
 @functools.cache
 def vector_unit() -> tuple[int, int]:
     """Bytes a vector register, number of vector registers of this host."""
-    features = llvm.get_host_cpu_features()
+    features = host.features()
     if features.get("avx512f"):
         return 64, 32
-    if features.get("avx"):
+    if features.get("avx") or features.get("avx2"):
         return 32, 16
     wide = llvm.get_process_triple().startswith(("aarch64", "arm64"))
     return 16, 32 if wide else 16

@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 from functools import partial
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
+from graphc.primitives import host
 from graphc.primitives.vector_math.builder import FloatBuilder
 from graphc.primitives.vector_math.vector_abi import (
     PREFIX,
@@ -30,7 +30,7 @@ _HALF = 16
 @functools.cache
 def in_registers() -> bool:
     """Whether this machine has the instruction."""
-    return bool(llvm.get_host_cpu_features().get("avx512f", False))
+    return bool(host.features().get("avx512f", False))
 
 
 def look_up(k: FloatBuilder, name: str, index: ir.Value) -> ir.Value:

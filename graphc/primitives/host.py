@@ -1,0 +1,35 @@
+"""The processor that programs are made for: this host's, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say.
+
+Numba makes machine code by these two variables; vectors, tables in registers and the key of the code cache follow them,
+too, so that programs for an older processor can be made, and tried, on a newer one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+
+import llvmlite.binding as llvm
+
+NAME, FEATURES = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"
+
+
+def name() -> str:
+    """The processor's name, such as znver4."""
+    return os.environ.get(NAME) or llvm.get_host_cpu_name()
+
+
+@functools.cache
+def features() -> Mapping[str, bool]:
+    """Which instructions it has."""
+    asked = os.environ.get(FEATURES)
+    if asked is None:
+        return {} if os.environ.get(NAME) == "generic" else dict(llvm.get_host_cpu_features())
+    return {word[1:]: word[0] == "+" for word in asked.split(",") if word[:1] in ("+", "-")}
+
+
+def described() -> str:
+    """Triple, name and features, as the code generator sees them."""
+    words = (f"{'+' if there else '-'}{word}" for word, there in sorted(features().items()))
+    return f"{llvm.get_process_triple()} {name()} {','.join(words)}"
