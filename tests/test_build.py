@@ -19,6 +19,7 @@ from graphc.errors import CompileError
 from graphc.native import build, cache, loader, target
 from graphc.native.build import statistics, undefined_symbols
 from graphc.native.cache import CacheWarning
+from graphc.primitives import host
 
 ROOT = Path(__file__).parent.parent
 SCALE = """
@@ -250,7 +251,7 @@ def test_the_key_changes_with_everything_the_code_depends_on(monkeypatch):
             patch.setattr(cache, name, lambda: "other")
             others.add(cache.key_of("text", {"f": ("int64",)}))
     with monkeypatch.context() as patch:
-        patch.setattr(loader, "host", lambda: "other")
+        patch.setattr(host, "described", lambda: "other")
         others.add(cache.key_of("text", {"f": ("int64",)}))
     assert base not in others and len(others) == 5
 

@@ -76,7 +76,7 @@ def print_table(program: Program) -> None:
     size, registers = vector_unit()
     print(f"{processor()}, made for {host.name()}: {registers} registers of {size} bytes; {CUTS}")
     print(f"Tiles whose operands never leave the nearest cache: {peak:.0f} GFLOP/s\n")
-    columns = ("M×K×N, float32", "tiles / packed / BLAS", "taken", "of the peak", "A transposed", "taken", "of the peak")
+    columns = ("M×K×N", "tiles / packed / BLAS", "taken", "of the peak", "A transposed", "taken", "of the peak")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for m, k, n in SHAPES:
         cells = [f"{m}×{k}×{n}"]
