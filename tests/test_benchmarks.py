@@ -15,7 +15,7 @@ from graphc.emit.reference import evaluate
 from graphc.ir.walk import leaves
 from tests.benchmarks import bounds, child, drawn, graphc_peer, jax_peer, report, run
 from tests.benchmarks import workloads as wl
-from tests.benchmarks.contestants import Child, Contestant, Dropped, is_installed
+from tests.benchmarks.contestants import AVX2, Child, Contestant, Dropped, environment, is_installed
 
 SKLEARN = Contestant("sklearn", "fit", 1, sys.executable)
 
@@ -129,6 +129,15 @@ def test_a_page_takes_the_last_run_of_each_workload_and_the_best_limits(rows):
     assert "| W1 | graphc fit | 1 | 2 (1 to 9) | 50% | 0.0e+00 |" in page and "| W1 | jax" not in page
     assert "| 1 | 129 | 90 | 50 | 51 | 0.87 | 2.00 | 50 | 10 |" in page
     assert "## Networks drawn at random" in page and "| R1.0 a drawn one |" in page and "\nkept by hand\n" in page
+
+
+def test_everybody_is_kept_to_an_older_processor_by_the_variables_of_each(monkeypatch):
+    """XLA's flags are kept when one more says that one thread is asked for."""
+    for name, value in AVX2.items():
+        monkeypatch.setenv(name, value)
+    env = environment(Contestant("jax", "scan", 1, sys.executable), None)
+    assert env["XLA_FLAGS"].split() == [AVX2["XLA_FLAGS"], "--xla_cpu_multi_thread_eigen=false"]
+    assert AVX2.items() - env.items() == {("XLA_FLAGS", AVX2["XLA_FLAGS"])}
 
 
 def test_losses_that_differ_are_reported_and_are_not_agreement(rows):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks import report
-from tests.benchmarks.contestants import MODES, ROOT, Child, Contestant, Dropped, environment, is_installed
+from tests.benchmarks.contestants import AVX2, MODES, ROOT, Child, Contestant, Dropped, environment, is_installed
 from tests.benchmarks.drawn import draw, find
 from tests.benchmarks.workloads import WORKLOADS
 
@@ -37,6 +37,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--budget", type=float, default=3.0, help="seconds of timing for each contestant")
     add("--rounds", type=int, default=6, help="turns in which the contestants share their budget")
     add("--no-limits", action="store_true", help="do not measure the machine: no bounds")
+    add("--avx2", action="store_true", help="nobody uses AVX-512, also where the processor has it")
     add("--keep-caches", action="store_true", help="first steps with what earlier runs have compiled")
     add("--peer-python", default=sys.executable, help="the interpreter of all peers but graphc")
     add("--json", type=Path, default=RESULTS / "latest.json")
@@ -193,6 +194,7 @@ def say(text: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
+    os.environ.update(AVX2 if options.avx2 else {})
     field, limits = contestants(options), measured_limits(options)
     rows = []
     for workload in options.workloads:
