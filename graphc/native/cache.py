@@ -91,6 +91,7 @@ def _primitives() -> str:
         here / "target.py",
         here / "lowering.py",
         here / "subnormals.py",
+        here / "bundles.py",
         here / "build.py",
         *sorted((here.parent / "primitives").rglob("*.py")),
         *sorted((here.parent / "ir" / "functions").glob("*.py")),

@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 
 from graphc.native import stack
 
-SYMBOL_PREFIX, FLUSHING = "graphc_", "graphc_flushing_"
+SYMBOL_PREFIX, FLUSHING, BUNDLED = "graphc_", "graphc_flushing_", "graphc_bundled_"
 _SCALARS = {
     "int32": ctypes.c_int32,
     "int64": ctypes.c_int64,
@@ -62,6 +62,11 @@ def load(image: bytes) -> llvm.ExecutionEngine:
     return engine
 
 
+def bundled_name(prefix: str, entry: str) -> str:
+    """The symbol of the twin that takes the arguments of ``prefix + entry`` from a bundle."""
+    return BUNDLED + prefix.removeprefix(SYMBOL_PREFIX) + entry
+
+
 class Program:
     """Compiled entries of one module.
 
@@ -89,6 +94,10 @@ class Program:
     def address(self, entry: str) -> int:
         """Where the machine code of an entry starts."""
         return self._address[entry, self.subnormals]
+
+    def bundled(self, entry: str) -> int:
+        """Where that of its twin starts, which takes its arguments from a bundle."""
+        return self._engine.get_function_address(bundled_name(SYMBOL_PREFIX if self.subnormals else FLUSHING, entry))
 
     def call(self, entry: str, *arguments: float) -> int:
         """Run an entry and return its int64 result."""

@@ -60,12 +60,17 @@ def _leaving() -> str:
     return ""
 
 
+def llvm_type(word: str) -> str:
+    """The type of an argument in LLVM's text: every pointer is one."""
+    return "ptr" if word.endswith("*") else _TYPES[word]
+
+
 def flushing(name: str, entry: str, words: Sequence[str]) -> str:
     """LLVM text of a function ``name`` that calls ``entry`` with the same arguments in the mode of native code.
 
     ``words`` are the types of the arguments. The call is not inlined: arithmetic must not move out of it.
     """
-    kinds = ["ptr", "ptr", *("ptr" if word.endswith("*") else _TYPES[word] for word in words)]
+    kinds = ["ptr", "ptr", *map(llvm_type, words)]
     arguments = ", ".join(f"{kind} %a{t}" for t, kind in enumerate(kinds))
     return f"""{_declarations()}
 declare i32 @{entry}({", ".join(kinds)})

@@ -31,8 +31,9 @@ from numba.core.typing import mathdecl, templates
 from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
+from graphc.native.bundles import bundled
 from graphc.native.gc_pause import at_rest
-from graphc.native.loader import FLUSHING, SYMBOL_PREFIX
+from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
 from graphc.native.lowering import Contexts, Lowered, Unfit
 from graphc.native.subnormals import flushing
 from graphc.primitives.vector_math import vector_abi
@@ -353,7 +354,7 @@ def lower(
         ]
         modules += shared.modules(trees) if shared else []
     whole = modules[0]
-    for module in [*modules[1:], *_in_their_mode(entries)]:
+    for module in [*modules[1:], *_twins(entries)]:
         whole.link_in(module)
     if shared:
         shared.hide(whole)
@@ -361,10 +362,12 @@ def lower(
     return whole
 
 
-def _in_their_mode(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> list[llvm.ModuleRef]:
-    """Beside every entry one that flushes subnormal numbers while it runs."""
-    names = {entry: (FLUSHING + entry, SYMBOL_PREFIX + entry) for entry in entries}
-    return [llvm.parse_assembly(flushing(*names[entry], words)) for entry, (_, words) in entries.items()]
+def _twins(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> Iterator[llvm.ModuleRef]:
+    """Beside every entry one that flushes subnormal numbers while it runs, and one of each that takes a bundle."""
+    for entry, (_, words) in entries.items():
+        yield llvm.parse_assembly(flushing(FLUSHING + entry, SYMBOL_PREFIX + entry, words))
+        for prefix in (SYMBOL_PREFIX, FLUSHING):
+            yield llvm.parse_assembly(bundled(bundled_name(prefix, entry), prefix + entry, words))
 
 
 def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine | None = None) -> None:

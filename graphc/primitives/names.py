@@ -3,6 +3,7 @@
 from typing import Any
 
 from graphc.primitives.barrier import meet
+from graphc.primitives.calls import invoke
 from graphc.primitives.draws import random_bernoulli, random_normal, random_uniform
 from graphc.primitives.matmul.blas import blas_gemm
 from graphc.primitives.matmul.gemm import contract, gemm
@@ -26,8 +27,8 @@ from graphc.primitives.vector_math import functions
 from graphc.primitives.vector_math.functions import *  # noqa: F403  the names of the scalar table
 
 __all__ = [
-    "atomic_load", "atomic_store", "blas_gemm", "contract", "copy", "fill", "gemm", "meet", "noalias", "nonfinite",
-    "packed_gemm", "permuted", "radd", "random_bernoulli", "random_normal", "random_uniform", "rlargest",
+    "atomic_load", "atomic_store", "blas_gemm", "contract", "copy", "fill", "gemm", "invoke", "meet", "noalias",
+    "nonfinite", "packed_gemm", "permuted", "radd", "random_bernoulli", "random_normal", "random_uniform", "rlargest",
     "rmax", "rmin", "rtop", "transpose",
 ]  # fmt: skip
 
