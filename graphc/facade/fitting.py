@@ -22,6 +22,7 @@ from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.evaluating import evaluated_roots, loss_and_metrics
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
+from graphc.facade.quiet import QuietEpochs
 from graphc.facade.resuming import Part, TakenUp, whole_run
 from graphc.facade.state import SPLIT_STREAM
 from graphc.facade.weighing import held_out_weights, row_weights, weighed
@@ -29,6 +30,7 @@ from graphc.lower.lengths import by_extent, has_rows
 from graphc.optim import average_places
 from graphc.primitives import philox
 from graphc.run.data import Bound, Seen, bind
+from graphc.run.epoch_ends import EpochEnds
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
@@ -198,6 +200,8 @@ class _Loop:
         run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step)
         self.names = ["loss", *model.metric_names]
         begin_history(model, run, held_out is not None)
+        about = model, trainer, options, run, held_out, self.names, self.per_epoch, self.batch
+        self.quiet = None if self.rows_at_once else QuietEpochs(*about)
 
     def run_all(self) -> None:
         o = self.options
@@ -224,25 +228,34 @@ class _Loop:
     def _calls(self, total: int, line: NoProgress) -> None:
         left = total
         while left > 0:
-            sampler = self.model.state.sampler
-            to_epoch_end = self.per_epoch - sampler.position // self.batch
-            most = min(left, to_epoch_end) if self.by_epoch or self.rows_at_once else left
-            call = self._call(min(most, self.rows_at_once // self.batch) if self.rows_at_once else most, line.draw)
+            call = self._next_call(left, line.draw)
             left -= call.done
             line.next_call(call.done)
-            if self.by_epoch and len(call.epochs) and self._epoch_end():
+            if self.by_epoch and len(call.epochs) and self._epoch_end(call.ends):
                 return
             if call.status == control.CONVERGED:
                 self.run.stopped = "converged"
                 return
 
-    def _call(self, steps: int, draw: Callable[[int], None]) -> Call:
+    def _next_call(self, left: int, draw: Callable[[int], None]) -> Call:
+        """To the end of the run, or as far as Python has nothing to do."""
+        ends = self.quiet.next(left) if self.quiet else None
+        if self.quiet and ends:
+            started = time.perf_counter()
+            call = self._call(ends.steps, draw, ends)
+            self.quiet.learn(call.done, time.perf_counter() - started)
+            return call
+        to_epoch_end = self.per_epoch - self.model.state.sampler.position // self.batch
+        most = min(left, to_epoch_end) if self.by_epoch or self.rows_at_once else left
+        return self._call(min(most, self.rows_at_once // self.batch) if self.rows_at_once else most, draw)
+
+    def _call(self, steps: int, draw: Callable[[int], None], ends: EpochEnds | None = None) -> Call:
         model, o = self.model, self.options
         state = model.state
         kept = state.rule(o.rule.text, len(o.rule.states))
         kept.averages = average_places(o.rule, model.params.trained)
         moving = Moving(model.params.flat, kept, state.sampler, state.totals)
-        inputs, call = self._inputs(), Call(steps)
+        inputs, call = self._inputs(), Call(steps, ends=ends)
         if self.rows_at_once:
             inputs[2:] = self._block(inputs[2:], steps)
         settings = Settings(o.shuffle and not self.rows_at_once, o.record == "step", o.tolerance, o.threads)
@@ -285,8 +298,12 @@ class _Loop:
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done
-        self.run.threads = call.threads
+        self.run.threads, before = call.threads, self.run.epochs
         self._add_rows(call.epochs)
+        if call.ends is not None:
+            call.ends.finish()
+            add_validation(self.model, self.run, call.ends)
+            call.ends.tell_callbacks(self.run, before)
         if self.options.record == "step":
             self.run.history["loss"] += call.step_losses.tolist()
 
@@ -306,8 +323,10 @@ class _Loop:
             if name != "loss" or self.options.record != "step":
                 self.run.history[name] += values.tolist()
 
-    def _epoch_end(self) -> bool:
-        return epoch_end(self.model, self.run, self.options, self.held_out, self.public)
+    def _epoch_end(self, ends: EpochEnds | None) -> bool:
+        if ends is None:
+            return epoch_end(self.model, self.run, self.options, self.held_out, self.public)
+        return ends.in_python and call_back(self.run, self.options, self.public)
 
 
 def begin_history(model: Core, run: Run, validated: bool) -> None:
@@ -326,6 +345,27 @@ def epoch_end(model: Core, run: Run, options: Options, held_out: Bound | None, p
             value = values[name]
             run.latest[f"val_{name}"] = value
             run.history[f"val_{name}"].append(value)
+    return call_back(run, options, public)
+
+
+def add_validation(model: Core, run: Run, ends: EpochEnds) -> None:
+    """What a native call found of the validation data, as if it had been evaluated epoch by epoch."""
+    rows = ends.values
+    if ends.validation is None or not len(rows):
+        return
+    names, numbers, report = ends.validation.names, ("loss", *model.metrics.numbers), model.metrics.report
+    if any(m.parts for m in model.metrics.measures.values()):  # one by one: arrays of NumPy may round otherwise
+        found = [report(dict(zip(names, row, strict=True))) for row in rows.tolist()]
+        columns = {name: [values[name] for values in found] for name in numbers}
+    else:
+        columns = {name: values.tolist() for name, values in zip(names, rows.T, strict=True)}
+    for name in numbers:
+        run.history[f"val_{name}"] += columns[name]
+        run.latest[f"val_{name}"] = columns[name][-1]
+
+
+def call_back(run: Run, options: Options, public: Any) -> bool:
+    """Callbacks at the end of an epoch; whether the run is to stop."""
     stop = False
     for c in options.callbacks:
         if c.epoch_end(run, public):

@@ -86,7 +86,7 @@ class Options:
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the run returns to Python after every epoch."""
+        """Whether something happens at the ends of epochs."""
         return bool(self.callbacks) or self.validation is not None
 
     def checked(self, who: str) -> Options:

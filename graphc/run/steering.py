@@ -41,7 +41,7 @@ class EarlyStopping(Watching):
     ) -> None:
         at_least_one("EarlyStopping", "patience", patience)
         super().__init__(monitor, mode)
-        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.patience, self.min_delta, self.restore_best = patience, float(min_delta), restore_best
 
     def begin(self, run: Run, model: Any) -> None:
         self.best, self.wait, self.parameters = np.inf, 0, None
@@ -111,7 +111,7 @@ class ReduceLROnPlateau(Watching):
         super().__init__(monitor, mode)
         if not 0.0 < factor < 1.0:
             raise DomainError(f"ReduceLROnPlateau: factor is {factor}\n  hint: give a number between 0 and 1, as 0.1")
-        self.factor, self.patience, self.min_delta = factor, patience, min_delta
+        self.factor, self.patience, self.min_delta = factor, patience, float(min_delta)
         self.cooldown, self.min_lr = cooldown, min_lr
 
     def begin(self, run: Run, model: Any) -> None:

@@ -18,9 +18,17 @@ from graphc.emit import control
 from graphc.lower.lengths import Lengths
 from graphc.native.buffers import address, aligned, realigned
 from graphc.native.build import Program
+from graphc.run.epoch_ends import EpochEnds
 from graphc.run.row_parts import RowParts, share_parts
 from graphc.run.sampler import Sampler
-from graphc.run.thread_team import Arguments, TeamTuner, call_together, first_team, one_thread_of_blas
+from graphc.run.thread_team import (
+    Arguments,
+    TeamTuner,
+    arguments_of,
+    call_together,
+    first_team,
+    one_thread_of_blas,
+)
 from graphc.run.worker import carry_out
 
 Watch = Callable[[int], bool]
@@ -91,7 +99,7 @@ class Call:
     """One native call: what goes in, and what came out.
 
     ``overflow`` tells of an update that was not finite: the place of the first bad value, counted through parameters
-    and then states, and that value.
+    and then states, and that value. ``ends`` is what happens at the ends of its epochs.
     """
 
     steps: int
@@ -101,6 +109,7 @@ class Call:
     step_losses: NDArray = field(default_factory=lambda: np.empty(0))
     overflow: tuple[int, float] | None = None
     threads: int = 1
+    ends: EpochEnds | None = None
 
 
 @dataclass
@@ -176,7 +185,8 @@ class Trainer:
             Called once before the copy of what was there at the beginning (``kept``) is given up.
 
         As few native calls as it takes: one, after short trials when the number of threads is not yet chosen; a long
-        run is divided, so that not much is lost when a step has to be repeated.
+        run is divided, so that not much is lost when a step has to be repeated. With ``call.ends`` one call of one
+        thread, which may leave steps to do.
         """
         if len(moving.totals.values) != control.F_SIZE + self.n_metrics:
             moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
@@ -184,9 +194,7 @@ class Trainer:
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
         kept = self._keep(moving, call)
         while call.done < call.steps and call.status == control.FINISHED:
-            left = call.steps - call.done
-            team, steps = self.tuner.next(left, self.seconds_per_step, settings.threads)
-            steps = min(steps, max(1, int(KEPT / max(self.seconds_per_step, 1e-9))))
+            team, steps = (1, call.steps) if call.ends else self._next(call.steps - call.done, settings)
             if kept.old:
                 if settle is not None:
                     settle()
@@ -194,12 +202,19 @@ class Trainer:
             before, call.threads = call.done, team
             started = time.perf_counter()
             try:
-                self._part(moving, inputs, call, settings, watch, steps, team)
+                self._part(moving, inputs, call, settings, watch, steps, team, call.ends)
             finally:
                 if call.status in BAD:
                     self._go_back(moving, inputs, call, settings, kept)
+            if call.ends is not None:
+                return
             if call.done - before == steps:
                 self._learn(team, steps, time.perf_counter() - started)
+
+    def _next(self, left: int, settings: Settings) -> tuple[int, int]:
+        """(threads, steps) of the next native call, of ``left`` steps that are still to do."""
+        team, steps = self.tuner.next(left, self.seconds_per_step, settings.threads)
+        return team, min(steps, max(1, int(KEPT / max(self.seconds_per_step, 1e-9))))
 
     def probe(self, moving: Moving, inputs: Sequence[NDArray], call: Call, places: Sequence[slice]) -> None:
         """One step in order of the rows, by all cores where steps are long; the gradients at ``places`` and all working
@@ -250,6 +265,7 @@ class Trainer:
         watch: Watch | None,
         steps: int,
         team: int,
+        ends: EpochEnds | None = None,
     ) -> None:
         set_control(self.control, moving.sampler, steps, moving.rule.step, settings)
         c, f = self.control, moving.totals.values
@@ -259,7 +275,12 @@ class Trainer:
         losses = np.empty(steps if settings.record_steps else 0)
         arguments = self.arguments(moving.parameters, moving.rule.values, inputs, (f, history, losses), team)
         try:
-            self._native(arguments, team, steps * self.seconds_per_step, watch, call.done)
+            if ends is None:
+                work = lambda: call_together(self.program, "train", arguments, team)
+                self._native(work, steps * self.seconds_per_step, watch, lambda: call.done)
+            else:
+                work = lambda: ends.call(self.program, arguments_of(0, arguments), c)
+                self._native(work, ends.seconds, watch, lambda: ends.done)
         finally:
             moving.rule.step = int(c[control.STEP])
             moving.sampler.epoch, moving.sampler.position = int(c[control.EPOCH]), int(c[control.POSITION])
@@ -291,14 +312,16 @@ class Trainer:
         """At least as many as the epochs that so many steps can end."""
         return epochs_within(sampler, steps, self.capacity if isinstance(self.capacity, int) else 1)
 
-    def _native(self, arguments: Arguments, team: int, seconds: float, watch: Watch | None, before: int) -> None:
+    def _native(
+        self, work: Callable[[], None], seconds: float, watch: Watch | None, before: Callable[[], int]
+    ) -> None:
         def wants_end() -> bool:
-            return watch is not None and watch(before + int(self.control[control.PROGRESS]))
+            return watch is not None and watch(before() + int(self.control[control.PROGRESS]))
 
         def stop() -> None:
             self.control[control.STOP] = 1
 
-        carry_out(lambda: call_together(self.program, "train", arguments, team), seconds, wants_end, stop)
+        carry_out(work, seconds, wants_end, stop)
 
 
 def epochs_within(sampler: Sampler, steps: int, capacity: int) -> int:
