@@ -14,10 +14,12 @@ from __future__ import annotations
 from graphc.emit import control
 from graphc.emit.cpu import Program
 
-LEFT, DONE, PER_EPOCH, BATCH, WIDTH, LOSSES, VALIDATES, SCALARS, VALIDATED, WATCHERS, FLAT, CALLS_AT, CALLS = range(13)
+LEFT, DONE, PER_EPOCH, BATCH, WIDTH, LOSSES, VALIDATES, SCALARS, VALIDATED, WATCHERS, FLAT = range(11)
+CALLS_AT, CALLS, QUIET = range(11, 14)
 """Steps to do, done; steps and rows (or turns) of an epoch and of a step; quantities of training; where T has the
 pointer to the losses of steps; whether there are validation data, and their quantities; epochs validated; how many
-watch; words of the parameters; the epoch (1 for the first) that ends in Python; whether the last one does."""
+watch; words of the parameters; the epoch (1 for the first) that ends in Python; whether the last one does; how many
+did not."""
 D_SIZE = 16
 
 QUANTITY, SIGN, MIN_DELTA, PATIENCE, RESTS, COPY, BEST, WAIT, COOLING, FOUND, EPOCH = range(11)
@@ -54,6 +56,7 @@ def epochs(T, E, C, Y, R, V, D, W, P, B):
             D[{CALLS}] = acts(C, R, V, D, W)
             if D[{CALLS}] == 0:
                 failed = watch(C, D, W, P, B)
+                D[{QUIET}] = D[{QUIET}] + 1
         if status != {control.FINISHED} or D[{CALLS}] != 0:
             break
     C[{control.DONE}] = D[{DONE}]

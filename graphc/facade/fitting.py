@@ -30,7 +30,7 @@ from graphc.lower.lengths import by_extent, has_rows
 from graphc.optim import average_places
 from graphc.primitives import philox
 from graphc.run.data import Bound, Seen, bind
-from graphc.run.epoch_ends import EpochEnds
+from graphc.run.epoch_ends import EpochEnds, is_log
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
@@ -197,7 +197,8 @@ class _Loop:
         self.total, self.rows_at_once = 0, rows_within(data.arrays, batches.size)
         self.blocks = Blocks(model.reads[0], str(model.weight_leaf.shape[0]), options.shuffle, self.rows_at_once or 0)
         rule = model.state.rule(options.rule.text, len(options.rule.states))
-        run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step)
+        self.behind = 0  # steps that were done after the epoch which a log takes note of
+        run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step - self.behind)
         self.names = ["loss", *model.metric_names]
         begin_history(model, run, held_out is not None)
         about = model, trainer, options, run, held_out, self.names, self.per_epoch, self.batch
@@ -299,11 +300,12 @@ class _Loop:
     def _record(self, call: Call) -> None:
         self.run.steps += call.done
         self.run.threads, before = call.threads, self.run.epochs
-        self._add_rows(call.epochs)
+        columns = self._add_rows(call.epochs)
         if call.ends is not None:
             call.ends.finish()
-            add_validation(self.model, self.run, call.ends)
+            columns |= add_validation(self.model, self.run, call.ends)
             call.ends.tell_callbacks(self.run, before)
+            self._log(call.ends, before, call.done, columns)
         if self.options.record == "step":
             self.run.history["loss"] += call.step_losses.tolist()
 
@@ -313,15 +315,33 @@ class _Loop:
         if self.run.steps and partial[control.WEIGHT] > 0:
             self._add_rows(partial[None, control.TOTALS :] / partial[control.WEIGHT])
 
-    def _add_rows(self, rows: NDArray) -> None:
-        """Means over epochs, a row each."""
+    def _log(self, ends: EpochEnds, before: int, done: int, columns: dict[str, list[float]]) -> None:
+        """Let logs take note of the epochs of a call, as if each had just ended."""
+        logs, run, latest = [c for c in self.options.callbacks if is_log(c)], self.run, dict(self.run.latest)
+        steps, epochs = run.steps, run.epochs
+        try:
+            for t in range(ends.quiet if logs else 0):
+                self.behind = done - ends.first - t * self.per_epoch
+                run.steps, run.epochs = steps - self.behind, before + 1 + t
+                run.latest |= {name: values[t] for name, values in columns.items()}
+                for log in logs:
+                    log.epoch_end(run, self.public)
+        finally:
+            self.behind, run.steps, run.epochs = 0, steps, epochs
+            run.latest |= latest
+
+    def _add_rows(self, rows: NDArray) -> dict[str, list[float]]:
+        """Means over epochs, a row each; returned by quantity."""
         self.run.epochs += len(rows)
         if not len(rows):
-            return
-        for name, values in self.model.metrics.report(dict(zip(self.names, rows.T, strict=True))).items():
-            self.run.latest[name] = float(values[-1])
+            return {}
+        found = self.model.metrics.report(dict(zip(self.names, rows.T, strict=True)))
+        columns = {name: values.tolist() for name, values in found.items()}
+        for name, values in columns.items():
+            self.run.latest[name] = values[-1]
             if name != "loss" or self.options.record != "step":
-                self.run.history[name] += values.tolist()
+                self.run.history[name] += values
+        return columns
 
     def _epoch_end(self, ends: EpochEnds | None) -> bool:
         if ends is None:
@@ -348,20 +368,23 @@ def epoch_end(model: Core, run: Run, options: Options, held_out: Bound | None, p
     return call_back(run, options, public)
 
 
-def add_validation(model: Core, run: Run, ends: EpochEnds) -> None:
-    """What a native call found of the validation data, as if it had been evaluated epoch by epoch."""
+def add_validation(model: Core, run: Run, ends: EpochEnds) -> dict[str, list[float]]:
+    """What a native call found of the validation data, as if it had been evaluated epoch by epoch; returned by
+    quantity."""
     rows = ends.values
     if ends.validation is None or not len(rows):
-        return
+        return {}
     names, numbers, report = ends.validation.names, ("loss", *model.metrics.numbers), model.metrics.report
     if any(m.parts for m in model.metrics.measures.values()):  # one by one: arrays of NumPy may round otherwise
         found = [report(dict(zip(names, row, strict=True))) for row in rows.tolist()]
-        columns = {name: [values[name] for values in found] for name in numbers}
+        columns = {f"val_{name}": [values[name] for values in found] for name in numbers}
     else:
-        columns = {name: values.tolist() for name, values in zip(names, rows.T, strict=True)}
-    for name in numbers:
-        run.history[f"val_{name}"] += columns[name]
-        run.latest[f"val_{name}"] = columns[name][-1]
+        found = dict(zip(names, rows.T.tolist(), strict=True))
+        columns = {f"val_{name}": found[name] for name in numbers}
+    for name, values in columns.items():
+        run.history[name] += values
+        run.latest[name] = values[-1]
+    return columns
 
 
 def call_back(run: Run, options: Options, public: Any) -> bool:

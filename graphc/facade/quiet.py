@@ -12,13 +12,14 @@ from graphc.facade.preparing import evaluator
 from graphc.facade.weighing import weighed
 from graphc.native.buffers import address
 from graphc.run.data import Bound
-from graphc.run.epoch_ends import EpochEnds, Validation, Watcher, period, program_for
+from graphc.run.epoch_ends import EpochEnds, Validation, Watcher, is_log, period, program_for
 from graphc.run.history import Run
 from graphc.run.sources import Rows
 from graphc.run.thread_team import TRIAL, cores
 from graphc.run.training import Trainer
 
 LONGEST, MOST = 0.5, 2**16  # seconds and epochs of a call
+LOGGED = 0.1  # seconds of one whose epochs are written down afterwards
 GROWTH = 8  # a call has at most so many times the epochs of the one before, which told what an epoch takes
 FEWEST = 16  # epochs that are left: fewer are not worth finding the program
 
@@ -76,7 +77,7 @@ class QuietEpochs:
     def _made(self, left: int) -> EpochEnds | None:
         epochs = left // self.per_epoch
         validation = self._validation() if self.held_out is not None else None
-        watchers: list[Watcher] = [c for c in self.options.callbacks if period(c) is None]  # pyright: ignore
+        watchers: list[Watcher] = [c for c in self.options.callbacks if not (period(c) or is_log(c))]  # pyright: ignore
         watched = {w.watched(self.run)[0] for w in watchers}
         if epochs < FEWEST or (self.held_out is not None and validation is None) or not watched <= self._plain():
             return None
@@ -110,8 +111,8 @@ class QuietEpochs:
         if rest == 1:
             return None
         epochs = min(self.epochs, rest)
-        to_end = self.per_epoch - position // self.batch
-        ends.steps = min(left, to_end + (epochs - 1) * self.per_epoch)
+        ends.first = self.per_epoch - position // self.batch
+        ends.steps = min(left, ends.first + (epochs - 1) * self.per_epoch)
         ends.seconds = epochs * self.pace
         ends.prepare(run, epochs, epochs if epochs == rest else 0)
         return ends
@@ -119,4 +120,5 @@ class QuietEpochs:
     def learn(self, done: int, seconds: float) -> None:
         """What a call of so many steps took: the next one is as long as it may be."""
         self.pace = seconds / max(done // self.per_epoch, 1)
-        self.epochs = max(1, min(GROWTH * self.epochs, int(LONGEST / max(self.pace, 1e-9)), MOST))
+        longest = LOGGED if any(map(is_log, self.options.callbacks)) else LONGEST
+        self.epochs = max(1, min(GROWTH * self.epochs, int(longest / max(self.pace, 1e-9)), MOST))

@@ -21,6 +21,7 @@ from graphc.native.bundles import bundle
 from graphc.run.callback import Callback, Watching
 from graphc.run.history import Run
 from graphc.run.keeping import Checkpoint, Trajectory
+from graphc.run.logs import CSVLogger, JSONLogger, TensorBoard
 from graphc.run.steering import EarlyStopping, ReduceLROnPlateau
 from graphc.run.thread_team import one_thread_of_blas
 
@@ -29,6 +30,7 @@ _LOSSES = 11  # where a bundle has the losses of steps: behind the address, the 
 
 Watcher = EarlyStopping | ReduceLROnPlateau
 _WATCHERS, _KEEPERS = (EarlyStopping, ReduceLROnPlateau), (Checkpoint, Trajectory)
+_LOGS = (CSVLogger, JSONLogger, TensorBoard)
 
 
 @functools.cache
@@ -49,14 +51,22 @@ def program_for(epochs: int) -> Program | None:
 
 def period(callback: Callback) -> int | None:
     """Of how many epochs one ends with the callback in Python; None for one that watches, where only epochs in which it
-    acts do."""
-    kind = type(callback)
-    if isinstance(callback, _WATCHERS):
-        own = any(kind.epoch_end is known.epoch_end for known in _WATCHERS) and kind.watched is Watching.watched
-        return None if own else 1
-    if isinstance(callback, _KEEPERS) and any(kind.epoch_end is known.epoch_end for known in _KEEPERS):
+    acts do, and for a log, which takes note of epochs later."""
+    if isinstance(callback, _WATCHERS) and _is_own(callback, _WATCHERS):
+        return None if type(callback).watched is Watching.watched else 1
+    if isinstance(callback, _KEEPERS) and _is_own(callback, _KEEPERS):
         return callback.every
-    return 1
+    return None if is_log(callback) else 1
+
+
+def is_log(callback: Callback) -> bool:
+    """Whether a callback does nothing but write down what the run tells of an epoch."""
+    return isinstance(callback, _LOGS) and _is_own(callback, _LOGS)
+
+
+def _is_own(callback: Callback, kinds: tuple[type[Callback], ...]) -> bool:
+    """Whether the end of an epoch is what it is to one of these kinds."""
+    return any(type(callback).epoch_end is kind.epoch_end for kind in kinds)
 
 
 @dataclass
@@ -83,6 +93,8 @@ class EpochEnds:
         What validation gave, a row an epoch.
     in_python : bool
         Whether callbacks are still to be called for the last epoch.
+    quiet, first : int
+        Epochs that need no callback but logs any more, and the steps up to the end of the first.
     """
 
     program: Program
@@ -96,6 +108,8 @@ class EpochEnds:
     seconds: float = 0.0
     values: NDArray = field(default_factory=lambda: np.empty((0, 0)))
     in_python: bool = False
+    quiet: int = 0
+    first: int = 0
 
     def __post_init__(self) -> None:
         self.d = aligned(words.D_SIZE, np.int64)
@@ -152,7 +166,7 @@ class EpochEnds:
     def finish(self) -> None:
         """After a call: what came out of it."""
         self.values = self.rows[: int(self.d[words.VALIDATED])]
-        self.in_python = bool(self.d[words.CALLS])
+        self.in_python, self.quiet = bool(self.d[words.CALLS]), int(self.d[words.QUIET])
 
     def tell_callbacks(self, run: Run, before: int) -> None:
         """What those that watch have seen, in the order of epochs; there were so many ``before`` the call."""

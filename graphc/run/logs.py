@@ -27,7 +27,7 @@ def entry(run: Run, seconds: float) -> dict[str, float]:
 
 
 class _Lines(Callback):
-    """A text file with a line an epoch, each on the disk when its epoch has ended."""
+    """A text file with a line an epoch, each on the disk within a tenth of a second of the end of its epoch."""
 
     def __init__(self, path: str | Path, append: bool = False) -> None:
         self.path, self.append = Path(path), append
