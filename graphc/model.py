@@ -15,7 +15,7 @@ from graphc.facade import (  # noqa: F401
     checkpoint,
     devices,
     evaluating,
-    stages,
+    repeating,
     sweeping,
 )
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, in_form, not_swept
@@ -237,15 +237,13 @@ class Model(Readable):
         """
         core = self._core
         core.needs_loss()
-        options = {
-            "tol": tol, "seed": seed, "validation": validation, "callbacks": callbacks, "shuffle": shuffle,
+        given = {
+            "optimizer": optimizer, "steps": steps, "epochs": epochs, "batch_size": batch_size, "tol": tol,
+            "seed": seed, "validation": validation, "callbacks": callbacks, "shuffle": shuffle,
             "sample_weight": sample_weight, "record": record, "progress": progress, "target": target,
             "precision": precision, "threads": threads, "verify": verify, "resume": resume,
         }  # fmt: skip
-        checked = stages.stages_of(optimizer, steps, epochs, batch_size, options)
-        if dtype is not None and dtype != self.dtype:
-            core.cast(dtype)
-        return stages.fit(core, data, checked, self)
+        return repeating.fit(core, data, given, dtype, self)
 
     @advised(not_swept)
     @training

@@ -19,11 +19,12 @@ from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.diagnosis import explain_divergence
 from graphc.facade.evaluating import evaluated_roots
-from graphc.facade.fitting import MOST_STEPS, begin_history, epoch_end, filled, rows_of, split
+from graphc.facade.fitting import MOST_STEPS, begin_history, epoch_end, filled
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator, trainer
 from graphc.facade.resuming import Part, whole_run
+from graphc.facade.splitting import rows_of, split
 from graphc.facade.weighing import row_weights, weighed
 from graphc.lower.lengths import Lengths, by_extent
 from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG

@@ -6,7 +6,6 @@ import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,8 @@ from graphc.facade.weighing import row_weights, weighed
 from graphc.ir.node import Leaf
 from graphc.lower.lengths import has_rows, row_extents, shape_of
 from graphc.native.buffers import aligned
-from graphc.run.data import Bound, bind, check_labels, is_finite
-from graphc.run.prepared import MOST, Ready, usable
+from graphc.run.data import Bound, bind
+from graphc.run.prepared import MOST, Ready, checks_of, usable
 from graphc.run.sources import Rows, read_ahead, rows_within
 from graphc.run.training import Evaluator, mean_of_totals
 
@@ -111,14 +110,10 @@ class _Ready:
         inputs: Sequence[Leaf],
         data: Bound,
     ) -> None:
-        self.parameters, limits = model.params.flat, model.label_limits
+        self.parameters = model.params.flat
         head, totals = program.head(self.parameters, compiled.constants, data.lengths)
         self._means = lambda: mean_of_totals(totals())
-        checks = {
-            t: partial(check_labels, leaf, extents=limits.get(leaf, ()), sizes={}) if leaf.dtype == "int" else is_finite
-            for t, leaf in enumerate(inputs)
-            if leaf.dtype != "int" or leaf in limits
-        }
+        checks = checks_of(inputs, model.label_limits)
         arrays = [data.arrays[leaf] for leaf in inputs]
         self._ready = Ready(program.program, "evaluate", head, head[-2:], arrays, checks, shapes, model.dtype)
         self._order = [inputs.index(leaf) for leaf in compiled.facts.inputs]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from numbers import Real
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,18 +22,16 @@ from graphc.facade.evaluating import evaluated_roots, loss_and_metrics
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
 from graphc.facade.quiet import QuietEpochs
-from graphc.facade.resuming import Part, TakenUp, whole_run
-from graphc.facade.state import SPLIT_STREAM
-from graphc.facade.weighing import held_out_weights, row_weights, weighed
-from graphc.lower.lengths import by_extent, has_rows
+from graphc.facade.resuming import Part, whole_run
+from graphc.facade.splitting import split
+from graphc.facade.weighing import row_weights, weighed
 from graphc.optim import average_places
-from graphc.primitives import philox
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.epoch_ends import EpochEnds, is_log
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
-from graphc.run.sources import Blocks, Rows, rows_within
+from graphc.run.sources import Blocks, rows_within
 from graphc.run.steered import RunningHyper
 from graphc.run.steering import EarlyStopping
 from graphc.run.training import Call, Moving, Settings, Trainer
@@ -45,13 +42,35 @@ if TYPE_CHECKING:
 MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 
 
+@dataclass
+class Prepared:
+    """What a fit finds out before its first step; of ``hyper`` a run makes its own. ``reads`` and the like are what the
+    model knows of the program."""
+
+    options: Options
+    data: Bound
+    weights: NDArray | None
+    held_out: Bound | None
+    batches: Batches
+    trainer: Trainer | CudaTrainer
+    hyper: tuple[float, ...]
+    averages: dict[str, int]
+    seed: int
+    notes: list[str]
+
+
 def fit(model: Core, args: Sequence[Any], options: Options, public: Any, part: Part | None = None) -> Run:
     """Train ``model`` and return what happened; callbacks get ``public``. As a ``part`` of a run it adds to that, with
     the options of the part."""
     part = part or whole_run(model, options)
+    return start(model, prepare(model, args, part), part, args, public)
+
+
+def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
+    """Options checked, data bound, programs made and checked."""
     run = part.run
     options = with_batch_sizes(part.options.for_parameters(model.params.trained), model.training_inputs)
-    hyper = np.array([*hyper_values(options.rule).values, 0.0])
+    hyper = hyper_values(options.rule).values
     inputs = model.training_inputs
     place, choice = place_for(model, options, args)
     run.target = "cuda" if place else "cpu"
@@ -81,16 +100,24 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any, part: P
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
     run.compile_seconds += time.perf_counter() - started
     data.look(set(data.unseen) - set(model.nan_propagating))
-    before = _Before(model) if data.unseen else None
-    if options.seed is not None:
-        sampler.restart(seed)
+    averages = average_places(options.rule, model.params.trained)
+    return Prepared(options, data, weights, held_out, batches, trainer, hyper, averages, seed, run.notes)
+
+
+def start(model: Core, found: Prepared, part: Part, args: Sequence[Any], public: Any) -> Run:
+    """The run, from the place in the data where the last one ended."""
+    run, sampler, batches = part.run, model.state.sampler, found.batches
+    before = _Before(model) if found.data.unseen else None
+    if found.options.seed is not None:
+        sampler.restart(found.seed)
     sampler.bind(batches.rows, batches.size, batches.extents)
     if sampler.position == 0:  # a new epoch: nothing of one that was left unfinished belongs to it
         model.state.totals.values[:] = 0.0
     run.seed = sampler.seed
-    loop = _Loop(model, trainer, data, weights, held_out, options, hyper, run, batches, public)
-    model.columns |= data.columns
-    loop.before, loop.given, loop.part = before, tuple(args), part
+    loop = _Loop(model, found, part, public)
+    if found.data.columns:
+        model.columns |= found.data.columns
+    loop.before, loop.given = before, tuple(args)
     loop.run_all()
     return run
 
@@ -112,50 +139,6 @@ def in_order(options: Options, batches: Batches) -> Options:
     return replace(options, shuffle=options.shuffle and batches.size < batches.rows)
 
 
-Split = tuple[Bound, NDArray | None, Bound | None]
-
-
-def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: int) -> Split:
-    """Validation data as given, or a fraction of the rows chosen by the seed and left out of training."""
-    if wanted is None:
-        return data, weights, None
-    if not isinstance(wanted, Real):
-        args, own = held_out_weights(model.training_inputs, wanted)
-        columns = model.columns | data.columns
-        as_rows = len(model.row_extents) < 2
-        held_out = bind(
-            model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns, by_rows=as_rows
-        )
-        return data, weights, replace(held_out, weights=row_weights(own, held_out.rows, model.dtype))
-    parts = {e: _halves(n, wanted, seed, t) for t, (e, n) in enumerate(by_extent(data.arrays).items())}
-    kept, out = ({e: half[place] for e, half in parts.items()} for place in range(2))
-    chosen = (next(iter(rows.values())) for rows in (kept, out))
-    mine, others = (None if weights is None else np.ascontiguousarray(weights[rows]) for rows in chosen)
-    return rows_of(data, kept), mine, replace(rows_of(data, out), weights=others)
-
-
-def _halves(rows: int, wanted: Any, seed: int, extent: int) -> tuple[NDArray, NDArray]:
-    """The rows that stay and those that are left out, of one free extent after another."""
-    count = int(round(float(wanted) * rows))
-    if not 0.0 < float(wanted) < 1.0 or not 0 < count < rows:
-        raise DomainError(
-            f"fit: validation={wanted} of {rows} rows leaves {count} to validate on\n"
-            f"  hint: give a fraction between 0 and 1, or a tuple of arrays"
-        )
-    order = philox.permutation(rows, seed, extent, SPLIT_STREAM)
-    return np.sort(order[count:]), np.sort(order[:count])
-
-
-def rows_of(data: Bound, rows: Mapping[str, NDArray]) -> Bound:
-    """Some rows of the data, by extent."""
-    arrays = {leaf: _some(a, rows[str(leaf.shape[0])]) if has_rows(leaf) else a for leaf, a in data.arrays.items()}
-    return Bound(arrays, max(map(len, rows.values()), default=1), data.notes, columns=data.columns)
-
-
-def _some(array: Any, rows: NDArray) -> Any:
-    return array.take(rows) if isinstance(array, Rows) else np.ascontiguousarray(array[rows])
-
-
 class _Before:
     """What a fit changes before its first step: the place in the data, running totals."""
 
@@ -172,37 +155,26 @@ class _Before:
 class _Loop:
     """Native calls until the run is over: one, or one an epoch when something must happen at epoch ends."""
 
-    def __init__(
-        self,
-        model: Core,
-        trainer: Trainer | CudaTrainer,
-        data: Bound,
-        weights: NDArray | None,
-        held_out: Bound | None,
-        options: Options,
-        hyper: NDArray,
-        run: Run,
-        batches: Batches,
-        public: Any,
-    ) -> None:
-        self.public = public
-        self.model, self.trainer, self.data, self.held_out = model, trainer, data, held_out
+    def __init__(self, model: Core, found: Prepared, part: Part, public: Any) -> None:
+        run, data, options, batches = part.run, found.data, found.options, found.batches
+        self.public, self.part = public, part
+        self.model, self.trainer, self.data, self.held_out = model, found.trainer, data, found.held_out
         self.options, self.run, self.batch = options, run, batches.size
-        self.weights, self.hyper = weights, hyper
-        self.per_epoch = batches.per_epoch
+        self.weights, self.hyper = found.weights, np.array([*found.hyper, 0.0])
+        self.per_epoch, self.averages = batches.per_epoch, found.averages
         self.by_epoch = options.by_epoch
         self.before: _Before | None = None
         self.given: tuple[Any, ...] = ()
-        self.part = Part(run, TakenUp(options))
         self.total, self.rows_at_once = 0, rows_within(data.arrays, batches.size)
-        self.blocks = Blocks(model.reads[0], str(model.weight_leaf.shape[0]), options.shuffle, self.rows_at_once or 0)
+        extent, rows = str(model.weight_leaf.shape[0]), self.rows_at_once
+        self.blocks = Blocks(model.reads[0], extent, options.shuffle, rows) if rows else None
+        self.inputs = self._inputs()
         rule = model.state.rule(options.rule.text, len(options.rule.states))
-        self.behind = 0  # steps that were done after the epoch which a log takes note of
-        run.hyper = RunningHyper(options.rule, hyper, lambda: rule.step - self.behind)
+        run.hyper = RunningHyper(options.rule, self.hyper, lambda: rule.step)
         self.names = ["loss", *model.metric_names]
-        begin_history(model, run, held_out is not None)
-        about = model, trainer, options, run, held_out, self.names, self.per_epoch, self.batch
-        self.quiet = None if self.rows_at_once else QuietEpochs(*about)
+        begin_history(model, run, self.held_out is not None)
+        about = model, self.trainer, options, run, self.held_out, self.names, self.per_epoch, self.batch
+        self.quiet = QuietEpochs(*about) if self.by_epoch and not self.rows_at_once else None
 
     def run_all(self) -> None:
         o = self.options
@@ -213,7 +185,7 @@ class _Loop:
         line = progress_line(total, "training") if o.progress else NoProgress()
         started = time.perf_counter()
         try:
-            self.trainer.hold(self._inputs())
+            self.trainer.hold(self.inputs)
             with line as drawn:
                 drawn.next_call(self.run.steps)
                 self._calls(0 if self.part.taken_up.over else total - self.run.steps, drawn)
@@ -221,7 +193,8 @@ class _Loop:
             self.run.stopped = "diverged" if isinstance(reason, DivergenceError | DomainError) else "interrupted"
             raise
         finally:
-            self.blocks.ahead.close()
+            if self.blocks:
+                self.blocks.ahead.close()
             self._record_unfinished()
             self.run.seconds += time.perf_counter() - started
             self.part.end(self.model, self.public)
@@ -254,11 +227,11 @@ class _Loop:
         model, o = self.model, self.options
         state = model.state
         kept = state.rule(o.rule.text, len(o.rule.states))
-        kept.averages = average_places(o.rule, model.params.trained)
+        kept.averages = self.averages
         moving = Moving(model.params.flat, kept, state.sampler, state.totals)
-        inputs, call = self._inputs(), Call(steps, ends=ends)
-        if self.rows_at_once:
-            inputs[2:] = self._block(inputs[2:], steps)
+        inputs, call = self.inputs, Call(steps, ends=ends)
+        if self.blocks:
+            inputs = [*inputs[:2], *self._block(self.blocks, inputs[2:], steps)]
         settings = Settings(o.shuffle and not self.rows_at_once, o.record == "step", o.tolerance, o.threads)
         with DeferredInterrupt() as ctrl_c:
             try:
@@ -292,10 +265,10 @@ class _Loop:
         constants, *data = self.model.program_data(self.data, self.weights)
         return [constants, self.hyper, *data]
 
-    def _block(self, data: list[Any], steps: int) -> list[Any]:
+    def _block(self, blocks: Blocks, data: list[Any], steps: int) -> list[Any]:
         """The rows of the next steps, in the order that the program would take them in."""
         left = self.total - self.run.steps - steps
-        return self.blocks.take(data, self.model.state.sampler, steps * self.batch, left * self.batch)
+        return blocks.take(data, self.model.state.sampler, steps * self.batch, left * self.batch)
 
     def _record(self, call: Call) -> None:
         self.run.steps += call.done
@@ -321,13 +294,13 @@ class _Loop:
         steps, epochs = run.steps, run.epochs
         try:
             for t in range(ends.quiet if logs else 0):
-                self.behind = done - ends.first - t * self.per_epoch
-                run.steps, run.epochs = steps - self.behind, before + 1 + t
+                run.hyper.behind = done - ends.first - t * self.per_epoch
+                run.steps, run.epochs = steps - run.hyper.behind, before + 1 + t
                 run.latest |= {name: values[t] for name, values in columns.items()}
                 for log in logs:
                     log.epoch_end(run, self.public)
         finally:
-            self.behind, run.steps, run.epochs = 0, steps, epochs
+            run.hyper.behind, run.steps, run.epochs = 0, steps, epochs
             run.latest |= latest
 
     def _add_rows(self, rows: NDArray) -> dict[str, list[float]]:

@@ -6,7 +6,7 @@ parts are done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -17,6 +17,7 @@ from graphc.facade.batches import batches_of, with_batch_sizes
 from graphc.facade.core import Core
 from graphc.facade.options import Options
 from graphc.facade.resuming import OVER, Part, TakenUp, take_up
+from graphc.facade.splitting import split
 from graphc.optim import Curvature
 from graphc.run.data import bind
 from graphc.run.history import Run
@@ -26,7 +27,7 @@ LISTS = "optimizer=[gc.Adam(1e-3), gc.LBFGS()], steps=[2000, 500]"
 ENDS = (*OVER, "converged")  # after which no other optimizer goes on
 
 
-def stages_of(optimizer: Any, steps: Any, epochs: Any, batch_size: Any, options: Mapping[str, Any]) -> list[Options]:
+def stages_of(optimizer: Any, steps: Any, epochs: Any, batch_size: Any, **options: Any) -> list[Options]:
     """The options of every part, checked: of one where one optimizer is given.
 
     Raises
@@ -115,5 +116,5 @@ def _steps_of(model: Core, args: Sequence[Any], stages: Sequence[Options]) -> li
     as_rows = len(model.row_extents) < 2
     given = fitting.filled(inputs, args)
     data = bind(inputs, given, model.dtype, model.label_limits, "fit", columns=model.columns, by_rows=as_rows)
-    data = fitting.split(model, data, None, stages[0].validation, seed)[0]
+    data = split(model, data, None, stages[0].validation, seed)[0]
     return [int(stage.epochs or 0) * batches_of(stage, data).per_epoch for stage in stages]

@@ -193,13 +193,14 @@ class State:
 
     def rule(self, text: str, n_states: int) -> RuleState:
         """The state of an update rule; another rule text starts at 0. The last in ``rules`` is that of the last fit."""
-        known = self.rules.pop(text, None)
-        fresh = RuleState(aligned(n_states * self.total, self.dtype))
-        if known is not None and known.values.shape != fresh.values.shape:  # of a file: a program writes to all of it
-            found = f"the file has {known.values.size} numbers of the optimizer's state, not {fresh.values.size}"
+        known, size = self.rules.pop(text, None), max(n_states * self.total, 1)
+        if known is None:
+            known = RuleState(aligned(size, self.dtype))
+        elif known.values.shape != (size,):  # of a file: a program writes to all of it
+            found = f"the file has {known.values.size} numbers of the optimizer's state, not {size}"
             raise CheckpointError(f"{found}\n  hint: use an older checkpoint")
-        self.rules[text] = known or fresh
-        return self.rules[text]
+        self.rules[text] = known
+        return known
 
     def averages(self) -> dict[str, NDArray]:
         """The running means of parameters, flat, of the last fit that kept some."""

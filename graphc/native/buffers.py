@@ -32,6 +32,20 @@ def address(array: NDArray) -> int:
     return array.__array_interface__["data"][0]
 
 
+class Addresses:
+    """Where arrays begin that are passed in call after call, asked once for each; they are kept alive."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[NDArray, int]] = {}
+
+    def of(self, name: str, array: NDArray) -> int:
+        """The address of the array that goes by a name."""
+        known = self._known.get(name)
+        if known is None or known[0] is not array:
+            known = self._known[name] = array, address(array)
+        return known[1]
+
+
 def trim() -> None:
     """Return freed memory to the system, where the C library can (glibc): compiling leaves some 15 MB, in half a
     millisecond."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -337,7 +338,7 @@ def is_finite(array: NDArray) -> bool:
     """Whether no value is NaN or infinite; in a large array a sum of squares that is finite says so in a third of the
     time."""
     if array.size < 4096:
-        return bool(np.isfinite(array).all())
+        return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
     flat = array.ravel()
     with np.errstate(all="ignore"):
         return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())

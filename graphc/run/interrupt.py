@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _signal  # pyright: ignore[reportMissingImports]  signal's own functions make enums, which takes 8 microseconds
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Self
+
+_INTERRUPT = int(signal.SIGINT)
 
 
 class DeferredInterrupt:
@@ -20,9 +23,9 @@ class DeferredInterrupt:
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()
-        self.active = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self.active = in_main and _signal.getsignal(_INTERRUPT) is _signal.default_int_handler
         if self.active:
-            signal.signal(signal.SIGINT, self._note)
+            _signal.signal(_INTERRUPT, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -32,6 +35,6 @@ class DeferredInterrupt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.active:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _signal.signal(_INTERRUPT, _signal.default_int_handler)
         if self.seen and kind is None:
             raise KeyboardInterrupt

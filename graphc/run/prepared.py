@@ -8,15 +8,18 @@ range).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.ir.affine import Extent
+from graphc.ir.node import Leaf
 from graphc.native.buffers import LINE, address
 from graphc.native.loader import Program
+from graphc.run.data import check_labels, is_finite
 
 MOST = 2**20  # bytes of working memory and results; beyond, a call takes longer than what is saved
 
@@ -27,6 +30,39 @@ Check = Callable[[NDArray], bool | None]
 def look_of(array: NDArray) -> Look:
     """What two arrays must have in common for a prepared call to take the one for the other."""
     return array.shape, array.strides, array.dtype
+
+
+class Looks:
+    """What the arguments of a call looked like, and what is checked of every value.
+
+    Parameters
+    ----------
+    arrays : sequence of arrays
+        The data of the call before.
+    checks : mapping of int to function
+        For the data at a place: whether its values may be taken. It may raise.
+    """
+
+    def __init__(self, arrays: Sequence[NDArray], checks: Mapping[int, Check]) -> None:
+        self._looks, self._checks = [look_of(a) for a in arrays], list(checks.items())
+
+    def take(self, arrays: Sequence[Any]) -> bool:
+        """Whether arguments look the same and may be taken."""
+        if len(arrays) != len(self._looks):
+            return False
+        for a, (shape, strides, dtype) in zip(arrays, self._looks, strict=True):
+            if not isinstance(a, np.ndarray) or a.shape != shape or a.strides != strides or a.dtype != dtype:
+                return False
+        return all(check(arrays[place]) is not False for place, check in self._checks)
+
+
+def checks_of(inputs: Sequence[Leaf], limits: Mapping[Leaf, Collection[Extent]]) -> dict[int, Check]:
+    """What is checked of every value: that it is finite, that a label is in its range."""
+    return {
+        t: partial(check_labels, leaf, extents=limits.get(leaf, ()), sizes={}) if leaf.dtype == "int" else is_finite
+        for t, leaf in enumerate(inputs)
+        if leaf.dtype != "int" or leaf in limits
+    }
 
 
 class Ready:
@@ -63,18 +99,10 @@ class Ready:
         self._kept = head, program
         self._head = [address(a) for a in head]
         self._fresh = [(a, a.copy()) for a in fresh]
-        self._looks = [look_of(a) for a in arrays]
-        self._checks = list(checks.items())
+        self.takes = Looks(arrays, checks).take
         self._results = [(shape, int(np.prod(shape, dtype=np.int64))) for shape in shapes]
         self._spare, self._dtype = LINE // np.dtype(dtype).itemsize, np.dtype(dtype)
         self._busy = threading.Lock()
-
-    def takes(self, arrays: Sequence[Any]) -> bool:
-        """Whether arguments look like those that the call was made for and may be taken."""
-        for a, (shape, strides, dtype) in zip(arrays, self._looks, strict=True):
-            if not isinstance(a, np.ndarray) or a.shape != shape or a.strides != strides or a.dtype != dtype:
-                return False
-        return all(check(arrays[place]) is not False for place, check in self._checks)
 
     def __call__(self, arrays: Sequence[NDArray], after: Callable[[], Any] = tuple) -> tuple[list[NDArray], Any] | None:
         """The results, in memory of their own, and what ``after`` reads; None while another thread is in this call."""

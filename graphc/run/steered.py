@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
+from functools import cached_property
 
 from numpy.typing import NDArray
 
@@ -30,16 +31,19 @@ class RunningHyper(MutableMapping[str, float]):
         self, rule: Rule | None = None, values: NDArray | None = None, step: Callable[[], int] = lambda: 0
     ) -> None:
         self._rule, self._values, self._step = rule, values, step
-        names = hyper_values(rule).names if rule else ()
-        self._places = {name: t for t, name in enumerate(names)}
         self.changed: dict[str, float] = {}
+        self.behind = 0  # steps that were done after the epoch which a log takes note of
 
     def __reduce__(self) -> tuple[type, tuple]:
         """What is copied or pickled steers nothing."""
         return RunningHyper, ()
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: t for t, name in enumerate(hyper_values(self._rule).names)} if self._rule else {}
+
     def _known(self) -> dict[str, float]:
-        return self._rule.values_at(max(self._step(), 1)) if self._rule else {}
+        return self._rule.values_at(max(self._step() - self.behind, 1)) if self._rule else {}
 
     def __getitem__(self, name: str) -> float:
         known = self._known()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.lower.lengths import Lengths
-from graphc.native.buffers import address, aligned, realigned
+from graphc.native.buffers import Addresses, address, aligned, realigned
 from graphc.native.build import Program
 from graphc.run.epoch_ends import EpochEnds
 from graphc.run.row_parts import RowParts, share_parts
@@ -70,7 +70,6 @@ class Moving:
         """What :meth:`restore` puts back; ``into`` is an older copy of the same sizes, whose memory is used again."""
         if into is not None and len(into.totals.values) == len(self.totals.values):
             into.restore(self)
-            into.sampler = replace(self.sampler)
             return into
         rule, totals = RuleState(self.rule.values.copy(), self.rule.step), Totals(self.totals.values.copy())
         return Moving(self.parameters.copy(), rule, replace(self.sampler), totals)
@@ -150,6 +149,7 @@ class Trainer:
         self.own = [self.working_memory()]
         self.gradients, self.arena, self.integers = self.own[0]
         self.control = aligned(control.size_of(0 if isinstance(capacity, int) else len(capacity)), np.int64)
+        self.known, self.places = Addresses(), [[address(a) for a in self.own[0]]]
         self.tuner = TeamTuner()
         self.kept: Kept | None = None
 
@@ -287,25 +287,26 @@ class Trainer:
             f[control.GRADIENT] = np.inf if c[control.STEEP + moving.sampler.epoch % 2] else 0.0
             done = int(c[control.DONE])
             call.status, call.done = int(c[control.STATUS]), call.done + done
-            call.epochs = np.concatenate([call.epochs, history[: int(c[control.EPOCHS])]])
-            call.step_losses = np.concatenate([call.step_losses, losses[:done]])
+            call.epochs = _joined(call.epochs, history[: int(c[control.EPOCHS])])
+            call.step_losses = _joined(call.step_losses, losses[:done])
 
     def arguments(
         self, parameters: NDArray, states: NDArray, inputs: Sequence[NDArray], books: Sequence[NDArray], team: int
     ) -> Arguments:
         """Those of a call: ``inputs`` are constants, hyper-parameters, data, and ``books`` totals, history, losses."""
         constants, hyper, *data = inputs
-        each = [
-            [address(a) for a in (parameters, gradients, states, arena, integers, constants, hyper, self.control,
-                                  *books, *data, *self.partials)]
-            for gradients, arena, integers in self._memory_of(team)
-        ]  # fmt: skip
+        owned = {"P": parameters, "S": states, "K": constants, "C": self.control, "F": books[0]}
+        p, s, k, c, f = (self.known.of(name, array) for name, array in owned.items())
+        given = [address(a) for a in (hyper, *books[1:], *data, *self.partials)]
+        self._memory_of(team)
+        each = [[p, g, s, a, i, k, given[0], c, f, *given[1:]] for g, a, i in self.places]
         return each if self.partials else each[0]
 
     def _memory_of(self, team: int) -> list[tuple[NDArray, NDArray, NDArray]]:
         """The working memory of the program, or of each thread where it adds parts of a batch."""
         while self.partials and len(self.own) < team:
             self.own.append(self.working_memory())
+            self.places.append([address(a) for a in self.own[-1]])
         return self.own
 
     def epochs_ahead(self, sampler: Sampler, steps: int) -> int:
@@ -322,6 +323,11 @@ class Trainer:
             self.control[control.STOP] = 1
 
         carry_out(work, seconds, wants_end, stop)
+
+
+def _joined(before: NDArray, rows: NDArray) -> NDArray:
+    """The rows behind those of the calls before, without the memory that was made ready for more."""
+    return np.concatenate([before, rows]) if len(before) else rows.copy()
 
 
 def epochs_within(sampler: Sampler, steps: int, capacity: int) -> int:
