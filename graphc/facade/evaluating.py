@@ -30,14 +30,18 @@ from graphc.run.training import Evaluator, mean_of_totals
 
 def outputs_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> list[Any]:
     """What ``predict`` gives, for arrays as they were passed."""
-    names = tuple(f"output:{n}" for n in model._outputs)
-    return _values(model, model.inputs, names, (), args, "predict", place, verify)[0]
+    found = _again(model, args, "predict", place)
+    if found is None:
+        names = tuple(f"output:{n}" for n in model._outputs)
+        found = _values(model, model.inputs, names, (), args, "predict", place, verify)
+    return found[0]
 
 
 def losses_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> dict[str, Any]:
     """What ``evaluate`` gives, for arrays as they were passed."""
     names, columns = evaluated_roots(model)
-    found, values = _values(model, model.training_inputs, columns, names, args, "evaluate", place, verify)
+    again = _again(model, args, "evaluate", place)
+    found, values = again or _values(model, model.training_inputs, columns, names, args, "evaluate", place, verify)
     means = dict(zip(names, values.tolist(), strict=True))
     return model.metrics.report(means, dict(zip(columns, found, strict=True)))
 
@@ -53,6 +57,12 @@ def weighted_losses(model: Core, args: Sequence[Any], weights: Any, target: str,
     return loss_and_metrics(model, replace(data, weights=own), None, verify)
 
 
+def _again(model: Core, args: Sequence[Any], what: str, place: Any) -> tuple[list[Any], NDArray] | None:
+    """What a prepared call gives; None where there is none for arrays that look like these."""
+    ready = model.ready.get(what) if place is None else None
+    return ready and ready(model, args)
+
+
 def _values(
     model: Core,
     inputs: Sequence[Leaf],
@@ -63,10 +73,6 @@ def _values(
     place: Any,
     verify: bool,
 ) -> tuple[list[Any], NDArray]:
-    ready = model.ready.get(what) if place is None else None
-    found = None if model.matrices else ready and ready(model, args)
-    if found is not None:
-        return found
     data = bind(inputs, args, model.dtype, model.label_limits, what, place and place.machine, columns=model.columns,
                 by_rows=place is None and len(row_extents(inputs)) < 2)  # fmt: skip
     model.check_rows(data.lengths)
@@ -75,7 +81,7 @@ def _values(
         feed = {**data.arrays, **{leaf: model.params[str(leaf.name)] for leaf in model.kept_leaves}}
         roots = [model.evaluation_roots[n] for n in (*outputs, *scalars)]
         check_matrices([*values[0], values[1]], roots, feed, {}, model.dtype)
-    if place is None:
+    if place is None and not model.matrices:
         model.ready[what] = _prepared(model, inputs, outputs, scalars, args, data)
     return values
 
@@ -112,10 +118,10 @@ class _Ready:
     ) -> None:
         self.parameters = model.params.flat
         head, totals = program.head(self.parameters, compiled.constants, data.lengths)
-        self._means = lambda: mean_of_totals(totals())
+        self._means = (lambda: mean_of_totals(totals())) if program.n_scalars else _none
         checks = checks_of(inputs, model.label_limits)
         arrays = [data.arrays[leaf] for leaf in inputs]
-        self._ready = Ready(program.program, "evaluate", head, head[-2:], arrays, checks, shapes, model.dtype)
+        self._ready = Ready(program.program, "evaluate", head, head[-1:], arrays, checks, shapes, model.dtype)
         self._order = [inputs.index(leaf) for leaf in compiled.facts.inputs]
         self._count = len(inputs)
 
@@ -124,6 +130,14 @@ class _Ready:
         if len(args) != self._count or model.params.flat is not self.parameters or not self._ready.takes(args):
             return None
         return self._ready([args[t] for t in self._order], self._means)
+
+
+_NO_SCALARS = np.empty(0)
+
+
+def _none() -> NDArray:
+    """The means of no scalars."""
+    return _NO_SCALARS
 
 
 def evaluate(

@@ -6,13 +6,18 @@ once for all of them, can write no such call; so every entry has a twin that tak
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.native.loader import Program
+from graphc.native import stack
+from graphc.native.buffers import address
+from graphc.native.loader import Program, statistics
 from graphc.native.subnormals import llvm_type
+
+_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 
 
 def bundled(name: str, entry: str, words: Sequence[str]) -> str:
@@ -34,6 +39,24 @@ define i32 @{name}(ptr %bundle) {{
   ret i32 %status
 }}
 """
+
+
+class Bundled:
+    """An entry of a program with its bundle: ``values`` are the arguments of the next call, pointers and whole numbers,
+    in memory that stays where it is."""
+
+    def __init__(self, program: Program, entry: str, arguments: Sequence[int]) -> None:
+        self.values, self._name = np.array(arguments, np.int64), f"{program.name}.{entry}"
+        self._native, self._place = _PROTOTYPE(program.bundled(entry)), address(self.values)
+        self._program = program
+
+    def __call__(self) -> None:
+        """Run it."""
+        statistics["native_calls"] += 1
+        call, place = self._native, self._place
+        status = call(place) if stack.is_roomy() else stack.with_room(lambda: call(place))
+        if status:
+            raise RuntimeError(f"{self._name} returned status {status}")
 
 
 def bundle(program: Program, entry: str, arguments: Sequence[int]) -> NDArray:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf
 from graphc.native.buffers import LINE, address
+from graphc.native.bundles import Bundled
 from graphc.native.loader import Program
 from graphc.run.data import check_labels, is_finite
 
@@ -95,9 +96,9 @@ class Ready:
         shapes: Sequence[tuple[int, ...]],
         dtype: str,
     ) -> None:
-        self._call = partial(program.call, entry)
-        self._kept = head, program
-        self._head = [address(a) for a in head]
+        given = [0] * (len(arrays) + len(shapes))
+        self._call = Bundled(program, entry, [*map(address, head), *given])
+        self._kept, self._first = head, len(head)
         self._fresh = [(a, a.copy()) for a in fresh]
         self.takes = Looks(arrays, checks).take
         self._results = [(shape, int(np.prod(shape, dtype=np.int64))) for shape in shapes]
@@ -110,13 +111,14 @@ class Ready:
             return None
         try:
             for array, first in self._fresh:
-                array[:] = first
-            results, places = [], []
-            for shape, count in self._results:
-                result, place = self._result(shape, count)
+                np.copyto(array, first)
+            results, values = [], self._call.values
+            for at, array in enumerate(arrays, self._first):
+                values[at] = array.__array_interface__["data"][0]
+            for at, (shape, count) in enumerate(self._results, self._first + len(arrays)):
+                result, values[at] = self._result(shape, count)
                 results.append(result)
-                places.append(place)
-            self._call(*self._head, *[a.__array_interface__["data"][0] for a in arrays], *places)
+            self._call()
             return results, after()
         finally:
             self._busy.release()
