@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 import graphc as gc
 from graphc.errors import DivergenceError
-from graphc.facade import quiet
+from graphc.facade import fitting, quiet
 from graphc.native.loader import statistics
 from graphc.run import epoch_ends
+from graphc.run.history import Run
 from tests import nets
 from tests.test_callbacks import scalars
 
@@ -51,7 +52,7 @@ def calls_of(fit) -> tuple[Any, int]:
     return fit(), statistics["native_calls"] - before
 
 
-def state_of(model: gc.Model, run: gc.Run, callbacks) -> dict[str, Any]:
+def state_of(model: gc.Model, run: Run, callbacks) -> dict[str, Any]:
     """Everything that a fit leaves, to the bit."""
     told = [{n: x.tobytes() if isinstance(x, np.ndarray) else x for n, x in c.state_dict().items()} for c in callbacks]
     names = "history steps epochs stopped best latest seed resumed threads".split()
@@ -131,6 +132,28 @@ def test_epochs_in_one_call_give_what_epochs_one_by_one_give(wanted):
         return found
 
     assert fit() == in_python(fit)
+
+
+def test_measures_made_of_means_have_the_values_that_each_epoch_alone_would_give():
+    """Nothing is compiled. Mutation-checked: the means themselves in place of the measure."""
+    x, t = gc.input("X", ("n", 3)), gc.input("T", ("n", 1))
+    y = gc.sigmoid(x @ gc.param("W", (3, 1), gc.normal(1.0)))
+    model = gc.Model(y, gc.losses.bce(y, t), {"hits": gc.metrics.accuracy(y, t), "f1": gc.metrics.f1(y, t)})._core
+    names = ("loss", *model.metrics.summed)
+    nothing: Any = None
+    held_out = epoch_ends.Validation(nothing, [], X, names)
+    ends = epoch_ends.EpochEnds(nothing, model.params.flat, 1, 1, names, held_out, [])
+    ends.values, run = np.random.default_rng(1).uniform(0.1, 1.0, (7, len(names))), Run()
+    fitting.begin_history(model, run, validated=True)
+    columns = fitting.add_validation(model, run, ends)
+    wanted = [model.metrics.report(dict(zip(names, row, strict=True))) for row in ends.values.tolist()]
+    for name in ("loss", "hits", "f1"):
+        values = [found[name] for found in wanted]
+        assert run.history[f"val_{name}"] == columns[f"val_{name}"] == values
+        assert run.latest[f"val_{name}"] == values[-1]
+    about = quiet.QuietEpochs.__new__(quiet.QuietEpochs)
+    about.model = model
+    assert about._plain() == {"loss", "hits", "val_loss", "val_hits"}, "a measure made of means is watched in Python"
 
 
 def test_many_epochs_are_few_calls_and_python_sees_those_that_it_must():

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import graphc as gc
 from graphc.errors import DataError, DivergenceError, DomainError
 from graphc.facade import repeating
+from graphc.run.history import Run
 from tests import nets
 
 X, T = nets.data(23)
@@ -35,7 +36,7 @@ def state_of(model: gc.Model) -> tuple:
     return model.params.flat.tobytes(), rules, model.state.sampler.as_dict(), totals
 
 
-def told_of(run: gc.Run) -> dict:
+def told_of(run: Run) -> dict:
     names = "history steps stopped threads notes seed epochs latest record target choice best resumed".split()
     return {name: getattr(run, name) for name in names} | {"hyper": dict(run.hyper)}
 
