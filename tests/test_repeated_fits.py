@@ -98,8 +98,10 @@ def test_the_short_way_is_taken_for_other_arrays_that_look_the_same(taken):
     assert model.fit(X, T, optimizer=ADAM, steps=1, batch_size=8).notes == results[0].notes
     assert len(taken) == 5
     model.fit(X, T, optimizer=ADAM, steps=1, batch_size=8, callbacks=[lambda run: None])
-    model.fit(X, T, optimizer=gc.Adam(0.01), steps=1, batch_size=8)
     assert len(taken) == 5
+    for rate in (0.01, 0.01, 0.02):
+        model.fit(X, T, optimizer=gc.Adam(rate), steps=1, batch_size=8)
+    assert len(taken) == 6, "a rule with the same numbers is the same"
 
 
 def test_values_are_looked_at_in_every_repeated_fit(taken):

@@ -15,7 +15,6 @@ from graphc.run.data import Bound
 from graphc.run.epoch_ends import EpochEnds, Validation, Watcher, is_log, period, program_for
 from graphc.run.history import Run
 from graphc.run.sources import Rows
-from graphc.run.thread_team import TRIAL, cores
 from graphc.run.training import Trainer
 
 LONGEST, MOST = 0.5, 2**16  # seconds and epochs of a call
@@ -53,16 +52,15 @@ class QuietEpochs:
         self.held_out, self.names, self.per_epoch, self.batch = held_out, names, per_epoch, batch
         self.begun, self.epochs, self.pace = run.epochs, 1, 0.0
         self.ends: EpochEnds | None = None
-        self.possible = options.by_epoch and self._is_fit()
+        on_cpu = isinstance(trainer, Trainer) and model.params.flat.nbytes % 8 == 0
+        self.possible = on_cpu and all(period(c) != 1 for c in options.callbacks)
 
-    def _is_fit(self) -> bool:
-        """Whether one thread trains on the CPU, and no callback wants every epoch."""
-        threads, trainer = self.options.threads, self.trainer
-        if not isinstance(trainer, Trainer) or self.model.params.flat.nbytes % 8:
-            return False
-        short = self.per_epoch * trainer.seconds_per_step < 2 * TRIAL
-        alone = threads == 1 or (threads is None and (short or cores() == 1))
-        return alone and all(period(c) != 1 for c in self.options.callbacks)
+    def _is_short(self) -> bool:
+        """Whether one thread trains, for an epoch that is short beside a call."""
+        threads, step = self.options.threads, self.trainer.seconds_per_step
+        self.pace = self.per_epoch * step
+        alone = threads == 1 or (threads is None and self.trainer.tuner.is_alone(self.per_epoch, step))
+        return alone and self.pace < LONGEST / 5
 
     def next(self, left: int) -> EpochEnds | None:
         """The ends of the epochs of the next call, of ``left`` steps that are still to do; None when Python has
@@ -70,7 +68,7 @@ class QuietEpochs:
         if not self.possible or self.run.epochs == self.begun:
             return None
         if self.ends is None:
-            self.ends = self._made(left)
+            self.ends = self._made(left) if self._is_short() else None
             self.possible = self.ends is not None
         return self._prepared(self.ends, left) if self.ends else None
 

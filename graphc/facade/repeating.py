@@ -59,7 +59,7 @@ def _stays(option: Any) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two options are the same; True is another one than 1."""
-    return one is other or (type(one) is type(other) and type(one) in PLAIN and one == other)
+    return one is other or (type(one) is type(other) and type(one) in (*PLAIN, Rule) and one == other)
 
 
 class Again:

@@ -99,10 +99,20 @@ class TeamTuner:
         steps = max(1, int(TRIAL * (LONGER if self.trials.get(members) else 1) / seconds_per_step))
         return members, min(left, steps)
 
+    def is_alone(self, steps: int, seconds_per_step: float) -> bool:
+        """Whether one thread would do so many steps, as far as is known."""
+        team = cores()
+        if team == 1 or seconds_per_step < WORTH:
+            return True
+        return not self._is_faster(team, steps) if len(self.paces) == 2 else steps * seconds_per_step < 2 * TRIAL
+
+    def _is_faster(self, team: int, steps: int) -> bool:
+        """Whether several threads do so many steps clearly faster than one."""
+        return self.paces[team].seconds(steps) < GAIN * self.paces[1].seconds(steps)
+
     def _choose(self, left: int, team: int) -> tuple[int, int]:
         """The faster number of threads, or for a short call the other one when it is time to try it again."""
-        faster = self.paces[team].seconds(left) < GAIN * self.paces[1].seconds(left)
-        chosen, other = (team, 1) if faster else (1, team)
+        chosen, other = (team, 1) if self._is_faster(team, left) else (1, team)
         trial = min(left, max(1, int(LONGER * TRIAL / self.paces[other].step)))
         lost = trial * (self.paces[other].step - self.paces[chosen].step) - LONGER * TRIAL
         if self.spent >= max(self.again, lost / LOSS) and self.paces[other].seconds(left) >= TRIAL:
