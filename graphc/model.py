@@ -26,6 +26,7 @@ from graphc.facade.deriving import derive
 from graphc.facade.directional import gauss_newton, jvp
 from graphc.facade.fitting import filled
 from graphc.facade.options import BatchSize, Options
+from graphc.facade.settings import read_seeds
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
 from graphc.optim import Optimizer, Rule
@@ -266,13 +267,15 @@ class Model(Readable):
         threads: int | None = None,
         verify: bool = True,
     ) -> sweeping.Sweep:
-        """Train copies, one for every value of array hyper-parameters and every seed, in one native call.
+        """Train copies, one for every value of array hyper-parameters and inputs and every seed, in one native call.
 
         Each copy gets the very bits of ``initialize(seed).fit(..., seed=seed)`` alone. The model itself stays as it is.
 
         Parameters
         ----------
         *data : arrays in the order of declaration, or one dict by name
+            An input of shape (), such as the factor of a penalty, may have several values, a list or a 1-D array:
+            ``model.sweep({"X": x, "T": t, "lam": [0, 0.01, 0.1]})``.
         optimizer : Rule or str
             Hyper-parameters may be 1-D arrays, ``gc.SGD(np.geomspace(1e-3, 10, 16))``; of several, every combination.
         seeds : int or sequence of int
@@ -295,7 +298,7 @@ class Model(Readable):
             sample_weight=sample_weight, record=record, progress=progress, target=target, precision=precision,
             threads=threads, verify=verify,
         ).checked("sweep")  # fmt: skip
-        return sweeping.sweep(self._core, data, sweeping.read_seeds(seeds), checked, self._of, bool(paired))
+        return sweeping.sweep(self._core, data, read_seeds(seeds), checked, self._of, bool(paired))
 
     @located
     @in_turn

@@ -1,4 +1,5 @@
-"""A sweep on a machine: a block a copy where a network fits into one, else one copy after the other."""
+"""A sweep on a machine: a block a copy where a network fits into one, else one copy after the other; copies that do not
+read the same data, in turn."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from graphc.cuda.launching import Outcome
 from graphc.cuda.training import CudaTrainer, Stand, means_of, order_key
 from graphc.emit import control
-from graphc.run.sweep import Copies
+from graphc.run.sweep import Copies, data_of
 
 
 class CudaTogether:
@@ -20,9 +21,7 @@ class CudaTogether:
     threads = 1
 
     def __init__(self, trainer: CudaTrainer, copies: Copies, shared: Sequence[Any]) -> None:
-        self.trainer, self.copies = trainer, copies
-        constants, *data = shared
-        trainer.hold([constants, copies.starts[0].hyper, *data])
+        self.trainer, self.copies, self.shared = trainer, copies, shared
 
     def train(self, watch: Callable[[int], bool]) -> None:
         """All copies to their ends; one whose numbers were not finite is trained again up to the step before."""
@@ -37,12 +36,25 @@ class CudaTogether:
             self._run(again, done, watch)
 
     def _run(self, places: NDArray, steps: list[int], watch: Callable[[int], bool]) -> None:
-        """Copies side by side in tier A, else each alone."""
-        alone = self.trainer.plan.alone
-        sets = [slice(None)] if alone else [slice(t, t + 1) for t in range(len(places))]
-        for some in sets:
-            if self._to_the_end(places[some], np.array(steps)[some], watch):
-                return
+        """Copies of the same data side by side in tier A, else each alone."""
+        for data, alike in self._alike(places):
+            self._hold(data)
+            sets = [alike] if self.trainer.plan.alone else [[t] for t in alike]
+            for some in sets:
+                if self._to_the_end(places[some], np.array(steps)[some], watch):
+                    return
+
+    def _alike(self, places: NDArray) -> list[tuple[list[Any], list[int]]]:
+        """Constants and data, with the numbers of the places whose copies read them."""
+        groups: dict[tuple[int, ...], tuple[list[Any], list[int]]] = {}
+        for t, place in enumerate(places.tolist()):
+            data = data_of(self.shared, place)
+            groups.setdefault(tuple(map(id, data)), (data, []))[1].append(t)
+        return [*groups.values()]
+
+    def _hold(self, inputs: Sequence[Any]) -> None:
+        constants, *data = inputs
+        self.trainer.hold([constants, self.copies.starts[0].hyper, *data])
 
     def _to_the_end(self, ids: NDArray, left: NDArray, watch: Callable[[int], bool]) -> bool:
         """Launch after launch until every chosen copy has ended; True when ``watch`` wants no more."""

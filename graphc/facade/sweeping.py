@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from graphc.declare.origin import located
 from graphc.emit import control
 from graphc.emit.update import hyper_values
-from graphc.errors import DivergenceError, DomainError, TypeMismatchError
+from graphc.errors import DivergenceError
 from graphc.facade.batches import Batches, batches_of, with_batch_sizes
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
@@ -25,15 +24,17 @@ from graphc.facade.devices import place_for, together, trainer_for
 from graphc.facade.evaluating import loss_and_metrics
 from graphc.facade.fitting import MOST_STEPS, check_schedules, filled, in_order
 from graphc.facade.options import Options
+from graphc.facade.settings import Setting, as_read, completed, grid, separated
 from graphc.facade.state import Parameters, State
 from graphc.facade.weighing import row_weights
+from graphc.ir.node import Leaf
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
-from graphc.run.data import bind
+from graphc.run.data import Bound, bind
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
 from graphc.run.sampler import Sampler
-from graphc.run.sweep import Copies, Start
+from graphc.run.sweep import Copies, Own, Start
 from graphc.run.thread_team import cores
 from graphc.run.training import Settings
 from graphc.show.plots import plot_sweep
@@ -55,6 +56,8 @@ class Sweep:
         The optimizer of every copy.
     seeds : list of int
         The seed of every copy.
+    inputs : dict of str to array of shape (copies,)
+        What every copy has for the inputs without axes of which several values were given.
     history : dict of str to array of shape (copies, epochs)
         The same numbers as the history of ``fit``, NaN after the end of a copy; ``"loss"`` has shape (copies, steps)
         with ``record="step"``.
@@ -76,6 +79,7 @@ class Sweep:
     public: Callable[[Core], Any]
     rules: list[Rule]
     seeds: list[int]
+    inputs: dict[str, NDArray]
     swept: list[str]
     copies: Copies
     history: dict[str, NDArray]
@@ -116,10 +120,11 @@ class Sweep:
         return verdicts(ended)
 
     def _ended(self, i: int) -> Ended:
-        values = [float(self._value(i, name)) for name in self.swept]
+        values = [self._value(i, name) for name in self.swept]
         rate, *others = values or [0.0]
+        own = (float(column[i]) for column in self.inputs.values())  # another loss: not to be compared
         curve = self.means[i, : self.epochs[i]]
-        return Ended(rate, (self.seeds[i], *others), float(self.initial[i]), curve.tolist(), self.stopped[i])
+        return Ended(rate, (self.seeds[i], *others, *own), float(self.initial[i]), curve.tolist(), self.stopped[i])
 
     def _value(self, i: int, name: str) -> float:
         return float(self.rules[i].hyper[name])  # pyright: ignore[reportArgumentType]  a number: it was an array
@@ -133,6 +138,7 @@ class Sweep:
         curve = self.means[i, : self.epochs[i]]
         return {
             **{name: self._value(i, name) for name in self.swept},
+            **{name: column[i].item() for name, column in self.inputs.items()},
             "seed": self.seeds[i],
             "initial": float(self.initial[i]),
             "loss": float(self.losses[i]),
@@ -184,82 +190,36 @@ class Sweep:
 
     @located
     def evaluate(self, *data: Any) -> dict[str, NDArray]:
-        """Loss and metrics of every copy over a whole set, exactly: arrays of shape (copies,)."""
+        """Loss and metrics of every copy over a whole set, exactly: arrays of shape (copies,).
+
+        Inputs that were swept may be left out: every copy has its own value of them.
+        """
         inputs, twin = self.declared.training_inputs, self._copy(0)
-        bound = bind(inputs, filled(inputs, data), twin.dtype, twin.label_limits, "evaluate", columns=twin.columns)
+        own = {leaf: self.inputs[str(leaf.name)] for leaf in inputs if str(leaf.name) in self.inputs}
+        args, left_out = completed(inputs, filled(inputs, data), {leaf: values[0] for leaf, values in own.items()})
+        bound = bind(inputs, args, twin.dtype, twin.label_limits, "evaluate", columns=twin.columns)
+        read = as_read({leaf: own[leaf].tolist() for leaf in left_out}, twin.dtype, twin.label_limits)
         found = []
-        for row in self.copies.parameters[: len(self)]:
+        for i, row in enumerate(self.copies.parameters[: len(self)]):
             twin.params.restore(row[: twin.params.flat.size])
-            found.append(loss_and_metrics(twin, bound))
+            mine = {leaf: values[own[leaf][i].item()] for leaf, values in read.items()}
+            found.append(loss_and_metrics(twin, replace(bound, arrays={**bound.arrays, **mine})))
         return {name: np.array([values[name] for values in found]) for name in found[0]}
 
     def plot(self, path: str | Path) -> None:
         """Write the loss over the epochs and over the first swept value to a picture; needs the extra ``plot``."""
         drawn = [i for i in range(len(self)) if self.epochs[i]]
-        name, *_ = self.swept or ["seed"]
+        name, *_ = *self.swept, *self.inputs, "seed"
         values = [self.table[i][name] for i in drawn]
         curves = [self.means[i, : self.epochs[i]].tolist() for i in drawn]
         plot_sweep(name, values, curves, [self.verdicts[i] for i in drawn], path)
 
     def __str__(self) -> str:
-        return sweep_text(self.rules[0].name, self.swept, self.table, self.seconds, self.threads)
+        return sweep_text(self.rules[0].name, [*self.swept, *self.inputs], self.table, self.seconds, self.threads)
 
     def __repr__(self) -> str:
-        return f"<Sweep of {len(self)} copies over {', '.join(self.swept) or 'seeds'}; print it for the table>"
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def read_seeds(seeds: Any) -> list[int]:
-    """``4`` means the seeds 0 to 3; a sequence gives them one by one.
-
-    Raises
-    ------
-    TypeMismatchError, DomainError
-        For anything else, for no seed at all, for a negative one.
-    """
-    whole = lambda value: isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if whole(seeds):
-        if seeds < 1:
-            raise DomainError(f"sweep: seeds is {seeds}\n  hint: give at least 1")
-        return list(range(int(seeds)))
-    if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str) or not all(map(whole, seeds)):
-        raise TypeMismatchError(f"sweep: seeds is {seeds!r:.60}\n  hint: give a whole number or a list of them")
-    if not len(seeds) or min(seeds) < 0:
-        raise DomainError(f"sweep: seeds is {seeds!r:.60}\n  hint: give whole numbers of at least 0")
-    return [int(s) for s in seeds]
-
-
-def grid(rule: Rule, seeds: Sequence[int], paired: bool = False) -> tuple[list[str], list[tuple[Rule, int]]]:
-    """The swept hyper-parameters, eta first, and a rule with its seed for every copy: for every combination of their
-    values with every seed, or with ``paired`` for value t of each with seed t.
-
-    Raises
-    ------
-    DomainError
-        When there are not as many of one as of another to make pairs of.
-    """
-    swept = [name for name, value in rule.hyper.items() if isinstance(value, np.ndarray)]
-    swept.sort(key=lambda name: name != "eta")
-    values = [rule.hyper[name].tolist() for name in swept]  # pyright: ignore[reportAttributeAccessIssue]
-    made = lambda row: rule.with_(**dict(zip(swept, row, strict=True)))
-    if paired:
-        *columns, seeds = _of_one_length([*swept, "seeds"], [*values, list(seeds)])
-        rows = zip(*columns, strict=True) if columns else [()] * len(seeds)
-        return swept, [(made(row), seed) for row, seed in zip(rows, seeds, strict=True)]
-    return swept, [(one, seed) for one in map(made, itertools.product(*values)) for seed in seeds]
-
-
-def _of_one_length(names: Sequence[str], columns: Sequence[list]) -> list[list]:
-    """The columns, one of a single value repeated."""
-    counts = {name: len(column) for name, column in zip(names, columns, strict=True)}
-    longest = max(counts.values())
-    if any(count not in (1, longest) for count in counts.values()):
-        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
-        raise DomainError(f"sweep: paired values must be equally many, but there are {told}\n"
-                          f"  hint: leave paired out for every combination")  # fmt: skip
-    return [column * (longest // len(column)) for column in columns]
+        over = ", ".join([*self.swept, *self.inputs]) or "seeds"
+        return f"<Sweep of {len(self)} copies over {over}; print it for the table>"
 
 
 # ---------------------------------------------------------------- the run
@@ -275,18 +235,20 @@ def sweep(
 ) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
     inputs, options = model.training_inputs, with_batch_sizes(options, model.training_inputs)
-    swept, pairs = grid(options.rule, seeds, paired)
-    rule, first_seed = pairs[0]
-    place, choice = place_for(model, replace(options, optimizer=rule), args, len(pairs))
+    args, several = separated(inputs, args)
+    swept, settings = grid(options.rule, seeds, paired, several)
+    rule, first_seed = settings[0].rule, settings[0].seed
+    place, choice = place_for(model, replace(options, optimizer=rule), args, len(settings))
     machine, given = place and place.machine, filled(inputs, args)
     data = bind(inputs, given, model.dtype, model.label_limits, "sweep", machine, columns=model.columns)
+    own = as_read(several, model.dtype, model.label_limits)
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     started = time.perf_counter()
     batches = batches_of(options, data)
     options = in_order(options, batches)
     model.check_rows(batches.last, "the last batch has")
     check_schedules(options, 0, batches.per_epoch)
-    trainer = trainer_for(model, options, rule, batches.capacity, weights is not None, place, len(pairs))
+    trainer = trainer_for(model, options, rule, batches.capacity, weights is not None, place, len(settings))
     notes = [*model.notes, *data.notes, *choice, *trainer.notes]
     if options.verify:
         first = Parameters(layout_parameters(model.kept_leaves), model.dtype)
@@ -294,11 +256,11 @@ def sweep(
         weighted = weights is not None
         notes += verify_training(model, trainer, rule, data, weighted, options.precision, first)
     compile_seconds = time.perf_counter() - started
-    made = _Made(model, public, options, batches, pairs)
+    made = _Made(model, public, options, batches, settings, [str(leaf.name) for leaf in own])
     copies = Copies(made.starts(), trainer, len(rule.states))
-    shared = model.program_data(data, weights)
+    shared = model.program_data(made.with_own(data, own), weights)
     group = together(trainer, copies, shared, options.threads or cores())
-    line = progress_line(made.steps * len(made.pairs), "sweep") if options.progress else NoProgress()
+    line = progress_line(made.steps * len(settings), "sweep") if options.progress else NoProgress()
     started = time.perf_counter()
     with line as drawn, DeferredInterrupt() as ctrl_c:
         try:
@@ -313,8 +275,8 @@ def sweep(
 class _Made:
     """The copies of a sweep as they begin, and what is read off them at the end.
 
-    After the copies proper come probes: copies that make one step each, from the initial weights of a seed, on its
-    first batches; they tell the loss before training.
+    After the copies proper come probes: copies that make one step each, from the initial weights of a seed with the
+    inputs of a copy, on its first batches; they tell the loss before training.
     """
 
     def __init__(
@@ -323,26 +285,35 @@ class _Made:
         public: Callable[[Core], Any],
         options: Options,
         batches: Batches,
-        pairs: list[tuple[Rule, int]],
+        settings: list[Setting],
+        inputs: Sequence[str],
     ) -> None:
-        self.model, self.public, self.options, self.pairs = model, public, options, pairs
+        self.model, self.public, self.options, self.settings, self.inputs = model, public, options, settings, inputs
         self.batches, per_epoch = batches, batches.per_epoch
         self.steps = options.steps or (options.epochs * per_epoch if options.epochs else MOST_STEPS)
-        self.seeds = list(dict.fromkeys(seed for _, seed in pairs))
+        self.begun = list(dict.fromkeys((s.seed, s.inputs) for s in settings))
         self.probes = min(per_epoch, -(-PROBED // _rows_a_step(batches)))
 
     def starts(self) -> list[Start]:
         """The copies proper, then the probes."""
         o = self.options
-        weights = {seed: self._weights(seed) for seed in self.seeds}
+        weights = {seed: self._weights(seed) for seed in dict.fromkeys(s.seed for s in self.settings)}
         settings = Settings(o.shuffle, o.record == "step", o.tolerance)
-        starts = [Start(weights[s], _hyper(r), self._sampler(s), self.steps, settings) for r, s in self.pairs]
+        starts = [
+            Start(weights[s.seed], _hyper(s.rule), self._sampler(s.seed), self.steps, settings) for s in self.settings
+        ]
         probe, hyper = Settings(o.shuffle, record_steps=True), starts[0].hyper
         return starts + [
             Start(weights[seed], hyper, self._sampler(seed, k), 1, probe)
-            for seed in self.seeds
+            for seed, _ in self.begun
             for k in range(self.probes)
         ]
+
+    def with_own(self, data: Bound, own: Mapping[Leaf, Mapping[float, NDArray]]) -> Bound:
+        """The data with the values that every copy, and every probe, has of the swept inputs."""
+        values = [s.inputs for s in self.settings] + [mine for _, mine in self.begun for _ in range(self.probes)]
+        arrays = {leaf: Own([read[mine[t]] for mine in values]) for t, (leaf, read) in enumerate(own.items())}
+        return replace(data, arrays={**data.arrays, **arrays})  # pyright: ignore[reportArgumentType]
 
     def _weights(self, seed: int) -> NDArray:
         fresh = Parameters(layout_parameters(self.model.kept_leaves), self.model.dtype)
@@ -355,9 +326,9 @@ class _Made:
 
     def collect(self, copies: Copies, swept: list[str]) -> Sweep:
         """What the rows of the copies say."""
-        count = len(self.pairs)
-        probed = copies.losses[count:, 0].reshape(len(self.seeds), self.probes).mean(axis=1)
-        initial = dict(zip(self.seeds, probed.tolist(), strict=True))
+        count = len(self.settings)
+        probed = copies.losses[count:, 0].reshape(len(self.begun), self.probes).mean(axis=1)
+        initial = dict(zip(self.begun, probed.tolist(), strict=True))
         curves = [_curve(copies, i) for i in range(count)]
         longest = max(map(len, curves))
         means = np.full((count, longest, copies.history.shape[2]), np.nan)
@@ -368,9 +339,10 @@ class _Made:
         if self.options.record == "step":
             history["loss"] = _step_losses(copies, count)
         return Sweep(
-            self.model, self.public, [r for r, _ in self.pairs], [s for _, s in self.pairs], swept, copies, history,
-            means[:, :, 0],
-            np.array([initial[s] for _, s in self.pairs]), np.array(list(map(len, curves))), self.options.shuffle,
+            self.model, self.public, [s.rule for s in self.settings], [s.seed for s in self.settings],
+            {name: np.array([s.inputs[t] for s in self.settings]) for t, name in enumerate(self.inputs)},
+            swept, copies, history, means[:, :, 0], np.array([initial[s.seed, s.inputs] for s in self.settings]),
+            np.array(list(map(len, curves))), self.options.shuffle,
         )  # fmt: skip
 
 

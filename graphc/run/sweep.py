@@ -99,11 +99,28 @@ class Copies:
         return self.control[:, word]
 
 
+class Own:
+    """An array for every copy, of an input that not all of them share."""
+
+    def __init__(self, arrays: Sequence[Any]) -> None:
+        self.arrays = arrays
+
+    @functools.cached_property
+    def addresses(self) -> NDArray:
+        """Where the arrays lie."""
+        return np.array([address(a) for a in self.arrays])
+
+
+def data_of(shared: Sequence[Any], place: int) -> list[Any]:
+    """Constants and data as one copy reads them."""
+    return [x.arrays[place] if isinstance(x, Own) else x for x in shared]
+
+
 class Together:
     """Trains copies with one program; every thread makes one native call."""
 
-    def __init__(self, trainer: Trainer, copies: Copies, shared: Sequence[NDArray], threads: int) -> None:
-        """``shared`` are the constants, then the data in the order of the program's inputs."""
+    def __init__(self, trainer: Trainer, copies: Copies, shared: Sequence[Any], threads: int) -> None:
+        """``shared`` are the constants, then the data in the order of the program's inputs, some of them ``Own``."""
         self.program, self.copies, self.shared = trainer.program, copies, shared
         self.threads = min(threads, len(copies.starts))
         self.seconds_per_step = trainer.seconds_per_step
@@ -153,7 +170,8 @@ class Together:
         for letter, array in rows.items():
             table[:, ARGUMENTS.index(letter)] = address(array) + places * array.strides[0]
         table[:, ARGUMENTS.index("K")] = address(constants)
-        table[:, len(ARGUMENTS) : end] = [address(a) for a in data]
+        for at, x in enumerate(data, len(ARGUMENTS)):
+            table[:, at] = x.addresses[places] if isinstance(x, Own) else address(x)
         table[:, -1] = 1
         return table
 

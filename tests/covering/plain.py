@@ -21,7 +21,7 @@ from graphc.emit.cpu import Program
 from graphc.ir.scalar import FUNCTIONS
 from graphc.lower.processor import Cuts
 from graphc.primitives import noise, philox
-from graphc.run.sweep import Together
+from graphc.run.sweep import Together, data_of
 from graphc.run.thread_team import Arguments, arguments_of
 
 IMPORTS = re.compile(r"from graphc\.primitives\.names import \([^)]*\)|from numpy import .*")
@@ -200,9 +200,10 @@ def _run_copies(machine: Plain) -> Callable[..., None]:
     """Instead of native calls: every copy of a sweep by a thread of its own."""
 
     def run(group: Together, places: NDArray, watch: Any) -> None:
-        c, (constants, *data) = group.copies, group.shared
+        c = group.copies
         gradients, arena, integers, *partials = group.buffers[0]
         for p in places.tolist():
+            constants, *data = data_of(group.shared, p)
             rows = [c.parameters[p], gradients, c.states[p], arena, integers, constants, c.hyper[p], c.control[p]]
             books = [c.totals[p], c.history[p], c.losses[p]]
             machine.together(group.program, "train", [*rows, *books, *data, *partials], 1)
