@@ -12,6 +12,7 @@ import graphc as gc
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError, ShapeError
 from graphc.run.descent import _two_loop
+from tests import nets
 from tests.graphs import in_jax
 
 
@@ -42,6 +43,27 @@ def test_batches_in_blocks_of_rows_have_the_way_of_whole_batches(monkeypatch):
         assert ("part_number" in model.source()) == blocks
         found.append(model.params[f"V{blocks}"])
     np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_factor_of_squares_may_be_an_input(power, python):
+    """Ridge regression beside the normal equations. Mutation-checked: without the root of the factor."""
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
+    A, B, lam = gc.input("A", ("n", 3)), gc.input("B", ("n", 1)), gc.input("lam", ())
+    V = gc.param("V", (3, 1), 0.0)
+    model = gc.Model(A @ V, loss=gc.mean((A @ V - B) ** 2) + gc.l2(V, lam**power / 2), dtype="float64")
+    for factor in (0.0, 0.7, 2.0):
+        model.fit(a, b, factor, optimizer=gc.LevenbergMarquardt(), tol=1e-12, steps=30)
+        wanted = np.linalg.solve(a.T @ a + 20 * factor**power / 2 * np.eye(3), a.T @ b)
+        np.testing.assert_allclose(model.params["V"], wanted, rtol=1e-7)
+    if power == 1:
+        with pytest.raises(DomainError) as caught:
+            model.fit(a, b, -0.5, optimizer=gc.LevenbergMarquardt())
+        assert nets.text_of(caught) == (
+            "fit: LevenbergMarquardt takes a sum of squares, but lam = -0.5 makes the factor of one negative\n"
+            "  hint: give numbers of at least 0, or take gc.LBFGS()"
+        )
 
 
 def test_what_curvature_cannot_do_is_refused():

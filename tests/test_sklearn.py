@@ -16,6 +16,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.inspection import permutation_importance
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -206,6 +207,24 @@ def test_an_autoencoder_gives_codes_and_rows_back(by_numpy):
 
     declared = clone(coder).set_params(network=embedding, epochs=1).fit(X)
     assert declared.decoder_ is None and not hasattr(declared, "inverse_transform")
+
+
+def test_alpha_is_an_input_of_the_loss_beside_a_parameter_of_its_name(python):
+    """The minimum beside scikit-learn's Ridge; 0 is a network without it."""
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    y = x @ [1.0, -2.0] + 0.5
+
+    def line(X, outputs):
+        return X @ gc.param("alpha", (2, outputs), 0.0) + gc.param("B", (outputs,), 0.0)
+
+    model = GraphRegressor(network=line, optimizer=gc.LevenbergMarquardt(), epochs=30, tol=1e-14, random_state=0)
+    for alpha in (0.0, 0.3, 2.0):
+        found, wanted = clone(model).set_params(alpha=alpha).fit(x, y), Ridge(alpha=alpha / 2 * 20).fit(x, y)
+        np.testing.assert_allclose(found.coefs_[0].ravel(), wanted.coef_, rtol=1e-8)
+        np.testing.assert_allclose(found.intercepts_[0], wanted.intercept_, rtol=1e-8)
+        assert ("alpha1·(Σ" in str(found.model_.derive())) == (alpha > 0)
+    found.set_params(warm_start=True, alpha=0.3).fit(x, y)
+    np.testing.assert_allclose(found.coefs_[0].ravel(), Ridge(alpha=3).fit(x, y).coef_, rtol=1e-8)
 
 
 @pytest.mark.parametrize(

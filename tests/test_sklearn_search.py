@@ -92,6 +92,18 @@ def test_other_arguments_and_steps_before_make_groups_of_their_own(calls):
     assert calls["sweeps"] == 2 * (2 * 2 + 1) and calls["copies"] == 2 * 11 and calls["fits"] == 1
 
 
+def test_a_grid_over_alpha_is_trained_together_but_for_networks_without_a_penalty(calls, python):
+    """Mutation-checked: copies with the first alpha; alphas that candidates are not told by."""
+    few = slice(30, 70, 2)
+    grid = named(alpha=[0.0, 0.01, 1.0], learning_rate=[0.05, 0.2])
+    plain = GridSearchCV(pipe, grid, scoring="neg_log_loss", cv=2).fit(X[few], Y[few])
+    scores = plain.cv_results_["mean_test_score"]
+    assert calls == {"fits": 13} and len({*scores.tolist()}) == 6
+    calls.clear()
+    same(SweepSearchCV(pipe, grid, scoring="neg_log_loss", cv=2).fit(X[few], Y[few]), plain)
+    assert calls == {"sweeps": 2 * 2, "copies": 2 * 6, "fits": 1, "native": 0}
+
+
 def test_values_that_are_drawn_are_pairs_not_every_combination(calls):
     drawn = {"learning_rate": loguniform(1e-3, 1), "random_state": [0, 1, 2]}
     plain = RandomizedSearchCV(small(), drawn, n_iter=5, random_state=1, cv=2, scoring="neg_log_loss").fit(X, Y)
@@ -132,7 +144,7 @@ def test_what_no_sweep_takes_is_trained_one_by_one(changes, grid, calls):
 def test_copies_of_layers_and_functions_are_known_again(network):
     held = make_pipeline(StandardScaler(), small(network=network))
     found = Together([clone(held)[-1].set_params(learning_rate=rate) for rate in (0.1, 0.2)])
-    assert [[*pairs] for pairs in found.pairs.values()] == [[(0.1, 0), (0.2, 0)]]
+    assert [[*own] for own in found.wanted.values()] == [[(0.1, 0, 0.0), (0.2, 0, 0.0)]]
 
 
 def test_estimators_within_others_are_found_and_others_are_told():

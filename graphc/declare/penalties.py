@@ -9,15 +9,15 @@ from graphc.declare.operators import abs, sum
 from graphc.declare.tensor import Tensor
 
 
-def l1(x: Any, strength: float = 1.0) -> Tensor:
+def l1(x: Any, strength: float | Tensor = 1.0) -> Tensor:
     """strength * sum |x|: many elements become 0 (Tibshirani 1996). J = gc.losses.mse(Y, T) + gc.l1(W, 1e-3).
 
     Parameters
     ----------
     x : Tensor or sequence of Tensors
         Of any shapes.
-    strength : float
-        The factor.
+    strength : float or Tensor
+        The factor: a number, or ``gc.input("lam", ())``, which is given with the data.
 
     Returns
     -------
@@ -33,15 +33,15 @@ def l1(x: Any, strength: float = 1.0) -> Tensor:
     return strength * _total([sum(abs(part)) for part in _parts(x)])
 
 
-def l2(x: Any, strength: float = 1.0) -> Tensor:
+def l2(x: Any, strength: float | Tensor = 1.0) -> Tensor:
     """strength * sum x**2: all elements become smaller, as Keras has it; torch's weight_decay is twice the strength.
 
     Parameters
     ----------
     x : Tensor or sequence of Tensors
         Of any shapes.
-    strength : float
-        The factor.
+    strength : float or Tensor
+        The factor: a number, or ``gc.input("lam", ())``, which is given with the data.
 
     Returns
     -------

@@ -1,8 +1,9 @@
-"""A loss read as a sum of squares: J = Σ_t c_t Σ r_t², each r_t an equation, each c_t a number or a formula of n."""
+"""A loss read as a sum of squares: J = Σ_t c_t Σ r_t², each r_t an equation, each c_t a formula of n and of inputs
+without axes, such as the factor of a penalty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import sympy
@@ -11,7 +12,7 @@ from sympy import Expr
 from graphc.ir.affine import Extent, index, substitute
 from graphc.ir.build import equation
 from graphc.ir.contract import map_operand
-from graphc.ir.node import Equation, Node, Read, extent_symbols
+from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbols
 from graphc.ir.scalar import placeholder_index
 
 
@@ -25,7 +26,8 @@ class NoSquaresError(Exception):
 
 @dataclass(frozen=True)
 class Squares:
-    """c Σ r²; ``rows`` is the free extent that is the first of r, if it has one."""
+    """c Σ r²; ``rows`` is the free extent that is the first of r, if it has one. In c inputs are positive symbols of
+    their names."""
 
     weight: Expr
     residual: Node
@@ -48,19 +50,38 @@ def _terms(y: Node, weight: Expr) -> Iterator[Squares]:
         raise NoSquaresError(y)
     parts = [*sympy.Add.make_args(y.body)]
     for part in parts:
-        factor, rest = part.as_independent(*_placeholders(part), as_Add=False)
+        given, own = _given(y, part)
+        factor, rest = own.as_independent(*_placeholders(own), as_Add=False)
         read = placeholder_index(rest)
         inner = y.operands[read] if read is not None else None
         if isinstance(inner, Read) and y.elementwise and inner.node.rank == 0:
-            yield from _terms(inner.node, weight * factor)
+            yield from _terms(inner.node, weight * given * factor)
             continue
         try:
-            yield _square(y, part, weight)
+            yield _square(y, own, weight * given)
         except NoSquaresError:
             if len(parts) == 1:
                 raise
             yield _square(y, sympy.factor(y.body), weight)  # (a - b)² written out
             return
+
+
+def _given(y: Equation, part: Expr) -> tuple[Expr, Expr]:
+    """The factors of a part that are formulas of inputs without axes, by these inputs' names; and the others."""
+    names = {s: _input(y, s) for s in _placeholders(part)}
+    factors = [*sympy.Mul.make_args(part)]
+    given = [f for f in factors if _placeholders(f) and all(names[s] for s in _placeholders(f))]
+    if len(given) == len(factors):
+        return sympy.S.One, part
+    symbols = {s: sympy.Symbol(name, positive=True) for s, name in names.items() if name}
+    return sympy.Mul(*given).xreplace(symbols), sympy.Mul(*(f for f in factors if f not in given))
+
+
+def _input(y: Equation, placeholder: sympy.Basic) -> str | None:
+    """The name of the input without axes that a placeholder stands for."""
+    read = y.operands[int(placeholder_index(placeholder) or 0)]
+    leaf = read.node if isinstance(read, Read) else None
+    return str(leaf.name) if isinstance(leaf, Leaf) and leaf.kind == "input" and leaf.shape == () else None
 
 
 def _placeholders(body: Expr) -> list[sympy.Basic]:
@@ -92,8 +113,9 @@ def _with_rows_first(y: Equation, body: Expr, weight: Expr) -> Squares:
     return Squares(weight, residual, free[0] if len(free) == 1 else None)
 
 
-def value_of(weight: Expr, sizes: dict[str, int]) -> float:
-    """The number that a factor is for given free extents."""
+def value_of(weight: Expr, sizes: Mapping[str, int], inputs: Mapping[str, float]) -> float:
+    """The number that a factor is for given free extents and inputs without axes."""
     missing = extent_symbols(weight) - set(sizes)
     assert not missing, missing
-    return float(weight.subs({s: sizes[s.name] for s in weight.free_symbols if isinstance(s, sympy.Symbol)}))
+    symbols = [s for s in weight.free_symbols if isinstance(s, sympy.Symbol)]
+    return float(weight.subs({s: sizes[s.name] if s.is_integer else inputs[s.name] for s in symbols}))

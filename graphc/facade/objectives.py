@@ -157,10 +157,22 @@ class _Part:
             ]
             found = self.function(*params, *arrays)
             for t, s in enumerate(self.squares):
-                scale = math.sqrt(value_of(s.weight, sizes))
+                scale = math.sqrt(_factor(s, sizes, data))
                 r, *jacobians = found[t * self.width : (t + 1) * self.width]
                 r = np.asarray(np.moveaxis(r, 0, -1) if self.row_name else r, np.float64).reshape(-1)
                 yield scale * r, [scale * np.asarray(j, np.float64) for j in jacobians]
+
+
+def _factor(squares: Squares, sizes: Mapping[str, int], data: Bound) -> float:
+    """What stands before the squares, refused where an input makes it negative."""
+    inputs = {str(leaf.name): float(array) for leaf, array in data.arrays.items() if leaf.shape == ()}
+    value = value_of(squares.weight, sizes, inputs)
+    if value >= 0:
+        return value
+    names = sorted(s.name for s in squares.weight.free_symbols if getattr(s, "name", "") in inputs)
+    told = ", ".join(f"{name} = {inputs[name]:.6g}" for name in names)
+    message = f"fit: LevenbergMarquardt takes a sum of squares, but {told} makes the factor of one negative"
+    raise DomainError(f"{message}\n  hint: give numbers of at least 0, or take gc.LBFGS()")
 
 
 def _parts(model: Core, verify: bool) -> list[_Part]:

@@ -14,14 +14,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from graphc.declare.tensor import Tensor
 from graphc.errors import DataError, DomainError, TypeMismatchError
 from graphc.facade.sweeping import Sweep
 from graphc.model import Model
 from graphc.optim import Curvature, Groups, optimizer_named
 from graphc.run.history import Run
 from graphc.run.steering import EarlyStopping
-from graphc.sklearn.networks import Shape
-from graphc.sklearn.together import Pair, Together, rates_and_seeds
+from graphc.sklearn.networks import Shape, penalty_of
+from graphc.sklearn.together import Candidate, Together, is_factor
 
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"order": "C", "accept_sparse": "csr"}
@@ -65,6 +66,7 @@ class GraphEstimator(BaseEstimator):
     verbose: bool
     loss: Any = None
 
+    _penalty: str | None = None  # the input that holds alpha, in a model that has one
     _together: Together | None = None  # with the candidates of a search, handed on to clones until they are fitted
 
     model_: Model
@@ -102,10 +104,22 @@ class GraphEstimator(BaseEstimator):
 
     # ------------------------------------------------------------------ training
     def _shape(self) -> Shape:
-        alpha = self.alpha
-        if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= float(alpha) < np.inf:
-            raise DomainError(f"alpha is {alpha!r:.60}\n  hint: give a number of at least 0")
-        return Shape(self.hidden, self.activation, self.network, self.loss, float(alpha))
+        return Shape(self.hidden, self.activation, self.network, self.loss, self._factor())
+
+    def _factor(self) -> float:
+        """``alpha``, checked."""
+        if not is_factor(self.alpha):
+            raise DomainError(f"alpha is {self.alpha!r:.60}\n  hint: give a number of at least 0")
+        return float(self.alpha)
+
+    def _declared(self, output: Tensor, loss: Tensor, dtype: Any) -> Model:
+        """The model of an output and a loss."""
+        self._penalty = penalty_of(loss)
+        return Model(output=output, loss=loss, dtype=dtype)
+
+    def _with_penalty(self, arrays: Mapping[str, Any], alpha: Any) -> dict[str, Any]:
+        """The data of the model: the rows and, where the loss has it, alpha."""
+        return {**arrays, **({self._penalty: alpha} if self._penalty else {})}
 
     def optimizer_given(self) -> Any:
         """The optimizer, with the learning rate where one is given."""
@@ -142,27 +156,28 @@ class GraphEstimator(BaseEstimator):
             self._note(run, begin)
             return
         seed, optimizer = self._seed(), self.optimizer_given()
-        options: dict[str, Any] = {}
+        options, alpha = dict[str, Any](), self._factor()
         if self.early_stopping:
             rows, held_out = self._divided(rows, seed)
             stop = EarlyStopping("val_loss", int(self.n_iter_no_change), float(self.tol))
             own = {} if held_out.weights is None else {"sample_weight": held_out.weights}
-            options = {"validation": {**held_out.arrays, **own}, "callbacks": [stop]}
+            options = {"validation": {**self._with_penalty(held_out.arrays, alpha), **own}, "callbacks": [stop]}
+        data = self._with_penalty(rows.arrays, alpha)
         run = self.model_.fit(
-            rows.arrays, optimizer=optimizer, epochs=epochs, batch_size=self._batch(optimizer),
+            data, optimizer=optimizer, epochs=epochs, batch_size=self._batch(optimizer),
             seed=seed if begin else None, sample_weight=rows.weights, shuffle=self.shuffle, threads=self.threads,
             target=self.target, progress=bool(self.verbose), **options,
         )  # fmt: skip
         self._note(run, begin)
 
-    def swept(self, rows: Rows, epochs: int, pairs: Sequence[Pair], threads: int | None) -> Sweep:
-        """Copies of ``model_`` with these learning rates and seeds, each as a fit alone trains it."""
-        rates, seeds = rates_and_seeds(pairs)
+    def swept(self, rows: Rows, epochs: int, candidates: Sequence[Candidate], threads: int | None) -> Sweep:
+        """Copies of ``model_`` with these learning rates, seeds and alphas, each as a fit alone trains it."""
+        rates, seeds, alphas = (list(column) for column in zip(*candidates, strict=True))
         optimizer: Any = optimizer_named(self.optimizer)
         return self.model_.sweep(
-            rows.arrays, optimizer=optimizer.with_(eta=rates), seeds=seeds, paired=True, epochs=epochs,
-            batch_size=self._batch(optimizer), sample_weight=rows.weights, shuffle=self.shuffle,
-            threads=threads or self.threads, target=self.target, progress=bool(self.verbose),
+            self._with_penalty(rows.arrays, alphas), optimizer=optimizer.with_(eta=np.array(rates)), seeds=seeds,
+            paired=True, epochs=epochs, batch_size=self._batch(optimizer), sample_weight=rows.weights,
+            shuffle=self.shuffle, threads=threads or self.threads, target=self.target, progress=bool(self.verbose),
         )  # fmt: skip
 
     def _divided(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:

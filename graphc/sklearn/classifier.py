@@ -10,7 +10,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import validate_data
 
-from graphc.model import Model
 from graphc.sklearn.base import ACCEPTED, FLOATS, GraphEstimator, Rows
 from graphc.sklearn.networks import network_for
 from graphc.sklearn.targets import BINARY, LABELS, classes_in, kind_of, targets_of
@@ -42,7 +41,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
     learning_rate : float, optional
         Of the optimizer, else its own default. Another one compiles nothing anew.
     alpha : float
-        The loss gets alpha/2 times the sum of all squared weights.
+        The loss gets alpha/2 times the sum of all squared weights. Another one compiles nothing anew, but for 0.
     class_weight : dict or "balanced", optional
         Weights of the classes, as everywhere in scikit-learn; they multiply ``sample_weight``.
     early_stopping : bool
@@ -181,7 +180,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
             raise ValueError(f"y has shape {y.shape}, which is not how y was in the first call")
         if begin:
             output, loss = network_for(self._shape(), X.shape[1], self._kind, self._outputs)
-            self.model_ = Model(output=output, loss=loss, dtype=X.dtype.name)
+            self.model_ = self._declared(output, loss, X.dtype.name)
         if self.class_weight is not None:
             by_class = compute_sample_weight(self.class_weight, y).astype(X.dtype)
             weights = by_class if weights is None else weights * by_class

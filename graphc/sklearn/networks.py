@@ -116,11 +116,26 @@ def loss_named(loss: Any) -> Callable[[Any, Any], Any]:
 
 
 def _penalised(output: Tensor, loss: Tensor, alpha: float) -> Declared:
-    """loss + alpha/2 * sum W**2 over the weights, which have two axes or more; biases are left alone."""
-    if not alpha:
-        return output, loss
+    """loss + alpha/2 * sum W**2 over the weights, which have two axes or more; biases are left alone.
+
+    The factor is an input, so that another one is no other program; where it is 0, there is none.
+    """
+    found = leaves([loss.node, output.node])
     weights = [Tensor(leaf) for leaf in leaves([loss.node]) if leaf.kind == "param" and len(leaf.shape) > 1]
-    return output, (loss + l2(weights, alpha / 2) if weights else loss)
+    if not alpha or not weights:
+        return output, loss
+    return output, loss + l2(weights, input(_free_name({str(leaf.name) for leaf in found}), ()) / 2)
+
+
+def _free_name(taken: set[str]) -> str:
+    """alpha, or alpha1, .. beside parameters of that name."""
+    return next(name for name in ("alpha", *(f"alpha{t}" for t in range(1, len(taken) + 2))) if name not in taken)
+
+
+def penalty_of(loss: Tensor) -> str | None:
+    """The name of the factor of the penalty in a loss, its one input without axes; None where there is none."""
+    own = (str(leaf.name) for leaf in leaves([loss.node]) if leaf.kind == "input" and leaf.shape == ())
+    return next(own, None)
 
 
 def autoencoder(shape: Shape, features: int, components: int) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
-from graphc.model import Model
 from graphc.sklearn.base import ACCEPTED, FLOATS, GraphEstimator, Rows
 from graphc.sklearn.networks import network_for
 from graphc.sklearn.targets import NUMBERS
@@ -129,7 +128,7 @@ class GraphRegressor(RegressorMixin, GraphEstimator):
         if begin:
             self._columns = y.shape[1:]
             output, loss = network_for(self._shape(), X.shape[1], NUMBERS, target.shape[1])
-            self.model_ = Model(output=output, loss=loss, dtype=X.dtype.name)
+            self.model_ = self._declared(output, loss, X.dtype.name)
         elif y.shape[1:] != self._columns:
             raise ValueError(f"y has shape {y.shape}, which is not how y was in the first call")
         self._train(Rows({"X": X, "T": target}, weights), epochs, begin)

@@ -1,4 +1,4 @@
-"""A grid search that trains what differs in learning rate and seed alone by one sweep a fold."""
+"""A grid search that trains what differs in learning rate, alpha and seed alone by one sweep a fold."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from graphc.sklearn.together import Together
 class SweepSearchCV(GridSearchCV):
     """``GridSearchCV``, or ``RandomizedSearchCV``, whose copies of one network are trained side by side.
 
-    Candidates that differ in ``learning_rate`` and ``random_state`` alone are one :meth:`graphc.Model.sweep` a fold,
-    whatever stands before the estimator in a pipeline. Scores, results and the best estimator are those of
-    scikit-learn's search, bit for bit. Trained one by one, as there, are candidates with ``early_stopping``, with
-    ``random_state=None``, with an optimizer that uses curvature or a rate that is a schedule, and the best estimator.
+    Candidates that differ in ``learning_rate``, ``alpha`` and ``random_state`` alone are one :meth:`graphc.Model.sweep`
+    a fold, whatever stands before the estimator in a pipeline; those without a penalty, alpha 0, one of their own.
+    Scores, results and the best estimator are those of scikit-learn's search, bit for bit. Trained one by one, as
+    there, are candidates with ``early_stopping``, with ``random_state=None``, with an optimizer that uses curvature or
+    a rate that is a schedule, and the best estimator.
 
     Parameters
     ----------

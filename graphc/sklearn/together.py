@@ -19,41 +19,43 @@ from graphc.model import Model
 from graphc.optim import Rule
 from graphc.run.history import History, Run
 
-SWEPT = ("learning_rate", "random_state")
+SWEPT = ("learning_rate", "random_state", "alpha")
 
-Pair = tuple[float, int]
+Candidate = tuple[float, int, float]
+"""Learning rate, seed, alpha."""
 
 
 class Sweepable(Protocol):
     """What is asked of an estimator here."""
 
     random_state: Any
+    alpha: Any
     early_stopping: bool
 
     def optimizer_given(self) -> Any: ...
 
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
 
-    def swept(self, rows: Any, epochs: int, pairs: Sequence[Pair], threads: int | None) -> Sweep: ...
+    def swept(self, rows: Any, epochs: int, candidates: Sequence[Candidate], threads: int | None) -> Sweep: ...
 
 
 class Together:
     """What the estimators of one search have in common, handed on to each of their clones.
 
-    The first of some that differ in learning rate and seed alone and are fitted to the same rows trains all of them;
-    the others find their copies here. Which those are is known by the values of the other arguments and of the rows,
-    since an estimator sees neither the grid nor the fold that it stands for.
+    The first of some that differ in learning rate, seed and alpha alone and are fitted to the same rows trains all of
+    them; the others find their copies here. Which those are is known by the values of the other arguments and of the
+    rows, since an estimator sees neither the grid nor the fold that it stands for.
     """
 
     def __init__(self, candidates: Iterable[Sweepable], threads: int | None = None) -> None:
         self.threads = threads
-        self.pairs: dict[str, dict[Pair, None]] = {}
-        self.trained: dict[str, tuple[Sweep, dict[Pair, int]]] = {}
+        self.wanted: dict[str, dict[Candidate, None]] = {}
+        self.trained: dict[str, tuple[Sweep, dict[Candidate, int]]] = {}
         self.running = False
         for candidate in candidates:
-            key, pair = _alike(candidate), _pair(candidate)
-            if key and pair is not None:
-                self.pairs.setdefault(key, {})[pair] = None
+            key, own = _alike(candidate), _own(candidate)
+            if key and own is not None:
+                self.wanted.setdefault(key, {})[own] = None
 
     @contextlib.contextmanager
     def search(self) -> Iterator[None]:
@@ -69,42 +71,49 @@ class Together:
 
         So is a copy that diverged: its own fit tells what happened.
         """
-        key, pair = _alike(estimator), _pair(estimator)
-        wanted = self.pairs.get(key, {}) if self.running else {}
+        key, own = _alike(estimator), _own(estimator)
+        wanted = self.wanted.get(key, {}) if self.running else {}
         alone = estimator.early_stopping or issparse(rows.arrays["X"])  # which no sweep takes
-        if pair is None or pair not in wanted or len(wanted) < 2 or alone:
+        if own is None or own not in wanted or len(wanted) < 2 or alone:
             return None
         place = str(joblib.hash((key, epochs, rows.arrays, rows.weights)))
         if place not in self.trained:
             sweep = estimator.swept(rows, epochs, list(wanted), self.threads)
             self.trained[place] = sweep, {known: t for t, known in enumerate(wanted)}
         sweep, places = self.trained[place]
-        t = places[pair]
+        t = places[own]
         return None if sweep.stopped[t] == "diverged" else (sweep.model(t), _run(sweep, t))
 
 
 def _alike(estimator: Sweepable) -> str:
-    """Equal for estimators that differ in learning rate and seed alone; empty for what has no bytes to compare.
+    """Equal for estimators that differ in learning rate, seed and alpha alone; empty for what has no bytes to compare.
 
-    Functions stay what they are in a clone, everything else is copied there.
+    An alpha of 0 is another network, without a penalty. Functions stay what they are in a clone, everything else is
+    copied there.
     """
     others = {name: value for name, value in estimator.get_params(deep=False).items() if name not in SWEPT}
     named = {name: ("function", id(value)) if isroutine(value) else value for name, value in others.items()}
     try:
-        return str(joblib.hash((type(estimator).__qualname__, named)))
-    except (pickle.PicklingError, TypeError, AttributeError):
+        return str(joblib.hash((type(estimator).__qualname__, named, bool(estimator.alpha))))
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError):
         return ""
 
 
-def _pair(estimator: Sweepable) -> Pair | None:
-    """Learning rate and seed, where they are numbers; an argument that makes no sense is told by the fit."""
+def _own(estimator: Sweepable) -> Candidate | None:
+    """Learning rate, seed and alpha, where they are numbers; an argument that makes no sense is told by the fit."""
     seed, optimizer = estimator.random_state, None
     with contextlib.suppress(GraphcError):
         optimizer = estimator.optimizer_given()
     rate = optimizer.hyper.get("eta") if isinstance(optimizer, Rule) else None
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or not isinstance(rate, Real):
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not isinstance(rate, Real) or not is_factor(estimator.alpha):
         return None
-    return float(rate), int(seed)
+    return float(rate), int(seed), float(estimator.alpha)
+
+
+def is_factor(alpha: Any) -> bool:
+    """Whether a penalty can have this factor."""
+    return isinstance(alpha, Real) and not isinstance(alpha, bool) and 0 <= float(alpha) < np.inf
 
 
 def _run(sweep: Sweep, t: int) -> Run:
@@ -117,8 +126,3 @@ def _run(sweep: Sweep, t: int) -> Run:
         latest={name: values[-1] for name, values in history.items() if values},
     )  # fmt: skip
 
-
-def rates_and_seeds(pairs: Iterable[Pair]) -> tuple[np.ndarray, list[int]]:
-    """The two columns of some pairs."""
-    rates, seeds = zip(*pairs, strict=True)
-    return np.array(rates), list(seeds)

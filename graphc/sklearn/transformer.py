@@ -159,7 +159,7 @@ class GraphTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GraphE
         code, loss, decoded = autoencoder(self._shape(), features, int(count))
         if len(code.shape) != 2 or code.shape[0] != "n":
             raise ShapeError(f"network: the code has shape {code.shape}\n  hint: give one of shape (\"n\", columns)")
-        self.model_ = Model(output=code, loss=loss, dtype=dtype)
+        self.model_ = self._declared(code, loss, dtype)
         self.decoder_ = None if decoded is None else Model(output=decoded, dtype=dtype)
         self._n_features_out = int(code.shape[1])
 
