@@ -12,8 +12,8 @@ import contextlib
 import ctypes
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +31,8 @@ from graphc.run.worker import carry_out
 ARGUMENTS = "PGSALKHCFRQ"  # of a training program, before the data, "me" and "team"
 EVALUATION = "PALKCF"  # of an evaluation program, before the data
 OF_A_THREAD = "GAL"
+_OF_A_CALL = (control.STOP, control.PROGRESS, control.STATUS, control.DONE, control.BAD_GRADIENT, control.BAD_UPDATE,
+              control.VERDICT)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Copies:
         Means over the epochs that ended; control[EPOCHS] tells how many.
     losses : array of shape (copies, steps)
         The loss of every step, of copies that record it.
+    steps : array of shape (copies,)
+        How many each of them is to do.
     status : array of shape (copies,)
         One of FINISHED, STOPPED, NONFINITE, CONVERGED, OVERFLOW.
     """
@@ -80,19 +84,38 @@ class Copies:
         self.totals = rows_of(count, control.F_SIZE + trainer.n_metrics, np.float64)
         self.history = np.empty((count, epochs, width))
         self.losses = np.full((count, recorded), np.nan)
-        self.status = np.zeros(count, np.int64)
+        self.steps, self.status = np.zeros(count, np.int64), np.zeros(count, np.int64)
         for place, start in enumerate(starts):
             self.begin(place, start.steps)
 
     def begin(self, place: int, steps: int) -> None:
         """Put a copy back to its start, from where it is to go so many steps."""
         start = self.starts[place]
+        self.steps[place] = steps
         self.parameters[place, : start.parameters.size] = start.parameters
         self.states[place] = 0
         self.hyper[place, : start.hyper.size] = start.hyper
         set_control(self.control[place], start.sampler, steps, 0, start.settings)
         self.totals[place] = 0.0
         self.totals[place, control.TOLERANCE] = start.settings.tolerance
+
+    def go_on(self, places: NDArray, steps: NDArray, in_order: bool) -> NDArray:
+        """Make control words ready for a call of so many steps; returns the steps done before it.
+
+        With ``in_order`` the data hold the rows as the steps take them.
+        """
+        c, done = self.control, self.control[places, control.DONE]
+        for word in _OF_A_CALL:
+            c[places, word] = 0
+        c[places, control.STEPS] = steps
+        if in_order:
+            c[places, control.SHUFFLE] = 0
+        return done
+
+    def place_of(self, place: int) -> Sampler:
+        """Where a copy stands in its data."""
+        epoch, position = (int(self.control[place, word]) for word in (control.EPOCH, control.POSITION))
+        return replace(self.starts[place].sampler, epoch=epoch, position=position)
 
     def word(self, word: int) -> NDArray:
         """One control word of every copy."""
@@ -116,12 +139,35 @@ def data_of(shared: Sequence[Any], place: int) -> list[Any]:
     return [x.arrays[place] if isinstance(x, Own) else x for x in shared]
 
 
-class Together:
-    """Trains copies with one program; every thread makes one native call."""
+@dataclass(frozen=True)
+class Pace:
+    """Where the way of the copies is divided into native calls: at the ends of epochs, and of blocks of rows.
 
-    def __init__(self, trainer: Trainer, copies: Copies, shared: Sequence[Any], threads: int) -> None:
+    ``per_epoch`` and ``batch`` are the steps of an epoch and the rows of a step. ``epoch_end`` is told which copies
+    have ended an epoch, and says which of them stop. ``block`` makes of the data of a copy that stands at some place in
+    them the next rows, at most ``most``, in the order of the steps.
+    """
+
+    per_epoch: int
+    batch: int
+    epoch_end: Callable[[NDArray], NDArray] | None = None
+    block: Callable[[Sequence[Any], int, Sampler, int], Sequence[Any]] | None = None
+    most: int = 0
+
+    def ahead(self, copies: Copies, places: NDArray) -> NDArray:
+        """The steps to the next of these ends."""
+        steps = self.per_epoch - copies.control[places, control.POSITION] // self.batch
+        return np.minimum(steps, self.most // self.batch) if self.block else steps
+
+
+class Together:
+    """Trains copies with one program; every thread makes one native call, or one for every part of a pace."""
+
+    def __init__(
+        self, trainer: Trainer, copies: Copies, shared: Sequence[Any], threads: int, pace: Pace | None = None
+    ) -> None:
         """``shared`` are the constants, then the data in the order of the program's inputs, some of them ``Own``."""
-        self.program, self.copies, self.shared = trainer.program, copies, shared
+        self.program, self.copies, self.shared, self.pace = trainer.program, copies, shared, pace
         self.threads = min(threads, len(copies.starts))
         self.seconds_per_step = trainer.seconds_per_step
         self.partials = bool(trainer.partials)
@@ -138,16 +184,68 @@ class Together:
         A copy that met a number that is not finite is trained again up to the step before, as a run alone would be.
         """
         copies = self.copies
-        self._run(np.arange(len(copies.starts)), watch)
+        self._to_the_end(np.arange(len(copies.starts)), watch, self.pace and self.pace.epoch_end)
         copies.status[:] = copies.word(control.STATUS)
         again = np.flatnonzero(np.isin(copies.status, BAD))
         for place in again.tolist():
             copies.begin(place, int(copies.control[place, control.DONE]))
-        if again.size:
-            self._run(again, watch)
+        self._to_the_end(again, lambda done: False)
 
-    def _run(self, places: NDArray, watch: Callable[[int], bool]) -> None:
-        table, counter = self._table(places), aligned(1, np.int64)
+    def _to_the_end(
+        self, places: NDArray, watch: Callable[[int], bool], epoch_end: Callable[[NDArray], NDArray] | None = None
+    ) -> None:
+        """Call after call, until every copy has ended or all are told to stop."""
+        c, going = self.copies, places
+        while going.size:
+            epochs, stopped = c.word(control.EPOCHS)[going], False
+            for group, steps, data in self._calls(going):
+                stopped = stopped or self._call(group, steps, data, watch)
+            if stopped:
+                return
+            crossed = going[c.word(control.EPOCHS)[going] > epochs]
+            over = crossed[epoch_end(crossed)] if epoch_end and crossed.size else crossed[:0]
+            left = c.steps[going] - c.word(control.DONE)[going]
+            going = going[(c.word(control.STATUS)[going] == control.FINISHED) & (left > 0) & ~np.isin(going, over)]
+
+    def _calls(self, going: NDArray) -> Iterator[tuple[NDArray, NDArray, Sequence[Any]]]:
+        """Copies, their steps and their data, of every call until the next end: one, or with blocks one for all that
+        take the same rows."""
+        c, pace = self.copies, self.pace
+        left = c.steps[going] - c.word(control.DONE)[going]
+        steps = left if pace is None else np.minimum(left, pace.ahead(c, going))
+        if pace is None or pace.block is None:
+            yield going, steps, self.shared
+            return
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for t, place in enumerate(going.tolist()):
+            at = c.place_of(place)
+            alike.setdefault((at.seed, at.epoch, at.position, int(steps[t])), []).append(t)
+        for (*_, count), numbers in alike.items():
+            first = int(going[numbers[0]])
+            constants, *data = self.shared
+            rows = pace.block(data, first, c.place_of(first), count * pace.batch)
+            yield going[numbers], steps[numbers], [constants, *rows]
+
+    def _call(self, places: NDArray, steps: NDArray, data: Sequence[Any], watch: Callable[[int], bool]) -> bool:
+        """Some steps of some copies; whether all are to stop."""
+        c, asked = self.copies, False
+        before = c.go_on(places, steps, in_order=data is not self.shared)
+        progress = int(before.sum())
+
+        def wants_end() -> bool:
+            nonlocal asked
+            asked = asked or watch(progress + int(c.word(control.PROGRESS).sum()))
+            return asked
+
+        self._run(places, before, data, wants_end)
+        wants_end()
+        for word in (control.DONE, control.PROGRESS):
+            c.control[places, word] += before
+        return asked
+
+    def _run(self, places: NDArray, before: NDArray, data: Sequence[Any], wants_end: Callable[[], bool]) -> None:
+        """One native call a thread."""
+        table, counter = self._table(places, before, data), aligned(1, np.int64)
         own = [np.array([address(a) for a in buffers]) for buffers in self.buffers]
         steps = int(self.copies.control[places, control.STEPS].sum())
         fixed = (self.program.address("train"), address(table), len(places), address(counter))
@@ -157,18 +255,18 @@ class Together:
         def stop() -> None:
             self.copies.control[:, control.STOP] = 1
 
-        done = lambda: int(self.copies.word(control.PROGRESS).sum())
-        carry_out(work, steps * self.seconds_per_step / self.threads, lambda: watch(done()), stop)
+        carry_out(work, steps * self.seconds_per_step / self.threads, wants_end, stop)
 
-    def _table(self, places: NDArray) -> NDArray:
+    def _table(self, places: NDArray, before: NDArray, shared: Sequence[Any]) -> NDArray:
         """The arguments of every copy: addresses, then "thread 0 of 1"; those of the thread are filled in later."""
-        c, (constants, *data) = self.copies, self.shared
+        c, (constants, *data) = self.copies, shared
         rows = {"P": c.parameters, "S": c.states, "H": c.hyper, "C": c.control, "F": c.totals, "R": c.history,
                 "Q": c.losses}  # fmt: skip
         end = len(ARGUMENTS) + len(data)
         table = np.zeros((len(places), end + self.partials + 2), np.int64)
         for letter, array in rows.items():
             table[:, ARGUMENTS.index(letter)] = address(array) + places * array.strides[0]
+        table[:, ARGUMENTS.index("Q")] += before * c.losses.itemsize  # a call counts its steps from 0
         table[:, ARGUMENTS.index("K")] = address(constants)
         for at, x in enumerate(data, len(ARGUMENTS)):
             table[:, at] = x.addresses[places] if isinstance(x, Own) else address(x)

@@ -199,13 +199,13 @@ class _Loaded:
 def _run_copies(machine: Plain) -> Callable[..., None]:
     """Instead of native calls: every copy of a sweep by a thread of its own."""
 
-    def run(group: Together, places: NDArray, watch: Any) -> None:
+    def run(group: Together, places: NDArray, before: NDArray, shared: Sequence[Any], watch: Any) -> None:
         c = group.copies
         gradients, arena, integers, *partials = group.buffers[0]
-        for p in places.tolist():
-            constants, *data = data_of(group.shared, p)
+        for p, done in zip(places.tolist(), before.tolist()):
+            constants, *data = data_of(shared, p)
             rows = [c.parameters[p], gradients, c.states[p], arena, integers, constants, c.hyper[p], c.control[p]]
-            books = [c.totals[p], c.history[p], c.losses[p]]
+            books = [c.totals[p], c.history[p], c.losses[p, done:]]
             machine.together(group.program, "train", [*rows, *books, *data, *partials], 1)
 
     return run
