@@ -258,6 +258,8 @@ class Model(Readable):
         steps: int | None = None,
         tol: float | None = None,
         batch_size: BatchSize = "auto",
+        validation: Any = None,
+        callbacks: Sequence[Any] = (),
         shuffle: bool = True,
         sample_weight: Any = None,
         record: Record = "epoch",
@@ -283,7 +285,14 @@ class Model(Readable):
         paired : bool
             Instead of every combination, value t of every array with seed t, as for values drawn at random; what has
             one value goes with all.
-        epochs, steps, tol, batch_size, shuffle, sample_weight, record, progress, target, precision, threads, verify
+        epochs, steps, tol, batch_size
+            As for :meth:`fit`.
+        validation : tuple of arrays, dict or float, optional
+            As for :meth:`fit`, for every copy, and what ``sweep.best`` is chosen by. Inputs with several values may be
+            left out.
+        callbacks : sequence of EarlyStopping
+            Every copy stops on its own, with its own best parameters.
+        shuffle, sample_weight, record, progress, target, precision, threads, verify
             As for :meth:`fit`.
 
         Returns
@@ -296,7 +305,7 @@ class Model(Readable):
         checked = Options(
             optimizer, epochs=epochs, steps=steps, tol=tol, batch_size=batch_size, shuffle=shuffle,
             sample_weight=sample_weight, record=record, progress=progress, target=target, precision=precision,
-            threads=threads, verify=verify,
+            threads=threads, verify=verify, validation=validation, callbacks=callbacks,
         ).checked("sweep")  # fmt: skip
         return sweeping.sweep(self._core, data, read_seeds(seeds), checked, self._of, bool(paired))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
@@ -104,6 +105,27 @@ def test_a_grid_over_alpha_is_trained_together_but_for_networks_without_a_penalt
     assert calls == {"sweeps": 2 * 2, "copies": 2 * 6, "fits": 1, "native": 0}
 
 
+def test_early_stopping_is_a_sweep_a_fold_and_seed(calls, python):
+    """Mutation-checked: candidates of all seeds with the rows that one of them holds out."""
+    few = slice(30, 70, 2)
+    estimator = small(early_stopping=True, n_iter_no_change=2, epochs=9, validation_fraction=0.3, batch_size=4)
+    grid = {"alpha": [0.01, 1.0], "learning_rate": [0.05, 5.0], "random_state": [0, 1]}
+    plain = GridSearchCV(estimator, grid, scoring="neg_log_loss", cv=2).fit(X[few], Y[few])
+    calls.clear()
+    ours = SweepSearchCV(estimator, grid, scoring="neg_log_loss", cv=2).fit(X[few], Y[few])
+    same(ours, plain)
+    assert calls == {"sweeps": 2 * 2, "copies": 2 * 8, "fits": 1, "native": 0}
+    assert ours.best_estimator_.validation_loss_curve_ == plain.best_estimator_.validation_loss_curve_
+
+
+def test_sparse_rows_are_trained_together(calls):
+    rows, grid = csr_array(X - X.min(axis=0)), {"learning_rate": [0.05, 0.2], "random_state": [0, 1]}
+    plain = GridSearchCV(small(), grid, scoring="neg_log_loss", cv=2).fit(rows, Y)
+    calls.clear()
+    same(SweepSearchCV(small(), grid, scoring="neg_log_loss", cv=2).fit(rows, Y), plain)
+    assert calls["sweeps"] == 2 and calls["copies"] == 8 and calls["fits"] == 1
+
+
 def test_values_that_are_drawn_are_pairs_not_every_combination(calls):
     drawn = {"learning_rate": loguniform(1e-3, 1), "random_state": [0, 1, 2]}
     plain = RandomizedSearchCV(small(), drawn, n_iter=5, random_state=1, cv=2, scoring="neg_log_loss").fit(X, Y)
@@ -126,7 +148,6 @@ def test_a_copy_that_diverges_fails_as_a_fit_alone_does(calls):
 @pytest.mark.parametrize(
     ("changes", "grid"),
     [
-        ({"early_stopping": True}, {"learning_rate": [0.05, 0.1]}),
         ({"random_state": None}, {"learning_rate": [0.05, 0.1]}),
         ({"optimizer": gc.Adam(gc.schedules.cosine(0.1, 9))}, {"random_state": [0, 1]}),
         ({"optimizer": {"W*": "adam", "*": None}}, {"learning_rate": [0.05, 0.1]}),

@@ -103,12 +103,6 @@ def test_what_cannot_be_read_in_blocks_says_so():
     )
     with pytest.raises(DataError, match=r"^X \(n, 3\) was declared but the data have shape \(601, 2\)"):
         nets.network().fit(SPARSE[:, :2], T, **ADAM)
-    with pytest.raises(DataError) as caught:
-        nets.network().sweep(SPARSE, T, optimizer=gc.Adam([0.1, 0.2]))
-    assert nets.text_of(caught) == (
-        "X: the data are a sparse matrix (csr_array of shape (601, 3)); here dense arrays are needed\n"
-        "  hint: pass data.toarray(); fit, predict and evaluate on CPUs take it"
-    )
 
 
 def test_a_step_that_diverges_is_explained_with_the_rows_it_had():

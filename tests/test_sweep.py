@@ -266,10 +266,6 @@ def test_a_sweep_draws_a_picture(tmp_path):
         ({"seeds": True}, TypeMismatchError, "sweep: seeds is True\n  hint: give a whole number or a list of them"),
         ({"seed": 3}, TypeMismatchError,
          "sweep: there is no option 'seed'\n  hint: give seeds=4 for the seeds 0 to 3, or a list of seeds"),
-        ({"validation": 0.2}, TypeMismatchError,
-         "sweep: there is no option 'validation'\n  hint: evaluate all copies afterwards: sweep.evaluate(x, t)"),
-        ({"callbacks": [print]}, TypeMismatchError, "sweep: there is no option 'callbacks'\n"
-         "  hint: the copies train without returning to Python; give steps, epochs or tol"),
         ({"dtype": "float64"}, TypeMismatchError, "sweep: there is no option 'dtype'\n"
          "  hint: say it in the declaration: gc.Model(..., dtype='float64')"),
         ({"epoch": 3}, TypeMismatchError, "sweep: there is no option 'epoch'\n  hint: here it is called 'epochs'."),

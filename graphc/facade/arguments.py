@@ -83,8 +83,6 @@ def in_form(form: Form, names: Iterable[str], values: Sequence[Any]) -> Any:
 
 REFUSED = {
     "seed": "give seeds=4 for the seeds 0 to 3, or a list of seeds",
-    "validation": "evaluate all copies afterwards: sweep.evaluate(x, t)",
-    "callbacks": "the copies train without returning to Python; give steps, epochs or tol",
     "dtype": "say it in the declaration: gc.Model(..., dtype='float64')",
 }
 """Options of ``fit`` that ``sweep`` does not have, and what to do instead."""

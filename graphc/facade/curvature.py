@@ -19,7 +19,7 @@ from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.diagnosis import explain_divergence
 from graphc.facade.evaluating import evaluated_roots
-from graphc.facade.fitting import MOST_STEPS, begin_history, epoch_end, filled
+from graphc.facade.fitting import MOST_STEPS, begin_history, epoch_end, filled, validated
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator, trainer
@@ -182,7 +182,8 @@ class _Loop:
             if sampler.position == 0:
                 steepest = self.steepest
                 self._close_epoch()
-                if epoch_end(self.model, self.run, self.options, self.held_out, self.public):
+                values = validated(self.model, self.held_out)
+                if epoch_end(self.model, self.run, self.options, values, self.public):
                     return
                 if self.options.tol is not None and steepest <= self.options.tolerance:
                     self.run.stopped = "converged"

@@ -23,7 +23,7 @@ from graphc.lower.plan import PlanOptions
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, rule_named
 from graphc.run.data import Bound, lies_on
-from graphc.run.sweep import Copies, Together
+from graphc.run.sweep import Copies, Pace, Together
 from graphc.run.thread_team import cores
 from graphc.run.training import Trainer
 
@@ -219,10 +219,10 @@ def on_device(params: Parameters, name: str) -> DeviceArray:
     return on_machine(selection.here().machine, values, values.dtype).reshape(*values.shape)
 
 
-def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int) -> Any:
-    """What trains the copies of a sweep."""
+def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int, pace: Pace | None) -> Any:
+    """What trains the copies of a sweep; a machine takes no pace, which options refuse."""
     if isinstance(trainer, Trainer):
-        return Together(trainer, copies, shared, threads)
+        return Together(trainer, copies, shared, threads, pace)
     from graphc.cuda.sweep import CudaTogether
 
     return CudaTogether(trainer, copies, shared)

@@ -93,8 +93,7 @@ def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
     trainer = trainer_for(model, options, options.rule, batches.capacity, weights is not None, place)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     if held_out is not None:
-        scalars, columns = evaluated_roots(model)
-        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
+        prepare_validation(model, held_out)
     run.note([*model.notes, *part.taken_up.notes, *data.notes, *choice, *trainer.notes])
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
@@ -120,6 +119,12 @@ def start(model: Core, found: Prepared, part: Part, args: Sequence[Any], public:
     loop.before, loop.given = before, tuple(args)
     loop.run_all()
     return run
+
+
+def prepare_validation(model: Core, held_out: Bound) -> None:
+    """Have the program that evaluates these rows, so that compiling is no part of a run's time."""
+    scalars, columns = evaluated_roots(model)
+    evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
 
 
 def check_schedules(options: Options, done: int, per_epoch: int) -> None:
@@ -318,7 +323,8 @@ class _Loop:
 
     def _epoch_end(self, ends: EpochEnds | None) -> bool:
         if ends is None:
-            return epoch_end(self.model, self.run, self.options, self.held_out, self.public)
+            values = validated(self.model, self.held_out)
+            return epoch_end(self.model, self.run, self.options, values, self.public)
         return ends.in_python and call_back(self.run, self.options, self.public)
 
 
@@ -330,10 +336,14 @@ def begin_history(model: Core, run: Run, validated: bool) -> None:
         run.history.setdefault(name, [])
 
 
-def epoch_end(model: Core, run: Run, options: Options, held_out: Bound | None, public: Any) -> bool:
-    """Validation and callbacks at the end of an epoch; whether the run is to stop."""
-    if held_out is not None:
-        values = loss_and_metrics(model, held_out)
+def validated(model: Core, held_out: Bound | None) -> dict[str, Any] | None:
+    """Loss and metrics over the rows that are held out, where there are some."""
+    return None if held_out is None else loss_and_metrics(model, held_out)
+
+
+def epoch_end(model: Core, run: Run, options: Options, values: Mapping[str, Any] | None, public: Any) -> bool:
+    """Notes what validation gave and asks the callbacks, at the end of an epoch; whether the run is to stop."""
+    if values is not None:
         for name in ("loss", *model.metrics.numbers):
             value = values[name]
             run.latest[f"val_{name}"] = value

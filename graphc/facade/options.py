@@ -11,8 +11,9 @@ import numpy as np
 
 from graphc.errors import DomainError, TypeMismatchError
 from graphc.optim import Curvature, Groups, Rule, optimizer_named
-from graphc.run.callback import Callback, as_callback
+from graphc.run.callback import Callback, FunctionCallback, as_callback
 from graphc.run.keeping import Checkpoint
+from graphc.run.steering import EarlyStopping
 
 BatchSize = int | Mapping[str, int | None] | Literal["auto"] | None
 TARGETS = ("cpu", "cuda", "auto")
@@ -104,6 +105,9 @@ class Options:
             raise DomainError(f"{message}\n  hint: give one rule such as gc.Adam(1e-3), or leave out target='cuda'")
         whole = None if isinstance(optimizer, Curvature) else BATCH
         batch_size = whole if isinstance(self.batch_size, str) and self.batch_size == "auto" else self.batch_size
+        callbacks = _callbacks(who, self.callbacks)
+        if who == "sweep":
+            _check_watched(self, callbacks)
         for name in ("epochs", "steps", "threads"):
             _check_count(who, name, getattr(self, name))
         for size in batch_size.values() if isinstance(batch_size, Mapping) else (batch_size,):
@@ -118,7 +122,7 @@ class Options:
             batch_size=batch_size,
             target="cpu" if isinstance(optimizer, Curvature | Groups) else self.target,
             epochs=self.epochs if self.epochs or self.steps or self.tol else 1,
-            callbacks=_callbacks(who, self.callbacks),
+            callbacks=callbacks,
             shuffle=bool(self.shuffle),
             progress=bool(self.progress),
             verify=bool(self.verify),
@@ -141,6 +145,18 @@ def _check_curvature(who: str, optimizer: Curvature, options: Options) -> None:
         raise DomainError(
             f"{who}: {optimizer.name} takes no sample_weight\n  hint: take gc.LBFGS(), or weigh the rows in the loss"
         )
+
+
+def _check_watched(options: Options, callbacks: Sequence[Callback]) -> None:
+    """Refuse what the copies of a sweep cannot do at the ends of epochs."""
+    other = next((c for c in callbacks if not isinstance(c, EarlyStopping)), None)
+    if other is not None:
+        name = "a function" if isinstance(other, FunctionCallback) else type(other).__name__
+        hint = "call fit in a loop for other callbacks"
+        raise DomainError(f"sweep: callbacks may be gc.EarlyStopping, not {name}\n  hint: {hint}")
+    if options.by_epoch and options.target == "cuda":
+        what = "early stopping" if callbacks else "validation"
+        raise DomainError(f"sweep: {what} is for target='cpu'\n  hint: leave out target, or call fit in a loop")
 
 
 def _callbacks(who: str, values: Any) -> list[Callback]:

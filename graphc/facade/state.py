@@ -156,6 +156,11 @@ class Parameters(MutableMapping[str, NDArray]):
         self.flat[:] = snapshot
         self._unset.clear()
 
+    def adopt(self, flat: NDArray) -> None:
+        """Be what lies in this memory, of a size and alignment that programs take."""
+        self.flat = flat
+        self._unset.clear()
+
     def cast(self, dtype: str) -> None:
         """Change the precision."""
         flat = aligned(len(self.flat), dtype)

@@ -8,40 +8,44 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphc.declare.origin import located
 from graphc.emit import control
-from graphc.emit.update import hyper_values
 from graphc.errors import DivergenceError
-from graphc.facade.batches import Batches, batches_of, with_batch_sizes
+from graphc.facade.batches import batches_of, with_batch_sizes
 from graphc.facade.checking import verify_training
+from graphc.facade.copies import Begun, Divided, divided
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, together, trainer_for
 from graphc.facade.evaluating import loss_and_metrics
-from graphc.facade.fitting import MOST_STEPS, check_schedules, filled, in_order
+from graphc.facade.fitting import check_schedules, filled, in_order, prepare_validation
 from graphc.facade.options import Options
+from graphc.facade.resuming import OVER
 from graphc.facade.settings import Setting, as_read, completed, grid, separated
 from graphc.facade.state import Parameters, State
+from graphc.facade.watched_copies import Watched
 from graphc.facade.weighing import row_weights
 from graphc.ir.node import Leaf
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
 from graphc.run.data import Bound, bind
+from graphc.run.history import History, Run
 from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
-from graphc.run.sampler import Sampler
-from graphc.run.sweep import Copies, Own, Start
+from graphc.run.sources import rows_within
+from graphc.run.sweep import Copies, Pace
 from graphc.run.thread_team import cores
-from graphc.run.training import Settings
 from graphc.show.plots import plot_sweep
 from graphc.show.sweep_table import sweep_text
 from graphc.show.verdicts import Ended, verdicts
 
-PROBED = 64  # rows on which the loss before training is measured, at least
+if TYPE_CHECKING:
+    from graphc.cuda.selection import Place
+
 _ENDS = {control.STOPPED: "interrupted", control.NONFINITE: "diverged", control.CONVERGED: "converged",
          control.OVERFLOW: "diverged"}  # fmt: skip
 
@@ -73,6 +77,10 @@ class Sweep:
         "too small", "good", "too large" (see :mod:`graphc.show.verdicts`); "" for a copy that was interrupted.
     seconds, compile_seconds, threads, notes
         As for ``fit``.
+    runs : list of Run
+        With validation data or callbacks: best epoch and latest values of every copy.
+    judged : tuple of str and float
+        What copies are compared by: "loss", a name of the history such as "val_loss"; and -1 where more is better.
     """
 
     declared: Core
@@ -91,6 +99,8 @@ class Sweep:
     compile_seconds: float = 0.0
     threads: int = 1
     notes: list[str] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    judged: tuple[str, float] = ("loss", 1.0)
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -105,13 +115,25 @@ class Sweep:
         """How every copy ended."""
         wanted = [s.steps for s in self.copies.starts]
         found = zip(self.copies.status.tolist(), self.steps.tolist(), wanted, strict=False)
-        return [_ENDS.get(status, "finished" if done == steps else "interrupted") for status, done, steps in found]
+        ends = [_ENDS.get(status, "finished" if done == steps else "interrupted") for status, done, steps in found]
+        over = [run.stopped in OVER for run in self.runs] or [False] * len(self)
+        return [self.runs[i].stopped if by_callback else ends[i] for i, by_callback in enumerate(over)]
 
     @cached_property
     def losses(self) -> NDArray:
         """The mean of the loss over the last epoch; NaN for a copy that diverged."""
         last = np.array([m[e - 1] if e else np.nan for m, e in zip(self.means, self.epochs, strict=True)])
         return np.where([s == "diverged" for s in self.stopped], np.nan, last)
+
+    @cached_property
+    def scores(self) -> NDArray:
+        """What copies are compared by, NaN for one that diverged: the loss; with validation data that of the epoch
+        whose parameters the copy has, or what ``EarlyStopping`` monitors."""
+        name, _ = self.judged
+        if name == "loss":
+            return self.losses
+        told = [run.best.get(name, run.latest.get(name, np.nan)) for run in self.runs]
+        return np.where([s == "diverged" for s in self.stopped], np.nan, told)
 
     @cached_property
     def verdicts(self) -> list[str]:
@@ -142,6 +164,7 @@ class Sweep:
             "seed": self.seeds[i],
             "initial": float(self.initial[i]),
             "loss": float(self.losses[i]),
+            **({self.judged[0]: float(self.scores[i])} if self.judged[0] != "loss" else {}),
             "best_loss": float(curve.min()) if curve.size else float("nan"),
             "steps": int(self.steps[i]),
             "stopped": self.stopped[i],
@@ -150,16 +173,16 @@ class Sweep:
 
     @cached_property
     def best_index(self) -> int:
-        """The copy with the least loss over its last epoch.
+        """The copy with the least loss over its last epoch; with validation data by what they say.
 
         Raises
         ------
         DivergenceError
             When every copy diverged.
         """
-        if np.isnan(self.losses).all():
+        if np.isnan(self.scores).all():
             raise DivergenceError("sweep: no copy has a finite loss\n  hint: sweep over smaller values")
-        return int(np.nanargmin(self.losses))
+        return int(np.nanargmin(self.judged[1] * self.scores))
 
     @cached_property
     def best(self) -> Any:
@@ -184,6 +207,29 @@ class Sweep:
         twin.shuffled, twin.last_run, twin.last_sweep = self.shuffled, None, None
         return twin
 
+    def run(self, i: int) -> Run:
+        """What a fit of copy ``i`` alone would have told; times are an equal share."""
+        share = 1 / len(self)
+        history = History({n: values[i, : self._length(i, n)].tolist() for n, values in self.history.items()})
+        latest = {name: values[-1] for name, values in history.items() if values}
+        if self.epochs[i]:
+            latest["loss"] = float(self.means[i, self.epochs[i] - 1])
+        return Run(
+            history, int(self.steps[i]), self.seconds * share, self.compile_seconds * share, self.threads,
+            self.stopped[i], dict(self.runs[i].best) if self.runs else {}, list(self.notes), self.seeds[i],
+            int(self.epochs[i]), latest, "step" if self._by_step else "epoch",
+        )  # fmt: skip
+
+    @property
+    def _by_step(self) -> bool:
+        return self.copies.starts[0].settings.record_steps
+
+    def _length(self, i: int, name: str) -> int:
+        """The entries of a copy under a name of the history."""
+        if self.runs and name.startswith("val_"):
+            return len(self.runs[i].history[name])
+        return int(self.steps[i] if name == "loss" and self._by_step else self.epochs[i])
+
     def parameters(self, i: int) -> dict[str, NDArray]:
         """The parameters of copy ``i`` by name."""
         return dict(self.model(i).params)
@@ -197,7 +243,8 @@ class Sweep:
         inputs, twin = self.declared.training_inputs, self._copy(0)
         own = {leaf: self.inputs[str(leaf.name)] for leaf in inputs if str(leaf.name) in self.inputs}
         args, left_out = completed(inputs, filled(inputs, data), {leaf: values[0] for leaf, values in own.items()})
-        bound = bind(inputs, args, twin.dtype, twin.label_limits, "evaluate", columns=twin.columns)
+        bound = bind(inputs, args, twin.dtype, twin.label_limits, "evaluate", columns=twin.columns,
+                     by_rows=len(self.declared.row_extents) < 2)  # fmt: skip
         read = as_read({leaf: own[leaf].tolist() for leaf in left_out}, twin.dtype, twin.label_limits)
         found = []
         for i, row in enumerate(self.copies.parameters[: len(self)]):
@@ -215,7 +262,9 @@ class Sweep:
         plot_sweep(name, values, curves, [self.verdicts[i] for i in drawn], path)
 
     def __str__(self) -> str:
-        return sweep_text(self.rules[0].name, [*self.swept, *self.inputs], self.table, self.seconds, self.threads)
+        return sweep_text(
+            self.rules[0].name, [*self.swept, *self.inputs], self.table, self.seconds, self.threads, self.judged
+        )
 
     def __repr__(self) -> str:
         over = ", ".join([*self.swept, *self.inputs]) or "seeds"
@@ -234,125 +283,114 @@ def sweep(
     paired: bool = False,
 ) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
-    inputs, options = model.training_inputs, with_batch_sizes(options, model.training_inputs)
-    args, several = separated(inputs, args)
+    options = with_batch_sizes(options, model.training_inputs)
+    args, several = separated(model.training_inputs, args)
     swept, settings = grid(options.rule, seeds, paired, several)
-    rule, first_seed = settings[0].rule, settings[0].seed
-    place, choice = place_for(model, replace(options, optimizer=rule), args, len(settings))
-    machine, given = place and place.machine, filled(inputs, args)
-    data = bind(inputs, given, model.dtype, model.label_limits, "sweep", machine, columns=model.columns)
-    own = as_read(several, model.dtype, model.label_limits)
-    weights = row_weights(options.sample_weight, data.rows, model.dtype)
-    started = time.perf_counter()
+    first = settings[0]
+    place, choice = _place(model, replace(options, optimizer=first.rule), args, len(settings))
+    parts = _data(model, args, options, settings, several, place)
+    data, weights, held_out = parts.splits[first.seed]
     batches = batches_of(options, data)
     options = in_order(options, batches)
     model.check_rows(batches.last, "the last batch has")
     check_schedules(options, 0, batches.per_epoch)
-    trainer = trainer_for(model, options, rule, batches.capacity, weights is not None, place, len(settings))
-    notes = [*model.notes, *data.notes, *choice, *trainer.notes]
-    if options.verify:
-        first = Parameters(layout_parameters(model.kept_leaves), model.dtype)
-        first.initialize(first_seed, everything=True)
-        weighted = weights is not None
-        notes += verify_training(model, trainer, rule, data, weighted, options.precision, first)
+    started = time.perf_counter()
+    weighted = weights is not None
+    trainer = trainer_for(model, options, first.rule, batches.capacity, weighted, place, len(settings))
+    if held_out is not None:
+        prepare_validation(model, held_out)
+    notes = [*model.notes, *data.notes, *choice, *trainer.notes, *_verified(model, trainer, options, first, parts)]
     compile_seconds = time.perf_counter() - started
-    made = _Made(model, public, options, batches, settings, [str(leaf.name) for leaf in own])
-    copies = Copies(made.starts(), trainer, len(rule.states))
-    shared = model.program_data(made.with_own(data, own), weights)
-    group = together(trainer, copies, shared, options.threads or cores())
-    line = progress_line(made.steps * len(settings), "sweep") if options.progress else NoProgress()
+    begun = Begun(model, options, batches, settings, parts)
+    copies = Copies(begun.starts(), trainer, len(first.rule.states))
+    watched = Watched(model, public, options, settings, copies, parts) if options.by_epoch else None
+    pace = _pace(begun, data, watched)
+    group = together(trainer, copies, begun.program_data(), options.threads or cores(), pace)
+    line = progress_line(begun.steps * len(settings), "sweep") if options.progress else NoProgress()
     started = time.perf_counter()
     with line as drawn, DeferredInterrupt() as ctrl_c:
         try:
             group.train(lambda done: drawn.draw(done) or ctrl_c.seen)
         finally:
-            result = model.last_sweep = made.collect(copies, swept)
+            if watched is not None:
+                watched.end()
+            result = model.last_sweep = _collect(begun, copies, swept, public, watched)
             result.seconds, result.compile_seconds = time.perf_counter() - started, compile_seconds
             result.threads, result.notes = group.threads, notes
     return result
 
 
-class _Made:
-    """The copies of a sweep as they begin, and what is read off them at the end.
-
-    After the copies proper come probes: copies that make one step each, from the initial weights of a seed with the
-    inputs of a copy, on its first batches; they tell the loss before training.
-    """
-
-    def __init__(
-        self,
-        model: Core,
-        public: Callable[[Core], Any],
-        options: Options,
-        batches: Batches,
-        settings: list[Setting],
-        inputs: Sequence[str],
-    ) -> None:
-        self.model, self.public, self.options, self.settings, self.inputs = model, public, options, settings, inputs
-        self.batches, per_epoch = batches, batches.per_epoch
-        self.steps = options.steps or (options.epochs * per_epoch if options.epochs else MOST_STEPS)
-        self.begun = list(dict.fromkeys((s.seed, s.inputs) for s in settings))
-        self.probes = min(per_epoch, -(-PROBED // _rows_a_step(batches)))
-
-    def starts(self) -> list[Start]:
-        """The copies proper, then the probes."""
-        o = self.options
-        weights = {seed: self._weights(seed) for seed in dict.fromkeys(s.seed for s in self.settings)}
-        settings = Settings(o.shuffle, o.record == "step", o.tolerance)
-        starts = [
-            Start(weights[s.seed], _hyper(s.rule), self._sampler(s.seed), self.steps, settings) for s in self.settings
-        ]
-        probe, hyper = Settings(o.shuffle, record_steps=True), starts[0].hyper
-        return starts + [
-            Start(weights[seed], hyper, self._sampler(seed, k), 1, probe)
-            for seed, _ in self.begun
-            for k in range(self.probes)
-        ]
-
-    def with_own(self, data: Bound, own: Mapping[Leaf, Mapping[float, NDArray]]) -> Bound:
-        """The data with the values that every copy, and every probe, has of the swept inputs."""
-        values = [s.inputs for s in self.settings] + [mine for _, mine in self.begun for _ in range(self.probes)]
-        arrays = {leaf: Own([read[mine[t]] for mine in values]) for t, (leaf, read) in enumerate(own.items())}
-        return replace(data, arrays={**data.arrays, **arrays})  # pyright: ignore[reportArgumentType]
-
-    def _weights(self, seed: int) -> NDArray:
-        fresh = Parameters(layout_parameters(self.model.kept_leaves), self.model.dtype)
-        fresh.initialize(seed, everything=True)
-        return fresh.flat
-
-    def _sampler(self, seed: int, batches: int = 0) -> Sampler:
-        b = self.batches
-        return Sampler(seed, 0, batches * b.size, b.rows, b.size, b.extents)
-
-    def collect(self, copies: Copies, swept: list[str]) -> Sweep:
-        """What the rows of the copies say."""
-        count = len(self.settings)
-        probed = copies.losses[count:, 0].reshape(len(self.begun), self.probes).mean(axis=1)
-        initial = dict(zip(self.begun, probed.tolist(), strict=True))
-        curves = [_curve(copies, i) for i in range(count)]
-        longest = max(map(len, curves))
-        means = np.full((count, longest, copies.history.shape[2]), np.nan)
-        for row, curve in zip(means, curves, strict=True):
-            row[: len(curve)] = curve
-        names = ["loss", *self.model.metric_names]
-        history = self.model.metrics.report({name: means[:, :, t] for t, name in enumerate(names)})
-        if self.options.record == "step":
-            history["loss"] = _step_losses(copies, count)
-        return Sweep(
-            self.model, self.public, [s.rule for s in self.settings], [s.seed for s in self.settings],
-            {name: np.array([s.inputs[t] for s in self.settings]) for t, name in enumerate(self.inputs)},
-            swept, copies, history, means[:, :, 0], np.array([initial[s.seed, s.inputs] for s in self.settings]),
-            np.array(list(map(len, curves))), self.options.shuffle,
-        )  # fmt: skip
+def _data(
+    model: Core,
+    args: Sequence[Any],
+    options: Options,
+    settings: Sequence[Setting],
+    several: Mapping[Leaf, Sequence[Any]],
+    place: Place | None,
+) -> Divided:
+    """What the copies train on and are validated on."""
+    inputs, limits = model.training_inputs, model.label_limits
+    by_rows = place is None and len(model.row_extents) < 2
+    data = bind(inputs, filled(inputs, args), model.dtype, limits, "sweep", place and place.machine,
+                columns=model.columns, by_rows=by_rows)  # fmt: skip
+    weights = row_weights(options.sample_weight, data.rows, model.dtype)
+    return divided(model, data, weights, options.validation, settings, as_read(several, model.dtype, limits))
 
 
-def _rows_a_step(batches: Batches) -> int:
-    """The rows that a step takes, along the shortest of several extents."""
-    return min((batch for _, batch in batches.extents), default=batches.size)
+def _verified(model: Core, trainer: Any, options: Options, first: Setting, parts: Divided) -> list[str]:
+    """Check a program that is new, with the parameters and data of the first copy; notes."""
+    if not options.verify:
+        return []
+    params = Parameters(layout_parameters(model.kept_leaves), model.dtype)
+    params.initialize(first.seed, everything=True)
+    data, weights, _ = parts.splits[first.seed]
+    return verify_training(model, trainer, first.rule, data, weights is not None, options.precision, params)
 
 
-def _hyper(rule: Rule) -> NDArray:
-    return np.array([*hyper_values(rule).values, 0.0])
+def _place(model: Core, options: Options, args: Sequence[Any], copies: int) -> tuple[Place | None, list[str]]:
+    """The machine of all copies, None for the CPU, and notes."""
+    if options.by_epoch and options.target == "auto":
+        return None, ["target='auto' took the CPU: there is validation or early stopping"]
+    return place_for(model, options, args, copies)
+
+
+def _pace(begun: Begun, data: Bound, watched: Watched | None) -> Pace | None:
+    """Where native calls end: with every epoch that is watched, with every block of rows that is made dense."""
+    rows, b = rows_within(data.arrays, begun.batches.size), begun.batches
+    if watched is None and rows is None:
+        return None
+    return Pace(b.per_epoch, b.size, watched and watched.epoch_end, begun.block() if rows else None, rows or 0)
+
+
+def _collect(begun: Begun, copies: Copies, swept: list[str], public: Any, watched: Watched | None) -> Sweep:
+    """What the rows of the copies say."""
+    settings, model, count = begun.settings, begun.model, len(begun.settings)
+    probed = copies.losses[count:, 0].reshape(len(begun.groups), begun.probes).mean(axis=1)
+    initial = dict(zip(begun.groups, probed.tolist(), strict=True))
+    means = _padded([_curve(copies, i) for i in range(count)])
+    names = ["loss", *model.metric_names]
+    history = model.metrics.report({name: means[:, :, t] for t, name in enumerate(names)})
+    if begun.options.record == "step":
+        history["loss"] = _step_losses(copies, count)
+    if watched is not None:
+        told = [name for name in watched.runs[0].history if name.startswith("val_")]
+        history |= {n: _padded([np.array(run.history[n]) for run in watched.runs], means.shape[1]) for n in told}
+    inputs = {str(leaf.name): np.array([s.inputs[t] for s in settings]) for t, leaf in enumerate(begun.parts.own)}
+    return Sweep(
+        model, public, [s.rule for s in settings], [s.seed for s in settings], inputs, swept, copies, history,
+        means[:, :, 0], np.array([initial[s.seed, s.inputs] for s in settings]),
+        np.array([len(_curve(copies, i)) for i in range(count)]), begun.options.shuffle,
+        runs=[] if watched is None else watched.runs, judged=("loss", 1.0) if watched is None else watched.judged,
+    )  # fmt: skip
+
+
+def _padded(curves: Sequence[NDArray], least: int = 0) -> NDArray:
+    """Curves of unequal length side by side, NaN behind their ends."""
+    longest = max(least, *map(len, curves))
+    found = np.full((len(curves), longest, *curves[0].shape[1:]), np.nan)
+    for row, curve in zip(found, curves, strict=True):
+        row[: len(curve)] = curve
+    return found
 
 
 def _curve(copies: Copies, i: int) -> NDArray:

@@ -282,7 +282,7 @@ def rows_of(count: int, width: int, dtype: DTypeLike) -> NDArray:
 
 
 def evaluate_many(
-    evaluator: Evaluator, parameters: NDArray, shared: Sequence[NDArray], rows: Lengths, threads: int, seconds: float
+    evaluator: Evaluator, parameters: NDArray, shared: Sequence[Any], rows: Lengths, threads: int, seconds: float
 ) -> NDArray:
     """The means of the scalars for many sets of parameters, one a row: shape (sets, scalars).
 
@@ -293,7 +293,7 @@ def evaluate_many(
     parameters : array of shape (sets, at least what one needs)
         As :func:`rows_of` makes it.
     shared : sequence of arrays
-        Constants, then the data in the order of the program's inputs.
+        Constants, then the data in the order of the program's inputs, some of them ``Own``.
     seconds : float
         What it is expected to take, for Ctrl-C to be heard.
     """
@@ -306,7 +306,8 @@ def evaluate_many(
     for letter, array in {"P": parameters, "C": words, "F": totals}.items():
         table[:, EVALUATION.index(letter)] = address(array) + np.arange(count) * array.strides[0]
     table[:, EVALUATION.index("K")] = address(constants)
-    table[:, len(EVALUATION) :] = [address(a) for a in data]
+    for at, x in enumerate(data, len(EVALUATION)):
+        table[:, at] = x.addresses if isinstance(x, Own) else address(x)
     sizes = (evaluator.arena_size, evaluator.dtype), (evaluator.integer_size, np.int64)
     buffers = [[aligned(size, kind) for size, kind in sizes] for _ in range(min(threads, count))]
     own = [np.array([address(a) for a in pair]) for pair in buffers]

@@ -11,8 +11,16 @@ from typing import Any
 Row = Mapping[str, Any]
 
 
-def sweep_text(optimizer: str, swept: Sequence[str], rows: Sequence[Row], seconds: float, threads: int) -> str:
-    """Lines sorted by the swept values: loss before and after (median over the seeds), the lowest, the verdicts."""
+def sweep_text(
+    optimizer: str,
+    swept: Sequence[str],
+    rows: Sequence[Row],
+    seconds: float,
+    threads: int,
+    judged: tuple[str, float] = ("loss", 1.0),
+) -> str:
+    """Lines sorted by the swept values: loss before and after (median over the seeds), the lowest, the verdicts; then
+    the best copy, ``judged`` by a column that is to be small (1) or large (-1)."""
     settings: dict[tuple, list[Row]] = {}
     for row in rows:
         settings.setdefault(tuple(row[name] for name in swept), []).append(row)
@@ -22,7 +30,7 @@ def sweep_text(optimizer: str, swept: Sequence[str], rows: Sequence[Row], second
         head = [*swept, "loss before", "after", "lowest", "verdict"]
     lines = [_cells(values, members, several) for values, members in sorted(settings.items(), key=lambda s: s[0])]
     title = f"{optimizer}: {len(rows)} copies, {sum(r['steps'] for r in rows)} steps in {seconds:.3g} s"
-    return "\n".join([f"{title}, {threads} threads", *_aligned([head, *lines]), _best(swept, rows)])
+    return "\n".join([f"{title}, {threads} threads", *_aligned([head, *lines]), _best(swept, rows, *judged)])
 
 
 def _cells(values: tuple, members: Sequence[Row], several: bool) -> list[str]:
@@ -50,13 +58,13 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     return ["  " + "   ".join([*cells, line[-1]]) for cells, line in zip(shown, lines, strict=True)]
 
 
-def _best(swept: Sequence[str], rows: Sequence[Row]) -> str:
-    finite = [row for row in rows if isfinite(row["loss"])]
+def _best(swept: Sequence[str], rows: Sequence[Row], name: str, sign: float) -> str:
+    finite = [row for row in rows if isfinite(row[name])]
     if not finite:
         return "no copy has a finite loss: sweep over smaller values"
-    best = min(finite, key=lambda row: row["loss"])
-    where = ", ".join([*(f"{name} = {best[name]:.4g}" for name in swept), f"seed {best['seed']}"])
-    return f"best: {where}, loss {best['loss']:.4g}{_hint(swept, rows, best)}"
+    best = min(finite, key=lambda row: sign * row[name])
+    where = ", ".join([*(f"{value} = {best[value]:.4g}" for value in swept), f"seed {best['seed']}"])
+    return f"best: {where}, {name} {best[name]:.4g}{_hint(swept, rows, best)}"
 
 
 def _hint(swept: Sequence[str], rows: Sequence[Row], best: Row) -> str:

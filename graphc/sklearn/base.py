@@ -156,17 +156,12 @@ class GraphEstimator(BaseEstimator):
             self._note(run, begin)
             return
         seed, optimizer = self._seed(), self.optimizer_given()
-        options, alpha = dict[str, Any](), self._factor()
-        if self.early_stopping:
-            rows, held_out = self._divided(rows, seed)
-            stop = EarlyStopping("val_loss", int(self.n_iter_no_change), float(self.tol))
-            own = {} if held_out.weights is None else {"sample_weight": held_out.weights}
-            options = {"validation": {**self._with_penalty(held_out.arrays, alpha), **own}, "callbacks": [stop]}
-        data = self._with_penalty(rows.arrays, alpha)
+        alpha = self._factor()
+        rows, options = self._stopped_early(rows, seed, alpha)
         run = self.model_.fit(
-            data, optimizer=optimizer, epochs=epochs, batch_size=self._batch(optimizer),
-            seed=seed if begin else None, sample_weight=rows.weights, shuffle=self.shuffle, threads=self.threads,
-            target=self.target, progress=bool(self.verbose), **options,
+            self._with_penalty(rows.arrays, alpha), optimizer=optimizer, epochs=epochs,
+            batch_size=self._batch(optimizer), seed=seed if begin else None, sample_weight=rows.weights,
+            shuffle=self.shuffle, threads=self.threads, target=self.target, progress=bool(self.verbose), **options,
         )  # fmt: skip
         self._note(run, begin)
 
@@ -174,11 +169,24 @@ class GraphEstimator(BaseEstimator):
         """Copies of ``model_`` with these learning rates, seeds and alphas, each as a fit alone trains it."""
         rates, seeds, alphas = (list(column) for column in zip(*candidates, strict=True))
         optimizer: Any = optimizer_named(self.optimizer)
+        rows, options = self._stopped_early(rows, seeds[0], None)  # all have one seed where that matters
         return self.model_.sweep(
             self._with_penalty(rows.arrays, alphas), optimizer=optimizer.with_(eta=np.array(rates)), seeds=seeds,
             paired=True, epochs=epochs, batch_size=self._batch(optimizer), sample_weight=rows.weights,
             shuffle=self.shuffle, threads=threads or self.threads, target=self.target, progress=bool(self.verbose),
+            **options,
         )  # fmt: skip
+
+    def _stopped_early(self, rows: Rows, seed: int, alpha: float | None) -> tuple[Rows, dict[str, Any]]:
+        """Rows to train on and the options of early stopping, where it is asked for; without alpha copies have their
+        own."""
+        if not self.early_stopping:
+            return rows, {}
+        rows, held_out = self._divided(rows, seed)
+        stop = EarlyStopping("val_loss", int(self.n_iter_no_change), float(self.tol))
+        data = held_out.arrays if alpha is None else self._with_penalty(held_out.arrays, alpha)
+        own = {} if held_out.weights is None else {"sample_weight": held_out.weights}
+        return rows, {"validation": {**data, **own}, "callbacks": [stop]}
 
     def _divided(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
         """Rows to train on and rows to stop by, the classes in equal shares."""

@@ -21,9 +21,9 @@ class SweepSearchCV(GridSearchCV):
 
     Candidates that differ in ``learning_rate``, ``alpha`` and ``random_state`` alone are one :meth:`graphc.Model.sweep`
     a fold, whatever stands before the estimator in a pipeline; those without a penalty, alpha 0, one of their own.
-    Scores, results and the best estimator are those of scikit-learn's search, bit for bit. Trained one by one, as
-    there, are candidates with ``early_stopping``, with ``random_state=None``, with an optimizer that uses curvature or
-    a rate that is a schedule, and the best estimator.
+    Scores, results and the best estimator are those of scikit-learn's search, bit for bit. With ``early_stopping``,
+    which holds rows out by the seed, every seed has a sweep. Trained one by one, as there, are candidates with
+    ``random_state=None``, with an optimizer that uses curvature or a rate that is a schedule, and the best estimator.
 
     Parameters
     ----------

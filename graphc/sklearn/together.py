@@ -11,13 +11,12 @@ from typing import Any, Protocol
 
 import joblib
 import numpy as np
-from scipy.sparse import issparse
 
 from graphc.errors import GraphcError
 from graphc.facade.sweeping import Sweep
 from graphc.model import Model
 from graphc.optim import Rule
-from graphc.run.history import History, Run
+from graphc.run.history import Run
 
 SWEPT = ("learning_rate", "random_state", "alpha")
 
@@ -31,6 +30,7 @@ class Sweepable(Protocol):
     random_state: Any
     alpha: Any
     early_stopping: bool
+    target: Any
 
     def optimizer_given(self) -> Any: ...
 
@@ -73,7 +73,7 @@ class Together:
         """
         key, own = _alike(estimator), _own(estimator)
         wanted = self.wanted.get(key, {}) if self.running else {}
-        alone = estimator.early_stopping or issparse(rows.arrays["X"])  # which no sweep takes
+        alone = estimator.early_stopping and estimator.target != "cpu"  # which no sweep takes
         if own is None or own not in wanted or len(wanted) < 2 or alone:
             return None
         place = str(joblib.hash((key, epochs, rows.arrays, rows.weights)))
@@ -82,19 +82,20 @@ class Together:
             self.trained[place] = sweep, {known: t for t, known in enumerate(wanted)}
         sweep, places = self.trained[place]
         t = places[own]
-        return None if sweep.stopped[t] == "diverged" else (sweep.model(t), _run(sweep, t))
+        return None if sweep.stopped[t] == "diverged" else (sweep.model(t), sweep.run(t))
 
 
 def _alike(estimator: Sweepable) -> str:
     """Equal for estimators that differ in learning rate, seed and alpha alone; empty for what has no bytes to compare.
 
-    An alpha of 0 is another network, without a penalty. Functions stay what they are in a clone, everything else is
-    copied there.
+    An alpha of 0 is another network, without a penalty; early stopping holds rows out by the seed. Functions stay what
+    they are in a clone, everything else is copied there.
     """
     others = {name: value for name, value in estimator.get_params(deep=False).items() if name not in SWEPT}
+    own = bool(estimator.alpha), estimator.random_state if estimator.early_stopping else None
     named = {name: ("function", id(value)) if isroutine(value) else value for name, value in others.items()}
     try:
-        return str(joblib.hash((type(estimator).__qualname__, named, bool(estimator.alpha))))
+        return str(joblib.hash((type(estimator).__qualname__, named, own)))
     except (pickle.PicklingError, TypeError, AttributeError, ValueError):
         return ""
 
@@ -114,15 +115,3 @@ def _own(estimator: Sweepable) -> Candidate | None:
 def is_factor(alpha: Any) -> bool:
     """Whether a penalty can have this factor."""
     return isinstance(alpha, Real) and not isinstance(alpha, bool) and 0 <= float(alpha) < np.inf
-
-
-def _run(sweep: Sweep, t: int) -> Run:
-    """What a fit alone tells of a copy; times are an equal share."""
-    epochs, share = int(sweep.epochs[t]), 1 / len(sweep)
-    history = History({name: values[t, :epochs].tolist() for name, values in sweep.history.items()})
-    return Run(
-        history, int(sweep.steps[t]), sweep.seconds * share, sweep.compile_seconds * share, sweep.threads,
-        sweep.stopped[t], notes=list(sweep.notes), seed=sweep.seeds[t], epochs=epochs,
-        latest={name: values[-1] for name, values in history.items() if values},
-    )  # fmt: skip
-
