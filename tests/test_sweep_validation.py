@@ -31,6 +31,7 @@ CASES = {
     "a metric of training": {"epochs": 60, "callbacks": [stop("mae", min_delta=0.01)]},
     "an end within an epoch, no parameters put back": {
         "validation": (*V, np.linspace(0, 1, 40)), "steps": 75, "callbacks": [stop(restore_best=False)]},
+    "a tolerance, an end within an epoch": {"epochs": None, "steps": 45, "tol": 1e-3, "validation": V},
     "a tolerance": {"validation": V, "epochs": 99, "batch_size": None, "shuffle": False, "tol": 0.02},
 }  # fmt: skip
 

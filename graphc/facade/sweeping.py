@@ -203,7 +203,8 @@ class Sweep:
         rule.values[:], rule.step = c.states[i, : rule.values.size], int(c.control[i, control.STEP])
         epoch, position = (int(c.control[i, word]) for word in (control.EPOCH, control.POSITION))
         twin.state.sampler = replace(start.sampler, epoch=epoch, position=position)
-        twin.state.totals.values = c.totals[i, : control.F_SIZE + len(twin.metric_names)].copy()
+        totals = twin.state.totals.values = c.totals[i, : control.F_SIZE + len(twin.metric_names)].copy()
+        totals[control.GRADIENT] = np.inf if c.control[i, control.STEEP + epoch % 2] else 0.0
         twin.shuffled, twin.last_run, twin.last_sweep = self.shuffled, None, None
         return twin
 
