@@ -95,6 +95,8 @@ def test_the_best_copy_is_the_one_that_validation_prefers():
     largest = make().sweep(X, T, validation=away, callbacks=[stop("val_mae", mode="max")], **options)
     assert largest.best_index == largest.scores.argmax()
     assert largest.scores.tolist() == [run.best["val_mae"] for run in largest.runs]
+    short = make().sweep(X, T, validation=away, optimizer=gc.SGD([1e-4, 0.3]), steps=3, **BATCHES)
+    assert np.isnan(short.history["val_loss"]).all() and short.best_index == short.losses.argmin()
 
 
 def test_swept_inputs_are_left_out_of_validation_or_given(python: Plain):

@@ -36,8 +36,6 @@ class Watched:
     ----------
     runs : list of Run
         What a fit of each copy alone would tell.
-    judged : tuple of str and float
-        What copies are compared by: its name, and -1 where more is better.
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class Watched:
         self.runs = [Run(record=options.record, seed=s.seed) for s in settings]
         rows = [r for s in settings if (r := parts.held_out(s)) is not None]
         self.validation = Validation(self.twins, rows, copies, options.threads or cores()) if rows else None
-        self.judged = _judged(options, bool(rows))
         for run, own, seen in zip(self.runs, self.options, self.public, strict=True):
             begin_history(model, run, bool(rows))
             for c in own.callbacks:
@@ -77,6 +74,13 @@ class Watched:
         for name, value in self.model.metrics.report(means).items():
             run.latest[name] = float(value)
         return epoch_end(self.twins[i], run, self.options[i], validated, self.public[i])
+
+    @property
+    def judged(self) -> tuple[str, float]:
+        """What copies are compared by: its name, and -1 where more is better; the loss before the end of an epoch."""
+        named = [(str(c.monitor), c.sign) for c in self.options[0].callbacks if isinstance(c, EarlyStopping)]
+        wanted = [*(n for n in named if n[0].startswith("val_")), ("val_loss", 1.0)]
+        return next((n for n in wanted if any(n[0] in run.latest for run in self.runs)), ("loss", 1.0))
 
     def end(self) -> None:
         """After the last step: the best parameters are put back."""
@@ -127,10 +131,3 @@ def _twin(model: Core, parameters: NDArray) -> Core:
     twin._params = Parameters(layout_parameters(model.kept_leaves), model.dtype)
     twin._params.adopt(parameters[: twin._params.flat.size])
     return twin
-
-
-def _judged(options: Options, validated: bool) -> tuple[str, float]:
-    for c in options.callbacks:
-        if isinstance(c, EarlyStopping) and str(c.monitor or "").startswith("val_"):
-            return str(c.monitor), c.sign
-    return ("val_loss", 1.0) if validated else ("loss", 1.0)
