@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from graphc.emit.update import hyper_values
 from graphc.facade.batches import Batches
 from graphc.facade.core import Core
-from graphc.facade.fitting import MOST_STEPS, Split, split
+from graphc.facade.fitting import MOST_STEPS
 from graphc.facade.options import Options
 from graphc.facade.settings import Setting, completed
+from graphc.facade.splitting import Split, split
 from graphc.facade.state import Parameters
 from graphc.ir.node import Leaf
 from graphc.lower.lengths import has_rows
