@@ -320,7 +320,7 @@ class Model(Readable):
             Of the random numbers.
         """
         self.params.initialize(seed, everything=True)
-        self._core.state = State(self.params.flat.size, self.dtype)
+        self._core.state = State(self.params.held.size, self.dtype)
         self.state.sampler.restart(seed)
         return self
 

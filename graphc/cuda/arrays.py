@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from graphc.cuda import dlpack
 from graphc.errors import DataError
@@ -21,6 +21,14 @@ class Machine(Protocol):
     device: Any
     place: tuple[int, int]
     stream: int
+
+    def array(self, count: int, dtype: DTypeLike) -> DeviceArray:
+        """New memory."""
+        ...
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """target[:] = source."""
+        ...
 
     def download(self, source: DeviceArray) -> NDArray:
         """A copy on the host."""
@@ -89,6 +97,18 @@ class DeviceArray:
     def numpy(self) -> NDArray:
         """A copy on the host, once all work on the machine is done."""
         return self.machine.download(self)
+
+    def copied(self, into: Any = None) -> DeviceArray:
+        """A copy on the same machine, in the memory of ``into`` where that is as large."""
+        kind = lambda a: (a.machine, a.shape, a.dtype)
+        fits = isinstance(into, DeviceArray) and kind(into) == kind(self)
+        target = into if fits else self.machine.array(self.size, self.dtype).reshape(*self.shape)
+        self.machine.copy(target, self)
+        return target
+
+    def __reduce__(self) -> Any:
+        """It travels to other processes, and is copied by ``copy``, as the array of the host that it is."""
+        return np.asarray, (self.numpy(),)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:

@@ -26,18 +26,18 @@ class CudaEvaluator:
 
     def run(
         self,
-        parameters: NDArray,
+        parameters: NDArray | DeviceArray,
         data: Sequence[Any],
         constants: NDArray,
         rows: int,
         outputs: Mapping[str, tuple[int, ...]],
         fresh: bool = False,
     ) -> tuple[dict[str, DeviceArray], NDArray]:
-        """Outputs on the machine, by name with their shapes, and the mean of every scalar over the rows; with
-        ``fresh`` everything that the kernels have to write holds NaN before."""
-        state = np.zeros(self.plan.memory.kept, self.dtype)
-        state[: min(parameters.size, self.plan.memory.total)] = parameters[: self.plan.memory.total]
-        self.launcher.upload(state[None], np.zeros((1, 1)), np.zeros((1, self.plan.width)))
+        """Outputs on the machine, by name with their shapes, and the mean of every scalar over the rows, for parameters
+        of the host or of the machine; with ``fresh`` everything that the kernels have to write holds NaN before."""
+        own = parameters.part if isinstance(parameters, DeviceArray) else lambda start, size: parameters[start:size]
+        parts = {0: own(0, min(parameters.size, self.plan.memory.total))}
+        self.launcher.put(parts, np.zeros((1, 1)), np.zeros((1, self.plan.width)))
         kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
         held = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
         results = {n: self.machine.array(max(int(np.prod(shape)), 1), self.dtype) for n, shape in outputs.items()}

@@ -99,19 +99,33 @@ class _Launcher:
         return found
 
     def upload(self, states: NDArray, fixed: NDArray, totals: NDArray) -> None:
-        """What a run begins with, a row a copy: parameters, states and extras, or the extras alone of one network whose
-        others are there; the numbers of its updates that stay the same; totals of an epoch that was begun."""
-        m = self.plan.memory
-        if states.shape[1] < m.kept:
-            self.machine.upload(self.own.part(m.extras, m.kept - m.extras), states)
-        else:
-            self._upload(states)
+        """What the runs of several networks begin with, a row each: parameters, states and extras; the numbers of their
+        updates that stay the same; totals of an epoch that was begun."""
+        self._upload(states)
+        self._filled("E", fixed, self.dtype)
+        self._filled("T", totals, np.float64)
+
+    def put(self, parts: Mapping[int, NDArray | DeviceArray], fixed: NDArray, totals: NDArray) -> None:
+        """What the run of one network begins with: values for places of its memory, which come from the host or from
+        elsewhere on the machine, or are there already; the rest as for :meth:`upload`."""
+        self._clean(all(isinstance(values, DeviceArray) for values in parts.values()))
+        for start, values in parts.items():
+            target = self.own.part(start, values.size)
+            if not isinstance(values, DeviceArray):
+                self.machine.upload(target, values)
+            elif values.address != target.address:
+                self.machine.copy(target, values)
         self._filled("E", fixed, self.dtype)
         self._filled("T", totals, np.float64)
 
     def download(self) -> tuple[NDArray, NDArray]:
         """Parameters, states and extras, and the totals of the epoch, a row a copy."""
         return self._download(), self.totals()
+
+    def extras(self) -> NDArray:
+        """Those of one network."""
+        m = self.plan.memory
+        return self.machine.download(self.own.part(m.extras, m.kept - m.extras))
 
     def totals(self) -> NDArray:
         """Weight and weighted sums of the rows since the last epoch ended, a row a copy."""
@@ -122,6 +136,10 @@ class _Launcher:
         raise NotImplementedError
 
     def _download(self) -> NDArray:
+        raise NotImplementedError
+
+    def _clean(self, goes_on: bool) -> None:
+        """Make room for one network; whether it goes on from where the machine has it."""
         raise NotImplementedError
 
     def unwrite(self, gradients: Sequence[slice]) -> None:  # noqa: B027  memory that is shared holds anything anyhow
@@ -187,6 +205,10 @@ class BlockLauncher(_Launcher):
         kept = self.plan.memory.kept
         return self.machine.download(self.buffers["P"].part(0, self.copies * kept)).reshape(self.copies, kept)
 
+    def _clean(self, goes_on: bool) -> None:  # noqa: ARG002  a launch fills its shared memory anew
+        self.copies = 1
+        self.buffer("P", self.plan.memory.kept, self.dtype, spare=True)
+
     def _go(self, arguments: dict[str, Any], words: NDArray) -> None:
         self.machine.launch(self.loaded["train"], len(words), arguments | {"P": self.buffers["P"]})
 
@@ -195,11 +217,15 @@ class _OneNetwork(_Launcher):
     """One copy, its whole memory on the device."""
 
     def _upload(self, states: NDArray) -> None:
+        self._clean(goes_on=False)
+        self.machine.upload(self.own.part(0, self.plan.memory.kept), states[0])
+
+    def _clean(self, goes_on: bool) -> None:
         memory = self.plan.memory
         m = self.buffer("M", memory.size, self.dtype)
         self.buffer("L", max(memory.integers, 1), np.int32)
-        self.machine.clear(m)
-        self.machine.upload(m.part(0, memory.kept), states[0])
+        if not goes_on:
+            self.machine.clear(m.part(memory.kept, memory.size - memory.kept))
 
     def unwrite(self, gradients: Sequence[slice]) -> None:
         memory, m = self.plan.memory, self.buffers["M"]

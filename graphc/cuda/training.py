@@ -7,7 +7,9 @@ steps again: a run is deterministic.
 
 from __future__ import annotations
 
+import contextlib
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +27,7 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE
 from graphc.emit.cuda.plan import CudaPlan
 from graphc.errors import DeviceError
+from graphc.run.mirrored import Mirrored
 from graphc.run.sampler import Sampler
 from graphc.run.training import BAD, Call, Moving, Settings, Watch, epochs_within, first_bad
 
@@ -73,6 +76,25 @@ class Stand:
         return all(map(np.array_equal, ours, theirs))
 
 
+@dataclass(frozen=True)
+class Books:
+    """What the host keeps of a run: steps of the rule, place in the data, running totals."""
+
+    step: int
+    sampler: Sampler
+    totals: NDArray
+
+    @staticmethod
+    def of(moving: Moving) -> Books:
+        """As they are now."""
+        return Books(moving.rule.step, replace(moving.sampler), moving.totals.values.copy())
+
+    def restore(self, moving: Moving) -> None:
+        """Put them back."""
+        moving.rule.step, moving.totals.values[:] = self.step, self.totals
+        moving.sampler.epoch, moving.sampler.position = self.sampler.epoch, self.sampler.position
+
+
 def order_key(sampler: Sampler) -> np.uint64:
     """The key of the order of the rows, as :func:`graphc.primitives.philox.round_keys_of` takes it."""
     key0, key1 = sampler.keys
@@ -92,7 +114,7 @@ class CudaTrainer:
         self.data: list[DeviceArray] = []
         self.own: list[DeviceArray | None] = []  # those of the data whose memory is the trainer's
         self.parts: Parts | None = None
-        self.left: NDArray | None = None
+        self.lent: list[weakref.ref[Mirrored]] = []  # whose newest values lie in the launcher's memory
         self.seconds_per_step, self.begun = 0.0, 0.0
         self.choice = f"tier {plan.choice.tier}: {plan.choice.reason}"
         self.notes = [plan.choice.note] if plan.choice.note else []
@@ -121,13 +143,12 @@ class CudaTrainer:
         """Train for up to ``call.steps`` steps; the meaning is that of :meth:`graphc.run.training.Trainer.run`."""
         if len(moving.totals.values) != host_control.F_SIZE + self.n_metrics:
             moving.totals.values = np.zeros(host_control.F_SIZE + self.n_metrics)
-        step, sampler, totals = moving.rule.step, replace(moving.sampler), moving.totals.values.copy()
+        before = Books.of(moving)
         self._run(moving, inputs, call, settings, watch)
         verdict = call.status
         if verdict not in BAD:
             return
-        moving.rule.step, moving.totals.values[:] = step, totals
-        moving.sampler.epoch, moving.sampler.position = sampler.epoch, sampler.position
+        before.restore(moving)
         call.steps = call.done
         self._run(moving, inputs, call, settings, watch)
         if verdict == host_control.NONFINITE:
@@ -136,11 +157,12 @@ class CudaTrainer:
     def probe(self, moving: Moving, inputs: Sequence[Any], call: Call, places: Sequence[slice]) -> None:
         """One step in order of the rows, as :meth:`graphc.run.training.Trainer.probe`; what tier A has in shared memory
         holds what was there."""
+        self._leave()
         moving.totals.values = np.zeros(host_control.F_SIZE + self.n_metrics)
         seconds = self.seconds_per_step
         self.hold(inputs)
         self._run(moving, inputs, call, Settings(shuffle=False), None, places)
-        self.seconds_per_step, self.left = seconds, None
+        self.seconds_per_step = seconds
 
     def _run(
         self,
@@ -151,9 +173,11 @@ class CudaTrainer:
         watch: Watch | None,
         unwritten: Sequence[slice] | None = None,
     ) -> None:
+        before = Books.of(moving)
         call.done, call.status = 0, host_control.FINISHED
         call.epochs, call.step_losses = np.empty((0, 1 + self.n_metrics)), np.empty(0)
         self._put(moving, inputs[1], settings.tolerance)
+        self._keep(moving)
         if unwritten is not None:
             self.launcher.unwrite(unwritten)
         try:
@@ -162,39 +186,58 @@ class CudaTrainer:
                 if watch is not None and watch(call.done) and call.status == host_control.FINISHED:
                     call.status = host_control.STOPPED
         finally:
-            self._take_back(moving, call)
+            try:
+                self._take_back(moving, call)
+            except DeviceError:  # of a machine that has stopped: what there was before is what there is
+                before.restore(moving)
+                raise
 
     def _put(self, moving: Moving, hyper: NDArray, tolerance: float) -> None:
-        """What a run of one network begins with; parameters and states are there already when nobody has changed what
-        the last run left."""
+        """What a run of one network begins with; parameters and states stay where they are, or are copied on the
+        machine, when nobody has changed what the last run left."""
         m, largest = self.plan.memory, moving.totals.values[host_control.GRADIENT]
-        values = moving.parameters, moving.rule.values
-        left, self.left = self.left, None
-        totals = moving.totals.values[None, host_control.WEIGHT :]
-        if left is not None and all(map(np.array_equal, self._parts_of(left, moving), values)):
-            left[m.extras + TOLERANCE], left[m.extras + LARGEST] = tolerance, largest
-            self.start(left[None, m.extras :], hyper[None], totals)
-        else:
-            self.start(self.state_of(*values, tolerance, largest)[None], hyper[None], totals)
+        self._leave(moving.held, moving.rule)
+        parts: dict[int, Any] = {}
+        for start, (held, size) in self._places(moving).items():
+            there = held.on(self.machine)
+            parts[start] = held.values[:size] if there is None else there
+        parts[m.extras] = self._extras(tolerance, largest)
+        self.ahead = None
+        self.launcher.put(parts, self.table.fixed(hyper[None], self.dtype), moving.totals.values[host_control.WEIGHT :])
 
-    def _parts_of(self, state: NDArray, moving: Moving) -> tuple[NDArray, NDArray]:
-        """Parameters and states of one network where a state of the machine holds them."""
-        states = state[self.plan.memory.states : self.plan.memory.extras]
-        return state[: moving.parameters.size], states[: moving.rule.values.size]
+    def _places(self, moving: Moving) -> dict[int, tuple[Mirrored, int]]:
+        """Where parameters and states begin in the memory of one network, and how many there are of each."""
+        m = self.plan.memory
+        own = {0: (moving.held, min(moving.held.size, m.total))}
+        return own | ({m.states: (moving.rule, m.extras - m.states)} if m.n_states else {})
+
+    def _keep(self, moving: Moving) -> None:
+        """Before the first step: what the host does not have gets a copy on the machine, to go back to; where there is
+        no room for it, the host gets it."""
+        places = self._places(moving)
+        away = [start for start, (held, _) in places.items() if held.away]
+        with contextlib.suppress(DeviceError):
+            for start in away:
+                held, size = places[start]
+                there = self.launcher.buffer("kept M", self.plan.memory.extras, self.dtype).part(start, size)
+                self.machine.copy(there, self.launcher.own.part(start, size))
+                held.lies(there)
+        for held, _ in places.values():
+            held.leave(self.launcher.own.owner)
+
+    def _leave(self, *but: Mirrored) -> None:
+        """Before the memory of networks is written to: bring down what of other runs lies there."""
+        for held in [found for known in self.lent if (found := known()) is not None]:
+            if held not in but:
+                held.leave(self.launcher.own.owner)
+        self.lent = []
 
     def start(self, states: NDArray, hyper: NDArray, totals: NDArray) -> None:
-        """What a run begins with, a row a network: its state, or the extras of one that is there; hyper-parameters;
-        totals of an epoch that was begun."""
-        self.ahead, self.left = None, None
+        """What the runs of several networks begin with, a row each: their states; hyper-parameters; totals of an epoch
+        that was begun."""
+        self._leave()
+        self.ahead = None
         self.launcher.upload(states, self.table.fixed(hyper, self.dtype), totals)
-
-    def copy_of(self, start: int, values: NDArray) -> DeviceArray | None:
-        """Parameters from ``start`` on as the last run left them, copied there; None unless they are ``values``."""
-        if self.left is None or not np.array_equal(self.left[start : start + values.size], values.ravel()):
-            return None
-        target = self.machine.array(values.size, self.dtype)
-        self.machine.copy(target, self.launcher.own.part(start, values.size))
-        return target.reshape(*values.shape)
 
     def state_of(self, parameters: NDArray, states: NDArray, tolerance: float, largest: float = 0.0) -> NDArray:
         """Parameters, states and extras of one network, as they lie on the machine."""
@@ -202,20 +245,26 @@ class CudaTrainer:
         state = np.zeros(m.kept, self.dtype)
         state[: min(parameters.size, self.total)] = parameters[: self.total]
         state[m.states : m.extras][: states.size] = states[: m.extras - m.states]
-        state[m.extras + TOLERANCE], state[m.extras + LARGEST] = tolerance, largest
+        state[m.extras :] = self._extras(tolerance, largest)
         return state
 
+    def _extras(self, tolerance: float, largest: float) -> NDArray:
+        extras = np.zeros(self.plan.memory.kept - self.plan.memory.extras, self.dtype)
+        extras[TOLERANCE], extras[LARGEST] = tolerance, largest
+        return extras
+
     def _take_back(self, moving: Moving, call: Call) -> None:
-        """What the run left. After a step with a bad number the host keeps what there was before the run."""
-        [state], [totals] = self.launcher.download()
-        parameters, states = self._parts_of(state, moving)
+        """What the run left: totals, and where parameters and states lie. After a step with a bad number they are where
+        they were before the run."""
         if call.status in BAD:
             if call.status == host_control.OVERFLOW:
-                call.overflow = first_bad(np.concatenate([parameters, states]))
+                call.overflow = first_bad(self.launcher.download()[0][0, : self.plan.memory.extras])
             return
-        self.left = state
-        moving.parameters[:], moving.rule.values[: states.size] = parameters, states
-        moving.totals.values[host_control.GRADIENT] = state[self.plan.memory.extras + LARGEST]
+        extras, [totals] = self.launcher.extras(), self.launcher.totals()
+        for start, (held, size) in self._places(moving).items():
+            held.lies(self.launcher.own.part(start, size))
+        self.lent = [weakref.ref(held) for held, _ in self._places(moving).values()]
+        moving.totals.values[host_control.GRADIENT] = extras[LARGEST]
         moving.totals.values[host_control.WEIGHT :] = totals
 
     def _part(self, moving: Moving, inputs: Sequence[Any], call: Call, settings: Settings) -> None:

@@ -212,7 +212,7 @@ def _train(
     ).checked("compare")  # fmt: skip
     twin = copy.copy(core)
     twin._params = Parameters(layout_parameters(twin.kept_leaves), twin.dtype)
-    twin.state = State(twin.params.flat.size, twin.dtype)
+    twin.state = State(twin.params.held.size, twin.dtype)
     twin.last_run, twin.last_sweep = None, None
     try:
         return twin, fit(twin, data, options, public(twin))

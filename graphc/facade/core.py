@@ -74,7 +74,7 @@ class Core:
         self.notes = check_differentiable(trained, self.param_leaves) if trained is not None else []
         note_model(used)
         self._params = Parameters(layout_parameters(self.kept_leaves), dtype)
-        self.state = State(self.params.flat.size, dtype)
+        self.state = State(self.params.held.size, dtype)
         row_extents(leaf for leaf in used if leaf.kind == "input")
         self.weight_leaf = Leaf("sample_weight", (self._batch_name(used),), "input")
         self.shuffled = True

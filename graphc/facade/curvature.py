@@ -205,7 +205,7 @@ class _Loop:
         if isinstance(problem, SquaredResiduals):
             here.metrics = problem.metrics()
         steep = float(np.abs(here.g).max(initial=0.0))
-        size = model.params.flat.size
+        size = model.params.held.size
         values = self.state.values[: self.how.states * size].reshape(-1, size)
         enough = self.options.tol is not None and steep <= self.options.tolerance
         there = None if enough else METHODS[type(self.how)](problem, here, values, self.state.step, self.how)

@@ -189,7 +189,7 @@ def function_script(outputs: Sequence[Node], feed: Feed, dtype: str) -> Path | N
         return None
     params = Parameters(layout_parameters([leaf for leaf in feed if leaf.kind in ("param", "state")]), dtype)
     roots = {f"output:y{t}": node for t, node in enumerate(outputs)}
-    stored = Stored(roots, params, State(params.flat.size, dtype), dtype)
+    stored = Stored(roots, params, State(params.held.size, dtype), dtype)
     return _write(stored, feed, FUNCTION.format(dtype=dtype))
 
 

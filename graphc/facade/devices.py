@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -212,11 +213,12 @@ def on_device(params: Parameters, name: str) -> DeviceArray:
     from graphc.cuda import selection
     from graphc.cuda.residency import on_machine
 
-    values = params[name]
-    found = params.trainer and params.trainer.copy_of(params.start(name), values)
-    if found is not None:
-        return found
-    return on_machine(selection.here().machine, values, values.dtype).reshape(*values.shape)
+    shape, start = params.place(name)
+    machine = selection.here().machine
+    there = params.held.on(machine)
+    if there is None:
+        return on_machine(machine, params[name], params.held.dtype).reshape(*shape)
+    return there.part(start, math.prod(shape)).copied().reshape(*shape)
 
 
 def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int, pace: Pace | None) -> Any:
@@ -234,7 +236,7 @@ def evaluate(
     """Outputs, and means of scalars; the outputs stay on the machine when data came from it."""
     evaluator, step, constants = _evaluator(model, outputs, scalars, data.rows, place)
 
-    def call(parameters: NDArray, bound: Bound, fresh: bool = False) -> tuple[dict[str, DeviceArray], NDArray]:
+    def call(parameters: Any, bound: Bound, fresh: bool = False) -> tuple[dict[str, DeviceArray], NDArray]:
         shapes = {n.replace("output:", "y_"): shape_of(model.graph.roots[n].shape, bound.rows) for n in outputs}
         ordered = [bound.arrays[i.leaf] for i in step.inputs]
         return evaluator.run(parameters, ordered, constants, bound.rows, shapes, fresh)
@@ -247,7 +249,9 @@ def evaluate(
         text = evaluator.launcher.plan.program.text
         key = declared(model.raw_roots, model.kept_leaves, text, *outputs, *scalars).key
         verify_device_evaluation(model, key, outputs, scalars, data, on_host)
-    found, means = call(model.params.flat, data)
+    held = model.params.held
+    there = held.on(place.machine)
+    found, means = call(held.values if there is None else there, data)
     stay = any(not isinstance(a, np.ndarray) for a in data.arrays.values())
     return [x if stay else x.numpy() for x in found.values()], means
 

@@ -67,7 +67,7 @@ def explain_overflow(model: Core, rule: AnyRule, place: int, value: float) -> No
     DivergenceError
         With the step, the line of the rule, the bad value and its place.
     """
-    turn, at = divmod(place, model.params.flat.size)
+    turn, at = divmod(place, model.params.held.size)
     name = model.params.name_at(at).partition("[")[0]
     own = rule.of(name) if name in model.params.trained else rule
     target = ("theta", *own.states)[turn] if own else "theta"

@@ -233,7 +233,7 @@ class _Loop:
         state = model.state
         kept = state.rule(o.rule.text, len(o.rule.states))
         kept.averages = self.averages
-        moving = Moving(model.params.flat, kept, state.sampler, state.totals)
+        moving = Moving(model.params.held, kept, state.sampler, state.totals)
         inputs, call = self.inputs, Call(steps, ends=ends)
         if self.blocks:
             inputs = [*inputs[:2], *self._block(self.blocks, inputs[2:], steps)]

@@ -45,7 +45,7 @@ def views(model: Core, flat: NDArray) -> list[NDArray]:
 
 def _joined(model: Core, arrays: Sequence[NDArray]) -> NDArray:
     """One float64 vector laid out like the parameters, of an array for each of them."""
-    flat = np.zeros(model.params.flat.size)
+    flat = np.zeros(model.params.held.size)
     for place, array in zip(views(model, flat), arrays, strict=True):
         place[...] = array
     return flat
@@ -58,7 +58,7 @@ class Gradients:
         self, model: Core, trainer: Trainer, data: Bound, weights: NDArray | None, threads: int | None, verify: bool
     ) -> None:
         self.model, self.trainer, self.data, self.threads, self.verify = model, trainer, data, threads, verify
-        self.parameters = aligned(model.params.flat.size, model.dtype)
+        self.parameters = aligned(model.params.held.size, model.dtype)
         constants, *arrays = model.program_data(data, weights)
         self._call = GradientCall(trainer, self.parameters, [constants, np.zeros(1), *arrays], data.lengths)
         self._times: Function | None = None
@@ -143,7 +143,7 @@ class _Part:
         count = sum(math.prod(e for e in s.residual.shape if isinstance(e, int)) for s in squares)
         nodes = topological([s.residual for s in squares])
         divisible = rows is not None and not any(free_sizes(n) for n in nodes if isinstance(n, Equation))
-        self.rows_at_once = max(1, AT_ONCE // (8 * count * max(1, model.params.flat.size))) if divisible else 0
+        self.rows_at_once = max(1, AT_ONCE // (8 * count * max(1, model.params.held.size))) if divisible else 0
 
     def values(self, params: Sequence[NDArray], data: Bound) -> Any:
         """(r, dr/dw for every w) for each of the squares, the rows in parts."""
@@ -181,9 +181,9 @@ def _parts(model: Core, verify: bool) -> list[_Part]:
         found = sum_of_squares(model.graph.roots["loss"])
     except NoSquaresError as error:
         _refuse(model, error.node)
-    if model.params.flat.size > MOST_PARAMETERS:
+    if model.params.held.size > MOST_PARAMETERS:
         raise DomainError(
-            f"fit: LevenbergMarquardt solves a system of {model.params.flat.size} equations in every step\n"
+            f"fit: LevenbergMarquardt solves a system of {model.params.held.size} equations in every step\n"
             f"  hint: gc.LBFGS() has no such system"
         )
     apart = [s for s in found if s.rows in model.row_extents and _rows_apart(s, model.param_leaves)]

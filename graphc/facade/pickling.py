@@ -29,7 +29,8 @@ from graphc.run.data import Seen
 from graphc.run.turns import Turns
 from graphc.show.derivation import Derivation
 
-WITH_BUFFERS = ("trainer", "cuda", "key of")  # of what a model made, and what is known of it by its identity
+WITH_BUFFERS = ("trainer", "cuda", "cuda evaluate", "key of")
+"""Of what a model made; and what is known of it by its identity."""
 MADE_ANEW = ("_cache", "last_compiled", "reads", "nan_propagating", "seen", "ready", "turns")
 """Of a model, where it arrives."""
 

@@ -184,7 +184,7 @@ def _twin(core: Core, seed: int) -> Core:
     twin = copy(core)
     twin._params = Parameters(layout_parameters(twin.kept_leaves), twin.dtype)
     twin.params.restore(core.params.snapshot())
-    twin.state = State(twin.params.flat.size, twin.dtype)
+    twin.state = State(twin.params.held.size, twin.dtype)
     twin.state.sampler.restart(seed)
     twin.last_run, twin.last_sweep = None, None
     return twin

@@ -17,8 +17,9 @@ from graphc.facade.read_only import hand_out
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
 from graphc.lower.training import Layout
-from graphc.native.buffers import aligned, realigned
+from graphc.native.buffers import aligned
 from graphc.primitives import philox
+from graphc.run.mirrored import Mirrored
 from graphc.run.sampler import Sampler
 from graphc.run.training import RuleState, Totals
 
@@ -36,14 +37,16 @@ class Parameters(MutableMapping[str, NDArray]):
         self._unset = set(self._leaves)
         shapes = {name: tuple(int(e) for e in leaf.shape) for name, leaf in self._leaves.items()}
         self._places = {name: (shapes[name], layout.offsets[leaf]) for name, leaf in self._leaves.items()}
-        self.flat = aligned(layout.total, dtype)
+        self.held = Mirrored(aligned(layout.total, dtype))
         self.trainer: Any = None  # the last that trained them on a GPU
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "trainer": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ = {**state, "flat": realigned(state["flat"])}
+    @property
+    def flat(self) -> NDArray:
+        """All of them, one after the other, as programs see them; brought from a GPU where the last fit left them."""
+        return self.held.values
 
     @property
     def trained(self) -> list[str]:
@@ -58,10 +61,14 @@ class Parameters(MutableMapping[str, NDArray]):
         """The shape of a parameter."""
         return self._places[name][0]
 
-    def _view(self, name: str) -> NDArray:
+    def place(self, name: str) -> tuple[tuple[int, ...], int]:
+        """Shape of a parameter, and where it begins in the flat storage."""
         if name not in self._leaves:
             raise UnknownNameError(f"no parameter is named {name!r}\n  hint: {close_name(str(name), self._leaves)}")
-        shape, start = self._places[name]
+        return self._places[name]
+
+    def _view(self, name: str) -> NDArray:
+        shape, start = self.place(name)
         return self.flat[start : start + math.prod(shape)].reshape(shape)
 
     @located
@@ -96,15 +103,17 @@ class Parameters(MutableMapping[str, NDArray]):
         self._set({name: self._checked(name, value) for name, value in {**_mapping(other), **named}.items()})
 
     def _checked(self, name: str, value: Any) -> NDArray:
-        view = self._view(name)
+        shape, _ = self.place(name)
         array = _array(name, value)
-        if array.shape != view.shape:
-            raise DataError(f"{name} has shape {view.shape} but the array has {array.shape}\n  hint: reshape the array")
+        if array.shape != shape:
+            raise DataError(f"{name} has shape {shape} but the array has {array.shape}\n  hint: reshape the array")
         if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
             raise DataError(f"{name}: the array holds NaN, infinity or no numbers\n  hint: assign finite numbers")
         return array
 
     def _set(self, arrays: Mapping[str, NDArray]) -> None:
+        if len(arrays) == len(self._leaves):
+            self.held.overwritten()
         for name, array in arrays.items():
             self._view(name)[...] = array
             self._unset.discard(name)
@@ -121,6 +130,8 @@ class Parameters(MutableMapping[str, NDArray]):
 
     def initialize(self, seed: int, everything: bool = False) -> None:
         """Draw the parameters that have no value yet, or all of them, from their initialisers."""
+        if everything:
+            self.held.overwritten()
         for name in list(self._leaves) if everything else sorted(self._unset):
             self._view(name)[...] = self._draw(self._leaves[name], seed)
         self._unset.clear()
@@ -139,7 +150,7 @@ class Parameters(MutableMapping[str, NDArray]):
         starts = {self._layout.offsets[leaf]: name for name, leaf in self._leaves.items()}
         start = max(offset for offset in starts if offset <= place)
         name = starts[start]
-        index = np.unravel_index(place - start, self._view(name).shape)
+        index = np.unravel_index(place - start, self.shape(name))
         return f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
 
     def holds(self, name: str, place: int) -> bool:
@@ -151,21 +162,28 @@ class Parameters(MutableMapping[str, NDArray]):
         """A copy of all of them, for :meth:`restore`."""
         return self.flat.copy()
 
-    def restore(self, snapshot: NDArray) -> None:
-        """Put a snapshot back."""
-        self.flat[:] = snapshot
+    def kept(self, into: Any = None) -> Any:
+        """A copy of all of them for :meth:`restore`, on the GPU where they are there; in the memory of an older one."""
+        return self.held.copied(into)
+
+    def restore(self, snapshot: Any) -> None:
+        """Put a copy of all of them back."""
+        if isinstance(snapshot, np.ndarray):
+            self.held.overwritten()[:] = snapshot
+        else:
+            self.held.lies(snapshot)
         self._unset.clear()
 
     def adopt(self, flat: NDArray) -> None:
         """Be what lies in this memory, of a size and alignment that programs take."""
-        self.flat = flat
+        self.held.values = flat
         self._unset.clear()
 
     def cast(self, dtype: str) -> None:
         """Change the precision."""
-        flat = aligned(len(self.flat), dtype)
+        flat = aligned(self.held.size, dtype)
         flat[:] = self.flat
-        self.flat, self._dtype = flat, dtype
+        self.held.values, self._dtype = flat, dtype
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{n}{tuple(leaf.shape)}" for n, leaf in self._leaves.items())
@@ -201,8 +219,8 @@ class State:
         known, size = self.rules.pop(text, None), max(n_states * self.total, 1)
         if known is None:
             known = RuleState(aligned(size, self.dtype))
-        elif known.values.shape != (size,):  # of a file: a program writes to all of it
-            found = f"the file has {known.values.size} numbers of the optimizer's state, not {size}"
+        elif known.size != size:  # of a file: a program writes to all of it
+            found = f"the file has {known.size} numbers of the optimizer's state, not {size}"
             raise CheckpointError(f"{found}\n  hint: use an older checkpoint")
         self.rules[text] = known
         return known

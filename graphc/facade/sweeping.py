@@ -197,8 +197,8 @@ class Sweep:
         c, start = self.copies, self.copies.starts[i]
         twin = copy.copy(self.declared)
         twin._params = Parameters(layout_parameters(twin.kept_leaves), twin.dtype)
-        twin.params.restore(c.parameters[i, : twin.params.flat.size])
-        twin.state = State(twin.params.flat.size, twin.dtype)
+        twin.params.restore(c.parameters[i, : twin.params.held.size])
+        twin.state = State(twin.params.held.size, twin.dtype)
         rule = twin.state.rule(self.rules[i].text, len(self.rules[i].states))
         rule.values[:], rule.step = c.states[i, : rule.values.size], int(c.control[i, control.STEP])
         epoch, position = (int(c.control[i, word]) for word in (control.EPOCH, control.POSITION))
@@ -249,7 +249,7 @@ class Sweep:
         read = as_read({leaf: own[leaf].tolist() for leaf in left_out}, twin.dtype, twin.label_limits)
         found = []
         for i, row in enumerate(self.copies.parameters[: len(self)]):
-            twin.params.restore(row[: twin.params.flat.size])
+            twin.params.restore(row[: twin.params.held.size])
             mine = {leaf: values[own[leaf][i].item()] for leaf, values in read.items()}
             found.append(loss_and_metrics(twin, replace(bound, arrays={**bound.arrays, **mine})))
         return {name: np.array([values[name] for values in found]) for name in found[0]}

@@ -33,6 +33,7 @@ from graphc.native.build import Program
 from graphc.optim import AnyRule, Groups, Rule
 from graphc.optim.rules import reference_step
 from graphc.run.data import Bound
+from graphc.run.mirrored import Mirrored
 from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
 
@@ -85,7 +86,7 @@ def _norm(arrays: Sequence[NDArray]) -> float:
 
 def flat_parameters(model: Core, feed: Feed) -> NDArray:
     """The parameters of a feed as they lie behind a program's pointer."""
-    flat = aligned(model.params.flat.size, model.dtype)
+    flat = aligned(model.params.held.size, model.dtype)
     for leaf, place in places_of(model).items():
         flat[place] = feed[leaf].ravel()
     return flat
@@ -136,7 +137,7 @@ class TrainingTrial(Trial):
         """One step from a feed; ``self.after`` is what it leaves. Returns loss and metrics, None when it was bad."""
         flat, rows = flat_parameters(self.model, feed), lengths_of(feed)
         states = RuleState(aligned(len(self.rule.states) * flat.size, self.model.dtype))
-        self.after, call = Moving(flat, states, Sampler.over(rows), Totals()), Call(1)
+        self.after, call = Moving(Mirrored(flat), states, Sampler.over(rows), Totals()), Call(1)
         hyper = np.array([*hyper_values(self.rule).values, 0.0])
         arrays = [np.asarray(feed[leaf], order="C") for leaf in order]
         trainer.probe(self.after, [self.model.reads[1], hyper, *arrays], call, list(self.places.values()))

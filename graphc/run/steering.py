@@ -52,7 +52,7 @@ class EarlyStopping(Watching):
         if value < self.best - self.min_delta:
             self.best, self.wait = value, 0
             run.best = {"epoch": run.epochs, name: found}
-            self.parameters = model.params.snapshot() if self.restore_best else None
+            self.parameters = model.params.kept(self.parameters) if self.restore_best else None
             return False
         self.wait += 1
         return self.wait >= self.patience
@@ -62,7 +62,7 @@ class EarlyStopping(Watching):
             model.params.restore(self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
-        kept = {} if self.parameters is None else {"parameters": self.parameters}
+        kept = {} if self.parameters is None else {"parameters": np.asarray(self.parameters)}
         return {"best": self.best, "wait": self.wait, **kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

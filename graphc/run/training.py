@@ -9,16 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.lower.lengths import Lengths
-from graphc.native.buffers import Addresses, address, aligned, realigned
+from graphc.native.buffers import Addresses, address, aligned
 from graphc.native.build import Program
 from graphc.run.epoch_ends import EpochEnds
+from graphc.run.mirrored import Mirrored
 from graphc.run.row_parts import RowParts, share_parts
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import (
@@ -37,17 +37,23 @@ KEPT = 2.0  # seconds of steps that a run repeats at most, when one of them was 
 SHARE = 0.01  # of a run's time at most that keeping copies takes
 
 
-@dataclass
-class RuleState:
+class RuleState(Mirrored):
     """What an update rule remembers between steps: its states, laid out like the parameters, and the step number;
     for parameters of which it keeps a running mean, which state that is."""
 
-    values: NDArray
-    step: int = 0
-    averages: dict[str, int] = field(default_factory=dict)
+    what = "the optimizer's states"
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ = {**state, "values": realigned(state["values"])}
+    def __init__(self, values: NDArray, step: int = 0, averages: Mapping[str, int] | None = None) -> None:
+        super().__init__(values)
+        self.step, self.averages = step, dict(averages or {})
+        self._known = step
+
+    def known(self) -> None:
+        self._known = self.step
+
+    def lost(self) -> None:
+        """The states of the host belong to an earlier step."""
+        self.step = self._known
 
 
 @dataclass
@@ -61,10 +67,15 @@ class Totals:
 class Moving:
     """Everything that a step changes: parameters, the rule's state, the place in the data, running totals."""
 
-    parameters: NDArray
+    held: Mirrored
     rule: RuleState
     sampler: Sampler
     totals: Totals
+
+    @property
+    def parameters(self) -> NDArray:
+        """The newest parameters, on the host."""
+        return self.held.values
 
     def copy(self, into: Moving | None = None) -> Moving:
         """What :meth:`restore` puts back; ``into`` is an older copy of the same sizes, whose memory is used again."""
@@ -72,7 +83,7 @@ class Moving:
             into.restore(self)
             return into
         rule, totals = RuleState(self.rule.values.copy(), self.rule.step), Totals(self.totals.values.copy())
-        return Moving(self.parameters.copy(), rule, replace(self.sampler), totals)
+        return Moving(Mirrored(self.parameters.copy()), rule, replace(self.sampler), totals)
 
     def restore(self, kept: Moving) -> None:
         """Put back, in place, what :meth:`copy` kept."""
