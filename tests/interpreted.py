@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.emit.reference import evaluate as interpret
-from graphc.facade import evaluating, fitting
+from graphc.facade import evaluating, fitting, validating
 from graphc.facade.chance import drawn
 from graphc.facade.core import Core
 from graphc.ir.node import Leaf
@@ -118,7 +118,7 @@ def interpreted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "trainer_for", lambda *a: InterpretedTrainer(a[0], a[2], weighted=a[4]))
         patch.setattr(fitting, "verify_training", lambda *_: [])
-        patch.setattr(fitting, "evaluator", lambda *_: None)
+        patch.setattr(validating, "evaluator", lambda *_: None)
         patch.setattr(fitting, "Trainer", InterpretedTrainer)
         patch.setattr(evaluating, "evaluate", evaluated)
         patch.setattr(evaluating, "_prepared", lambda *_: None)

@@ -23,6 +23,7 @@ class CudaEvaluator:
     def __init__(self, machine: Machine, plan: CudaPlan, precision: str = "float32") -> None:
         self.machine, self.plan, self.dtype = machine, plan, np.dtype(plan.program.dtype)
         self.launcher = GraphLauncher(machine, plan, precision)
+        self.constants: DeviceArray | None = None  # sent once
 
     def run(
         self,
@@ -32,15 +33,19 @@ class CudaEvaluator:
         rows: int,
         outputs: Mapping[str, tuple[int, ...]],
         fresh: bool = False,
+        kept: bool = False,
     ) -> tuple[dict[str, DeviceArray], NDArray]:
         """Outputs on the machine, by name with their shapes, and the mean of every scalar over the rows, for parameters
-        of the host or of the machine; with ``fresh`` everything that the kernels have to write holds NaN before."""
+        of the host or of the machine. With ``fresh`` everything that the kernels have to write holds NaN before; with
+        ``kept`` the next call writes its outputs over these."""
         own = parameters.part if isinstance(parameters, DeviceArray) else lambda start, size: parameters[start:size]
         parts = {0: own(0, min(parameters.size, self.plan.memory.total))}
         self.launcher.put(parts, np.zeros((1, 1)), np.zeros((1, self.plan.width)))
         kinds = [self.dtype, *(np.dtype(np.int32) if i.integer else self.dtype for i in self.plan.step.inputs)]
-        held = [on_machine(self.machine, x, kind) for x, kind in zip([constants, *data], kinds, strict=True)]
-        results = {n: self.machine.array(max(int(np.prod(shape)), 1), self.dtype) for n, shape in outputs.items()}
+        if self.constants is None:
+            self.constants = on_machine(self.machine, constants, self.dtype)
+        held = [on_machine(self.machine, x, kind) for x, kind in zip([self.constants, *data], kinds, strict=True)]
+        results = {n: self._room(n, max(int(np.prod(shape)), 1), kept) for n, shape in outputs.items()}
         if fresh:
             self.launcher.unwrite([])
             for result in results.values():
@@ -55,3 +60,7 @@ class CudaEvaluator:
         [totals] = self.launcher.totals()
         shaped = {n: r.part(0, int(np.prod(outputs[n]))).reshape(*outputs[n]) for n, r in results.items()}
         return shaped, totals[1:] / max(totals[0], 1.0)
+
+    def _room(self, name: str, size: int, kept: bool) -> DeviceArray:
+        """Memory for an output: new, or that of the last call, so that its recordings can be replayed."""
+        return self.launcher.buffer(f"{name} out", size, self.dtype) if kept else self.machine.array(size, self.dtype)

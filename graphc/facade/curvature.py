@@ -18,14 +18,14 @@ from graphc.facade.batches import Batches, batches_of, with_batch_sizes
 from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.diagnosis import explain_divergence
-from graphc.facade.evaluating import evaluated_roots
 from graphc.facade.fitting import MOST_STEPS, begin_history, epoch_end, filled, validated
 from graphc.facade.objectives import STILL, Gradients, SquaredResiduals, check_constraints
 from graphc.facade.options import Options
-from graphc.facade.preparing import evaluator, trainer
+from graphc.facade.preparing import trainer
 from graphc.facade.resuming import Part, whole_run
 from graphc.facade.splitting import rows_of, split
-from graphc.facade.weighing import row_weights, weighed
+from graphc.facade.validating import HeldOut, held_out_for
+from graphc.facade.weighing import row_weights
 from graphc.lower.lengths import Lengths, by_extent
 from graphc.optim.curvature import LBFGS, ConjugateGradient, Curvature, LevenbergMarquardt, NewtonCG
 from graphc.primitives import philox
@@ -74,16 +74,14 @@ def fit(model: Core, args: Sequence[Any], options: Options, public: Any, part: P
     run.note([*model.notes, *part.taken_up.notes, *data.notes])
     batches = _batches(data, weights, cut, seed if options.shuffle else None)
     problems = _problems(model, batches, cut.capacity, options, run)
-    if held_out is not None:
-        scalars, columns = evaluated_roots(model)
-        evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
+    validation = held_out_for(model, held_out)
     run.compile_seconds += time.perf_counter() - started
     if options.seed is not None:
         sampler.restart(seed)
     sampler.bind(cut.rows, cut.size, cut.extents)
     run.seed = sampler.seed
     model.columns |= data.columns
-    _Loop(model, how, problems, batches, options, run, held_out, public, part).run_all()
+    _Loop(model, how, problems, batches, options, run, validation, public, part).run_all()
     return run
 
 
@@ -141,7 +139,7 @@ class _Loop:
         batches: Sequence[Batch],
         options: Options,
         run: Run,
-        held_out: Bound | None,
+        held_out: HeldOut | None,
         public: Any,
         part: Part,
     ) -> None:
@@ -182,7 +180,7 @@ class _Loop:
             if sampler.position == 0:
                 steepest = self.steepest
                 self._close_epoch()
-                values = validated(self.model, self.held_out)
+                values = validated(self.held_out)
                 if epoch_end(self.model, self.run, self.options, values, self.public):
                     return
                 if self.options.tol is not None and steepest <= self.options.tolerance:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -231,29 +232,58 @@ def together(trainer: Any, copies: Copies, shared: Sequence[Any], threads: int, 
 
 
 def evaluate(
-    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Any, place: Place, verify: bool = True
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound, place: Place, verify: bool = True
 ) -> tuple[list[Any], NDArray]:
-    """Outputs, and means of scalars; the outputs stay on the machine when data came from it."""
-    evaluator, step, constants = _evaluator(model, outputs, scalars, data.rows, place)
-
-    def call(parameters: Any, bound: Bound, fresh: bool = False) -> tuple[dict[str, DeviceArray], NDArray]:
-        shapes = {n.replace("output:", "y_"): shape_of(model.graph.roots[n].shape, bound.rows) for n in outputs}
-        ordered = [bound.arrays[i.leaf] for i in step.inputs]
-        return evaluator.run(parameters, ordered, constants, bound.rows, shapes, fresh)
-
-    def on_host(parameters: NDArray, bound: Bound) -> list[NDArray]:
-        found, means = call(parameters, bound, fresh=True)
-        return [*(x.numpy() for x in found.values()), *map(np.asarray, means)]
-
+    """Outputs, and means of scalars, for parameters where they lie; what the model predicts stays on the machine when
+    data came from it."""
     if verify:
-        text = evaluator.launcher.plan.program.text
-        key = declared(model.raw_roots, model.kept_leaves, text, *outputs, *scalars).key
-        verify_device_evaluation(model, key, outputs, scalars, data, on_host)
+        verify_there(model, outputs, scalars, data, place)
+    lying = any(not isinstance(a, np.ndarray) for a in data.arrays.values())
+    stay = lying and model.metrics.columns.keys().isdisjoint(outputs)
     held = model.params.held
     there = held.on(place.machine)
-    found, means = call(held.values if there is None else there, data)
-    stay = any(not isinstance(a, np.ndarray) for a in data.arrays.values())
+    evaluate_there = _evaluation(model, outputs, scalars, data.rows, place)
+    found, means = evaluate_there(held.values if there is None else there, data, kept=not stay)
     return [x if stay else x.numpy() for x in found.values()], means
+
+
+def _evaluation(
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], rows: int, place: Place
+) -> Callable[..., tuple[dict[str, DeviceArray], NDArray]]:
+    """The evaluation program for so many rows as a function of parameters and data."""
+    evaluator, step, constants = _evaluator(model, outputs, scalars, rows, place)
+
+    def call(parameters: Any, bound: Bound, **how: bool) -> tuple[dict[str, DeviceArray], NDArray]:
+        shapes = {n.replace("output:", "y_"): shape_of(model.graph.roots[n].shape, bound.rows) for n in outputs}
+        ordered = [bound.arrays[i.leaf] for i in step.inputs]
+        return evaluator.run(parameters, ordered, constants, bound.rows, shapes, **how)
+
+    return call
+
+
+def verify_there(model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound, place: Place) -> None:
+    """Check the evaluation program of a machine on the first rows of the data, where it has not been checked before."""
+    evaluate_there = _evaluation(model, outputs, scalars, data.rows, place)
+
+    def on_host(parameters: NDArray, bound: Bound) -> list[NDArray]:
+        found, means = evaluate_there(parameters, bound, fresh=True)
+        return [*(x.numpy() for x in found.values()), *map(np.asarray, means)]
+
+    text = _evaluator(model, outputs, scalars, data.rows, place)[0].launcher.plan.program.text
+    key = declared(model.raw_roots, model.kept_leaves, text, *outputs, *scalars).key
+    verify_device_evaluation(model, key, outputs, scalars, data, on_host)
+
+
+def brought(data: Bound, dtype: str, place: Place) -> Bound | None:
+    """Data in the memory of a machine; None where they do not fit, or are rows of a file."""
+    from graphc.cuda.residency import fits, on_machine
+
+    kinds = [np.dtype(np.int32 if leaf.dtype == "int" else dtype) for leaf in data.arrays]
+    arrays = [*data.arrays.values()]
+    if not all(isinstance(x, np.ndarray) for x in arrays) or not fits(place.machine, arrays, kinds):
+        return None
+    there = [on_machine(place.machine, x, kind).reshape(*x.shape) for x, kind in zip(arrays, kinds, strict=True)]
+    return replace(data, arrays=dict(zip(data.arrays, there, strict=True)))
 
 
 def _evaluator(

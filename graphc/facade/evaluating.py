@@ -189,7 +189,7 @@ def loss_and_metrics(model: Core, data: Bound, place: Any = None, verify: bool =
     names, columns = evaluated_roots(model)
     found, values = evaluate(model, columns, names, data, place, verify)
     means = {n: float(v) for n, v in zip(names, values, strict=True)}
-    return model.metrics.report(means, dict(zip(columns, found, strict=True)))
+    return model.metrics.report(means, dict(zip(columns, map(np.asarray, found), strict=True)))
 
 
 def evaluated_roots(model: Core) -> tuple[tuple[str, ...], tuple[str, ...]]:

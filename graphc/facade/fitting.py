@@ -18,13 +18,12 @@ from graphc.facade.checking import verify_training
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
-from graphc.facade.evaluating import evaluated_roots, loss_and_metrics
 from graphc.facade.options import Options
-from graphc.facade.preparing import evaluator
 from graphc.facade.quiet import QuietEpochs
 from graphc.facade.resuming import Part, whole_run
 from graphc.facade.splitting import split
-from graphc.facade.weighing import row_weights, weighed
+from graphc.facade.validating import HeldOut, held_out_for
+from graphc.facade.weighing import row_weights
 from graphc.optim import average_places
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.epoch_ends import EpochEnds, is_log
@@ -50,7 +49,7 @@ class Prepared:
     options: Options
     data: Bound
     weights: NDArray | None
-    held_out: Bound | None
+    held_out: HeldOut | None
     batches: Batches
     trainer: Trainer | CudaTrainer
     hyper: tuple[float, ...]
@@ -92,15 +91,14 @@ def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
     started = time.perf_counter()
     trainer = trainer_for(model, options, options.rule, batches.capacity, weights is not None, place)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
-    if held_out is not None:
-        prepare_validation(model, held_out)
+    validation = held_out_for(model, held_out, place, options.verify)
     run.note([*model.notes, *part.taken_up.notes, *data.notes, *choice, *trainer.notes])
     if options.verify:
         run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
     run.compile_seconds += time.perf_counter() - started
     data.look(set(data.unseen) - set(model.nan_propagating))
     averages = average_places(options.rule, model.params.trained)
-    return Prepared(options, data, weights, held_out, batches, trainer, hyper, averages, seed, run.notes)
+    return Prepared(options, data, weights, validation, batches, trainer, hyper, averages, seed, run.notes)
 
 
 def start(model: Core, found: Prepared, part: Part, args: Sequence[Any], public: Any) -> Run:
@@ -119,12 +117,6 @@ def start(model: Core, found: Prepared, part: Part, args: Sequence[Any], public:
     loop.before, loop.given = before, tuple(args)
     loop.run_all()
     return run
-
-
-def prepare_validation(model: Core, held_out: Bound) -> None:
-    """Have the program that evaluates these rows, so that compiling is no part of a run's time."""
-    scalars, columns = evaluated_roots(model)
-    evaluator(weighed(model, held_out)[0], columns, scalars, held_out.lengths)
 
 
 def check_schedules(options: Options, done: int, per_epoch: int) -> None:
@@ -323,7 +315,7 @@ class _Loop:
 
     def _epoch_end(self, ends: EpochEnds | None) -> bool:
         if ends is None:
-            values = validated(self.model, self.held_out)
+            values = validated(self.held_out)
             return epoch_end(self.model, self.run, self.options, values, self.public)
         return ends.in_python and call_back(self.run, self.options, self.public)
 
@@ -336,9 +328,9 @@ def begin_history(model: Core, run: Run, validated: bool) -> None:
         run.history.setdefault(name, [])
 
 
-def validated(model: Core, held_out: Bound | None) -> dict[str, Any] | None:
+def validated(held_out: HeldOut | None) -> dict[str, Any] | None:
     """Loss and metrics over the rows that are held out, where there are some."""
-    return None if held_out is None else loss_and_metrics(model, held_out)
+    return None if held_out is None else held_out.evaluated()
 
 
 def epoch_end(model: Core, run: Run, options: Options, values: Mapping[str, Any] | None, public: Any) -> bool:

@@ -9,9 +9,8 @@ from graphc.facade.core import Core
 from graphc.facade.evaluating import evaluated_roots
 from graphc.facade.options import Options
 from graphc.facade.preparing import evaluator
-from graphc.facade.weighing import weighed
+from graphc.facade.validating import HeldOut
 from graphc.native.buffers import address
-from graphc.run.data import Bound
 from graphc.run.epoch_ends import EpochEnds, Validation, Watcher, is_log, period, program_for
 from graphc.run.history import Run
 from graphc.run.sources import Rows
@@ -43,7 +42,7 @@ class QuietEpochs:
         trainer: Any,
         options: Options,
         run: Run,
-        held_out: Bound | None,
+        held_out: HeldOut | None,
         names: Sequence[str],
         per_epoch: int,
         batch: int,
@@ -91,7 +90,7 @@ class QuietEpochs:
     def _validation(self) -> Validation | None:
         """The evaluation of the validation data; None where it takes several threads or does more than add up."""
         assert self.held_out is not None
-        model, data = weighed(self.model, self.held_out)
+        model, data = self.held_out.model, self.held_out.data
         names, columns = evaluated_roots(model)
         if columns or any(isinstance(a, Rows) for a in data.arrays.values()):
             return None

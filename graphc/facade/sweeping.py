@@ -22,11 +22,12 @@ from graphc.facade.copies import Begun, Divided, divided
 from graphc.facade.core import Core
 from graphc.facade.devices import place_for, together, trainer_for
 from graphc.facade.evaluating import loss_and_metrics
-from graphc.facade.fitting import check_schedules, filled, in_order, prepare_validation
+from graphc.facade.fitting import check_schedules, filled, in_order
 from graphc.facade.options import Options
 from graphc.facade.resuming import OVER
 from graphc.facade.settings import Setting, as_read, completed, grid, separated
 from graphc.facade.state import Parameters, State
+from graphc.facade.validating import held_out_for
 from graphc.facade.watched_copies import Watched
 from graphc.facade.weighing import row_weights
 from graphc.ir.node import Leaf
@@ -298,8 +299,7 @@ def sweep(
     started = time.perf_counter()
     weighted = weights is not None
     trainer = trainer_for(model, options, first.rule, batches.capacity, weighted, place, len(settings))
-    if held_out is not None:
-        prepare_validation(model, held_out)
+    held_out_for(model, held_out)
     notes = [*model.notes, *data.notes, *choice, *trainer.notes, *_verified(model, trainer, options, first, parts)]
     compile_seconds = time.perf_counter() - started
     begun = Begun(model, options, batches, settings, parts)
