@@ -355,15 +355,16 @@ class Model(Readable):
         *data : arrays in the order of declaration, or one dict by name
             Of the inputs that loss and metrics read.
         sample_weight : array of shape (rows,), optional
-            A weight of 2 counts as that row twice; not in measures of columns (AUC, confusion matrix, R2). On CPUs.
+            A weight of 2 counts as that row twice; not in measures of columns (AUC, confusion matrix, R2).
         target, verify
             As for :meth:`predict`.
         """
         core = self._core
         given = filled(core.training_inputs, data)
+        place = devices.place_of(target, core)
         if sample_weight is not None:
-            return evaluating.weighted_losses(core, given, sample_weight, target, verify)
-        return evaluating.losses_of(core, given, devices.place_of(target, core), verify)
+            return evaluating.weighted_losses(core, given, sample_weight, place, verify)
+        return evaluating.losses_of(core, given, place, verify)
 
     # ------------------------------------------------------------------ inspecting
 

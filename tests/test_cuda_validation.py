@@ -81,6 +81,11 @@ def test_rows_that_weigh_and_metrics_of_all_rows_are_numpy_s_and_scikit_learn_s(
     with selection.use(machine := Captures(tier), tier):
         options = {"validation": (HELD[0], truth, weights), "callbacks": [look]} | OPTIONS
         run = model.fit(X, (T[:, 0] > 0).astype(np.int64), seed=5, epochs=3, **options)
+        held = machine.array(HELD[0].size, np.float64)
+        machine.upload(held, HELD[0])
+        for x in (HELD[0], held.reshape(*HELD[0].shape)):
+            found = model.evaluate(x, truth, sample_weight=weights, target="cuda")
+            assert [found["loss"], found["auc"]] == pytest.approx(told[-1], rel=1e-12)
     np.testing.assert_allclose(run.history["val_loss"], [loss for loss, _ in told], rtol=1e-12)
     np.testing.assert_allclose(run.history["val_auc"], [area for _, area in told], rtol=1e-12)
     assert seen[1][0] == seen[2][0] and seen[2][1] <= 4 * BOOKS  # data and weights lie there, outputs have their place

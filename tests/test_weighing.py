@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import graphc as gc
-from graphc.errors import DataError, DomainError
+from graphc.errors import DataError
 from graphc.sklearn import GraphClassifier, GraphRegressor, GraphTransformer
 from tests import nets
 from tests.interpreted import interpreted
@@ -82,8 +82,6 @@ def test_weights_that_make_no_sense_are_named():
         assert nets.text_of(caught) == text
         with pytest.raises(DataError):
             model.fit(X, T, validation=(X, T, weights))
-    with pytest.raises(DomainError, match="sample_weight is for CPUs"):
-        model.evaluate(X, T, sample_weight=WEIGHTS, target="cuda")
 
 
 # ------------------------------------------------------------------ the estimators

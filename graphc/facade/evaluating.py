@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.errors import DomainError
 from graphc.facade import devices
 from graphc.facade.checking import verify_evaluation
 from graphc.facade.core import Core
@@ -46,15 +45,13 @@ def losses_of(model: Core, args: Sequence[Any], place: Any, verify: bool) -> dic
     return model.metrics.report(means, dict(zip(columns, found, strict=True)))
 
 
-def weighted_losses(model: Core, args: Sequence[Any], weights: Any, target: str, verify: bool) -> dict[str, Any]:
+def weighted_losses(model: Core, args: Sequence[Any], weights: Any, place: Any, verify: bool) -> dict[str, Any]:
     """What ``evaluate`` gives where rows count as they weigh."""
-    if target == "cuda":
-        raise DomainError("evaluate: sample_weight is for CPUs\n  hint: leave target out")
-    data = bind(model.training_inputs, args, model.dtype, model.label_limits, "evaluate", columns=model.columns,
-                by_rows=True)  # fmt: skip
+    data = bind(model.training_inputs, args, model.dtype, model.label_limits, "evaluate", place and place.machine,
+                columns=model.columns, by_rows=place is None)  # fmt: skip
     model.check_rows(data.rows)
     own = row_weights(weights, data.rows, model.dtype)
-    return loss_and_metrics(model, replace(data, weights=own), None, verify)
+    return loss_and_metrics(model, replace(data, weights=own), place, verify)
 
 
 def _again(model: Core, args: Sequence[Any], what: str, place: Any) -> tuple[list[Any], NDArray] | None:
