@@ -12,7 +12,7 @@
 
 typedef int Status;
 typedef unsigned long long Address;
-enum { OK = 0, INVALID = 1, FULL = 2, NO_DEVICE = 100, NO_CONTEXT = 201, NOT_READY = 600, ILLEGAL = 700, DESTROYED = 709, TOO_LARGE = 720 };
+enum { OK = 0, INVALID = 1, FULL = 2, NO_DEVICE = 100, NO_CONTEXT = 201, NOT_READY = 600, ILLEGAL = 700, DESTROYED = 709, FAILED = 719, TOO_LARGE = 720 };
 
 typedef struct Block { char *start; size_t size; int pinned; struct Block *next; } Block;
 typedef struct Work { void (*run)(void *); void *data; struct Work *next; } Work;
@@ -23,7 +23,8 @@ static int depth, streams_recording;
 static long total = 1l << 30, used;
 long stub_graphs, stub_replays, stub_events, stub_launches, stub_shared_allowed;
 unsigned stub_grid, stub_threads, stub_shared;
-int stub_cooperative;
+int stub_cooperative, stub_lost; /* lost: an error of the hardware, after which nothing can be read */
+long stub_up, stub_down, stub_across; /* bytes */
 
 static int setting(const char *name, int otherwise) { const char *v = getenv(name); return v ? atoi(v) : otherwise; }
 
@@ -85,7 +86,7 @@ Status cuDeviceGetAttribute(int *v, int a, int d) {
 Status cuDevicePrimaryCtxRetain(void **c, int d) { *c = &depth; return OK; }
 Status cuCtxPushCurrent(void *c) { if (c != &depth) return INVALID; depth++; return OK; }
 Status cuCtxPopCurrent(void **c) { NEED_CONTEXT; depth--; if (c) *c = &depth; return OK; }
-Status cuGetErrorString(Status s, const char **t) { *t = s == ILLEGAL ? "illegal address" : "refused"; return OK; }
+Status cuGetErrorString(Status s, const char **t) { *t = s == ILLEGAL ? "illegal address" : s == FAILED ? "unspecified launch failure" : "refused"; return OK; }
 
 static Status allocate(void **p, size_t size, int pinned) {
     NEED_CONTEXT;
@@ -113,6 +114,8 @@ typedef struct { void *to; const void *from; size_t size; int byte; } Copy;
 static void run_copy(void *d) { Copy *c = d; c->from ? memmove(c->to, c->from, c->size) : memset(c->to, c->byte, c->size); }
 static Status copy(Address to, Address from, size_t size, int to_pinned, int from_pinned) {
     NEED_CONTEXT; NEED(to, size, to_pinned); NEED(from, size, from_pinned);
+    if (stub_lost) return FAILED;
+    *(to_pinned ? &stub_down : from_pinned ? &stub_up : &stub_across) += size;
     Copy c = {(void *)to, (void *)from, size, 0};
     return stub_submit(run_copy, &c, sizeof c);
 }

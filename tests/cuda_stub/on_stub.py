@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from graphc.cuda.products import MatrixProduct
 from graphc.cuda.staging import CHUNK
 from graphc.errors import DataError, DeviceError
 from graphc.lower.device import Device
+from graphc.run.mirrored import Mirrored
 from tests import cuda_programs
 
 STUB = ctypes.CDLL("libcuda.so.1")
@@ -164,6 +166,33 @@ def test_what_waits_names_an_event_that_still_lives(gpu, call):
     gpu.call(gpu.driver.cuStreamDestroy, stream)
     with pytest.raises(DeviceError, match=r"\(context_is_destroyed\)$"):
         gpu.call(gpu.driver.cuStreamSynchronize, stream)
+
+
+def passed() -> tuple[int, int, int]:
+    """Bytes that went up, down, and from place to place since the beginning."""
+    up, down, across = (seen(f"stub_{word}", ctypes.c_long) for word in ("up", "down", "across"))
+    return up, down, across
+
+
+def test_values_that_lie_on_a_gpu_come_down_once_and_a_lost_gpu_is_told_once(gpu):
+    held, lost = Mirrored(np.zeros_like(X)), ctypes.c_int.in_dll(STUB, "stub_lost")
+    start = passed()
+    held.lies(up(gpu, X))
+    kept = held.copied()
+    assert held.on(gpu) is not None and passed() == (start[0] + X.nbytes, start[1], start[2] + X.nbytes)
+    assert kept is held.copied(kept) and passed()[1] == start[1]
+    assert np.array_equal(held.values, X) and np.array_equal(held.values, X)
+    assert passed()[1] == start[1] + X.nbytes
+    assert np.array_equal(pickle.loads(pickle.dumps(kept)), X)  # noqa: S301
+    held.lies(kept)
+    lost.value = 1
+    try:
+        with pytest.raises(DeviceError, match="which no longer gives it: .* unspecified launch failure"):
+            print(held.values)
+        assert np.array_equal(held.values, X) and held.on(gpu) is None
+    finally:
+        lost.value = 0
+    assert STUB.stub_depth() == 0
 
 
 def test_a_full_gpu_says_what_was_asked_for_and_why(gpu):
