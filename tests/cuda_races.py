@@ -146,6 +146,7 @@ class _Cuda:
         self.blockDim, self.gridDim = SimpleNamespace(x=threads), SimpleNamespace(x=blocks)
         self.shared = SimpleNamespace(array=lambda count, dtype: _me.block.array(count, {"dynamic": dynamic}))
         self.lock = threading.Lock()
+        self.counter: int | None = None  # the word that counts arrivals
 
     @property
     def threadIdx(self) -> SimpleNamespace:
@@ -165,11 +166,15 @@ class _Cuda:
     def arrive(self, words: Tracked, at: int) -> None:
         with self.lock:
             words.values[at] += 1
-        _me.block.meetings = getattr(_me.block, "meetings", 0) + 1
+        self.counter = at
 
     def acquire(self, words: Tracked, at: int) -> int:
+        """The word; who sees that all blocks have arrived has met them: to arrive alone is not to meet."""
         time.sleep(0)
-        return words.values[at]
+        seen = words.values[at]
+        if at == self.counter:
+            _me.block.meetings = seen // self.gridDim.x
+        return seen
 
 
 class Watched(Emulator):
@@ -194,7 +199,7 @@ class Watched(Emulator):
         super().send(target, values)
 
     def launch(self, loaded: Loaded, blocks: int, arguments: Arguments) -> None:
-        wanted = blocks if loaded.kernel.grid == "copies" else min(blocks, self.blocks)
+        wanted = {"copies": blocks, "one": 1}.get(loaded.kernel.grid, self.blocks)  # more than a small network asks for
         self._do(lambda: self._run(loaded, wanted, arguments))
 
     def _run(self, loaded: Loaded, blocks: int, arguments: Arguments) -> None:

@@ -1,12 +1,13 @@
 """Laws of the CUDA programs, on random graphs: no races, and the numbers of the interpreter.
 
 The kernels run in Python with many threads under observation (:mod:`tests.cuda_races`), which needs neither a GPU nor
-Numba.  Planted once and found: a barrier left out, a reduction whose tree forgets one, a result that overwrites in
-place what another thread still reads, an index map with the wrong sign.
+Numba.  Planted once and found: a barrier left out, one between blocks that does not wait, a reduction whose tree
+forgets one, a result that overwrites in place what another thread still reads, an index map with the wrong sign.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -80,6 +81,19 @@ class Careless(Watched):
 @pytest.mark.parametrize("number", range(4))
 def test_a_barrier_left_out_is_found(number: int):
     assert train(PLANS[0], "A", Careless(number))[-1] != []
+
+
+class Hasty(Watched):
+    """Its blocks tell that they have arrived and do not wait for the others, as on the H100."""
+
+    def load(self, program: CudaProgram) -> dict[str, Loaded]:
+        text, count = re.subn(r"while acquire\(S, (U\(\d+\)|\d+)\) < tick:", "if tick < int32(0):", program.text)
+        assert count > 2
+        return super().load(replace(program, text=text))
+
+
+def test_blocks_that_do_not_wait_for_one_another_are_found():
+    assert train(PLANS[0], "B", Hasty(threads=2, blocks=2))[-1] != []
 
 
 @pytest.mark.parametrize(
