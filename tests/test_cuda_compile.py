@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphc.cuda import cubin, dialect, numba_cuda
+from graphc.cuda import cubin, dialect, libraries, numba_cuda
 from graphc.cuda.compiler import capability_of, compile_program
 from graphc.cuda.emulator import Emulator
 from graphc.cuda.kernel_arguments import packed
 from graphc.emit.cuda.program import CudaKernel
-from graphc.errors import CompileError
+from graphc.errors import CompileError, MissingExtraError
 from graphc.native.loader import statistics
 from tests import cuda_programs
 
@@ -92,6 +93,30 @@ def test_a_text_that_does_not_compile_is_a_defect_with_its_names():
     assert text.startswith("internal defect: kernel 'broken' of the generated program 'test' does not compile: ")
     assert "name 'y'" in text and text.endswith("please report it with the generated text")
     assert "\n" not in text
+
+
+KINDS = ["numba.cuda.cudadrv.error.NvvmSupportError", "cuda.pathfinder.DynamicLibNotFoundError"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_library_of_the_compilers_that_is_nowhere_is_named(kind, monkeypatch, tmp_path):
+    module, _, name = kind.rpartition(".")
+    error = getattr(importlib.import_module(module), name)
+
+    def nowhere(*_):
+        raise error("libNVVM is not available")
+
+    monkeypatch.setattr(numba_cuda, "assembly", nowhere)
+    with pytest.raises(MissingExtraError) as caught:
+        compile_program(cuda_programs.saxpy(), "sm_90", folder=tmp_path)
+    assert str(caught.value) == str(libraries.no_library("libNVVM is not available"))
+
+
+def test_libraries_of_a_toolkit_need_no_package(monkeypatch, tmp_path):
+    """Where they lie is the compilers' business: the packages of NVIDIA's libraries are not asked for."""
+    found = libraries._found
+    monkeypatch.setattr(libraries, "_found", lambda package: "nvidia" not in package and found(package))
+    assert compile_program(cuda_programs.saxpy(), "sm_90", folder=tmp_path)["saxpy"].code[:4] == b"\x7fELF"
 
 
 def test_arguments_are_packed_as_the_machine_code_reads_them():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -20,6 +21,11 @@ TEXTS = [
     (
         libraries.missing("cuda.core", (12, 4)),
         'target="cuda" needs the package cuda-core\n  hint: install it with: pip install "graphc[cuda12]"',
+    ),
+    (
+        libraries.no_library("libNVVM is not available"),
+        'target="cuda": a library of the compiler of kernels was not found: libNVVM is not available\n'
+        '  hint: pip install "graphc[cuda13]" brings libnvvm and nvJitLink; those of a toolkit are found by CUDA_HOME.',
     ),
     (
         libraries.no_driver(),
@@ -78,7 +84,7 @@ TEXTS = [
 @pytest.mark.parametrize(("error", "text"), TEXTS, ids=[text[:40] for _, text in TEXTS])
 def test_what_is_missing_is_said_in_the_users_words(error, text):
     assert str(error) == text
-    assert isinstance(error, MissingExtraError if "package" in text.split(" hint")[0][:40] else DeviceError)
+    assert isinstance(error, MissingExtraError if re.search("needs the package|library of the compiler", text) else DeviceError)
 
 
 def test_the_note_on_a_missing_library_of_products_says_how_to_get_it():

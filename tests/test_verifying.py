@@ -329,6 +329,11 @@ def test_a_mutant_of_a_cuda_kernel_is_refused():
 
     with pytest.raises(CompilerError, match="J = 1/n Σ_i"):
         fit_on_cuda("classifier", Changed(threads=6), "A")
+    model, data = classifier()
+    before = model.initialize(1).params.flat.copy()
+    with selection.use(Changed(threads=6), "A"), pytest.raises(CompilerError, match="the program gives"):
+        model.fit(data, optimizer=gc.Adam(0.01), steps=1, target="cuda")
+    assert model.params.flat.tobytes() == before.tobytes()  # nothing was trained, nothing is lost
 
 
 # ---------------------------------------------------------------- what it says

@@ -97,6 +97,7 @@ def key_of(program: CudaProgram, kernel: CudaKernel, arch: str, registers: int |
 
 def _compile(program: CudaProgram, kernel: CudaKernel, arch: str, registers: int | None) -> CompiledKernel:
     """Text -> PTX (numba-cuda) -> machine code (nvJitLink)."""
+    from cuda.pathfinder import DynamicLibNotFoundError  # pyright: ignore[reportMissingImports]
     from numba.core.errors import NumbaError
 
     kinds = [kind for _, kind in kernel.arguments]
@@ -105,6 +106,8 @@ def _compile(program: CudaProgram, kernel: CudaKernel, arch: str, registers: int
     try:
         ptx, entry = numba_cuda.assembly(function, kinds, capability_of(arch), threads)
         code, log = _link(ptx, arch, registers)
+    except (ImportError, DynamicLibNotFoundError) as error:
+        raise libraries.no_library(str(error).strip().splitlines()[0]) from None
     except (NumbaError, RuntimeError) as error:  # RuntimeError: NVVM's or the linker's complaint
         raise _defect(program, kernel, error) from None
     return CompiledKernel(entry, code, cubin.report(log, ptx, code, entry, kernel.shared, capability_of(arch)))

@@ -159,6 +159,14 @@ def wrong_numpy(compiler: str, numpy: str) -> MissingExtraError:
     )
 
 
+def no_library(reason: str) -> MissingExtraError:
+    """A library of NVIDIA's compilers lies neither in a package nor in a toolkit."""
+    return MissingExtraError(
+        f"{_WHAT}: a library of the compiler of kernels was not found: {reason}\n"
+        '  hint: pip install "graphc[cuda13]" brings libnvvm and nvJitLink; those of a toolkit are found by CUDA_HOME.'
+    )
+
+
 def no_driver() -> DeviceError:
     """There is no libcuda."""
     return DeviceError(
