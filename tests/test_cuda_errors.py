@@ -84,7 +84,8 @@ TEXTS = [
 @pytest.mark.parametrize(("error", "text"), TEXTS, ids=[text[:40] for _, text in TEXTS])
 def test_what_is_missing_is_said_in_the_users_words(error, text):
     assert str(error) == text
-    assert isinstance(error, MissingExtraError if re.search("needs the package|library of the compiler", text) else DeviceError)
+    absent = re.search("needs the package|library of the compiler", text)
+    assert isinstance(error, MissingExtraError if absent else DeviceError)
 
 
 def test_the_note_on_a_missing_library_of_products_says_how_to_get_it():
