@@ -8,7 +8,7 @@ import pytest
 import graphc as gc
 from graphc.derive.gradient import gradient, hessian_vector, jacobian, tangent
 from graphc.emit.reference import evaluate
-from graphc.errors import DeviceError, DomainError, ShapeError
+from graphc.errors import DomainError, ShapeError
 from graphc.ir.verify import verify
 
 N, BATCH = 4, 3
@@ -151,5 +151,3 @@ def test_a_fit_stops_at_a_singular_matrix_and_threads_give_the_same_bits():
     with pytest.raises(DomainError, match=r"of step \d are kept\n  A⁻¹: the matrix A\[417\] is singular"):
         model.fit(rows, epochs=2, batch_size=300, optimizer=gc.SGD(1e-5))
     assert np.isfinite(model.params["W"]).all()
-    with pytest.raises(DeviceError, match="not on CUDA yet"):
-        model.fit(rows, epochs=1, target="cuda")

@@ -202,7 +202,7 @@ class Core:
 
     @property
     def matrices(self) -> bool:
-        """Whether it takes functions of whole matrices: those may be singular, and are not on CUDA yet."""
+        """Whether it takes functions of whole matrices: those may be singular."""
         return self.once("matrices", lambda: any(n.dense for n in equations(self.raw_roots.values())))
 
     @property

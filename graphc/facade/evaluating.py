@@ -75,12 +75,20 @@ def _values(
     model.check_rows(data.lengths)
     values = evaluate(model, outputs, scalars, data, place, verify)
     if model.matrices:
-        feed = {**data.arrays, **{leaf: model.params[str(leaf.name)] for leaf in model.kept_leaves}}
-        roots = [model.evaluation_roots[n] for n in (*outputs, *scalars)]
-        check_matrices([*values[0], values[1]], roots, feed, {}, model.dtype)
+        _look_for_singular(model, outputs, scalars, data, [*map(np.asarray, values[0]), values[1]])
     if place is None and not model.matrices:
         model.ready[what] = _prepared(model, inputs, outputs, scalars, args, data)
     return values
+
+
+def _look_for_singular(
+    model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...], data: Bound, results: Sequence[NDArray]
+) -> None:
+    if any(np.isnan(r).any() for r in results):
+        feed = {leaf: np.asarray(x) for leaf, x in data.arrays.items()}
+        feed |= {leaf: model.params[str(leaf.name)] for leaf in model.kept_leaves}
+        roots = [model.evaluation_roots[n] for n in (*outputs, *scalars)]
+        check_matrices(results, roots, feed, {}, model.dtype)
 
 
 def _prepared(

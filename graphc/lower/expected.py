@@ -15,7 +15,7 @@ from graphc.ir.scalar import cost
 from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, Steps
 from graphc.lower.plan import Plan
 from graphc.lower.stages import Group, reads_of
-from graphc.lower.tiers import Choice, elements_of, lanes_of, method_of, stages_for, summands_of
+from graphc.lower.tiers import Choice, elements_of, lanes_of, matrices_of, method_of, stages_for, summands_of
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _stage(title: str, groups: Sequence[Group], plan: Plan, choice: Choice, item
             launches += 1
         else:
             serial = _cycles(_serial(group, way, plan, choice))
-            total += max(serial, _rate(group, plan, choice), _transfer(size, choice))
+            total += max(serial, _rate(group, way, plan, choice), _transfer(size, choice))
     if any(way != "blas" for way in ways):
         total, launches = total + _begin(choice), launches + 1
     return Expected(title, _launches(choice, launches), moved, total)
@@ -122,6 +122,9 @@ def _serial(group: Group, way: str, plan: Plan, choice: Choice) -> float:
         lanes = lanes_of(head, capacity)
         folds = math.log2(lanes) * (value("bar.sync") + value("shared"))
         return results * (math.ceil(summands / lanes) * _summand(choice) + folds + extra)
+    if way == "matrices":
+        stack, rows = matrices_of(head, capacity)
+        return math.ceil(stack / (choice.threads * choice.blocks)) * (rows**3 * _summand(choice) + extra)
     if way == "tiles":
         assert isinstance(head, Product)
         tiles = math.ceil(_size(head.m, capacity) / TILE) * math.ceil(_size(head.n, capacity) / TILE)
@@ -133,10 +136,14 @@ def _serial(group: Group, way: str, plan: Plan, choice: Choice) -> float:
     return rounds * (passes * summands * _summand(choice) * (summands > 1) + extra)
 
 
-def _rate(group: Group, plan: Plan, choice: Choice) -> float:
+def _rate(group: Group, way: str, plan: Plan, choice: Choice) -> float:
     """µs of all instructions on the multiprocessors that have any."""
-    results = elements_of(group.head, plan.capacity)
-    work = results * summands_of(group.head, plan.capacity) * value("instructions of a summand")
+    if way == "matrices":
+        results, rows = matrices_of(group.head, plan.capacity)
+        summands = rows**3
+    else:
+        results, summands = elements_of(group.head, plan.capacity), summands_of(group.head, plan.capacity)
+    work = results * summands * value("instructions of a summand")
     busy = min(choice.processors, math.ceil(results / choice.threads))
     return _cycles(work / (busy * value("lanes of a processor")))
 

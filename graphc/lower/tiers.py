@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from graphc.ir.node import DENSE
 from graphc.lower.kernels import Kernel, Nest, Product
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
@@ -51,13 +52,13 @@ def power_of_two(x: int, low: int, high: int) -> int:
 
 
 def method_of(kernel: Kernel, tier: Tier, capacity: Mapping[str, int], blas: bool) -> str:
-    """How threads share a kernel: "elements", "lanes", "tiles", "scatter" or "blas"."""
+    """How threads share a kernel: "elements", "lanes", "tiles", "scatter", "matrices" or "blas"."""
     if isinstance(kernel, Product):
         return _product_method(kernel, tier, capacity, blas)
     if not isinstance(kernel, Nest):
         return "elements"
-    if kernel.how == "scatter":
-        return "scatter"
+    if kernel.how in ("scatter", "dense"):
+        return "scatter" if kernel.how == "scatter" else "matrices"
     y = kernel.equation
     summands = Count.of(y.bound).at(capacity)
     few = FEW if tier != "A" else 2
@@ -77,11 +78,33 @@ def slow_sums(plan: Plan, choice: Choice, blas: bool) -> list[str]:
     for kernel in plan.kernels:
         results, summands = elements_of(kernel, plan.capacity), summands_of(kernel, plan.capacity)
         busy = -(-results // choice.threads)
-        alone = method_of(kernel, choice.tier, plan.capacity, blas) == "elements"
+        way = method_of(kernel, choice.tier, plan.capacity, blas)
+        if way == "matrices":
+            found += _slow_matrices(kernel, plan, choice)
+        alone = way == "elements"
         if alone and summands >= SERIAL and busy < choice.blocks:
             found.append(f"{kernel.out.name}: {results:,} threads add {summands:,} values each, one after another, "
                          f"in {busy} of {choice.blocks} blocks")  # fmt: skip
     return found
+
+
+def _slow_matrices(kernel: Kernel, plan: Plan, choice: Choice) -> list[str]:
+    """The same for a stack of matrices, each computed by one thread."""
+    stack, rows = matrices_of(kernel, plan.capacity)
+    busy = -(-stack // choice.threads)
+    if rows**3 < SERIAL or busy >= choice.blocks:
+        return []
+    many = f"{stack:,} matrices" if stack > 1 else "a matrix"
+    return [f"{kernel.out.name}: {many} of {rows} rows, each by one thread, some {rows**3:,} operations one after "
+            f"another, in {busy} of {choice.blocks} blocks"]  # fmt: skip
+
+
+def matrices_of(kernel: Kernel, capacity: Mapping[str, int]) -> tuple[int, int]:
+    """How many matrices a function of them takes, and the rows of each."""
+    assert isinstance(kernel, Nest)
+    y = kernel.equation
+    rows = Count.of((y.extents[-1],)).at(capacity)
+    return Count.of(y.shape[: y.n_free - DENSE[y.reducer]]).at(capacity), rows
 
 
 def summands_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:

@@ -179,6 +179,7 @@ WAYS = {
     "lanes": "partial sums",
     "tiles": "tiles in shared memory",
     "scatter": "a column a thread",
+    "matrices": "a matrix a thread",
     "blas": "library product",
 }
 

@@ -7,15 +7,17 @@ from contextlib import nullcontext
 from functools import partial
 
 from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
-from graphc.emit.cuda.functions import CudaPrinter
+from graphc.emit.cuda.functions import TEMPLATES, CudaPrinter
 from graphc.emit.cuda.memory_map import Places
 from graphc.emit.expressions import PRODUCT
+from graphc.emit.matrices import Matrix, Words, print_function
 from graphc.emit.text import Text
 from graphc.ir.affine import Affine, Extent, Gather, identity, indices
 from graphc.ir.letters import index_letters
-from graphc.ir.node import Indicator, Node, Operand, Read
+from graphc.ir.node import DENSE, Indicator, Node, Operand, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.kernels import Kernel, Nest, Product, View, safest_first
+from graphc.lower.layout import Buffer
 from graphc.lower.loop_fusion import joint_bodies
 from graphc.lower.norms import rare_part
 from graphc.lower.plan import scatter_target
@@ -38,6 +40,23 @@ def loop_bound(extent: Extent) -> str:
 def term_of(extent: Extent) -> Term:
     """The same as a term of index arithmetic."""
     return COUNT if isinstance(extent, str) else extent
+
+
+class CudaWords(Words):
+    """Loops over uint32, which a range gives as wider numbers."""
+
+    def loop(self, letter: str, first: str, stop: str) -> str:
+        start = {"": "", "0": ""}.get(first, f"{u(first)}, ")
+        return f"for {letter} in range({start}{stop}):"
+
+    def index(self, letter: str) -> str:
+        return f"U({letter})"
+
+    def after(self, letter: str) -> str:
+        return plus(letter, 1)  # pyright: ignore[reportReturnType]  text, as the letter is
+
+    def call(self, function: str, x: str) -> str:
+        return f"({TEMPLATES[function].format(x)})"
 
 
 class Element:
@@ -128,6 +147,25 @@ class Element:
                 self._guarded(lines, f"{self.out()} = {self.out()} + {value}")
 
         self._loops([i for i in self.bound if i not in others], add)
+
+    def function_of_matrix(self) -> None:
+        """A function of one matrix, by plain loops; it works in memory of its own, or where the result will be."""
+        y, nest = self.y, self.nest
+        batch = self.own_place()[: y.n_free - DENSE[y.reducer]]
+
+        def at(buffer: Buffer, *inner: Term) -> str:
+            offset: Term = 0
+            for a, step in zip(batch, buffer.strides, strict=False):
+                offset = plus(offset, times(self.maps.text(a), self.places.number(step)))
+            for index, step in zip(inner, buffer.strides[len(batch) :], strict=False):
+                offset = plus(offset, times(index, self.places.number(step)))
+            return self.places.at(buffer, offset)
+
+        source, result = self.places.buffers[y.reads[0].node], partial(at, nest.out)
+        letters = [f"{name}_" for name in index_letters((*y.extents, 1, 1, 1))[-3:]]
+        matrix = Matrix(partial(at, source), partial(at, nest.work or nest.out), loop_bound(y.extents[-1]),
+                        (letters[0], letters[1], letters[2]), CudaWords())  # fmt: skip
+        print_function(self.text, y.reducer, matrix, result if DENSE[y.reducer] else lambda *_: result())
 
     # ------------------------------------------------------------------ parts
     def body(self) -> tuple[str, list[str]]:

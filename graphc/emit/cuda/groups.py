@@ -72,9 +72,9 @@ class GroupPrinter:
     def print(self, group: Group) -> None:
         """All kernels of a group, their formulas above them."""
         self.text.add(*(f"# {caption_of(k, self.captions)}" for k in group.kernels))
-        {"elements": self._elements, "lanes": self._lanes, "tiles": self._tiles, "scatter": self._scatter}[
-            self.method(group)
-        ](group)
+        ways = {"elements": self._elements, "lanes": self._lanes, "tiles": self._tiles, "scatter": self._scatter,
+                "matrices": self._matrices}  # fmt: skip
+        ways[self.method(group)](group)
 
     # ------------------------------------------------------------------ loops of threads
     def every(self, total: Term, inside: Callable[[], None], name: str = "e") -> None:
@@ -132,6 +132,19 @@ class GroupPrinter:
         def inside() -> None:
             decode(self.text, "e", [element.names[i] for i in others], extents)
             element.scatter(others)
+
+        self.every(size_of(extents), inside)
+
+    def _matrices(self, group: Group) -> None:
+        """One thread for every matrix of a stack."""
+        nest = group.head
+        assert isinstance(nest, Nest)
+        element = Element(self.text, self.places, nest, self.dtype)
+        extents = [nest.equation.extents[i] for i in nest.order]
+
+        def inside() -> None:
+            decode(self.text, "e", [element.names[i] for i in nest.order], extents)
+            element.function_of_matrix()
 
         self.every(size_of(extents), inside)
 
