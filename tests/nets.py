@@ -131,7 +131,7 @@ def interrupted(code: str, *arguments: str) -> tuple[list[Any], float]:
     command = [sys.executable, "-c", _LISTENS + code, *arguments]
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
-    timer = threading.Timer(20, child.kill)
+    timer = threading.Timer(120, child.kill)  # a busy machine may take its time
     timer.start()
     try:
         assert child.stdout.readline() == "ready\n"
