@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -73,7 +74,7 @@ class Sweep:
     steps, epochs : arrays of shape (copies,)
         Steps done, and epochs, where one that the run ends within counts too.
     stopped : list of str
-        "finished", "converged", "diverged" or "interrupted".
+        "finished", "converged", "early stopping", "diverged" or "interrupted".
     verdicts : list of str
         "too small", "good", "too large" (see :mod:`graphc.show.verdicts`); "" for a copy that was interrupted.
     seconds, compile_seconds, threads, notes
@@ -288,8 +289,8 @@ def sweep(
     options = with_batch_sizes(options, model.training_inputs)
     args, several = separated(model.training_inputs, args)
     swept, settings = grid(options.rule, seeds, paired, several)
-    first = settings[0]
-    place, choice = _place(model, replace(options, optimizer=first.rule), args, len(settings))
+    first, side_by_side = settings[0], max(Counter(s.inputs for s in settings).values())  # at once on a GPU
+    place, choice = _place(model, replace(options, optimizer=first.rule), args, side_by_side)
     parts = _data(model, args, options, settings, several, place)
     data, weights, held_out = parts.splits[first.seed]
     batches = batches_of(options, data)
@@ -298,7 +299,7 @@ def sweep(
     check_schedules(options, 0, batches.per_epoch)
     started = time.perf_counter()
     weighted = weights is not None
-    trainer = trainer_for(model, options, first.rule, batches.capacity, weighted, place, len(settings))
+    trainer = trainer_for(model, options, first.rule, batches.capacity, weighted, place, side_by_side)
     held_out_for(model, held_out)
     notes = [*model.notes, *data.notes, *choice, *trainer.notes, *_verified(model, trainer, options, first, parts)]
     compile_seconds = time.perf_counter() - started
