@@ -70,9 +70,9 @@ def _refuse_parts(model: Core) -> None:
 
 
 def _refuse_modes(model: Core) -> None:
-    found = [str(leaf.name) for leaf in (*model.random_numbers, *model.updates)]
+    found = [str(leaf.name) for leaf in model.random_numbers]
     if found:
-        message = f"every step of {model.name} draws or updates {', '.join(found)}, which is not on CUDA yet"
+        message = f"every step of {model.name} draws {', '.join(found)}, which is not on CUDA yet"
         raise DeviceError(f"{message}\n  hint: train with target='cpu'; predict and evaluate run on a GPU")
 
 
@@ -82,9 +82,9 @@ def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 
     ``"auto"`` takes whichever is expected to make a step (of all copies) sooner; a GPU where that cannot be told, where
     data lie on it, and where a precision is asked for that only a GPU has.
     """
-    if options.target != "cpu" and (model.random_numbers or model.updates):
+    if options.target != "cpu" and model.random_numbers:
         if options.target == "auto":
-            return None, [f"target='auto' took the CPU: {model.name} has random tensors or states"]
+            return None, [f"target='auto' took the CPU: {model.name} has random tensors"]
         _refuse_modes(model)
     place, values = place_of(options.target, model), _values(args)
     if place is None:
@@ -189,7 +189,7 @@ def _training(model: Core, rule: Rule, capacity: int, weighted: bool = False, to
 
     weights = model.weight_leaf if weighted else None
     derived, shown = model.differentiated(weighted), captions(model)
-    graph = TrainingGraph(derived, model.param_leaves, model.metric_names, shown, weights)
+    graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, shown, weights)
     step = training_step(graph, capacity, PlanOptions(model.dtype))
     return Training(model.name, step, rule, model.dtype, tuple(model.metric_names), shown, tolerance)
 

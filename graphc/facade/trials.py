@@ -310,17 +310,25 @@ class DeviceTrial(TrainingTrial):
     def gradients(self) -> list[NDArray]:
         return []
 
+    @property
+    def between(self) -> slice:
+        """Where the gradients stand among the results of a step: between metrics and states."""
+        first = 1 + len(self.model.metric_names)
+        return slice(first, first + len(self.trained))
+
     def declared(self) -> list[Node]:
-        return super().declared()[: len(self.results)]
+        found = super().declared()
+        return [*found[: self.between.start], *found[self.between.stop :]]
 
     def rewritten(self) -> list[Node]:
-        return super().rewritten()[: len(self.results)]
+        found = super().rewritten()
+        return [*found[: self.between.start], *found[self.between.stop :]]
 
     def exact_gradients(self, feed: Feed) -> list[NDArray]:
-        return evaluate(super().rewritten()[len(self.results) :], feed)
+        return evaluate(super().rewritten()[self.between], feed)
 
     def rounding(self, feed: Feed) -> list[float]:
-        spreads = spreads_of(super().rewritten()[len(self.results) :], feed, self.precision, QUICK)
+        spreads = spreads_of(super().rewritten()[self.between], feed, self.precision, QUICK)
         return [float(np.max(s, initial=0.0)) for s in spreads]
 
     def first_wrong(self, feed: Feed) -> Report | None:

@@ -10,13 +10,14 @@ import sympy
 from graphc.declare.constraints import LEVEL, ROUNDS, THETA, Constraint
 from graphc.declare.constraints import NORM as NORM_OF_THETA
 from graphc.emit.cuda import control
-from graphc.emit.cuda.arithmetic import Term, plus, times, u
+from graphc.emit.cuda.arithmetic import Term, minus, plus, times, u
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
 from graphc.emit.cuda.memory_map import LARGEST, NORM, Places
 from graphc.emit.cuda.orthogonal import Orthogonal
 from graphc.emit.text import Text
 from graphc.emit.update import constrained, padded, states_of
+from graphc.lower.layout import Count
 from graphc.lower.tiers import LANES
 from graphc.lower.training import Input, StepPlan
 from graphc.optim.passes import Pass, Reduction, orthogonal, passes, with_gradient
@@ -267,11 +268,24 @@ class StepPrinter:
         with self.text.block("if not abs(g) < INF:"):
             add(self.raised(control.BAD_GRADIENT))
         self._statements(self.passes[-1][0])
+        self._states(list(places))
         finite = " and ".join(f"abs({x}) < INF" for x in ("theta", *(f"v_{s}" for s in places)))
         with self.text.block(f"if abs(g) < INF and not ({finite}):"):
             add(self.raised(control.BAD_UPDATE))
         self._constrained_elements()
         add(f"{at(0)} = theta", *(f"{place} = v_{s}" for s, place in places.items()))
+
+    def _states(self, of_rule: Sequence[str]) -> None:
+        """Every state becomes what its update gave; the rule keeps nothing for it."""
+        for leaf, start in self.step.layout.offsets.items():
+            if leaf.kind != "state":
+                continue
+            new = self.step.plan.buffers[self.step.plan.roots[f"state:{leaf.name}"]]
+            end = start + Count.of(leaf.shape).at({})
+            self.text.add(f"# state {leaf.name}")
+            with self.text.block(f"if e >= U({start}) and e < U({end}):"):
+                value = self.places.at(new, minus("e", start))
+                self.text.add(f"theta = {value}", *(f"v_{s} = f(0.0)" for s in of_rule))
 
     def _constrained_elements(self) -> None:
         """Constraints of elements that depend on no others."""
