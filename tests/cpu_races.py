@@ -237,6 +237,7 @@ def watching(machine: Machine) -> Iterator[Machine]:
         patch.setattr("graphc.facade.programs.build_text", lambda text: text)
         patch.setattr("graphc.facade.checking.is_verified", lambda key: not machine.verify)
         patch.setattr("graphc.facade.verifying._keep", lambda key: None)
-        patch.setattr("graphc.run.training.address", lambda array: array)
+        for place in ("run.training", "native.buffers"):
+            patch.setattr(f"graphc.{place}.address", lambda array: array)
         patch.setattr("graphc.run.training.call_together", machine.run)
         yield machine
