@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import graphc as gc
 from graphc.cuda import selection, training
+from graphc.cuda.arrays import DeviceArray
 from graphc.lower.tiers import Tier
 from graphc.run.history import Run
 from tests import nets
@@ -100,6 +101,28 @@ def test_validation_data_that_do_not_fit_beside_the_others_are_evaluated_on_the_
         large, some = fit_validated(machine)
     np.testing.assert_allclose(small, large, rtol=1e-12)
     assert none == 0 < some
+
+
+@pytest.mark.parametrize("room", [1 << 36, 8 * (1 + X.size + T.size) * 2])
+def test_validation_data_may_lie_on_the_machine_and_a_fraction_be_of_data_there(room: int):
+    machine = Captures("A")
+    with selection.use(machine, "A"):
+        there = [on(machine, x) for x in (X, T, *HELD)]
+        for data, validation, same in (
+            ((X, T), tuple(there[2:]), HELD), (there[:2], (there[2], HELD[1]), HELD), (there[:2], 0.3, 0.3),
+        ):  # fmt: skip
+            machine.memory = 1 << 36
+            wanted = nets.network().fit(X, T, seed=5, epochs=2, validation=same, **OPTIONS).history
+            machine.memory = room
+            found = nets.network().fit(*data, seed=5, epochs=2, validation=validation, **OPTIONS).history
+            np.testing.assert_allclose(found["val_loss"], wanted["val_loss"], rtol=1e-12)
+            assert found["loss"] == wanted["loss"]
+
+
+def on(machine: Captures, values: np.ndarray) -> DeviceArray:
+    array = machine.array(values.size, values.dtype)
+    machine.upload(array, values)
+    return array.reshape(*values.shape)
 
 
 def fit_validated(machine: Captures) -> tuple[list[float], int]:

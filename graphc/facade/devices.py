@@ -25,6 +25,7 @@ from graphc.lower.plan import PlanOptions
 from graphc.lower.training import StepPlan, plan_step
 from graphc.optim import Rule, rule_named
 from graphc.run.data import Bound, lies_on
+from graphc.run.sources import Rows
 from graphc.run.sweep import Copies, Pace, Together
 from graphc.run.thread_team import cores
 from graphc.run.training import Trainer
@@ -270,12 +271,12 @@ def verify_there(model: Core, outputs: tuple[str, ...], scalars: tuple[str, ...]
 
 
 def brought(data: Bound, dtype: str, place: Place) -> Bound | None:
-    """Data in the memory of a machine; None where they do not fit, or are rows of a file."""
+    """Data in the memory of a machine, where some may lie already; None for what does not fit, or rows of a file."""
     from graphc.cuda.residency import fits, on_machine
 
     kinds = [np.dtype(np.int32 if leaf.dtype == "int" else dtype) for leaf in data.arrays]
     arrays = [*data.arrays.values()]
-    if not all(isinstance(x, np.ndarray) for x in arrays) or not fits(place.machine, arrays, kinds):
+    if any(isinstance(x, Rows) for x in arrays) or not fits(place.machine, arrays, kinds):
         return None
     there = [on_machine(place.machine, x, kind).reshape(*x.shape) for x, kind in zip(arrays, kinds, strict=True)]
     return replace(data, arrays=dict(zip(data.arrays, there, strict=True)))

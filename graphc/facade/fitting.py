@@ -80,7 +80,7 @@ def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
     weights = row_weights(options.sample_weight, data.rows, model.dtype)
     sampler = model.state.sampler
     seed = sampler.seed if options.seed is None else int(options.seed)
-    data, weights, held_out = split(model, data, weights, options.validation, seed)
+    data, weights, held_out = split(model, data, weights, options.validation, seed, machine)
     batches = batches_of(options, data)
     options = in_order(options, batches)
     model.shuffled = options.shuffle

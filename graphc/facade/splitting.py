@@ -22,8 +22,11 @@ from graphc.run.sources import Rows
 Split = tuple[Bound, NDArray | None, Bound | None]
 
 
-def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: int) -> Split:
-    """Validation data as given, or a fraction of the rows chosen by the seed and left out of training."""
+def split(
+    model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: int, machine: Any = None
+) -> Split:
+    """Validation data as given, on the host or a machine, or a fraction of the rows chosen by the seed and left out of
+    training."""
     if wanted is None:
         return data, weights, None
     if not isinstance(wanted, Real):
@@ -31,8 +34,9 @@ def split(model: Core, data: Bound, weights: NDArray | None, wanted: Any, seed: 
         columns = model.columns | data.columns
         as_rows = len(model.row_extents) < 2
         held_out = bind(
-            model.training_inputs, args, model.dtype, model.label_limits, "validation", columns=columns, by_rows=as_rows
-        )
+            model.training_inputs, args, model.dtype, model.label_limits, "validation", machine, columns=columns,
+            by_rows=as_rows,
+        )  # fmt: skip
         return data, weights, replace(held_out, weights=row_weights(own, held_out.rows, model.dtype))
     parts = {e: _halves(n, wanted, seed, t) for t, (e, n) in enumerate(by_extent(data.arrays).items())}
     kept, out = ({e: half[place] for e, half in parts.items()} for place in range(2))
@@ -54,10 +58,10 @@ def _halves(rows: int, wanted: Any, seed: int, extent: int) -> tuple[NDArray, ND
 
 
 def rows_of(data: Bound, rows: Mapping[str, NDArray]) -> Bound:
-    """Some rows of the data, by extent."""
+    """Some rows of the data, by extent; of those that lie on a machine, on the host."""
     arrays = {leaf: _some(a, rows[str(leaf.shape[0])]) if has_rows(leaf) else a for leaf, a in data.arrays.items()}
     return Bound(arrays, max(map(len, rows.values()), default=1), data.notes, columns=data.columns)
 
 
 def _some(array: Any, rows: NDArray) -> Any:
-    return array.take(rows) if isinstance(array, Rows) else np.ascontiguousarray(array[rows])
+    return array.take(rows) if isinstance(array, Rows) else np.ascontiguousarray(np.asarray(array)[rows])

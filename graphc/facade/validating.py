@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from graphc.facade.core import Core
 from graphc.facade.devices import brought, verify_there
 from graphc.facade.evaluating import evaluated_roots, loss_and_metrics
 from graphc.facade.preparing import evaluator
 from graphc.facade.weighing import weighed
-from graphc.run.data import Bound
+from graphc.ir.node import Leaf
+from graphc.run.data import Bound, convert
+from graphc.run.sources import Rows
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,14 @@ def held_out_for(model: Core, data: Bound | None, place: Any = None, verify: boo
     scalars, columns = evaluated_roots(twin)
     there = place and brought(own, model.dtype, place)
     if there is None:
+        own = replace(own, arrays={leaf: _hosted(leaf, x, model.dtype) for leaf, x in own.arrays.items()})
         evaluator(twin, columns, scalars, own.lengths)
         return HeldOut(twin, own)
     if verify:
         verify_there(twin, columns, scalars, own, place)
     return HeldOut(twin, there, place)
+
+
+def _hosted(leaf: Leaf, x: Any, dtype: str) -> Any:
+    """The array of an input on the host."""
+    return x if isinstance(x, np.ndarray | Rows) else convert(leaf, x, dtype)
