@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 
@@ -187,10 +188,14 @@ def test_ctrl_c_while_the_thread_reads_ends_the_fit_and_the_thread(gathered, mon
     model = nets.network()
     model.fit(DENSE, T, epochs=1, **ADAM)  # the program is there
     timer = threading.Timer(0.2, _thread.interrupt_main)
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(SPARSE, T, epochs=3, verify=False, **ADAM)
-    timer.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which nohup had ignored
+    try:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(SPARSE, T, epochs=3, verify=False, **ADAM)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert model.last_run.stopped == "interrupted" and model.last_run.steps == 7
     assert model.state.sampler.position == 56
 

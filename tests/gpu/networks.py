@@ -129,7 +129,8 @@ def option_cases() -> list[Case]:
 @cache
 def cases(quick: bool, small: bool) -> dict[str, Case]:
     """All cases by name; ``small`` for a machine of one thread."""
-    in_batches = [w for w in wl.WORKLOADS.values() if w.n_batches > 1]  # the others are about a CPU's memory
+    dense = [w for w in wl.WORKLOADS.values() if not w.network]
+    in_batches = [w for w in dense if w.n_batches > 1]  # the others are about a CPU's memory
     works = [smaller(w) if small else w for w in in_batches]
     steps = tuple(graphs.SMOOTH) if quick else tuple(graphs.STEPS)
     drawn = graphs.covering_plans(11, steps, tuple(graphs.LOSSES))
