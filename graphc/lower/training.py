@@ -17,7 +17,8 @@ from graphc.lower.lengths import Lengths, most, row_extents
 from graphc.lower.plan import Places, Plan, PlanOptions, copy_of, make_plan
 
 PARTS = 16  # of a batch that is computed in blocks: as many threads may share it
-LARGE = 1 << 22  # bytes of a step's values from which blocks pay
+LARGE = 1 << 22  # bytes of a step's values at one time from which blocks pay
+SPREAD = 1 << 20  # bytes of all of them, one after another, from which they pay: else sums read what others wrote
 BLOCK_BYTES = 1 << 17  # of the values of a block: a part of the second-level cache
 FEWEST, MOST = 64, 4096  # rows of a block
 HEAVY = 1 << 22  # bytes of so many rows from which fewer make a block: where a row is a whole array
@@ -208,8 +209,10 @@ def rows_of_block(step: StepPlan, dtype: str) -> int:
     """Rows of a block where a batch is better computed in blocks than as a whole, else 0: a power of two."""
     if not step.batch or step.layout.total > MOST_PARAMETERS or step.capacity <= FEWEST:
         return 0
-    size = step.plan.arena.at({step.batch: step.capacity}) * (8 if dtype == "float64" else 4)
-    if size < LARGE:
+    itemsize, capacity = (8 if dtype == "float64" else 4), {step.batch: step.capacity}
+    size = step.plan.arena.at(capacity) * itemsize
+    values = [b for b in step.plan.buffers.values() if b.region == "A" and step.batch in b.extents]
+    if size < LARGE and sum(b.size.at(capacity) for b in values) * itemsize < SPREAD:
         return 0
     rows, row = BLOCK_BYTES * step.capacity // size, -(-size // step.capacity)
     fewest = FEWEST if FEWEST * row <= HEAVY else _power_below(HEAVY // row)
