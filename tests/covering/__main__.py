@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.covering.build import Description
@@ -59,12 +60,13 @@ def _results(given: argparse.Namespace, first: int) -> Iterator[Result]:
         yield examine(f"block {first}, graph {given.only}", graphs_of(first, given.only + 1)[-1])
         return
     began = time.perf_counter()
-    with ProcessPoolExecutor(given.jobs, max_tasks_per_child=BLOCK) as pool:
-        for at in range(0, given.graphs, BLOCK):
-            if time.perf_counter() - began > given.seconds:
-                return
-            seed = first + at // BLOCK
-            graphs: list[Description] = graphs_of(seed, min(BLOCK, given.graphs - at))
+    for at in range(0, given.graphs, BLOCK):
+        if time.perf_counter() - began > given.seconds:
+            return
+        seed = first + at // BLOCK
+        graphs: list[Description] = graphs_of(seed, min(BLOCK, given.graphs - at))
+        # a new pool for each: one with max_tasks_per_child may wait for ever when all its processes end at once
+        with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
             waiting = [pool.submit(examine, f"block {seed}, graph {k}", d) for k, d in enumerate(graphs)]
             yield from (done.result() for done in as_completed(waiting))
 

@@ -103,7 +103,7 @@ def _random(kind: str, dtype: str) -> Callable[..., None]:
         key0, key1, position, epoch, number = map(int, place)
         values = noise.draw(kind, (first + n,), (key0, key1), position, epoch, number, limit, dtype)
         for i in range(n):
-            to[at + i] = values[first + i]
+            to[at + i] = np.float64(values[first + i])  # what a number of single precision is part of would be rounded
 
     return draw
 
