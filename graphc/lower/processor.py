@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 INFO = Path("/proc/cpuinfo")
@@ -71,7 +71,7 @@ def cuts_of(p: Processor) -> Cuts:
     found = FAMILIES.get((p.vendor, p.avx512))
     if found is None:
         return by_arithmetic(p.level_2)
-    return Cuts(**{**vars(found), "source": f"measured on {p.vendor} with AVX-512"})
+    return replace(found, source=f"measured on {p.vendor} with AVX-512")
 
 
 @functools.cache

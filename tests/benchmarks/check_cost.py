@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
 
-from tests.benchmarks.contestants import ROOT, installed
+from tests.benchmarks.contestants import answer_of
 from tests.benchmarks.startup import workload
 
 NETWORKS = ("W1", "W2", "W3", "W5", "W4")
@@ -51,10 +49,7 @@ def child(name: str, verify: bool) -> dict[str, float]:
 def measure(name: str, verify: bool) -> dict[str, float]:
     """The same in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = installed() | {"GRAPHC_CACHE": folder, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.benchmarks.check_cost", "--child", name, json.dumps(verify)]
-        result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
-    return json.loads(result.stdout)
+        return answer_of("check_cost", [name, json.dumps(verify)], folder)[0]
 
 
 def row(name: str, repeats: int) -> str:

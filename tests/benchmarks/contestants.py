@@ -6,11 +6,14 @@ import compileall
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MODES = {  # each is explained at the top of its <peer>_peer.py
@@ -56,6 +59,16 @@ def installed() -> dict[str, str]:
     """This environment, with byte code as every installation has it: that of a checkout is made here."""
     compileall.compile_dir(str(ROOT / "graphc"), quiet=2)
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def answer_of(module: str, arguments: Sequence[str], cache: str) -> tuple[Any, float]:
+    """What ``python -m tests.benchmarks.<module> --child ..`` prints as JSON, in a fresh process with that code cache,
+    and the seconds that the process took."""
+    env = installed() | {"GRAPHC_CACHE": cache, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", "--child", *arguments]
+    started = time.perf_counter()
+    result = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout), time.perf_counter() - started
 
 
 def environment(c: Contestant, caches: str | None) -> dict[str, str]:

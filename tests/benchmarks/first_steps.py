@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.contestants import ROOT, installed
+from tests.benchmarks.contestants import answer_of
 
 DEEP = [("equal", 2), ("equal", 10), ("equal", 20), ("equal", 40), ("different", 10), ("different", 20)]
 INPUTS, CLASSES, ROWS = 32, 10, 64
@@ -128,15 +126,9 @@ def measure(who: str, case: str, sizes: list[int], before: list[int] | None = No
     """From the start of a fresh process with an empty cache, after its imports, and of the processor; with ``before``
     another process has filled the cache."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = installed() | {"GRAPHC_CACHE": folder, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.benchmarks.first_steps", "--child", who, case]
         for one in [before, sizes] if before else [sizes]:
-            started = time.perf_counter()
-            result = subprocess.run(
-                [*command, json.dumps(one)], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
-            )
-            whole = time.perf_counter() - started
-    return (whole, *json.loads(result.stdout))
+            answer, whole = answer_of("first_steps", [who, case, json.dumps(one)], folder)
+    return (whole, *answer)
 
 
 def main() -> None:
