@@ -53,7 +53,10 @@ def measure(name: str, verify: bool) -> dict[str, float]:
 
 
 def row(name: str, repeats: int) -> str:
-    pairs = [(measure(name, False), measure(name, True)) for _ in range(repeats)]
+    pairs = []
+    for turn in range(repeats):
+        found = {verify: measure(name, verify) for verify in ((False, True) if turn % 2 else (True, False))}
+        pairs.append((found[False], found[True]))
     middle = lambda which, what: float(np.median([pair[which][what] for pair in pairs]))
     cells = [f"{middle(0, 'first step'):.2f}"]
     for what in ("first step", "processor"):
