@@ -7,7 +7,8 @@ import pytest
 
 import graphc as gc
 from graphc.emit.reference import NARROW, SERIAL, Product, _blocks, evaluate, evaluate_in_parts
-from graphc.facade.agreement import PIECE, PRECISIONS, judge, near
+from graphc.facade import agreement
+from graphc.facade.agreement import LARGE, PIECE, PRECISIONS, judge, near
 from graphc.facade.trials import SAMPLE, sample_of
 
 RNG = np.random.default_rng(3)
@@ -44,6 +45,27 @@ def test_one_wrong_element_of_a_large_gradient_is_found(at: tuple[int, int]):
     graphs = [(lambda: [slope], feed)] * 2
     found = judge([wrong], graphs, PRECISIONS["float64"]).difference
     assert found is not None and found.at == at
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_of_rows_confirm_a_large_product_and_let_no_wrong_element_pass(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+):
+    """What they confirm is not made a second time; elements, pairs that cancel in a sum, rows and columns that changed
+    places, NaN and infinity are seen."""
+    left, right = RNG.normal(size=(1100, 4)).astype(dtype), RNG.normal(size=(4, 1000)).astype(dtype)
+    waiting, tolerance = Product(left, right), PRECISIONS[dtype].close
+    found = waiting.rows()
+    assert found.size >= LARGE
+    wrongs, off = [found.copy() for _ in range(6)], 2 * tolerance * np.abs(found).max()
+    wrongs[0][700, 31] += off
+    wrongs[1][[7, 7], [5, 6]] += [50 * off, -50 * off]
+    wrongs[2][[3, 4]] = wrongs[2][[4, 3]]
+    wrongs[3][:, [3, 4]] = wrongs[3][:, [4, 3]]
+    wrongs[4][-1, -1], wrongs[5][0, 0] = np.nan, np.inf
+    assert not any(near(wrong, waiting, tolerance) for wrong in wrongs)
+    monkeypatch.setattr(agreement, "_pieces", None)
+    assert near(found, waiting, tolerance)
 
 
 def test_a_product_that_something_reads_is_there_as_a_whole():
