@@ -19,6 +19,7 @@ from graphc.errors import CompileError
 from graphc.native import build, cache, loader, target
 from graphc.native.build import statistics, undefined_symbols
 from graphc.native.cache import CacheWarning
+from graphc.native.machine_code import linked, optimize
 from graphc.primitives import host
 
 ROOT = Path(__file__).parent.parent
@@ -138,7 +139,7 @@ def test_a_module_is_compiled_once_and_then_taken_from_the_cache(tmp_path):
     scaled(first)
     scaled(second)
     change = {name: statistics[name] - before[name] for name in statistics}
-    assert change == {"compiled": 1, "loaded_from_cache": 1, "native_calls": 2}
+    assert change == {"compiled": 1, "loaded_from_cache": 1, "native_calls": 2, "bodies_compiled": 0}
     assert first.address("scale") == second.address("scale"), "the same code lies in memory once"
 
 
@@ -163,13 +164,13 @@ def test_a_defect_in_generated_text_is_a_compile_error_in_one_line(tmp_path):
 
 def test_machine_code_needs_nobody_but_the_c_library(tmp_path):
     for source, entries in ((SCALE, SCALE_ENTRIES), (MEMORY, MEMORY_ENTRIES)):
-        symbols = undefined_symbols(build.compile_object(source, entries, name="symbols"))
+        symbols = undefined_symbols(build.compile_image(source, entries, name="symbols"))
         assert symbols <= {"memcpy", "memset", "memmove"}
 
 
 def test_undefined_symbols_finds_a_call_to_the_outside(tmp_path):
     source = "import math\ndef f(a):\n    a[0] = math.sinh(a[0])\n    return 0\n"
-    assert undefined_symbols(build.compile_object(source, {"f": ("float64*",)}, name="outside")) == {"sinh"}
+    assert undefined_symbols(build.compile_image(source, {"f": ("float64*",)}, name="outside")) == {"sinh"}
 
 
 def test_an_unknown_argument_type_is_refused():
@@ -323,8 +324,8 @@ def test_a_sum_becomes_vector_code_only_through_radd():
         text = SUM.format(step)
         function = build._execute(text, "sum", target.replace_numbers)["total"]
         for trees in (build.functions_of(ast.parse(text)), {}):
-            module = target.lower({"total": (function, ("float32*", "int64"))}, trees=trees)
-            target.optimize(module)
+            module = linked(target.lower({"total": (function, ("float32*", "int64"))}, trees=trees)[0])
+            optimize(module, *target.target_machines(1))
             assert ("x float> " in str(module)) == vector
 
 

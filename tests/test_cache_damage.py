@@ -65,7 +65,7 @@ DAMAGES: dict[str, Damage] = {
     "a bit of the checksum": flip(20),
     "a bit of the content": flip(1000),
     "the last bit": flip(-1),
-    "another format": lambda file: file.write_bytes(file.read_bytes().replace(b"object 2", b"object 1", 1)),
+    "another format": lambda file: file.write_bytes(file.read_bytes().replace(b"object 3", b"object 2", 1)),
     "zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
     "a script": lambda file: file.write_bytes(b"#!/bin/sh\necho\n" * 40),
     "the content alone": lambda file: file.write_bytes(IMAGE),

@@ -10,7 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.facade import preparing
-from graphc.native import build, loader, target
+from graphc.native import build, loader, machine_code, target
 from graphc.optim import rule_named
 from tests.covering.compare import check
 from tests.covering.search import graphs_of
@@ -63,9 +63,9 @@ def compiled(text: str, words: dict[str, tuple[str, ...]], trees: bool) -> loade
     functions = build._execute(text, "m", target.replace_numbers, tree)
     shared = target.replace_shared(functions, words)
     entries = {name: (functions[name], kinds) for name, kinds in words.items()}
-    module = target.lower(entries, shared, build.functions_of(tree) if trees else {})
-    target.optimize(module)
-    return loader.Program("m", target.emit(module), words)
+    own, bodies = target.lower(entries, shared, build.functions_of(tree) if trees else {})
+    images = machine_code.compiled([own, *bodies.values()], target.target_machines(2))
+    return loader.Program("m", loader.pack(images), words)
 
 
 def memory() -> tuple[np.ndarray, np.ndarray]:

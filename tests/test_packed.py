@@ -20,6 +20,7 @@ from graphc.lower.kernels import Product, View
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.processor import LEVEL_2, Processor, by_arithmetic, cuts_of, processor
 from graphc.native import build, target
+from graphc.native.machine_code import linked, optimize
 from graphc.primitives import host
 from graphc.primitives.matmul import packed_gemm, packed_kernel, packing, vector_ir
 from graphc.primitives.matmul.vector_ir import I64, Vectors
@@ -295,9 +296,10 @@ def test_no_sum_of_a_packed_tile_is_spilled_inside_the_loop_over_k(monkeypatch, 
         monkeypatch.setattr(module, "vector_unit", lambda: unit)
     source = IMPORTS + entry("f", call("packed_gemm", "NN", (64, 2048, 2048), 2))
     function = build._execute(source, "spill", target.replace_numbers)["f"]
-    module = target.lower({"f": (function, ("float32*",) * 4 + ("int64",))})
+    own, bodies = target.lower({"f": (function, ("float32*",) * 4 + ("int64",))})
+    module = linked([*own, *(text for part in bodies.values() for text in part)])
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
-    target.optimize(module, machine)
+    optimize(module, machine)
     blocks = re.split(r"^\.LBB\w+:", machine.emit_assembly(module), flags=re.MULTILINE)
     fused = [block for block in blocks if "vfmadd" in block]
     assert fused and all(any(block.count("vfmadd") % count == 0 for count in sums) for block in fused)

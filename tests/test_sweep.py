@@ -11,7 +11,7 @@ import pytest
 import graphc as gc
 from graphc.errors import DataError, DivergenceError, DomainError, TypeMismatchError
 from graphc.native.build import statistics
-from graphc.run.thread_team import cores
+from graphc.native.stack import cores
 from graphc.show.sweep_table import sweep_text
 from graphc.show.verdicts import Ended, verdicts
 from tests import nets

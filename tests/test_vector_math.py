@@ -21,6 +21,7 @@ import pytest
 from scipy import special
 
 from graphc.native import build, loader, target
+from graphc.native.machine_code import linked, optimize
 from graphc.primitives.vector_math.functions import VECTOR_MATH
 
 TWO = {"elu", "leaky_relu", "bce", "sigmoid_minus", "power", "maximum", "minimum", "equal", "less", "less_equal"}
@@ -49,9 +50,10 @@ def program(precision: str) -> tuple[loader.Program, str]:
     """The compiled program of one precision, compiled once, and its code in LLVM's language."""
     function = build._execute(program_text(), "vector_math", target.replace_numbers)["program"]
     words = ("int64", "int64", *(f"{precision}*",) * 4)
-    module = target.lower({"program": (function, words)}, trees=build.functions_of(ast.parse(program_text())))
-    target.optimize(module)
-    found = loader.Program("vector_math", target.emit(module), {"program": words})
+    own, _ = target.lower({"program": (function, words)}, trees=build.functions_of(ast.parse(program_text())))
+    module, [machine] = linked(own), target.target_machines(1)
+    optimize(module, machine)
+    found = loader.Program("vector_math", loader.pack([machine.emit_object(module)]), {"program": words})
     found.subnormals = True  # the functions are right there too
     return found, str(module)
 

@@ -23,11 +23,11 @@ from graphc.lower.device import Device
 from graphc.lower.lengths import Lengths, most, shape_of
 from graphc.lower.plan import PlanOptions
 from graphc.lower.training import StepPlan, plan_step
+from graphc.native.stack import cores
 from graphc.optim import Rule, rule_named
 from graphc.run.data import Bound, lies_on
 from graphc.run.sources import Rows
 from graphc.run.sweep import Copies, Pace, Together
-from graphc.run.thread_team import cores
 from graphc.run.training import Trainer
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from graphc.facade.preparing import CHUNK, evaluator
 from graphc.facade.state import Parameters
 from graphc.ir.node import Leaf
 from graphc.lower.training import layout_parameters
+from graphc.native.stack import cores
 from graphc.run.data import Bound, bind
 from graphc.run.history import Run
 from graphc.run.sweep import evaluate_many, rows_of
-from graphc.run.thread_team import cores
 from graphc.show.surfaces import plot_curve, plot_surface
 
 MEMORY = 128 << 20  # bytes of parameters that one native call is given at most

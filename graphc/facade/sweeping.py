@@ -33,6 +33,7 @@ from graphc.facade.watched_copies import Watched
 from graphc.facade.weighing import row_weights
 from graphc.ir.node import Leaf
 from graphc.lower.training import layout_parameters
+from graphc.native.stack import cores
 from graphc.optim import Rule
 from graphc.run.data import Bound, bind
 from graphc.run.history import History, Run
@@ -40,7 +41,6 @@ from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
 from graphc.run.sources import rows_within
 from graphc.run.sweep import Copies, Pace
-from graphc.run.thread_team import cores
 from graphc.show.plots import plot_sweep
 from graphc.show.sweep_table import sweep_text
 from graphc.show.verdicts import Ended, verdicts

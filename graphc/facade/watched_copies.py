@@ -21,12 +21,12 @@ from graphc.facade.settings import Setting
 from graphc.facade.state import Parameters
 from graphc.facade.weighing import weighed
 from graphc.lower.training import layout_parameters
+from graphc.native.stack import cores
 from graphc.run.data import Bound
 from graphc.run.history import Run
 from graphc.run.sources import Rows
 from graphc.run.steering import EarlyStopping
 from graphc.run.sweep import Copies, evaluate_many, rows_of
-from graphc.run.thread_team import cores
 
 
 class Watched:

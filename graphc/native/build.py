@@ -18,7 +18,7 @@ from graphc.errors import CompileError
 from graphc.native import blas_library, cache, stack
 from graphc.native.buffers import trim
 from graphc.native.gc_pause import at_rest
-from graphc.native.loader import Program, statistics, undefined_symbols
+from graphc.native.loader import Program, pack, statistics, undefined_symbols
 
 __all__ = ["Program", "build", "statistics", "undefined_symbols"]
 
@@ -56,10 +56,10 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
     if found is not None:
         return found
     statistics["compiled"] += 1
-    with _compiling:
-        image = stack.with_room(lambda: compile_object(source, words, name=name))
-    trim()
     store = cache.open_store(folder)
+    with _compiling:
+        image = stack.with_room(lambda: compile_image(source, words, name=name, store=store))
+    trim()
     if store:
         store.put(key, image)
     return _load(name, image, words)
@@ -80,8 +80,9 @@ def _load(name: str, image: bytes, entries: Entries) -> Program:
     return Program(name, image, entries)
 
 
-def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
-    """Machine code of all entries as one object file; what :func:`build` does when the cache has nothing.
+def compile_image(source: str, entries: Entries, *, name: str, store: cache.Store | None = None) -> bytes:
+    """Machine code of all entries and bodies, for :func:`graphc.native.loader.load`; bodies that ``store`` has are not
+    compiled again.
 
     Raises
     ------
@@ -91,14 +92,20 @@ def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
     with at_rest():
         from numba.core.errors import NumbaError
 
-        from graphc.native import target
+        from graphc.native import machine_code, target
 
     tree = ast.parse(source)
     functions = _execute(source, name, target.replace_numbers, tree)
     shared = target.replace_shared(functions, entries)
     wanted = {entry: (functions[entry], tuple(words)) for entry, words in entries.items()}
     try:
-        module = target.lower(wanted, shared, functions_of(tree))
+        own, bodies = target.lower(wanted, shared, functions_of(tree))
+        keys = {symbol: cache.key_of_body(*part) for symbol, part in bodies.items()} if store else {}
+        images = {symbol: store.get(key, cache.BODY) for symbol, key in keys.items()} if store else {}
+        new = [symbol for symbol in bodies if images.get(symbol) is None]
+        statistics["bodies_compiled"] += len(new)
+        machines = target.target_machines(min(1 + len(new), stack.cores()))
+        made, *others = machine_code.compiled([own, *(bodies[symbol] for symbol in new)], machines)
     except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
         reason = str(error).strip().splitlines()
         detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")
@@ -106,8 +113,11 @@ def compile_object(source: str, entries: Entries, *, name: str) -> bytes:
             f"internal defect: the generated program {name!r} does not compile: {detail}; "
             f"please report it with the generated text"
         ) from None
-    target.optimize(module)
-    return target.emit(module)
+    for symbol, image in zip(new, others, strict=True):
+        images[symbol] = image
+        if store:
+            store.put(keys[symbol], image, cache.BODY)
+    return pack([made, *(images[symbol] or b"" for symbol in bodies)])
 
 
 def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef]:

@@ -25,8 +25,8 @@ from graphc.ir.scalar import FUNCTIONS, formula_of, placeholder
 from graphc.primitives import host
 
 LIMIT = 512 * 2**20
-_MAGIC = b"graphc object 2\n"
-CODE, FACTS, VERDICT = ".obj", ".facts", ".checked"
+_MAGIC = b"graphc object 3\n"
+CODE, BODY, FACTS, VERDICT = ".obj", ".body", ".facts", ".checked"
 _SWEEP_EVERY = 32
 
 
@@ -51,6 +51,11 @@ def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
     code = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith("#"))
     facts = [code, {name: list(words) for name, words in entries.items()}, *surroundings()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def key_of_body(text: str) -> str:
+    """The same of a body, whose text in LLVM's language says all that it depends on besides versions and this CPU."""
+    return hashlib.sha256(json.dumps([text, *surroundings()]).encode()).hexdigest()
 
 
 def surroundings() -> list[object]:
@@ -89,6 +94,8 @@ def _primitives() -> str:
     digest = hashlib.sha256()
     for file in [
         here / "target.py",
+        here / "parts.py",
+        here / "machine_code.py",
         here / "lowering.py",
         here / "subnormals.py",
         here / "bundles.py",
@@ -159,7 +166,7 @@ class Store:
     def _files(self) -> list[tuple[float, int, Path]]:
         """When each was used, its size, and where it is."""
         found = []
-        patterns = ("*" + CODE, "*" + FACTS, "*" + VERDICT, ".new-*")
+        patterns = ("*" + CODE, "*" + BODY, "*" + FACTS, "*" + VERDICT, ".new-*")
         for file in (f for pattern in patterns for f in self.folder.glob(pattern)):
             with contextlib.suppress(OSError):
                 status = file.stat()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from weakref import WeakValueDictionary
 
 import llvmlite.binding as llvm
@@ -46,17 +47,30 @@ def assemble(text: str) -> bytes:
     return machine.emit_object(llvm.parse_assembly(text))
 
 
+def pack(parts: Sequence[bytes]) -> bytes:
+    """An image of several object files: their number, their lengths, one after another."""
+    return struct.pack(f"<{len(parts) + 1}Q", len(parts), *map(len, parts)) + b"".join(parts)
+
+
+def unpack(image: bytes) -> list[bytes]:
+    """The object files of an image."""
+    (count,) = struct.unpack_from("<Q", image)
+    ends = list(accumulate(struct.unpack_from(f"<{count}Q", image, 8), initial=8 * (count + 1)))
+    return [image[start:stop] for start, stop in pairwise(ends)]
+
+
 _engines: WeakValueDictionary[bytes, llvm.ExecutionEngine] = WeakValueDictionary()
 
 
 def load(image: bytes) -> llvm.ExecutionEngine:
-    """Put an object file into executable memory, which lives as long as the returned engine; what is there already is
-    there once."""
+    """Put the object files of an image into executable memory, which lives as long as the returned engine; what is
+    there already is there once."""
     key = hashlib.sha256(image).digest()
     engine = _engines.get(key)
     if engine is None:
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-        engine.add_object_file(llvm.ObjectFileRef.from_data(image))
+        for part in unpack(image):
+            engine.add_object_file(llvm.ObjectFileRef.from_data(part))
         engine.finalize_object()
         _engines[key] = engine
     return engine
@@ -113,25 +127,29 @@ class Program:
         return result.value
 
 
-statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0}
-"""How often a module was compiled or found in the cache, and how often native code was called, in this process."""
+statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0, "bodies_compiled": 0}
+"""How often, in this process, a module was compiled or found in the cache and native code called; how many bodies of
+these modules were compiled."""
 
 
 def undefined_symbols(image: bytes) -> frozenset[str]:
-    """Names that an ELF64 object file expects somebody else to define (System V ABI, chapter 4: symbol table)."""
-    if image[:6] != b"\x7fELF\x02\x01":
+    """Names that the object files of an image expect somebody else to define (ELF64; System V ABI, chapter 4: symbol
+    table)."""
+    tables = [_symbols(part) for part in unpack(image)]
+    defined = {name for table in tables for name, section in table if section}
+    return frozenset(name for table in tables for name, section in table if not section and name not in defined)
+
+
+def _symbols(part: bytes) -> list[tuple[str, int]]:
+    """Every symbol of an object file with its section, 0 for one that is not there."""
+    if part[:6] != b"\x7fELF\x02\x01":
         raise ValueError("not a little-endian ELF64 object file")
-    (offset,) = struct.unpack_from("<Q", image, 40)
-    size, count = struct.unpack_from("<HH", image, 58)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", image, offset + k * size) for k in range(count)]
-    names: set[str] = set()
+    (offset,) = struct.unpack_from("<Q", part, 40)
+    size, count = struct.unpack_from("<HH", part, 58)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", part, offset + k * size) for k in range(count)]
+    found: list[tuple[str, int]] = []
     for start, length, link in [section[4:7] for section in sections if section[1] == 2]:
-        names |= _undefined(image[start : start + length], image[sections[link][4] :])
-    return frozenset(names)
-
-
-def _undefined(table: bytes, strings: bytes) -> set[str]:
-    """Names of the symbols of one table whose section index is 0."""
-    entries = struct.iter_unpack("<IBBHQQ", table)
-    starts = [name for name, _, _, section, _, _ in entries if section == 0 and name]
-    return {strings[k : strings.index(b"\0", k)].decode() for k in starts}
+        strings = part[sections[link][4] :]
+        entries = struct.iter_unpack("<IBBHQQ", part[start : start + length])
+        found += [(strings[k : strings.index(b"\0", k)].decode(), section) for k, _, _, section, _, _ in entries if k]
+    return found

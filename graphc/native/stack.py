@@ -1,4 +1,4 @@
-"""Stacks of threads: a product of packed matrices takes 1.7 MB of the one that runs it, and LLVM's passes go deep.
+"""Threads and their stacks: a packed product takes 1.7 MB of the one that runs it, and LLVM's passes go deep.
 
 A thread with a small stack (``threading.stack_size(2**19)``, servers with many threads, ``ulimit -s``) would die of it,
 and all of the process with it: what needs room runs in a thread of its own there.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 NEEDED = 4 * 2**20  # bytes; the usual stack has 8 MB
 LARGE = 16 * 2**20
@@ -33,43 +34,69 @@ def is_roomy() -> bool:
 
 def with_room(work: Callable[[], T]) -> T:
     """What ``work`` returns or raises, done on a stack that is large enough."""
-    return work() if is_roomy() else _elsewhere(work)
+    if is_roomy():
+        return work()
+    elsewhere = _Elsewhere(work)
+    elsewhere.wait()
+    return elsewhere.result()
 
 
-def _elsewhere(work: Callable[[], T]) -> T:
-    found: list[T] = []
-    failed: list[BaseException] = []
+def cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
-    def run() -> None:
+
+def together(work: Callable[[], None], count: int) -> None:
+    """Do ``work`` in so many threads at a time, one of which is that of the caller; all have ended afterwards."""
+    others = [_Elsewhere(work) for _ in range(count - 1)]
+    try:
+        work()
+    finally:
+        for other in others:
+            other.wait()
+    for other in others:
+        other.result()
+
+
+class _Elsewhere(Generic[T]):
+    """Work in a thread with a large stack, which has begun."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._found: list[T] = []
+        self._failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name="graphc", daemon=True)
+        with _size_of_new_threads:
+            before = threading.stack_size(LARGE)
+            try:
+                self._thread.start()
+            finally:
+                threading.stack_size(before)
+
+    def _run(self) -> None:
         _here.roomy = True
         try:
-            found.append(work())
-        except BaseException as error:  # noqa: BLE001  raised again in the thread that asked
-            failed.append(error)
+            self._found.append(self._work())
+        except BaseException as error:  # noqa: BLE001  raised again in the thread that asks
+            self._failed.append(error)
 
-    thread = threading.Thread(target=run, name="graphc", daemon=True)
-    with _size_of_new_threads:
-        before = threading.stack_size(LARGE)
-        try:
-            thread.start()
-        finally:
-            threading.stack_size(before)
-    _wait_for(thread)
-    if failed:
-        raise failed[0]
-    return found[0]
+    def wait(self) -> None:
+        """However often Ctrl-C is pressed: the work writes to memory that its caller owns."""
+        interrupted = False
+        while self._thread.is_alive():
+            try:
+                self._thread.join()
+            except KeyboardInterrupt:
+                interrupted = True
+        if interrupted:
+            raise KeyboardInterrupt
 
-
-def _wait_for(thread: threading.Thread) -> None:
-    """However often Ctrl-C is pressed: the work writes to memory that its caller owns."""
-    interrupted = False
-    while thread.is_alive():
-        try:
-            thread.join()
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
+    def result(self) -> T:
+        """What the work returned or raised."""
+        if self._failed:
+            raise self._failed[0]
+        return self._found[0]
 
 
 def _size() -> int | None:

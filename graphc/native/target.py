@@ -11,6 +11,7 @@ This file imports Numba when it is imported: load it only when something must be
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, compiler, cpu, fastmathpass, target_extension, transforms, types
+from numba.core import cgutils, compiler, config, cpu, fastmathpass, target_extension, transforms, types
 from numba.core.callconv import create_error_model
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.errors import NumbaError
@@ -35,9 +36,9 @@ from graphc.native.bundles import bundled
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
 from graphc.native.lowering import Contexts, Lowered, Unfit
+from graphc.native.machine_code import Part
+from graphc.native.parts import parts_of
 from graphc.native.subnormals import flushing
-from graphc.primitives.vector_math import vector_abi
-from graphc.primitives.vector_math.functions import ABI_FUNCTIONS
 
 _NUMBERS: dict[object, object] = {
     np.float32: types.float32,
@@ -248,6 +249,7 @@ class Shared:
 
     def __init__(self, functions: Mapping[str, Callable[..., int]]) -> None:
         self.functions = functions
+        self.symbols = {name: SYMBOL_PREFIX + _called_by_content(function) for name, function in functions.items()}
         self.types: dict[str, tuple[types.Type, ...]] = {}
 
     def declared(self, name: str) -> Any:
@@ -258,7 +260,7 @@ class Shared:
 
             def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
                 kind = context.call_conv.get_function_type(types.int64, kinds)
-                function = cgutils.get_or_insert_function(builder.module, kind, SYMBOL_PREFIX + name)
+                function = cgutils.get_or_insert_function(builder.module, kind, self.symbols[name])
                 return _called(builder, function, kind, args)
 
             return types.int64(*kinds), emit
@@ -268,16 +270,12 @@ class Shared:
         typed.__signature__ = inspect.Signature([context, *own.parameters.values()])
         return intrinsic(typed)
 
-    def modules(self, trees: Mapping[str, Tree]) -> list[llvm.ModuleRef]:
-        """Every function that is called, as a module."""
-        return [_to_ir(self.functions[name], kinds, trees.get(name)) for name, kinds in self.types.items()]
 
-    def hide(self, module: llvm.ModuleRef) -> None:
-        """In the module of all functions: these belong to it alone, and are not copied into their callers."""
-        for name in self.types:
-            function = module.get_function(SYMBOL_PREFIX + name)
-            function.linkage = "internal"
-            function.add_function_attribute("noinline")
+def _called_by_content(function: Callable[..., int]) -> str:
+    """A name that functions of the same content share, in whichever program they are."""
+    code = function.__code__
+    content = repr((code.co_code, code.co_consts, code.co_names, code.co_varnames))
+    return f"nest_{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def _called(builder: ir.IRBuilder, function: Any, kind: Any, arguments: Sequence[ir.Value]) -> ir.Value:
@@ -297,20 +295,14 @@ def replace_shared(namespace: dict[str, Any], entries: Mapping[str, tuple[str, .
     return shared
 
 
-def _to_ir(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree | None) -> llvm.ModuleRef:
+def _to_ir(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree | None, symbol: str) -> Any:
     """One function -> one LLVM module: from its syntax tree, or through Numba where that does not fit."""
-    module = (tree and _of_tree(function, arguments, tree)) or _of_byte_code(function, arguments)
-    return llvm.parse_assembly(_aligned(cgutils.normalize_ir_text(str(module))))
+    return (tree and _of_tree(function, arguments, tree, symbol)) or _of_byte_code(function, arguments, symbol)
 
 
-def _aligned(text: str) -> str:
-    """Every function begins a cache line, so that what stands before it does not move its loops."""
-    return text.replace("\n{\n", " align 64\n{\n")
-
-
-def _of_tree(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree) -> Any:
+def _of_tree(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree, symbol: str) -> Any:
     typing, lowering = _contexts()
-    flags, symbol = _flags(), SYMBOL_PREFIX + function.__name__
+    flags = _flags()
     model = create_error_model(flags.error_model, lowering)
     lowering = lowering.subtarget(error_model=model, fastmath=flags.fastmath)
     library = _Library(lowering.codegen())
@@ -324,13 +316,16 @@ def _of_tree(function: Callable[..., int], arguments: tuple[types.Type, ...], tr
     return module
 
 
-def _of_byte_code(function: Callable[..., int], arguments: tuple[types.Type, ...]) -> Any:
+def _of_byte_code(function: Callable[..., int], arguments: tuple[types.Type, ...], symbol: str) -> Any:
     typing, lowering = _contexts()
     library = _Library(lowering.codegen())
     compiler.compile_extra(
         typing, lowering, function, arguments, types.int64, _flags(), {}, library=library, pipeline_class=_Pipeline
     )
     [module] = library.modules
+    if symbol != SYMBOL_PREFIX + function.__name__:
+        made = module.globals.pop(SYMBOL_PREFIX + function.__name__)
+        made.name, module.globals[symbol] = symbol, made
     return module
 
 
@@ -338,59 +333,51 @@ def lower(
     entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]],
     shared: Shared | None = None,
     trees: Mapping[str, Tree] = MappingProxyType({}),
-) -> llvm.ModuleRef:
-    """Type and lower every entry, and what they share, into one verified, not yet optimised LLVM module; ``trees`` are
-    the functions of the text as they were parsed.
+) -> tuple[Part, dict[str, Part]]:
+    """Type and lower every entry, and what they share, to LLVM's language: what belongs to this program alone, and its
+    bodies by their symbols; ``trees`` are the functions of the text as they were parsed.
 
     Raises
     ------
     numba.core.errors.NumbaError
         When an entry does not fit the language of generated code.
     """
+    bodies: dict[str, Part] = {}
+    own: list[str] = []
+    shared = shared or Shared({})
     with _compiling():
-        modules = [
-            _to_ir(function, tuple(map(argument_type, words)), trees.get(name))
-            for name, (function, words) in entries.items()
-        ]
-        modules += shared.modules(trees) if shared else []
-    whole = modules[0]
-    for module in [*modules[1:], *_twins(entries)]:
-        whole.link_in(module)
-    if shared:
-        shared.hide(whole)
-    whole.verify()
-    return whole
+        for name, (function, words) in entries.items():
+            kinds = tuple(map(argument_type, words))
+            own.append(_divided(_to_ir(function, kinds, trees.get(name), SYMBOL_PREFIX + name), bodies))
+        for name, kinds in shared.types.items():
+            symbol = shared.symbols[name]
+            bodies[symbol] = (_divided(_to_ir(shared.functions[name], kinds, trees.get(name), symbol), bodies),)
+    return (*own, *_twins(entries)), bodies
 
 
-def _twins(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> Iterator[llvm.ModuleRef]:
+def _divided(module: Any, bodies: dict[str, Part]) -> str:
+    """The text of a module without its bodies, which are added to those of the program."""
+    rest, found = parts_of(module, SYMBOL_PREFIX)
+    bodies.update((symbol, (_finished(text),)) for symbol, text in found.items())
+    return _finished(rest)
+
+
+def _finished(text: str) -> str:
+    """Every function begins a cache line, so that what stands before it does not move its loops."""
+    return cgutils.normalize_ir_text(text).replace("\n{\n", " align 64\n{\n")
+
+
+def _twins(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> Iterator[str]:
     """Beside every entry one that flushes subnormal numbers while it runs, and one of each that takes a bundle."""
     for entry, (_, words) in entries.items():
-        yield llvm.parse_assembly(flushing(FLUSHING + entry, SYMBOL_PREFIX + entry, words))
+        yield flushing(FLUSHING + entry, SYMBOL_PREFIX + entry, words)
         for prefix in (SYMBOL_PREFIX, FLUSHING):
-            yield llvm.parse_assembly(bundled(bundled_name(prefix, entry), prefix + entry, words))
+            yield bundled(bundled_name(prefix, entry), prefix + entry, words)
 
 
-def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine | None = None) -> None:
-    """Run LLVM's pipeline in place, once.
-
-    No unrolling: a short inner loop unrolled before the vectoriser sees it is lost for vector code (8 times slower on
-    a bias over rows of 16), and unrolled copies are what most of LLVM's time goes to.
-    """
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    tuning.loop_vectorization = True
-    tuning.loop_interleaving = False
-    tuning.loop_unrolling = False
-    tuning.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine or target_machine(), tuning)
-    builder.getModulePassManager().run(module, builder)
-    vector_abi.complete(module, ABI_FUNCTIONS, lambda library: optimize(library, machine))
-
-
-def target_machine() -> llvm.TargetMachine:
-    """The machine that this process runs on."""
-    return _contexts()[1].codegen()._tm
-
-
-def emit(module: llvm.ModuleRef) -> bytes:
-    """Machine code of an optimised module, as an object file."""
-    return target_machine().emit_object(module)
+def target_machines(count: int) -> list[llvm.TargetMachine]:
+    """Machines for the processor of this process, one for each thread that compiles."""
+    codegen, options = _contexts()[1].codegen(), {"opt": config.OPT}
+    codegen._customize_tm_options(options)
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return [target.create_target_machine(**options) for _ in range(count)]

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from numpy.typing import NDArray
 
 from graphc.native.buffers import address
-from graphc.run.thread_team import cores, spread
+from graphc.native.stack import cores
+from graphc.run.thread_team import spread
 
 PARTS = 16  # at most
 WORTH = 2e-3  # seconds of work from which dividing pays: threads begin within a tenth of it

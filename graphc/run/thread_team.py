@@ -17,6 +17,7 @@ from typing import Any
 
 from graphc.native import blas_library
 from graphc.native.build import Program
+from graphc.native.stack import cores
 
 WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet four times a step
 TRIAL = 0.01  # seconds of a trial
@@ -25,12 +26,6 @@ GAIN = 0.9  # several threads must need at most this share of the time of one
 DOUBT, AGAIN = 0.25, 2.0  # seconds of work before the other choice is tried again: at first, and at last
 LOSS = 0.02  # of the time at most is lost by trying with steps that take longer than a trial should
 FEW, MANY, WINDOW = 3, 32, 0.5  # calls (at least, at most) and their seconds, whose fastest says what a step takes
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def first_team(seconds_per_step: float) -> int:

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler
 
 from graphc.errors import TypeMismatchError
-from graphc.run.thread_team import cores
+from graphc.native.stack import cores
 from graphc.sklearn.base import GraphEstimator
 from graphc.sklearn.together import Together
 

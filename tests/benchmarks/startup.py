@@ -37,14 +37,13 @@ TIMED = [
     ("derive, rewrite", "graphc.facade.deriving", "captions"),
     ("plan", "graphc.facade.programs", "plan_step"),
     ("print", "graphc.facade.programs", "training_program"),
-    ("import numba", "graphc.native.build", "compile_object"),
+    ("import numba", "graphc.native.build", "compile_image"),
     ("load", "graphc.native.build", "Program"),
 ]
 COMPILER = [
     ("front end", "graphc.native.build", "_execute"),
     ("front end", "graphc.native.target", "lower"),
-    ("LLVM passes", "graphc.native.target", "optimize"),
-    ("code", "graphc.native.target", "emit"),
+    ("LLVM", "graphc.native.machine_code", "compiled"),
 ]
 
 

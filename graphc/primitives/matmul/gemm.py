@@ -336,8 +336,8 @@ Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
 def call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int], emit: Emit) -> None:
     """Call a function of the program that ``emit`` writes, when there is none yet of that name and literal sizes.
 
-    It is put into its callers, unless it is called often: then passes and code grow with the kinds of products, not
-    with their number.
+    A small one is put into its callers, unless it is called often; others stand alone: passes and code grow with the
+    kinds of products, not with their number, and one that was compiled before is there already.
     """
     variable = [size for size in sizes if isinstance(size, ir.Value)]
     name = "_".join([name, *("x" if isinstance(size, ir.Value) else str(size) for size in sizes)])
@@ -349,9 +349,9 @@ def call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int
     function = function_of(v, name, [v.kind.as_pointer()] * len(pointers) + [I64] * len(variable), body)
     _calls[function] = _calls.get(function, 0) + 1
     small = math.prod(size for size in sizes if isinstance(size, int)) < SMALL
-    often = _calls[function] > (OFTEN if small else 1)
-    function.attributes.discard("alwaysinline" if often else "noinline")
-    function.attributes.add("noinline" if often else "alwaysinline")
+    alone = not small or _calls[function] > OFTEN
+    function.attributes.discard("alwaysinline" if alone else "noinline")
+    function.attributes.add("noinline" if alone else "alwaysinline")
     v.ir.call(function, [*pointers, *variable])
 
 

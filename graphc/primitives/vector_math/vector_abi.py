@@ -98,7 +98,7 @@ def complete(
         symbol = name.replace(_KEEP, PREFIX)
         library = ir.Module()
         functions[symbol].define(library, symbol)
-        bodies = llvm.parse_assembly(str(library))
+        bodies = llvm.parse_assembly(str(library), module._context)  # noqa: SLF001  that of the module
         bodies.triple, bodies.data_layout = module.triple, module.data_layout
         if functions[symbol].vectorized:
             optimize(bodies)
