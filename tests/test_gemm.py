@@ -137,9 +137,9 @@ def lowered(calls: list[str]) -> str:
     """The functions of products in the unoptimised module of one entry with these calls."""
     source = IMPORTS + site("calls", "; ".join(calls))
     function = build._execute(source, "calls", target.replace_numbers)["calls"]
-    own, bodies = target.lower({"calls": (function, ("float32*",) * 4 + ("int64",) * 3)})
+    own, units = target.lower({"calls": (function, ("float32*",) * 4 + ("int64",) * 3)})
     inside = [f.name for f in linked(own).functions if "gemm_" in f.name and not f.is_declaration]
-    return " ".join([*(f"{name}: inside" for name in inside), *(f"{name}: alone" for name in bodies)])
+    return " ".join([*(f"{name}: inside" for name in inside), *(f"{name}: alone" for name in units)])
 
 
 def test_a_small_product_stands_alone_from_the_ninth_on_and_a_large_one_at_once():
@@ -247,8 +247,8 @@ def test_no_sum_of_a_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, un
     monkeypatch.setattr(gemm, "vector_unit", lambda: unit)
     source = IMPORTS + site("f", "gemm(A, 0, 64, 1, B, 0, 112, 1, C, 0, 112, m, 112, 64, b, 0, 2)")
     function = build._execute(source, "spill", target.replace_numbers)["f"]
-    own, bodies = target.lower({"f": (function, ("float32*",) * 4 + ("int64",) * 3)})
-    module = linked([*own, *(text for part in bodies.values() for text in part)])
+    own, units = target.lower({"f": (function, ("float32*",) * 4 + ("int64",) * 3)})
+    module = linked([*own, *(text for part in units.values() for text in part)])
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
     optimize(module, machine)
     loops = fused_loops(machine.emit_assembly(module))

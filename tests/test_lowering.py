@@ -63,8 +63,8 @@ def compiled(text: str, words: dict[str, tuple[str, ...]], trees: bool) -> loade
     functions = build._execute(text, "m", target.replace_numbers, tree)
     shared = target.replace_shared(functions, words)
     entries = {name: (functions[name], kinds) for name, kinds in words.items()}
-    own, bodies = target.lower(entries, shared, build.functions_of(tree) if trees else {})
-    images = machine_code.compiled([own, *bodies.values()], target.target_machines(2))
+    own, units = target.lower(entries, shared, build.functions_of(tree) if trees else {})
+    images = machine_code.compiled([own, *units.values()], target.target_machines(2))
     return loader.Program("m", loader.pack(images), words)
 
 

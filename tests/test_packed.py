@@ -296,8 +296,8 @@ def test_no_sum_of_a_packed_tile_is_spilled_inside_the_loop_over_k(monkeypatch, 
         monkeypatch.setattr(module, "vector_unit", lambda: unit)
     source = IMPORTS + entry("f", call("packed_gemm", "NN", (64, 2048, 2048), 2))
     function = build._execute(source, "spill", target.replace_numbers)["f"]
-    own, bodies = target.lower({"f": (function, ("float32*",) * 4 + ("int64",))})
-    module = linked([*own, *(text for part in bodies.values() for text in part)])
+    own, units = target.lower({"f": (function, ("float32*",) * 4 + ("int64",))})
+    module = linked([*own, *(text for part in units.values() for text in part)])
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=cpu, opt=3)
     optimize(module, machine)
     blocks = re.split(r"^\.LBB\w+:", machine.emit_assembly(module), flags=re.MULTILINE)

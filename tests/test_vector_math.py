@@ -345,9 +345,9 @@ SELDOM_OR_TABLE = r"graphc_late_\w+_cold|x86"
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_loop_is_vectorised_and_nothing_calls_libm(precision: str) -> None:
     text = program(precision)[1]
-    bodies = re.findall(r"^vector\.body\d*:", text, re.MULTILINE)
+    units = re.findall(r"^vector\.body\d*:", text, re.MULTILINE)
     called = set(re.findall(r"call [^@\n]*(?:float|double)>? @(?:llvm\.)?(\w+)", text))
-    assert len(bodies) >= len(NAMES), (len(bodies), len(NAMES))
+    assert len(units) >= len(NAMES), (len(units), len(NAMES))
     assert not {name for name in called - INSTRUCTIONS if not re.fullmatch(SELDOM_OR_TABLE, name)}
 
 

@@ -10,7 +10,7 @@ import ast
 import linecache
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,7 @@ def _load(name: str, image: bytes, entries: Entries) -> Program:
 
 
 def compile_image(source: str, entries: Entries, *, name: str, store: cache.Store | None = None) -> bytes:
-    """Machine code of all entries and bodies, for :func:`graphc.native.loader.load`; bodies that ``store`` has are not
-    compiled again.
+    """Machine code of a program, for :func:`graphc.native.loader.load`; units that ``store`` has are not compiled again.
 
     Raises
     ------
@@ -99,13 +98,10 @@ def compile_image(source: str, entries: Entries, *, name: str, store: cache.Stor
     shared = target.replace_shared(functions, entries)
     wanted = {entry: (functions[entry], tuple(words)) for entry, words in entries.items()}
     try:
-        own, bodies = target.lower(wanted, shared, functions_of(tree))
-        keys = {symbol: cache.key_of_body(*part) for symbol, part in bodies.items()} if store else {}
-        images = {symbol: store.get(key, cache.BODY) for symbol, key in keys.items()} if store else {}
-        new = [symbol for symbol in bodies if images.get(symbol) is None]
-        statistics["bodies_compiled"] += len(new)
-        machines = target.target_machines(min(1 + len(new), stack.cores()))
-        made, *others = machine_code.compiled([own, *(bodies[symbol] for symbol in new)], machines)
+        own, units = target.lower(wanted, shared, functions_of(tree))
+        kept = _Kept(store, units)
+        machines = target.target_machines(min(1 + len(kept.missing), stack.cores()))
+        made, *others = machine_code.compiled([own, *kept.missing.values()], machines)
     except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
         reason = str(error).strip().splitlines()
         detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")
@@ -113,11 +109,27 @@ def compile_image(source: str, entries: Entries, *, name: str, store: cache.Stor
             f"internal defect: the generated program {name!r} does not compile: {detail}; "
             f"please report it with the generated text"
         ) from None
-    for symbol, image in zip(new, others, strict=True):
-        images[symbol] = image
-        if store:
-            store.put(keys[symbol], image, cache.BODY)
-    return pack([made, *(images[symbol] or b"" for symbol in bodies)])
+    kept.add(others)
+    return pack([made, *kept.images.values()])
+
+
+class _Kept:
+    """The machine code of a program's units: what the cache has, and what is missing."""
+
+    def __init__(self, store: cache.Store | None, units: Mapping[str, tuple[str, ...]]) -> None:
+        self._store, self.images = store, dict.fromkeys(units, b"")
+        self._keys = {symbol: cache.key_of_unit(*texts) for symbol, texts in units.items()} if store else {}
+        for symbol, key in self._keys.items():
+            self.images[symbol] = (store and store.get(key, cache.UNIT)) or b""
+        self.missing = {symbol: units[symbol] for symbol, image in self.images.items() if not image}
+        statistics["units_compiled"] += len(self.missing)
+
+    def add(self, images: Sequence[bytes]) -> None:
+        """Those that were missing, in their order."""
+        for symbol, image in zip(self.missing, images, strict=True):
+            self.images[symbol] = image
+            if self._store:
+                self._store.put(self._keys[symbol], image, cache.UNIT)
 
 
 def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef]:

@@ -26,7 +26,7 @@ from graphc.primitives import host
 
 LIMIT = 512 * 2**20
 _MAGIC = b"graphc object 3\n"
-CODE, BODY, FACTS, VERDICT = ".obj", ".body", ".facts", ".checked"
+CODE, UNIT, FACTS, VERDICT = ".obj", ".unit", ".facts", ".checked"
 _SWEEP_EVERY = 32
 
 
@@ -53,8 +53,8 @@ def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def key_of_body(text: str) -> str:
-    """The same of a body, whose text in LLVM's language says all that it depends on besides versions and this CPU."""
+def key_of_unit(text: str) -> str:
+    """The same of a unit, whose text in LLVM's language says all that it depends on besides versions and this CPU."""
     return hashlib.sha256(json.dumps([text, *surroundings()]).encode()).hexdigest()
 
 
@@ -94,7 +94,7 @@ def _primitives() -> str:
     digest = hashlib.sha256()
     for file in [
         here / "target.py",
-        here / "parts.py",
+        here / "units.py",
         here / "machine_code.py",
         here / "lowering.py",
         here / "subnormals.py",
@@ -166,7 +166,7 @@ class Store:
     def _files(self) -> list[tuple[float, int, Path]]:
         """When each was used, its size, and where it is."""
         found = []
-        patterns = ("*" + CODE, "*" + BODY, "*" + FACTS, "*" + VERDICT, ".new-*")
+        patterns = ("*" + CODE, "*" + UNIT, "*" + FACTS, "*" + VERDICT, ".new-*")
         for file in (f for pattern in patterns for f in self.folder.glob(pattern)):
             with contextlib.suppress(OSError):
                 status = file.stat()

@@ -127,8 +127,8 @@ class Program:
         return result.value
 
 
-statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0, "bodies_compiled": 0}
-"""How often, in this process, a module was compiled or found in the cache and native code called; how many bodies of
+statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0, "units_compiled": 0}
+"""How often, in this process, a module was compiled or found in the cache and native code called; how many units of
 these modules were compiled."""
 
 

@@ -1,4 +1,4 @@
-"""Parts of a program -> object files: LLVM's passes and machine code, for several parts at a time.
+"""Units of a program -> object files: LLVM's passes and machine code, for several units at a time.
 
 llvmlite lets one thread at a time into LLVM. The two calls that take nearly all of the time are safe beside others when
 each works on a module of a context of its own; they are made past llvmlite's lock.
@@ -17,30 +17,30 @@ from graphc.native.stack import together
 from graphc.primitives.vector_math import vector_abi
 from graphc.primitives.vector_math.functions import ABI_FUNCTIONS
 
-Part = tuple[str, ...]
+Unit = tuple[str, ...]
 """Texts of LLVM modules that are linked and optimised as one."""
 
 
-def compiled(parts: Sequence[Part], machines: Sequence[llvm.TargetMachine]) -> list[bytes]:
-    """The object file of every part, by one thread for each machine.
+def compiled(units: Sequence[Unit], machines: Sequence[llvm.TargetMachine]) -> list[bytes]:
+    """The object file of every unit, by one thread for each machine.
 
     Raises
     ------
     RuntimeError
         When LLVM refuses a text.
     """
-    waiting = sorted(range(len(parts)), key=lambda t: sum(map(len, parts[t])))  # the longest comes first
+    waiting = sorted(range(len(units)), key=lambda t: sum(map(len, units[t])))  # the longest comes first
     free, found = list(machines), {}
 
     def work() -> None:
         machine = free.pop()
         while waiting:
-            with_next = _taken(waiting)
-            if with_next is not None:
-                found[with_next] = object_file(parts[with_next], machine)
+            at = _taken(waiting)
+            if at is not None:
+                found[at] = object_file(units[at], machine)
 
     together(work, len(machines))
-    return [found[t] for t in range(len(parts))]
+    return [found[t] for t in range(len(units))]
 
 
 def _taken(waiting: list[int]) -> int | None:
@@ -50,9 +50,9 @@ def _taken(waiting: list[int]) -> int | None:
         return None
 
 
-def object_file(part: Part, machine: llvm.TargetMachine) -> bytes:
-    """Machine code of one part, made in a context of its own."""
-    with llvm.create_context() as context, linked(part, context) as module:
+def object_file(unit: Unit, machine: llvm.TargetMachine) -> bytes:
+    """Machine code of one unit, made in a context of its own."""
+    with llvm.create_context() as context, linked(unit, context) as module:
         optimize(module, machine)
         return _emitted(module, machine)
 

@@ -36,9 +36,9 @@ from graphc.native.bundles import bundled
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
 from graphc.native.lowering import Contexts, Lowered, Unfit
-from graphc.native.machine_code import Part
-from graphc.native.parts import parts_of
+from graphc.native.machine_code import Unit
 from graphc.native.subnormals import flushing
+from graphc.native.units import units_of
 
 _NUMBERS: dict[object, object] = {
     np.float32: types.float32,
@@ -333,32 +333,32 @@ def lower(
     entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]],
     shared: Shared | None = None,
     trees: Mapping[str, Tree] = MappingProxyType({}),
-) -> tuple[Part, dict[str, Part]]:
+) -> tuple[Unit, dict[str, Unit]]:
     """Type and lower every entry, and what they share, to LLVM's language: what belongs to this program alone, and its
-    bodies by their symbols; ``trees`` are the functions of the text as they were parsed.
+    units by their symbols; ``trees`` are the functions of the text as they were parsed.
 
     Raises
     ------
     numba.core.errors.NumbaError
         When an entry does not fit the language of generated code.
     """
-    bodies: dict[str, Part] = {}
+    units: dict[str, Unit] = {}
     own: list[str] = []
     shared = shared or Shared({})
     with _compiling():
         for name, (function, words) in entries.items():
             kinds = tuple(map(argument_type, words))
-            own.append(_divided(_to_ir(function, kinds, trees.get(name), SYMBOL_PREFIX + name), bodies))
+            own.append(_divided(_to_ir(function, kinds, trees.get(name), SYMBOL_PREFIX + name), units))
         for name, kinds in shared.types.items():
             symbol = shared.symbols[name]
-            bodies[symbol] = (_divided(_to_ir(shared.functions[name], kinds, trees.get(name), symbol), bodies),)
-    return (*own, *_twins(entries)), bodies
+            units[symbol] = (_divided(_to_ir(shared.functions[name], kinds, trees.get(name), symbol), units),)
+    return (*own, *_twins(entries)), units
 
 
-def _divided(module: Any, bodies: dict[str, Part]) -> str:
-    """The text of a module without its bodies, which are added to those of the program."""
-    rest, found = parts_of(module, SYMBOL_PREFIX)
-    bodies.update((symbol, (_finished(text),)) for symbol, text in found.items())
+def _divided(module: Any, units: dict[str, Unit]) -> str:
+    """The text of a module without its units, which are added to those of the program."""
+    rest, found = units_of(module, SYMBOL_PREFIX)
+    units.update((symbol, (_finished(text),)) for symbol, text in found.items())
     return _finished(rest)
 
 

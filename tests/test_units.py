@@ -29,10 +29,10 @@ def step(a, b, c, n):
 
 
 def counted(width: int, folder: Path) -> tuple[loader.Program, int]:
-    """A program of two products and a nest, and how many bodies were compiled for it."""
-    before = loader.statistics["bodies_compiled"]
+    """A program of two products and a nest, and how many units were compiled for it."""
+    before = loader.statistics["units_compiled"]
     program = build.build(PROGRAM.replace("WIDTH", str(width)), ENTRIES, name="two layers", folder=folder)
-    return program, loader.statistics["bodies_compiled"] - before
+    return program, loader.statistics["units_compiled"] - before
 
 
 def result(program: loader.Program) -> bytes:
@@ -43,7 +43,7 @@ def result(program: loader.Program) -> bytes:
 
 
 def test_a_program_that_differs_in_one_layer_compiles_that_alone(tmp_path: Path):
-    """Planted faults, seen to fail: bodies that are not kept; a nest that is named by its number in the program."""
+    """Planted faults, seen to fail: units that are not kept; a nest that is named by its number in the program."""
     _, first = counted(64, tmp_path / "one")
     other, second = counted(80, tmp_path / "one")
     alone, whole = counted(80, tmp_path / "another")
@@ -54,14 +54,14 @@ def test_a_program_that_differs_in_one_layer_compiles_that_alone(tmp_path: Path)
 def test_a_nest_of_another_program_is_found_under_any_name(tmp_path: Path):
     counted(64, tmp_path)
     renamed = PROGRAM.replace("WIDTH", "64").replace("nest_1", "nest_7").replace("48*n)", "24*n)")
-    before = loader.statistics["bodies_compiled"]
+    before = loader.statistics["units_compiled"]
     build.build(renamed, ENTRIES, name="another", folder=tmp_path)
-    assert loader.statistics["bodies_compiled"] == before
+    assert loader.statistics["units_compiled"] == before
 
 
 def test_a_damaged_body_is_compiled_again(tmp_path: Path):
     program, _ = counted(64, tmp_path)
-    for file in tmp_path.glob("*" + cache.BODY):
+    for file in tmp_path.glob("*" + cache.UNIT):
         file.write_bytes(file.read_bytes()[:-9] + b"\0" * 9)
     for file in tmp_path.glob("*" + cache.CODE):
         file.unlink()
@@ -71,27 +71,27 @@ def test_a_damaged_body_is_compiled_again(tmp_path: Path):
     assert counted(64, tmp_path)[1] == 0
 
 
-def lowered() -> list[machine_code.Part]:
+def lowered() -> list[machine_code.Unit]:
     text = PROGRAM.replace("WIDTH", "64")
     functions = build._execute(text, "m", target.replace_numbers)
     shared = target.replace_shared(functions, ENTRIES)
-    own, bodies = target.lower({name: (functions[name], words) for name, words in ENTRIES.items()}, shared)
-    return [own, *bodies.values()]
+    own, units = target.lower({name: (functions[name], words) for name, words in ENTRIES.items()}, shared)
+    return [own, *units.values()]
 
 
 def test_machine_code_is_the_same_for_any_number_of_threads():
     """What the tree gives is lowered in test_lowering; here through Numba."""
-    parts = lowered()
-    assert len(parts) == 4
-    images = [machine_code.compiled(parts, target.target_machines(count)) for count in (1, 2, 4)]
+    units = lowered()
+    assert len(units) == 4
+    images = [machine_code.compiled(units, target.target_machines(count)) for count in (1, 2, 4)]
     assert images[0] == images[1] == images[2]
     assert loader.unpack(loader.pack(images[0])) == images[0]
 
 
 def test_what_llvm_refuses_in_any_thread_is_told_by_the_one_that_asked():
-    parts = [*lowered(), ("define i32 @broken( {",)]
+    units = [*lowered(), ("define i32 @broken( {",)]
     with pytest.raises(RuntimeError, match="parsing error"):
-        machine_code.compiled(parts, target.target_machines(3))
+        machine_code.compiled(units, target.target_machines(3))
 
 
 def test_passes_and_code_do_not_wait_for_another_thread_that_is_in_llvm(monkeypatch: pytest.MonkeyPatch):

@@ -1,8 +1,8 @@
-"""A program in parts that LLVM compiles by themselves: its entries with what stands in them, and each larger body.
+"""A program in units that LLVM compiles by themselves: its entries with what stands in them, and what they call.
 
-A body is a product, a transpose or a loop nest that its callers call: a function of pointers and numbers, named by what
-it does. It is compiled once, beside others (:mod:`graphc.native.machine_code`), and kept under its own text, so that a
-model that differs in one layer finds the others.
+A unit is a product, a transpose or a loop nest: a function of pointers and numbers, named by what it does. It is
+compiled once, beside others (:mod:`graphc.native.machine_code`), and kept under its own text, so that a model that
+differs in one layer finds the others.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ FEW = 24  # instructions of a function that does little more than to call anothe
 _NAME, _METADATA = re.compile(r'@"([^"]+)"'), re.compile(r"!\d+")
 
 
-def parts_of(module: ir.Module, stem: str) -> tuple[str, dict[str, str]]:
-    """The text of a module without its bodies, and that of each body by its symbol, which begins with ``stem``.
+def units_of(module: ir.Module, stem: str) -> tuple[str, dict[str, str]]:
+    """The text of a module without its units, and that of each unit by its symbol, which begins with ``stem``.
 
-    Whoever calls a body declares it; other functions and constants that a body reads stand beside it once more.
+    Whoever calls a unit declares it; other functions and constants that a unit reads stand beside it once more.
     """
-    bodies = {name for name, value in module.globals.items() if name.startswith(stem) and _is_body(value)}
-    for name in bodies:
+    units = {name for name, value in module.globals.items() if name.startswith(stem) and _is_unit(value)}
+    for name in units:
         module.globals[name].linkage = ""
-    whole = _Whole(module, bodies)
-    return whole.text([name for name in whole.texts if name not in bodies]), {n: whole.text([n]) for n in bodies}
+    whole = _Whole(module, units)
+    return whole.text([name for name in whole.texts if name not in units]), {n: whole.text([n]) for n in units}
 
 
 class _Whole:
-    def __init__(self, module: ir.Module, bodies: Collection[str]) -> None:
+    def __init__(self, module: ir.Module, units: Collection[str]) -> None:
         self.texts = {name: str(value) for name, value in module.globals.items()}
-        self.declared = {name: _declaration(module.globals[name]) for name in bodies}
+        self.declared = {name: _declaration(module.globals[name]) for name in units}
         self.head = [f'target triple = "{module.triple}"', f'target datalayout = "{module.data_layout}"']
         self.head += [kind.get_declaration() for kind in module.get_identified_types().values()]
         self.metadata = {text.split(" ", 1)[0]: text for text in map(str, module.metadata)}
@@ -44,8 +44,8 @@ class _Whole:
             new = [n for n in dict.fromkeys(_NAME.findall(found[name])) if n in self.texts and n not in found]
             found.update(dict.fromkeys(new, ""))
             waiting += new
-        body = "\n".join(found.values())
-        return "\n".join([*self.head, body, *self._metadata_of(body), ""])
+        text = "\n".join(found.values())
+        return "\n".join([*self.head, text, *self._metadata_of(text), ""])
 
     def _metadata_of(self, text: str) -> list[str]:
         waiting = [*dict.fromkeys(_METADATA.findall(text))]
@@ -54,7 +54,7 @@ class _Whole:
         return [self.metadata[name] for name in waiting]
 
 
-def _is_body(value: object) -> bool:
+def _is_unit(value: object) -> bool:
     """A function that stands by itself, and is worth it."""
     if not isinstance(value, ir.Function) or value.is_declaration or "noinline" not in value.attributes:
         return False
