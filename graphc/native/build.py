@@ -81,7 +81,7 @@ def _load(name: str, image: bytes, entries: Entries) -> Program:
 
 
 def compile_image(source: str, entries: Entries, *, name: str, store: cache.Store | None = None) -> bytes:
-    """Machine code of a program, for :func:`graphc.native.loader.load`; units that ``store`` has are not compiled again.
+    """Machine code of a program, for :func:`graphc.native.loader.load`; units in ``store`` are not compiled again.
 
     Raises
     ------
