@@ -164,6 +164,7 @@ class Model(Readable):
         precision: Precision = "float32",
         threads: int | None = None,
         verify: bool = True,
+        check_bounds: bool = False,
         dtype: DType | None = None,
         resume: bool | str | Path = False,
     ) -> Run:
@@ -212,6 +213,8 @@ class Model(Readable):
             How many threads share a step; left out, it is chosen by short trials. It changes no bit of the result.
         verify : bool
             Check a program that is new, before anything is trained, on a few rows against the formulas.
+        check_bounds : bool
+            Check every read and write of compiled code before it is made, on the CPU: slow, for finding faults.
         dtype : "float32" or "float64", optional
             Change the precision of the model first.
         resume : bool, str or Path
@@ -230,7 +233,9 @@ class Model(Readable):
         DivergenceError
             When a step gives NaN or infinity; the parameters of the last good step are kept.
         CompilerError
-            When the compiled program computes something else than the formulas: a defect of graphc; nothing was done.
+            When the compiled program computes something else than the formulas, a defect of graphc; nothing was done.
+            Or when, with ``check_bounds``, it would have left an array; the last whole epoch of those that end in
+            Python is kept.
         CheckpointError
             When ``resume`` names no good checkpoint of a run of this model.
         KeyboardInterrupt
@@ -244,7 +249,8 @@ class Model(Readable):
             "sample_weight": sample_weight, "record": record, "progress": progress, "target": target,
             "precision": precision, "threads": threads, "verify": verify, "resume": resume,
         }  # fmt: skip
-        return repeating.fit(core, data, given, dtype, self)
+        with core.checking(check_bounds, target):
+            return repeating.fit(core, data, given, dtype, self)
 
     @advised(not_swept)
     @training
@@ -268,6 +274,7 @@ class Model(Readable):
         precision: Precision = "float32",
         threads: int | None = None,
         verify: bool = True,
+        check_bounds: bool = False,
     ) -> sweeping.Sweep:
         """Train copies, one for every value of array hyper-parameters and inputs and every seed, in one native call.
 
@@ -292,7 +299,7 @@ class Model(Readable):
             left out.
         callbacks : sequence of EarlyStopping
             Every copy stops on its own, with its own best parameters.
-        shuffle, sample_weight, record, progress, target, precision, threads, verify
+        shuffle, sample_weight, record, progress, target, precision, threads, verify, check_bounds
             As for :meth:`fit`.
 
         Returns
@@ -307,7 +314,8 @@ class Model(Readable):
             sample_weight=sample_weight, record=record, progress=progress, target=target, precision=precision,
             threads=threads, verify=verify, validation=validation, callbacks=callbacks,
         ).checked("sweep")  # fmt: skip
-        return sweeping.sweep(self._core, data, read_seeds(seeds), checked, self._of, bool(paired))
+        with self._core.checking(check_bounds, target):
+            return sweeping.sweep(self._core, data, read_seeds(seeds), checked, self._of, bool(paired))
 
     @located
     @in_turn
@@ -327,7 +335,7 @@ class Model(Readable):
     # ------------------------------------------------------------------ using it
     @advised(data_by_name)
     @in_turn
-    def predict(self, *data: Any, target: Target = "cpu", verify: bool = True) -> Any:
+    def predict(self, *data: Any, target: Target = "cpu", verify: bool = True, check_bounds: bool = False) -> Any:
         """The outputs for any number of rows, as they were declared: an array, a list or a dict of arrays.
 
         Parameters
@@ -338,15 +346,23 @@ class Model(Readable):
             On a GPU, data that lie there give results that stay there.
         verify : bool
             Check a program that is new first, as :meth:`fit` does.
+        check_bounds : bool
+            Check every read and write, as :meth:`fit` does.
         """
         core = self._core
-        found = evaluating.outputs_of(core, data, devices.place_of(target, core), verify)
+        with core.checking(check_bounds, target):
+            found = evaluating.outputs_of(core, data, devices.place_of(target, core), verify)
         return in_form(core._form, core._outputs, found)
 
     @advised(data_by_name)
     @in_turn
     def evaluate(
-        self, *data: Any, sample_weight: Any = None, target: Target = "cpu", verify: bool = True
+        self,
+        *data: Any,
+        sample_weight: Any = None,
+        target: Target = "cpu",
+        verify: bool = True,
+        check_bounds: bool = False,
     ) -> dict[str, Any]:
         """Loss and metrics over the whole set, exactly: numbers, and an array for a confusion matrix.
 
@@ -356,15 +372,16 @@ class Model(Readable):
             Of the inputs that loss and metrics read.
         sample_weight : array of shape (rows,), optional
             A weight of 2 counts as that row twice; not in measures of columns (AUC, confusion matrix, R2).
-        target, verify
+        target, verify, check_bounds
             As for :meth:`predict`.
         """
         core = self._core
         given = filled(core.training_inputs, data)
-        place = devices.place_of(target, core)
-        if sample_weight is not None:
-            return evaluating.weighted_losses(core, given, sample_weight, place, verify)
-        return evaluating.losses_of(core, given, place, verify)
+        with core.checking(check_bounds, target):
+            place = devices.place_of(target, core)
+            if sample_weight is not None:
+                return evaluating.weighted_losses(core, given, sample_weight, place, verify)
+            return evaluating.losses_of(core, given, place, verify)
 
     # ------------------------------------------------------------------ inspecting
 

@@ -104,6 +104,8 @@ def order_key(sampler: Sampler) -> np.uint64:
 class CudaTrainer:
     """A training program on a machine; calls continue where the last one ended."""
 
+    extra_words = 0  # of control words: nothing is checked there
+
     def __init__(self, machine: Machine, plan: CudaPlan, precision: str = "float32") -> None:
         self.machine, self.plan, self.dtype = machine, plan, np.dtype(plan.program.dtype)
         self.total, self.n_metrics, self.capacity = plan.memory.total, plan.width - 2, plan.step.capacity

@@ -200,6 +200,7 @@ def compile(
     dtype: str = "float64",
     verify: bool = True,
     subnormals: bool = False,
+    check_bounds: bool = False,
 ) -> Function:
     """A compiled function of arrays.
 
@@ -213,6 +214,8 @@ def compile(
         Whether the first call of a program that is new is checked, on a few rows, against the formulas.
     subnormals : bool
         Whether numbers below 2.2e-308 (float64) or 1.2e-38 (float32) are kept; else they count as 0.
+    check_bounds : bool
+        Whether every read and write of the program is checked before it is made (slow, for finding faults).
 
     Returns
     -------
@@ -237,7 +240,7 @@ def compile(
                  "list what gc.input and gc.param gave.")  # fmt: skip
         if sum(x.node is other.node for other in given) > 1:
             fail(NameClashError, f"compile: {node_text(x.node)} is listed twice in inputs", "list it once.")
-    return Function(roots, given, dtype, single, verify, subnormals)
+    return Function(roots, given, dtype, single, verify, subnormals, check_bounds)
 
 
 def _by_name(leaves: Sequence[Leaf]) -> dict[str, Leaf]:
@@ -285,13 +288,15 @@ class Function:
         single: bool,
         verify: bool = True,
         subnormals: bool = False,
+        check_bounds: bool = False,
     ) -> None:
         self.dtype, self._single = dtype, single
         self._positional, self._unverified = [x.node for x in inputs if isinstance(x.node, Leaf)], verify
         check_outside(y.node for y in outputs)
         self._outputs = in_mode([y.node for y in outputs], training=False, keep=self._positional)
         self._written = written_leaves([*self._outputs, *self._positional])
-        self._compiled = obtain_function(self._outputs, self._positional, dtype, self._written)
+        self._checks_bounds = bool(check_bounds)
+        self._compiled = obtain_function(self._outputs, self._positional, dtype, self._written, self._checks_bounds)
         self._subnormals = bool(subnormals)
         if subnormals:
             self._compiled.program.subnormals = True
@@ -303,7 +308,7 @@ class Function:
 
     def __reduce__(self) -> tuple[Any, ...]:
         outputs, inputs = map(Tensor, self._outputs), map(Tensor, self._positional)
-        options = self.dtype, self._single, self._unverified, self._subnormals
+        options = self.dtype, self._single, self._unverified, self._subnormals, self._checks_bounds
         return Function, ([*outputs], [*inputs], *options)
 
     def __copy__(self) -> Function:
@@ -360,7 +365,7 @@ class Function:
         arena, results = facts.arena.at(sizes), [Count.of(extents).at(sizes) for extents in facts.outputs]
         arrays = list(given.values())
         small = (arena + sum(results)) * np.dtype(self.dtype).itemsize <= MOST
-        if not small or not usable(list(values.values()), arrays):
+        if not small or self._checks_bounds or not usable(list(values.values()), arrays):
             return None
         checks = {
             t: partial(check_labels, leaf, extents=self._limits[leaf], sizes=sizes)

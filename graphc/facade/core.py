@@ -5,7 +5,8 @@ The files of this folder work on it; :class:`graphc.Model`, which has the public
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from graphc.declare.origin import fail
 from graphc.declare.scanning import check_outside
 from graphc.declare.tensor import Tensor
 from graphc.declare.written import note_model
-from graphc.errors import TypeMismatchError
+from graphc.errors import DomainError, TypeMismatchError
 from graphc.facade.arguments import Form, Outputs, check_names, form_of, name_apart, named_tensors, scalar
 from graphc.facade.measured import Given, Metrics
 from graphc.facade.pipeline import Differentiated, Graph, differentiate, read_graph
@@ -56,7 +57,7 @@ class Core:
         if dtype not in ("float32", "float64"):
             fail(TypeMismatchError, f"Model: dtype is {dtype!r}", 'choose "float32" or "float64".')
         self.name, self.dtype = check_name(name, "a model"), dtype
-        self.subnormals = bool(subnormals)
+        self.subnormals, self.checks_bounds = bool(subnormals), False
         self._form: Form = form_of(output)
         self._outputs = named_tensors(output)
         self._loss = None if loss is None else scalar("the loss", loss)
@@ -215,6 +216,23 @@ class Core:
         if self._loss is None:
             fail(TypeMismatchError, f"{self.name} has no loss", "declare it: gc.Model(output=Y, loss=J).")
         return self._loss
+
+    @contextmanager
+    def checking(self, bounds: bool, target: str) -> Iterator[None]:
+        """Meanwhile programs check their reads and writes, where ``bounds`` says so.
+
+        Raises
+        ------
+        DomainError
+            For a GPU, whose programs cannot.
+        """
+        if bounds and target != "cpu":
+            fail(DomainError, f"check_bounds is for target='cpu', not {target!r}", "leave out target.")
+        before, self.checks_bounds = self.checks_bounds, bool(bounds)
+        try:
+            yield
+        finally:
+            self.checks_bounds = before
 
     def once(self, key: Any, make: Any) -> Any:
         """What ``make()`` gave for this key the first time."""

@@ -56,7 +56,7 @@ def weighted_losses(model: Core, args: Sequence[Any], weights: Any, place: Any, 
 
 def _again(model: Core, args: Sequence[Any], what: str, place: Any) -> tuple[list[Any], NDArray] | None:
     """What a prepared call gives; None where there is none for arrays that look like these."""
-    ready = model.ready.get(what) if place is None else None
+    ready = model.ready.get(what) if place is None and not model.checks_bounds else None
     return ready and ready(model, args)
 
 
@@ -76,7 +76,7 @@ def _values(
     values = evaluate(model, outputs, scalars, data, place, verify)
     if model.matrices:
         _look_for_singular(model, outputs, scalars, data, [*map(np.asarray, values[0]), values[1]])
-    if place is None and not model.matrices:
+    if place is None and not model.matrices and not model.checks_bounds:
         model.ready[what] = _prepared(model, inputs, outputs, scalars, args, data)
     return values
 

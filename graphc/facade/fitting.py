@@ -171,7 +171,8 @@ class _Loop:
         self.names = ["loss", *model.metric_names]
         begin_history(model, run, self.held_out is not None)
         about = model, self.trainer, options, run, self.held_out, self.names, self.per_epoch, self.batch
-        self.quiet = QuietEpochs(*about) if self.by_epoch and not self.rows_at_once else None
+        quiet = self.by_epoch and not self.rows_at_once and not model.checks_bounds
+        self.quiet = QuietEpochs(*about) if quiet else None
 
     def run_all(self) -> None:
         o = self.options

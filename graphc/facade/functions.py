@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.emit.bounds import bounded_function
 from graphc.facade.lookup import Constants, Declared, declared, recalled, remembered
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import (
@@ -31,6 +32,7 @@ from graphc.native import cache
 from graphc.native.buffers import address, aligned
 from graphc.native.build import Program, find
 from graphc.rewrite.weights import depends_across_rows, depends_on
+from graphc.run import bounds
 from graphc.run.row_parts import RowParts, share_parts
 
 NAME = "function"
@@ -74,7 +76,11 @@ class CompiledFunction:
 
 
 def obtain_function(
-    outputs: Sequence[Node], positional: Sequence[Leaf], dtype: str, written: Sequence[Leaf] = ()
+    outputs: Sequence[Node],
+    positional: Sequence[Leaf],
+    dtype: str,
+    written: Sequence[Leaf] = (),
+    check_bounds: bool = False,
 ) -> CompiledFunction:
     """The program from ``positional`` arguments, and those left over, to ``outputs``; ``written`` are the leaves of the
     outputs as they were written."""
@@ -87,10 +93,14 @@ def obtain_function(
         others = [leaf for leaf in leaves_of(roots) if leaf.kind != "constant" and leaf not in positional]
         taken = [*positional, *others]
         options = PlanOptions(dtype, apart=apart)
-        return function_text(NAME, roots, [*taken, *_sizing(roots, taken, written)], options)
+        made = function_text(NAME, roots, [*taken, *_sizing(roots, taken, written)], options)
+        if check_bounds and not apart:
+            made.text = bounded_function(made.text, made.plan, made.constants, len(made.sizes))
+        return made
 
     order = [f"argument {leaf.name}" for leaf in positional]
-    found = declared({f"y{t}": y for t, y in enumerate(outputs)}, positional, "compile", order, dtype)
+    more = ["check_bounds"] if check_bounds else []
+    found = declared({f"y{t}": y for t, y in enumerate(outputs)}, positional, "compile", order, dtype, *more)
     facts = recalled(found, _from_json)
     program = find(facts.machine_code, {"call": facts.signature}, name=NAME) if facts else None
     if facts is None or program is None:
@@ -99,6 +109,7 @@ def obtain_function(
         if _kept(facts, found):
             remembered(found, lambda: _to_json(facts, found))
     key = verdict_key(found, facts.machine_code)
+    program.told = (lambda: lower().text) if check_bounds else None
     return CompiledFunction(facts, program, facts.constants.packed(dtype), lower, rewritten, key)
 
 
@@ -158,20 +169,35 @@ def call_function(
     if parts is None:
         memory = aligned(facts.arena.at(sizes), str(dtype)) if arena is None else arena
         control = np.array([sizes[s] for s in facts.sizes] or [0], dtype=np.int64)
-        program.call("call", *(address(a) for a in (memory, constants, control, *arrays, *outputs)))
+        given = [memory, constants, control, *arrays, *outputs]
+        _call(program, control, given, [address(a) for a in given], [0] * len(given))
         return outputs
     [free] = facts.sizes
-    pieces, places = parts.of(sizes[free]), parts.places(arrays, outputs)
+    pieces, places, skips = parts.of(sizes[free]), parts.places(arrays, outputs), parts.skipped(arrays, outputs)
 
     def work(k: int) -> None:
         memory, control = aligned(facts.arena.at({free: parts.chunk}), str(dtype)), np.zeros(1, np.int64)
-        head = [address(a) for a in (memory, constants, control)]
+        given = [memory, constants, control, *arrays, *outputs]
+        head = [address(a) for a in given[:3]]
         for first in range(pieces[k].start, pieces[k].stop, parts.chunk):
             control[0] = min(parts.chunk, pieces[k].stop - first)
-            program.call("call", *head, *places(first))
+            _call(program, control, given, [*head, *places(first)], [0, 0, 0, *skips(first)])
 
     share_parts(len(pieces), work)
     return outputs
+
+
+def _call(
+    program: Program, control: NDArray, arrays: Sequence[NDArray], places: Sequence[int], skipped: Sequence[int]
+) -> None:
+    """One call with arrays at places so many elements into them, of which a program that checks them is told."""
+    if not program.told:
+        program.call("call", *places)
+        return
+    words = np.concatenate([control, np.zeros(bounds.room(program), np.int64)])
+    bounds.tell(program, words, arrays, skipped)
+    program.call("call", *places[:2], address(words), *places[3:])
+    bounds.look(program, words)
 
 
 def _parts(facts: FunctionFacts, sizes: Mapping[str, int], itemsize: int) -> RowParts | None:

@@ -82,7 +82,8 @@ class Gradients:
         vectors = [Tensor(Leaf(f"v_{leaf.name}", leaf.shape, "input")) for leaf in leaves]
         found = hvp(loss, [Tensor(leaf) for leaf in leaves], vectors)
         inputs = [*map(Tensor, leaves), *vectors, *map(Tensor, self.model.training_inputs)]
-        return Function(found, inputs, self.model.dtype, False, self.verify, self.model.subnormals)
+        m = self.model
+        return Function(found, inputs, m.dtype, False, self.verify, m.subnormals, m.checks_bounds)
 
 
 class SquaredResiduals:
@@ -90,7 +91,8 @@ class SquaredResiduals:
 
     def __init__(self, model: Core, data: Bound, verify: bool) -> None:
         self.model, self.data, self.verify = model, data, verify
-        self.parts: list[_Part] = model.once(("residuals", model.dtype), lambda: _parts(model, verify))
+        key = "residuals", model.dtype, model.checks_bounds
+        self.parts: list[_Part] = model.once(key, lambda: _parts(model, verify))
         self.parameters = model.params.flat.copy()
 
     def at(self, x: NDArray) -> Residuals:
@@ -139,7 +141,7 @@ class _Part:
         self.width = 1 + len(leaves)
         outputs = [Tensor(n) for n in tidy_graph(roots).roots]
         inputs = [*map(Tensor, leaves), *map(Tensor, self.inputs)]
-        self.function = Function(outputs, inputs, model.dtype, False, verify, model.subnormals)
+        self.function = Function(outputs, inputs, model.dtype, False, verify, model.subnormals, model.checks_bounds)
         count = sum(math.prod(e for e in s.residual.shape if isinstance(e, int)) for s in squares)
         nodes = topological([s.residual for s in squares])
         divisible = rows is not None and not any(free_sizes(n) for n in nodes if isinstance(n, Equation))

@@ -40,7 +40,7 @@ def training_program(
     model: Core, rule: AnyRule, capacity: Lengths, weighted: bool = False, in_order: bool = False
 ) -> Compiled:
     """The training program for an update rule and a batch size; with ``in_order`` for rows in the order of the data."""
-    key = ("train", rule_key(rule), capacity, weighted, in_order, model.dtype)
+    key = ("train", rule_key(rule), capacity, weighted, in_order, model.dtype, model.checks_bounds)
     return model.once(key, lambda: _training(model, rule, capacity, weighted, in_order))
 
 
@@ -68,7 +68,13 @@ def _training(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_
     others = [*model.kept_leaves, *([weights] if weights else [])]
     schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
     options = "train", rule_key(rule), schedules, capacity, weighted, in_order, dtype, model.name, model.metric_names
-    return _of_model(model, obtain(declared(model.raw_roots, others, *options), model.name, dtype, lower))
+    found = declared(model.raw_roots, others, *options, *_more(model))
+    return _of_model(model, obtain(found, model.name, dtype, lower, model.checks_bounds))
+
+
+def _more(model: Core) -> list[str]:
+    """What else shapes a program, where it is asked for."""
+    return ["check_bounds"] if model.checks_bounds else []
 
 
 def _of_model(model: Core, compiled: Compiled) -> Compiled:
@@ -102,7 +108,7 @@ def evaluator(
 ) -> tuple[Compiled, Evaluator]:
     """The program that evaluates some roots for a number of rows."""
     capacity = chunk(model, (*outputs, *scalars), rows)
-    key = ("evaluate", outputs, scalars, capacity, model.dtype)
+    key = ("evaluate", outputs, scalars, capacity, model.dtype, model.checks_bounds)
     return model.once(key, lambda: _evaluation(model, outputs, scalars, capacity))
 
 
@@ -118,8 +124,9 @@ def _evaluation(
         options = PlanOptions(dtype, apart=apart)
         return evaluation_text(model.name, roots, model.kept_leaves, names, scalars, capacity, options)
 
-    found = declared(model.raw_roots, model.kept_leaves, "evaluate", wanted, capacity, dtype, model.name)
-    compiled = _of_model(model, obtain(found, model.name, dtype, lower))
+    options = "evaluate", wanted, capacity, dtype, model.name
+    found = declared(model.raw_roots, model.kept_leaves, *options, *_more(model))
+    compiled = _of_model(model, obtain(found, model.name, dtype, lower, model.checks_bounds))
     parts = _parts(model, compiled, outputs, capacity)
     return compiled, Evaluator(compiled.program, compiled.facts.sizes, dtype, len(scalars), parts)
 

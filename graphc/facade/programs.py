@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from graphc.declare.origin import source_text
 from graphc.derive.blocked_gradients import Blocked, blocked
+from graphc.emit.bounds import bounded_step, without_table
 from graphc.emit.cpu import Program as Text
 from graphc.emit.cpu import evaluation_program, function_program, size_of_constants
 from graphc.emit.definite_assignment import unassigned
@@ -72,8 +73,11 @@ class Compiled:
         return self.lowered.step
 
 
-def obtain(found: Declared, name: str, dtype: str, lower: Callable[..., Lowered]) -> Compiled:
+def obtain(
+    found: Declared, name: str, dtype: str, lower: Callable[..., Lowered], check_bounds: bool = False
+) -> Compiled:
     """The program of a declaration: found in the cache by the declaration, else lowered and built."""
+    lower = _bounded(lower) if check_bounds else lower
     facts = recall(found)
     program = find(facts.machine_code, {facts.entry: facts.signature}, name=name) if facts else None
     lowered = None
@@ -85,7 +89,18 @@ def obtain(found: Declared, name: str, dtype: str, lower: Callable[..., Lowered]
     compiled = Compiled(facts, program, facts.constants.packed(dtype), lower, key)
     if lowered is not None:
         compiled.lowered = lowered
+    program.told = (lambda: compiled.text) if check_bounds else None
     return compiled
+
+
+def _bounded(lower: Callable[..., Lowered]) -> Callable[..., Lowered]:
+    """The same with a text whose reads and writes are checked; not one whose buffers share no memory."""
+
+    def bounded(apart: bool = False) -> Lowered:
+        found = lower(apart)
+        return found if apart else replace(found, text=bounded_step(found.text, found.step))
+
+    return bounded
 
 
 def verdict_key(found: Declared, machine_code: str) -> str:
@@ -208,7 +223,7 @@ def build_text(text: Text) -> Program:
     CompileError
         When the text reads a name that is not assigned on every path: a defect of graphc.
     """
-    found = unassigned(text.text)
+    found = unassigned(without_table(text.text))
     if found:
         raise CompileError(f"internal defect: the text of the program {text.name!r}: {found[0]}\n  hint: {REPORT}")
     return build(text.text, {text.entry: text.signature}, name=text.name)

@@ -76,7 +76,7 @@ class Again:
     ) -> None:
         self._given, self._options, self._found = (*given.values(), dtype), options, found
         self._scheduled = any(isinstance(h, Schedule) for h in found.options.rule.hyper.values())
-        self._notes = [*found.notes]
+        self._notes, self._checks_bounds = [*found.notes], model.checks_bounds
         self._inputs, self._flat = model.training_inputs, model.params.flat
         self._known = model.reads, model.nan_propagating, model.last_compiled
         self._rows, found.data = found.data.rows, Bound({}, 0, [])
@@ -86,6 +86,7 @@ class Again:
         """Whether a fit repeats this one."""
         return (
             model.params.flat is self._flat
+            and model.checks_bounds is self._checks_bounds
             and all(map(_same, (*given.values(), dtype), self._given))
             and self._looks.take(args)
         )

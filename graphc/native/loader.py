@@ -8,8 +8,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 from weakref import WeakValueDictionary
 
 import llvmlite.binding as llvm
@@ -90,10 +91,16 @@ class Program:
     ----------
     subnormals : bool
         Whether numbers too small for the full precision stay what they are; else calls flush them to zero.
+    told : function, optional
+        Where the program checks its reads and writes: what gives its text, for its errors.
+    arguments : dict of str to int
+        How many every entry takes.
     """
 
     def __init__(self, name: str, image: bytes, entries: Mapping[str, tuple[str, ...]]) -> None:
         self.name, self.subnormals = name, False
+        self.told: Callable[[], Any] | None = None
+        self.arguments = {entry: len(kinds) for entry, kinds in entries.items()}
         self.uses_blas = b"graphc_blas_" in image
         self._engine = load(image)
         places = {(entry, kept): SYMBOL_PREFIX if kept else FLUSHING for entry in entries for kept in (False, True)}

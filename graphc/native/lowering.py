@@ -122,7 +122,7 @@ class Lowered:
         if not isinstance(target, ast.Subscript):
             self.unfit(s)
         kind, value = self.value(s.value)
-        place, element = self.element(target)
+        place, element = self.element(target, writes=True)
         self.builder.store(self.context.cast(self.builder, value, kind, element), place)
 
     def store(self, name: str, found: Typed) -> None:
@@ -262,7 +262,7 @@ class Lowered:
             return kind, self.builder.load(place)
         return self.known(self.names[node.id]) if node.id in self.names else self.unfit(node)
 
-    def element(self, node: ast.Subscript) -> tuple[ir.Value, Any]:
+    def element(self, node: ast.Subscript, writes: bool = False) -> tuple[ir.Value, Any]:  # noqa: ARG002  a check asks
         """Where an element of a pointer lies, and its type."""
         pointer, base = self.value(node.value)
         kind, at = self.value(node.slice)
@@ -289,7 +289,7 @@ class Lowered:
         if type(node.op) not in BINARY:
             self.unfit(node)
         left, right = self.value(node.left), self.value(node.right)
-        if isinstance(node.op, ast.FloorDiv | ast.Mod) and all(_is_whole(kind) for kind, _ in (left, right)):
+        if isinstance(node.op, ast.FloorDiv | ast.Mod) and all(is_whole(kind) for kind, _ in (left, right)):
             return self.divide(isinstance(node.op, ast.Mod), left, right)
         return self.operate(BINARY[type(node.op)], left, right)
 
@@ -351,16 +351,20 @@ class Lowered:
             self.unfit(node)
         found = [self.value(a) for a in node.args]
         if isinstance(function, Intrinsic):
-            signature, write = self.contexts.intrinsic(function, tuple(kind for kind, _ in found))
-            values = [self.cast(x, kind) for x, kind in zip(found, signature.args, strict=True)]
-            return signature.return_type, write(self.context, self.builder, signature, values)
+            return self.intrinsic(node, function, found)
         kind = types.float64 if function is float else function
         if not isinstance(kind, types.Float | types.Integer) or len(found) != 1:
             self.unfit(node)
         return kind, self.cast(found[0], kind)
 
+    def intrinsic(self, node: ast.Call, function: Intrinsic, found: Sequence[Typed]) -> Typed:  # noqa: ARG002  likewise
+        """A call of a primitive, or of a function that the program shares."""
+        signature, write = self.contexts.intrinsic(function, tuple(kind for kind, _ in found))
+        values = [self.cast(x, kind) for x, kind in zip(found, signature.args, strict=True)]
+        return signature.return_type, write(self.context, self.builder, signature, values)
 
-def _is_whole(kind: Any) -> bool:
+
+def is_whole(kind: Any) -> bool:
     return isinstance(types.unliteral(kind), types.Integer)
 
 

@@ -32,6 +32,8 @@ from numba.core.typing import mathdecl, templates
 from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
+from graphc.emit.bounds import TABLE
+from graphc.native.bounds import Checked
 from graphc.native.bundles import bundled
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
@@ -249,7 +251,7 @@ class Shared:
 
     def __init__(self, functions: Mapping[str, Callable[..., int]]) -> None:
         self.functions = functions
-        self.symbols = {name: SYMBOL_PREFIX + _called_by_content(function) for name, function in functions.items()}
+        self.symbols = {name: SYMBOL_PREFIX + _named_by_content(function) for name, function in functions.items()}
         self.types: dict[str, tuple[types.Type, ...]] = {}
 
     def declared(self, name: str) -> Any:
@@ -271,7 +273,7 @@ class Shared:
         return intrinsic(typed)
 
 
-def _called_by_content(function: Callable[..., int]) -> str:
+def _named_by_content(function: Callable[..., int]) -> str:
     """A name that functions of the same content share, in whichever program they are."""
     code = function.__code__
     content = repr((code.co_code, code.co_consts, code.co_names, code.co_varnames))
@@ -295,22 +297,34 @@ def replace_shared(namespace: dict[str, Any], entries: Mapping[str, tuple[str, .
     return shared
 
 
-def _to_ir(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree | None, symbol: str) -> Any:
+def _to_ir(
+    function: Callable[..., int], arguments: tuple[types.Type, ...], trees: Mapping[str, Tree], name: str, symbol: str
+) -> Any:
     """One function -> one LLVM module: from its syntax tree, or through Numba where that does not fit."""
-    return (tree and _of_tree(function, arguments, tree, symbol)) or _of_byte_code(function, arguments, symbol)
+    made = _of_tree(function, arguments, trees, name, symbol) if name in trees else None
+    return made or _of_byte_code(function, arguments, symbol)
 
 
-def _of_tree(function: Callable[..., int], arguments: tuple[types.Type, ...], tree: Tree, symbol: str) -> Any:
+def _of_tree(
+    function: Callable[..., int], arguments: tuple[types.Type, ...], trees: Mapping[str, Tree], name: str, symbol: str
+) -> Any:
     typing, lowering = _contexts()
     flags = _flags()
     model = create_error_model(flags.error_model, lowering)
     lowering = lowering.subtarget(error_model=model, fastmath=flags.fastmath)
     library = _Library(lowering.codegen())
     module = library.create_ir_module(symbol)
+    names, contexts = function.__globals__, Contexts(typing, lowering)
+    is_checked = TABLE in names and "C" in inspect.signature(function).parameters  # what it calls is checked there
     try:
         with lowering.push_code_library(library):
-            Lowered(Contexts(typing, lowering), tree, arguments, function.__globals__, module, symbol)
-    except (Unfit, NumbaError):
+            if is_checked:
+                Checked(contexts, trees[name], arguments, names, module, symbol, trees)
+            else:
+                Lowered(contexts, trees[name], arguments, names, module, symbol)
+    except (Unfit, NumbaError) as error:
+        if is_checked:
+            raise RuntimeError(f"no checks can be written: {error}") from None
         return None
     lowering.post_lowering(module, library)
     return module
@@ -348,10 +362,10 @@ def lower(
     with _compiling():
         for name, (function, words) in entries.items():
             kinds = tuple(map(argument_type, words))
-            own.append(_divided(_to_ir(function, kinds, trees.get(name), SYMBOL_PREFIX + name), units))
+            own.append(_divided(_to_ir(function, kinds, trees, name, SYMBOL_PREFIX + name), units))
         for name, kinds in shared.types.items():
             symbol = shared.symbols[name]
-            units[symbol] = (_divided(_to_ir(shared.functions[name], kinds, trees.get(name), symbol), units),)
+            units[symbol] = (_divided(_to_ir(shared.functions[name], kinds, trees, name, symbol), units),)
     return (*own, *_twins(entries)), units
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from graphc.emit import control
 from graphc.lower.lengths import Lengths
+from graphc.run import bounds
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import Arguments, call_together
 from graphc.run.training import BAD, Settings, Trainer, set_control
@@ -39,7 +40,7 @@ class GradientCall:
         trainer.control[:] = self._c
         self._f[:] = 0.0
         team, _ = trainer.tuner.next(MANY, seconds, threads)
-        if team not in self._arguments:
+        if team not in self._arguments or trainer.extra_words:
             self._arguments[team] = trainer.arguments(*self._arrays, team)
         work = lambda: call_together(trainer.program, "train", self._arguments[team], team)
         started = time.perf_counter()
@@ -48,6 +49,7 @@ class GradientCall:
         else:
             carry_out(work, seconds, lambda: False, lambda: None)
         taken = time.perf_counter() - started
+        bounds.look(trainer.program, trainer.control)
         trainer.tuner.learn(team, 1, taken)
         if team == 1:
             trainer.seconds_per_step = min(taken, seconds) if seconds < SHORT else taken

@@ -47,6 +47,12 @@ class RowParts:
         steps = [(address(a), a.strides[0] if has_rows else 0) for a, has_rows in pairs]
         return lambda first: [begin + first * step for begin, step in steps]
 
+    def skipped(self, inputs: Sequence[NDArray], outputs: Sequence[NDArray]) -> Callable[[int], list[int]]:
+        """How many elements of the arrays lie before that."""
+        pairs = [*zip(inputs, self.inputs, strict=True), *zip(outputs, self.outputs, strict=True)]
+        steps = [a[:1].size if has_rows else 0 for a, has_rows in pairs]
+        return lambda first: [first * step for step in steps]
+
 
 def share_parts(count: int, work: Callable[[int], None]) -> None:
     """``work(k)`` for every k below ``count``, by as many threads as there are cores; the first error is raised."""

@@ -99,7 +99,7 @@ class Behind:
     """Where row 0 would lie of a block that begins with row ``first``: all that a native call asks of an array."""
 
     def __init__(self, block: NDArray, first: int) -> None:
-        self.block = block
+        self.block, self.reach = block, (first * block[:1].size, (first + len(block)) * block[:1].size)
         width = block.strides[0]
         self.__array_interface__ = {**block.__array_interface__, "data": (address(block) - first * width, False)}
 

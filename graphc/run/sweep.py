@@ -23,6 +23,7 @@ from graphc.emit import control
 from graphc.lower.lengths import Lengths
 from graphc.native.buffers import LINE, address, aligned
 from graphc.native.loader import Program, assemble, load, statistics
+from graphc.run import bounds
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import one_thread_of_blas, spread
 from graphc.run.training import BAD, Evaluator, Settings, Trainer, set_control, words_of
@@ -52,6 +53,7 @@ class Trained(Protocol):
     total: int
     n_metrics: int
     dtype: np.dtype
+    extra_words: int
 
     def epochs_ahead(self, sampler: Sampler, steps: int) -> int: ...
 
@@ -80,7 +82,8 @@ class Copies:
         self.parameters = rows_of(count, trainer.total, trainer.dtype)
         self.states = rows_of(count, n_states * trainer.total, trainer.dtype)
         self.hyper = rows_of(count, len(starts[0].hyper), np.float64)
-        self.control = rows_of(count, control.size_of(len(starts[0].sampler.extents)), np.int64)
+        self.n_words = control.size_of(len(starts[0].sampler.extents)) + trainer.extra_words
+        self.control = rows_of(count, self.n_words, np.int64)
         self.totals = rows_of(count, control.F_SIZE + trainer.n_metrics, np.float64)
         self.history = np.empty((count, epochs, width))
         self.losses = np.full((count, recorded), np.nan)
@@ -116,6 +119,10 @@ class Copies:
         """Where a copy stands in its data."""
         epoch, position = (int(self.control[place, word]) for word in (control.EPOCH, control.POSITION))
         return replace(self.starts[place].sampler, epoch=epoch, position=position)
+
+    def words_of(self, place: int) -> NDArray:
+        """The control words of one copy."""
+        return self.control[place, : self.n_words]
 
     def word(self, word: int) -> NDArray:
         """One control word of every copy."""
@@ -251,11 +258,23 @@ class Together:
         fixed = (self.program.address("train"), address(table), len(places), address(counter))
         call = trampoline(ARGUMENTS, table.shape[1], self.partials)
         work = lambda: _share_out(self.program, call, [(*fixed, address(a)) for a in own])
+        self._tell(places, before, data)
 
         def stop() -> None:
             self.copies.control[:, control.STOP] = 1
 
         carry_out(work, steps * self.seconds_per_step / self.threads, wants_end, stop)
+        for place in places.tolist():
+            bounds.look(self.program, self.copies.words_of(place))
+
+    def _tell(self, places: NDArray, before: NDArray, shared: Sequence[Any]) -> None:
+        """The extents of the arrays of every copy, where its program checks them."""
+        c, (gradients, arena, integers, *partials) = self.copies, self.buffers[0]
+        for place, done in zip(places.tolist(), before.tolist(), strict=True) if self.program.told else ():
+            constants, *data = data_of(shared, place)
+            own = [c.parameters[place], gradients, c.states[place], arena, integers, constants, c.hyper[place],
+                   c.words_of(place), c.totals[place], c.history[place], c.losses[place][done:]]  # fmt: skip
+            bounds.tell(self.program, c.words_of(place), [*own, *data, *partials])
 
     def _table(self, places: NDArray, before: NDArray, shared: Sequence[Any]) -> NDArray:
         """The arguments of every copy: addresses, then "thread 0 of 1"; those of the thread are filled in later."""
@@ -298,7 +317,7 @@ def evaluate_many(
         What it is expected to take, for Ctrl-C to be heard.
     """
     count, (constants, *data) = len(parameters), shared
-    one = words_of(rows)
+    one = words_of(rows, bounds.room(evaluator.program))
     words = rows_of(count, one.size, np.int64)
     totals = rows_of(count, control.F_SIZE + evaluator.n_scalars, np.float64)
     words[:, : one.size] = one
@@ -312,6 +331,10 @@ def evaluate_many(
     buffers = [[aligned(size, kind) for size, kind in sizes] for _ in range(min(threads, count))]
     own = [np.array([address(a) for a in pair]) for pair in buffers]
     program, call = evaluator.program, trampoline(EVALUATION, table.shape[1])
+    noted = [words[place, : one.size] for place in range(count if program.told else 0)]
+    for place, c in enumerate(noted):
+        head = [parameters[place], *buffers[0], constants, c, totals[place]]
+        bounds.tell(program, c, [*head, *data_of(data, place)])
     fixed = (program.address("evaluate"), address(table), count, address(counter))
 
     def stop() -> None:
@@ -319,6 +342,8 @@ def evaluate_many(
 
     work = lambda: _share_out(program, call, [(*fixed, address(a)) for a in own])
     carry_out(work, seconds, lambda: False, stop)
+    for c in noted:
+        bounds.look(program, c)
     means = totals[:, control.TOTALS : control.TOTALS + evaluator.n_scalars]
     return means / np.maximum(totals[:, control.WEIGHT], 1.0)[:, None]
 

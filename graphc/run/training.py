@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit import control
+from graphc.errors import CompilerError
 from graphc.lower.lengths import Lengths
 from graphc.native.buffers import Addresses, address, aligned
 from graphc.native.build import Program
+from graphc.run import bounds
 from graphc.run.epoch_ends import EpochEnds
 from graphc.run.mirrored import Mirrored
 from graphc.run.row_parts import RowParts, share_parts
@@ -159,7 +161,9 @@ class Trainer:
         self.partials = [aligned(sizes["partials"], dtype)] if sizes.get("partials") else []
         self.own = [self.working_memory()]
         self.gradients, self.arena, self.integers = self.own[0]
-        self.control = aligned(control.size_of(0 if isinstance(capacity, int) else len(capacity)), np.int64)
+        self.extra_words = bounds.room(program)
+        words = control.size_of(0 if isinstance(capacity, int) else len(capacity))
+        self.control = aligned(words + self.extra_words, np.int64)
         self.known, self.places = Addresses(), [[address(a) for a in self.own[0]]]
         self.tuner = TeamTuner()
         self.kept: Kept | None = None
@@ -206,7 +210,7 @@ class Trainer:
         kept = self._keep(moving, call)
         while call.done < call.steps and call.status == control.FINISHED:
             team, steps = (1, call.steps) if call.ends else self._next(call.steps - call.done, settings)
-            if kept.old:
+            if kept.old and not self.extra_words:  # what is not there undoes all of the call
                 if settle is not None:
                     settle()
                 kept, settle = self._keep(moving, call), None
@@ -214,6 +218,9 @@ class Trainer:
             started = time.perf_counter()
             try:
                 self._part(moving, inputs, call, settings, watch, steps, team, call.ends)
+            except CompilerError:
+                self._undo(moving, call, kept)
+                raise
             finally:
                 if call.status in BAD:
                     self._go_back(moving, inputs, call, settings, kept)
@@ -261,6 +268,12 @@ class Trainer:
             self._part(moving, inputs, call, settings, None, steps, call.threads)
         call.status = status
 
+    def _undo(self, moving: Moving, call: Call, kept: Kept) -> None:
+        """To where the call began, as if it had not been made."""
+        moving.restore(kept.moving)
+        call.done, call.status = kept.done, control.FINISHED
+        call.epochs, call.step_losses = call.epochs[: kept.epochs], call.step_losses[: kept.losses]
+
     def _learn(self, team: int, steps: int, seconds: float) -> None:
         """What the next call may expect: the time of a step, and which number of threads is faster."""
         self.tuner.learn(team, steps, seconds)
@@ -300,6 +313,7 @@ class Trainer:
             call.status, call.done = int(c[control.STATUS]), call.done + done
             call.epochs = _joined(call.epochs, history[: int(c[control.EPOCHS])])
             call.step_losses = _joined(call.step_losses, losses[:done])
+        bounds.look(self.program, c)
 
     def arguments(
         self, parameters: NDArray, states: NDArray, inputs: Sequence[NDArray], books: Sequence[NDArray], team: int
@@ -309,7 +323,8 @@ class Trainer:
         owned = {"P": parameters, "S": states, "K": constants, "C": self.control, "F": books[0]}
         p, s, k, c, f = (self.known.of(name, array) for name, array in owned.items())
         given = [address(a) for a in (hyper, *books[1:], *data, *self.partials)]
-        self._memory_of(team)
+        (g, *own), more = self._memory_of(team)[0], [*books, *data, *self.partials]
+        bounds.tell(self.program, self.control, [parameters, g, states, *own, constants, hyper, self.control, *more])
         each = [[p, g, s, a, i, k, given[0], c, f, *given[1:]] for g, a, i in self.places]
         return each if self.partials else each[0]
 
@@ -363,11 +378,12 @@ def first_bad(values: NDArray) -> tuple[int, float]:
     return at, float(values[at])
 
 
-def words_of(rows: Lengths) -> NDArray:
-    """The control words of an evaluation of all rows."""
-    c = np.zeros(control.size_of(0 if isinstance(rows, int) else len(rows)), np.int64)
+def words_of(rows: Lengths, more: int = 0) -> NDArray:
+    """The control words of an evaluation of all rows, with room for so many behind them."""
+    size = control.size_of(0 if isinstance(rows, int) else len(rows))
+    c = np.zeros(size + more, np.int64)
     c[control.ROWS] = rows if isinstance(rows, int) else 1
-    c[control.slot(0, control.ROWS_OF) :: control.SLOTS] = () if isinstance(rows, int) else [n for _, n in rows]
+    c[control.slot(0, control.ROWS_OF) : size : control.SLOTS] = () if isinstance(rows, int) else [n for _, n in rows]
     return c
 
 
@@ -394,13 +410,16 @@ class Evaluator:
         parts = self.parts.of(rows) if self.parts and arena is None and isinstance(rows, int) else [None]
         whole = [address(a) for a in (*data, *outputs)]
         places = self.parts.places(data, outputs) if self.parts and len(parts) > 1 else lambda first: whole
+        skips = self.parts.skipped(data, outputs) if self.parts and len(parts) > 1 else lambda first: []
         totals = np.zeros((len(parts), 1 + self.n_scalars))
 
         def work(k: int) -> None:
             part = parts[k]
             first, count = (part.start, part.stop - part.start) if part else (0, rows)
             head, found = self.head(parameters, constants, count, arena)
+            bounds.tell(self.program, head[4], [*head, *data, *outputs], skips(first))
             self.program.call("evaluate", *(address(a) for a in head), *places(first))
+            bounds.look(self.program, head[4])
             totals[k] = found()
 
         with one_thread_of_blas(self.program):
@@ -412,7 +431,7 @@ class Evaluator:
     ) -> tuple[list[NDArray], Callable[[], NDArray]]:
         """The arguments before the data, the last two of which are new in every call, and what reads the totals: the
         rows, then the sum of every scalar over them."""
-        c = words_of(rows)
+        c = words_of(rows, bounds.room(self.program))
         f = np.zeros(control.F_SIZE + self.n_scalars)
         integers = aligned(self.integer_size, np.int64)
         arena = aligned(self.arena_size, self.dtype) if arena is None else arena
