@@ -1,8 +1,9 @@
 """Machine code that checks every read and write before it is made: what a table behind the text asks for.
 
-A nest of loops is gone through once for the places alone that it touches, and then runs as it is, so that its vector
-code, and with it the order of its sums, stays what it is without the check. What stands outside of loops, and nests
-whose places depend on the numbers that they compute, are checked access by access. Primitives (products, copies) are
+Statements up to the next meeting of threads are gone through once for the places alone that they touch, and then run as
+they are, so that vector code, the order of sums and fused operations stay what they are without the check. Where places
+depend on the numbers that loops compute, smaller parts are taken, down to conditions, which are checked access by
+access. Primitives (products, copies) are
 hand-made machine code: the blocks that they are told are checked before the call. A place is held to the buffer that
 the text names in its address, and to the array as it lies in memory.
 """
@@ -10,6 +11,7 @@ the text names in its address, and to the array as it lies in memory.
 from __future__ import annotations
 
 import ast
+import itertools
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -114,18 +116,19 @@ Condition = tuple[ir.Value, ir.Value, bool]  # whether it may hold, whether it m
 
 
 class Ahead(Checks):
-    """Goes through a nest before it runs: its whole numbers, and the places that it touches; None is another number.
+    """Goes through statements before they run: whole numbers, and the places that they touch; None is another number.
 
-    Names have values of their own here. What a nest writes of whole numbers (the order of rows) is written twice.
+    Names have values of their own here. What is written of whole numbers (the order of rows, labels) is written twice.
     """
 
-    def __init__(self, program: Checked, s: ast.stmt) -> None:
+    def __init__(self, program: Checked, body: Sequence[ast.stmt]) -> None:
         self.program, self.builder, self.contexts = program, program.builder, program.contexts
         self.context, self.names, self.breaks = program.context, program.names, []
         self.assigned = defaultdict(lambda: 2)  # pyright: ignore[reportAttributeAccessIssue]  no name is a literal
         self.floats = {*program.numbers.floats}
-        self.places = {name: place for name, place in program.places.items() if name not in assigned(s)}
-        for name in assigned(s) & program.places.keys():
+        own = {name for s in body for name in assigned(s)}
+        self.places = {name: place for name, place in program.places.items() if name not in own}
+        for name in sorted(own & program.places.keys()):
             kind, place = program.places[name]
             if is_whole(kind):
                 self.store(name, (types.int64, self.cast((kind, self.builder.load(place)), types.int64)))
@@ -243,7 +246,7 @@ class Ahead(Checks):
             return None
         found = [self.value(a) for a in self._numbers(name, node)]
         self.check_blocks(name, node, found)
-        if name not in WHOLE:
+        if name not in WHOLE and not (name == "copy" and self._is_whole(node.args[0])):
             return None
         if name == "int64":
             if found[0] is not None:
@@ -258,6 +261,9 @@ class Ahead(Checks):
         """The arguments but for pointers, which stand as they are."""
         pointers = {block.base for block in BLOCKS.get(name, ())}
         return [ast.Constant(0.0) if t in pointers else a for t, a in enumerate(node.args)]
+
+    def _is_whole(self, pointer: ast.expr) -> bool:
+        return isinstance(pointer, ast.Name) and pointer.id in self.program.numbers.whole
 
     def _pointer(self, node: ast.expr) -> Typed:
         return self.name(node)  # pyright: ignore[reportArgumentType]
@@ -290,21 +296,16 @@ class Checked(Checks):
 
     # ------------------------------------------------------------------ statements
     def run(self, body: Sequence[ast.stmt]) -> None:
-        for s in body:
-            if self.seen or not self._is_nest(s) or self.builder.block.is_terminated:
-                super().run([s])
-                continue
-            Ahead(self, s).run([s])
-            self.seen = True
-            super().run([s])
+        if self.seen:
+            super().run(body)
+            return
+        for follows, part in itertools.groupby(body, self.numbers.follows):
+            statements = [*part]
+            if follows and not self.builder.block.is_terminated:
+                Ahead(self, statements).run(statements)
+            self.seen = follows
+            super().run(statements)
             self.seen = False
-
-    def _is_nest(self, s: ast.stmt) -> bool:
-        shared = isinstance(s, ast.Expr | ast.Assign) and isinstance(s.value, ast.Call) and self._is_shared(s.value)
-        return (isinstance(s, ast.For) or shared) and self.numbers.follows(s)
-
-    def _is_shared(self, call: ast.Call) -> bool:
-        return isinstance(call.func, ast.Name) and call.func.id in self.trees
 
     # ------------------------------------------------------------------ what is touched
     def element(self, node: ast.Subscript, writes: bool = False) -> tuple[ir.Value, Any]:
