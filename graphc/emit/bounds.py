@@ -25,8 +25,7 @@ touched, and whether it is a write."""
 HEAD = 8  # words of that, and then two an argument: its first element and its end
 
 TABLE, WORDS = "BOUNDS", "BOUNDS_AT"
-_HEAD = "# elements of every buffer; reads and writes are checked, behind so many control words"
-WITHIN = " in "  # between the size of a part that moves and the buffer that it is a part of
+_HEAD = "# Size and place of every buffer, what a part that moves is a part of: what is read and written is checked."
 
 
 def words_of(arguments: int) -> int:
@@ -57,11 +56,11 @@ def _buffers(plan: Plan) -> list[Buffer]:
 
 
 def _bounded(program: Program, buffers: Iterable[Buffer], words: int) -> Program:
-    table: dict[str, dict[str, str]] = {}
+    table: dict[str, dict[str, tuple[str, ...]]] = {}
     for b in buffers:
         if b.region != b.name and not (b.moves and b.whole is None):
-            part = WITHIN + b.whole.name if b.moves and b.whole is not None else ""
-            table.setdefault(b.region, {}).setdefault(b.name, b.size.text() + part)
+            place = (b.name, b.whole.name) if b.moves and b.whole is not None else (b.offset.text(),)
+            table.setdefault(b.region, {}).setdefault(b.name, (b.size.text(), *place))
     lines = [_HEAD, f"{TABLE} = {{"]
     for region, found in sorted(table.items()):
         lines += [f"    {region!r}: {{", *(f"        {name!r}: {size!r}," for name, size in found.items()), "    },"]

@@ -6,7 +6,7 @@ The files of this folder work on it; :class:`graphc.Model`, which has the public
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -217,8 +217,7 @@ class Core:
             fail(TypeMismatchError, f"{self.name} has no loss", "declare it: gc.Model(output=Y, loss=J).")
         return self._loss
 
-    @contextmanager
-    def checking(self, bounds: bool, target: str) -> Iterator[None]:
+    def checking(self, bounds: bool, target: str) -> AbstractContextManager[None]:
         """Meanwhile programs check their reads and writes, where ``bounds`` says so.
 
         Raises
@@ -228,7 +227,11 @@ class Core:
         """
         if bounds and target != "cpu":
             fail(DomainError, f"check_bounds is for target='cpu', not {target!r}", "leave out target.")
-        before, self.checks_bounds = self.checks_bounds, bool(bounds)
+        return self._checking(bool(bounds))
+
+    @contextmanager
+    def _checking(self, bounds: bool) -> Iterator[None]:
+        before, self.checks_bounds = self.checks_bounds, bounds
         try:
             yield
         finally:

@@ -91,15 +91,16 @@ class Checks(Lowered):
         low, high = (b.load(b.gep(c, [I64(at + t)])) for t in range(2))
         return low, high
 
-    def _buffer(self, name: str, table: Mapping[str, str]) -> tuple[ir.Value, ir.Value, ir.Value]:
+    def _buffer(self, name: str, table: Mapping[str, tuple[str, ...]]) -> tuple[ir.Value, ir.Value, ir.Value]:
         """Where a buffer begins and ends, and whether one that moves lies in the whole of which it is a part."""
         b = self.builder
-        size, _, whole = table[name].partition(words.WITHIN)
-        start = self.whole(self.value(ast.Name(name, ast.Load())))
-        end = b.add(start, self.whole(self.value(ast.parse(size, mode="eval").body)))
+        size, start, *whole = table[name]
+        number = lambda text: self.whole(self.value(ast.parse(text, mode="eval").body))
+        start = number(start)
+        end = b.add(start, number(size))
         if not whole:
             return start, end, TRUE
-        first, last, _ = self._buffer(whole, table)
+        first, last, _ = self._buffer(whole[0], table)
         return start, end, b.and_(b.icmp_signed(">=", start, first), b.icmp_signed("<=", end, last))
 
     def return_if(self, gone: ir.Value, note: Callable[[], None] = lambda: None) -> None:
@@ -281,7 +282,7 @@ class Checked(Checks):
     ) -> None:  # fmt: skip
         self.program = self
         self.trees = {name: t for name, t in trees.items() if name != tree.name}
-        self.table: Mapping[str, Mapping[str, str]] = names[words.TABLE]
+        self.table: Mapping[str, Mapping[str, tuple[str, ...]]] = names[words.TABLE]
         self.first: int = names[words.WORDS]
         self.arguments = [a.arg for a in tree.args.args]
         whole = {a for a, kind in zip(self.arguments, kinds, strict=True) if _points_to_whole(kind)}

@@ -62,16 +62,16 @@ def _refuse(program: Program, noted: Sequence[int]) -> NoReturn:
     name, low, high = pointer, noted[words.LOW], noted[words.HIGH]
     if noted[words.BUFFER]:
         name = list(_table(text.text)[pointer])[noted[words.BUFFER] - 1]
-    verb = "written" if noted[words.WRITES] else "read"
     place = noted[words.INDEX] - (low if noted[words.BUFFER] else 0)
+    array, count = ARRAYS.get(pointer, pointer), high - low
+    has = "it has 1 element" if count == 1 else f"it has {count} elements"
     lower = f" from {low} on" if low and not noted[words.BUFFER] else ""
-    count = high - low
-    array = ARRAYS.get(pointer, pointer)
-    of = f", which lies in {array}" if name != pointer else f": {array}" if array != pointer else ""
+    of = f" ({array})" if array != name else ""
+    touched = f"{name}[{place}] is {'written' if noted[words.WRITES] else 'read'}, but {has}{lower}{of}"
     caption = _caption(lines, line)
     said = [
         f"internal defect: the compiled program {program.name!r} was about to touch what is not there",
-        f"  {name}[{place}] is {verb}, but it has {count} element{'s' * (count != 1)}{lower}{of}",
+        f"  {touched}",
         *([f"  {caption}"] if caption else []),
         f"  line {line}: {lines[line - 1].strip()}",
         "  nothing was touched there; the model is as it was before this part of the run",
@@ -80,7 +80,7 @@ def _refuse(program: Program, noted: Sequence[int]) -> NoReturn:
     raise CompilerError("\n".join(said))
 
 
-def _table(text: str) -> dict[str, dict[str, str]]:
+def _table(text: str) -> dict[str, dict[str, tuple[str, ...]]]:
     """The buffers of a text by array."""
     _, _, behind = text.partition(f"\n{words.TABLE} = ")
     return ast.literal_eval(behind.partition(f"\n{words.WORDS} = ")[0])
