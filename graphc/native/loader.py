@@ -43,9 +43,9 @@ def _machine() -> llvm.TargetMachine:
 
 
 def assemble(text: str) -> bytes:
-    """The object file of a module in LLVM's textual form."""
+    """The image of a module in LLVM's textual form."""
     machine = _machine()
-    return machine.emit_object(llvm.parse_assembly(text))
+    return pack([machine.emit_object(llvm.parse_assembly(text))])
 
 
 def pack(parts: Sequence[bytes]) -> bytes:
