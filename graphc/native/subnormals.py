@@ -24,10 +24,10 @@ def _family() -> str:
     return {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}.get(machine, "")
 
 
-def _declarations() -> str:
-    if _family() != "x86":
-        return ""
-    return "declare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)"
+_DECLARATIONS = {
+    "x86": "declare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)",
+    "arm": "declare i64 @llvm.aarch64.get.fpcr()\ndeclare void @llvm.aarch64.set.fpcr(i64)",
+}
 
 
 def _entering() -> str:
@@ -44,9 +44,9 @@ def _entering() -> str:
 """
     if _family() == "arm":
         return f"""
-  %before = call i64 asm sideeffect "mrs $0, fpcr", "=r"()
+  %before = call i64 @llvm.aarch64.get.fpcr()
   %flushing = or i64 %before, {_FZ}
-  call void asm sideeffect "msr fpcr, $0", "r"(i64 %flushing)
+  call void @llvm.aarch64.set.fpcr(i64 %flushing)
 """
     return ""
 
@@ -56,7 +56,7 @@ def _leaving() -> str:
     if _family() == "x86":
         return "  call void @llvm.x86.sse.ldmxcsr(ptr %kept)\n"
     if _family() == "arm":
-        return '  call void asm sideeffect "msr fpcr, $0", "r"(i64 %before)\n'
+        return "  call void @llvm.aarch64.set.fpcr(i64 %before)\n"
     return ""
 
 
@@ -72,7 +72,7 @@ def flushing(name: str, entry: str, words: Sequence[str]) -> str:
     """
     kinds = ["ptr", "ptr", *map(llvm_type, words)]
     arguments = ", ".join(f"{kind} %a{t}" for t, kind in enumerate(kinds))
-    return f"""{_declarations()}
+    return f"""{_DECLARATIONS.get(_family(), "")}
 declare i32 @{entry}({", ".join(kinds)})
 define i32 @{name}({arguments}) {{
 {_entering()}
