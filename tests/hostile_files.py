@@ -70,6 +70,11 @@ def node(where: str, **entries: Any) -> Callable[[bytes], bytes]:
     return told(lambda part: part.update(copy.deepcopy(entries)), where)
 
 
+def read(place: int, value: Any) -> Callable[[bytes], bytes]:
+    """Another number (0) or other terms (1) in the last index map of the first equation's first operand."""
+    return told(lambda part: part["operands"][0]["at"][-1].__setitem__(place, value), EQUATION)
+
+
 def arrays(**entries: np.ndarray) -> Callable[[bytes], bytes]:
     """A file with other arrays, with the right checksum."""
 
@@ -136,6 +141,14 @@ FILES: dict[str, Callable[[bytes], bytes]] = {
     "code as the name of a parameter": node(PARAMETER, name=CODE),
     "code as a file": node(EQUATION, origin=[CODE, 1]),
     "more free indices than there are": node(EQUATION, free=99),
+    "an index map one too far": read(0, 1),
+    "an index map before the first": read(0, -1),
+    "an index map with a stride": read(1, [[0, 2]]),
+    "an index map of a distance beyond any memory": read(0, 2**63 - 1),
+    "an index map with a stride beyond any memory": read(1, [[0, 2**62]]),
+    "an index map by numbers that are not whole": read(1, [[{"gather": 0, "at": [[0, []], [0, []]]}, 1]]),
+    "a sum over more than there is": told(lambda part: part["extents"].__setitem__(-1, 5), EQUATION),
+    "a result that is larger than what it reads": told(lambda part: part["extents"].__setitem__(1, 5), EQUATION),
     "an equation that reads itself": told(lambda part: part["operands"][0].update(read=10**6), EQUATION),
     "an equation that reads from the end": told(lambda part: part["operands"][0].update(read=-1), EQUATION),
     "an unknown kind": node(PARAMETER, kind="evil"),

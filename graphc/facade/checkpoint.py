@@ -23,7 +23,7 @@ from graphc.facade.atomic_file import write_whole
 from graphc.facade.core import Core
 from graphc.facade.declaration import make_node, node_data, put_updates
 from graphc.facade.measured import Metrics
-from graphc.facade.trusted import as_json, node_at, reading, whole
+from graphc.facade.trusted import as_json, check_reads, node_at, reading, whole
 from graphc.ir.node import Leaf, Node
 from graphc.ir.verify import verify
 from graphc.ir.walk import topological
@@ -156,6 +156,7 @@ def _rebuild(metadata: dict[str, Any], tensors: dict[str, NDArray]) -> Core:
     put_updates(metadata["nodes"], nodes)
     roots = {name: Tensor(node_at(t, nodes)) for name, t in metadata["roots"].items()}
     verify(t.node for t in roots.values())
+    check_reads(t.node for t in roots.values())
     metrics = Metrics.of_roots(metadata["metrics"], roots) if "metrics" in metadata else _plain(roots)
     taken = metrics.columns
     outputs = {n.removeprefix("output:"): t for n, t in roots.items() if n.startswith("output:") and n not in taken}

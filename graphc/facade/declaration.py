@@ -15,7 +15,7 @@ from graphc.declare.constraints import Constraint, constraint
 from graphc.declare.formula import PRINTED, parse
 from graphc.declare.formula_text import formula_text
 from graphc.declare.init import initialiser
-from graphc.facade.trusted import extents_of, name_of, node_at, one_of, origin_of, whole
+from graphc.facade.trusted import WIDEST, extents_of, name_of, node_at, one_of, origin_of, whole
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo, Size, affine
 from graphc.ir.build import equation
 from graphc.ir.node import (
@@ -183,7 +183,8 @@ def _make_mask(data: Sequence[Any], nodes: Sequence[Node]) -> Mask:
 
 
 def _make_affine(data: Sequence[Any], nodes: Sequence[Node]) -> Affine:
-    return affine(int(data[0]), {_make_atom(atom, nodes): int(coef) for atom, coef in data[1]})
+    number = lambda x: whole(x, WIDEST, -WIDEST)
+    return affine(number(data[0]), {_make_atom(atom, nodes): number(coef) for atom, coef in data[1]})
 
 
 def _make_atom(data: Any, nodes: Sequence[Node]) -> Atom:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any, get_args
 
 from graphc.errors import CheckpointError, GraphcError
 from graphc.ir.affine import Extent
-from graphc.ir.node import Node, Origin
+from graphc.ir.node import Equation, Leaf, Node, Origin
+from graphc.ir.reach import is_inside, places, point_outside
+from graphc.ir.scan import Unrolled
+from graphc.ir.text import equation_text
+from graphc.ir.walk import topological
+from graphc.run.index_limits import label_limits, rows_needed
 
 LONGEST_NAME, LONGEST_PATH = 256, 4096
 WIDEST = 2**48  # elements along one axis, beyond any memory
@@ -76,6 +81,34 @@ def whole(data: Any, most: int = 2**63 - 1, least: int = 0) -> int:
     if isinstance(data, bool) or not isinstance(data, int) or not least <= data <= most:
         raise ValueError(f"{data!r:.60} is no whole number from {least} to {most}")
     return data
+
+
+def check_reads(roots: Iterable[Node]) -> None:
+    """Refuse what is read at places that are not proven to be there, for rows and labels that data are held to.
+
+    Raises
+    ------
+    ValueError
+        Naming the equation.
+    """
+    roots = list(roots)
+    roots += [n.update for n in topological(roots) if isinstance(n, Leaf) and n.update is not None]
+    limits, sizes = label_limits(roots), rows_needed(roots)
+    for node in topological(roots):
+        if isinstance(node, Unrolled) and not _fits(node):
+            raise ValueError("a scan goes through arrays of other lengths than its own")
+        for place in dict.fromkeys(places(node)) if isinstance(node, Equation) else ():
+            if not is_inside(node, place, sizes, limits):
+                at = point_outside(node, place, sizes, limits)
+                what = "may leave the axis of" if at is None else f"gives {at} on an axis of"
+                raise ValueError(f"an index map {what} {place.extent} in {equation_text(node)}")
+
+
+def _fits(node: Unrolled) -> bool:
+    """Whether what a scan goes through has the shapes of its steps."""
+    scan = node.scan
+    slices = all(s.given.shape == (scan.length, *s.leaf.shape) for s in scan.slices)
+    return slices and all(c.start.shape == c.leaf.shape == c.next.shape for c in scan.carries)
 
 
 def node_at(number: Any, nodes: Sequence[Node]) -> Node:
