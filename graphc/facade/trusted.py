@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, get_args
 
 from graphc.errors import CheckpointError, GraphcError
 from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Leaf, Node, Origin
-from graphc.ir.reach import is_inside, places, point_outside
+from graphc.ir.reach import Limits, is_inside, places, point_outside
 from graphc.ir.scan import Unrolled
 from graphc.ir.text import equation_text
 from graphc.ir.walk import topological
@@ -97,11 +97,16 @@ def check_reads(roots: Iterable[Node]) -> None:
     for node in topological(roots):
         if isinstance(node, Unrolled) and not _fits(node):
             raise ValueError("a scan goes through arrays of other lengths than its own")
-        for place in dict.fromkeys(places(node)) if isinstance(node, Equation) else ():
-            if not is_inside(node, place, sizes, limits):
-                at = point_outside(node, place, sizes, limits)
-                what = "may leave the axis of" if at is None else f"gives {at} on an axis of"
-                raise ValueError(f"an index map {what} {place.extent} in {equation_text(node)}")
+        if isinstance(node, Equation):
+            _check_places(node, sizes, limits)
+
+
+def _check_places(y: Equation, sizes: Mapping[str, int], limits: Limits) -> None:
+    for place in dict.fromkeys(places(y)):
+        if not is_inside(y, place, sizes, limits):
+            at = point_outside(y, place, sizes, limits)
+            what = "may leave the axis of" if at is None else f"gives {at} on an axis of"
+            raise ValueError(f"an index map {what} {place.extent} in {equation_text(y)}")
 
 
 def _fits(node: Unrolled) -> bool:
