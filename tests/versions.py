@@ -4,7 +4,9 @@
     python -m tests.versions matrix          the same wheel, and quick tests, with each Python found, and with the
                                              lowest versions that are declared, pinned and newest
 
-Environments lie in build/versions. A Python that is not installed is told as such, and skipped.
+Environments lie in build/versions. At the end stands a line a try: how long it took, what its tests said, the versions.
+A Python that is not installed is told there, too, and skipped; any is found by its name on the path:
+PATH=/opt/python3.14/bin:$PATH make test-matrix.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 PLACE, BUILT = ROOT / "build" / "versions", ROOT / "dist"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The first NumPy that is built for a Python is the lowest there.
-LOWEST = {"3.11": ["numpy==2.0.*"], "3.12": ["numpy==2.0.*"], "3.13": ["numpy==2.1.*"]}
+LOWEST = {f"3.{minor}": [f"numpy=={first}.*"] for minor, first in ((11, "2.0"), (12, "2.0"), (13, "2.1"), (14, "2.3"))}
 LOWEST_ANYWHERE = ["sympy==1.13.0"]
 QUICK = [f"test_{name}.py" for name in "checkpoint formula hostile cache_damage stack build".split()]
 TOOLS = ["pytest", "hypothesis", "pytest-xdist"]
@@ -124,12 +127,14 @@ def wheel() -> None:
     print(f"{made.name} and {source.name}: built, installed, used")
 
 
+def missing() -> list[str]:
+    """The Pythons that are not here."""
+    return [v for v in PYTHONS if interpreter(v) is None]
+
+
 def tries() -> Iterator[Try]:
     """The pinned versions with every Python, the lowest and the newest with the first and the last that are there."""
-    there = [v for v in PYTHONS if interpreter(v)]
-    for version in PYTHONS:
-        if version not in there:
-            print(f"python{version}: skipped, it is not installed here")
+    there = [v for v in PYTHONS if v not in missing()]
     yield from (Try(v, "pinned") for v in there)
     yield from (Try(v, chosen) for chosen in ("lowest", "newest") for v in dict.fromkeys((there[0], there[-1])))
 
@@ -144,22 +149,41 @@ def attempt(one: Try, package: Path) -> str:
         pip(python, *(one.constraints if one.chosen == "pinned" else []), *TOOLS)
         shutil.copytree(ROOT / "tests", cache / "work" / "tests", dirs_exist_ok=True)
         shutil.copy(ROOT / "pyproject.toml", cache / "work")
-        run(
-            [python, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *(f"tests/{t}" for t in QUICK)],
-            cwd=cache / "work", env=os.environ | {"GRAPHC_CACHE": str(cache / "code"), "PYTHONPATH": ""},
-        )  # fmt: skip
+        passed = quick_tests(python, cache)
     except subprocess.CalledProcessError as error:
         return f"FAILED: {' '.join(map(str, error.cmd))[:200]}"
     names = "numpy, sympy, numba, scipy"
     code = f"import {names}; print(*(m.__name__ + ' ' + m.__version__ for m in ({names})))"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    versions = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return f"{passed}; {versions}"
+
+
+def quick_tests(python: Path, cache: Path) -> str:
+    """How many passed, in pytest's words; what else it says is printed."""
+    told = cache / "work" / "pytest.log"
+    command = [python, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *(f"tests/{t}" for t in QUICK)]
+    try:
+        with told.open("w") as log:
+            environment_of = os.environ | {"GRAPHC_CACHE": str(cache / "code"), "PYTHONPATH": ""}
+            run(command, cwd=cache / "work", env=environment_of, stdout=log, stderr=subprocess.STDOUT)
+    finally:
+        print(told.read_text(errors="replace"), flush=True)
+    return told.read_text().strip().splitlines()[-1].strip("= ")
+
+
+def timed(one: Try, package: Path) -> str:
+    """What became of a try, and how long it took."""
+    started = time.perf_counter()
+    said = attempt(one, package)
+    return f"{said}; {time.perf_counter() - started:.0f} s in all"
 
 
 def matrix(only: str) -> None:
     made, source = build()
     check_contents(made, source)
-    found = {one.name: attempt(one, made) for one in tries() if only in one.name}
-    for name, said in found.items():
+    found = {one.name: timed(one, made) for one in tries() if only in one.name}
+    print()
+    for name, said in [*found.items(), *((f"py{v}", "skipped: not installed here") for v in missing())]:
         print(f"{name:20s} {said}")
     if not found or any(said.startswith("FAILED") for said in found.values()):
         sys.exit(1)
