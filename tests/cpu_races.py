@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from graphc.emit import control
 from graphc.emit.cpu import Program
 from graphc.emit.shared import expanded
+from graphc.ir import drawing
 from graphc.ir.scalar import FUNCTIONS
 from graphc.primitives import noise, philox
 from graphc.run.thread_team import Arguments, arguments_of
@@ -157,7 +158,7 @@ NAMES: dict[str, Any] = {name: function.numpy for name, function in FUNCTIONS.it
     "atomic_load": _atomic_load, "atomic_store": _atomic_store, "noalias": lambda: None,
     "nonfinite": lambda x, at, n: int(not np.isfinite(x.take(at + np.arange(n))).all()),
     "radd": lambda acc, x: acc + x, "rmax": np.maximum, "rmin": np.minimum, "rtop": np.fmax, "power": np.power,
-    **{f"random_{kind}": _random(kind) for kind in noise.KINDS},
+    **{f"random_{kind}": _random(kind) for kind in drawing.KINDS},
     "rlargest": lambda acc, x: acc if acc >= abs(x) else max(abs(x), acc) if acc == acc else acc,
 }  # fmt: skip
 

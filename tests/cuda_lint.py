@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 WRAPPERS = ("U", "int32", "uint64")
+FLOATS = ("f", "float64")
 WHOLE = (ast.FloorDiv, ast.Mod, ast.LShift, ast.RShift, ast.BitOr, ast.BitXor)
 
 
@@ -20,8 +21,9 @@ def lint(text: str) -> list[str]:
 
 def _broken(node: ast.AST, parent: dict[ast.AST, ast.AST]) -> str:
     above = parent.get(node)
-    if isinstance(node, ast.Constant) and isinstance(node.value, float) and _called(above) not in ("f",):
-        return "a bare float literal" if not (isinstance(above, ast.UnaryOp) and _called(parent[above]) == "f") else ""
+    if isinstance(node, ast.Constant) and isinstance(node.value, float) and _called(above) not in FLOATS:
+        negative = isinstance(above, ast.UnaryOp) and _called(parent[above]) in FLOATS
+        return "" if negative else "a bare float literal"
     if isinstance(node, ast.BinOp) and isinstance(node.op, WHOLE) and _called(above) not in WRAPPERS:
         return "whole-number arithmetic that is not wrapped"
     if isinstance(node, ast.Subscript):

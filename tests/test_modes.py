@@ -14,7 +14,7 @@ import pytest
 import graphc as gc
 from graphc.derive.gradient import gradient
 from graphc.emit.reference import evaluate
-from graphc.errors import DataError, DeviceError, DomainError, NameClashError, ShapeError, TypeMismatchError
+from graphc.errors import DataError, DomainError, NameClashError, ShapeError, TypeMismatchError
 from graphc.facade.chance import drawn
 from graphc.run.sampler import Sampler
 from tests.covering.plain import Plain, in_python
@@ -235,10 +235,6 @@ def test_random_tensors_have_the_numbers_of_their_place_and_names_of_their_own(p
 
 def test_what_a_step_draws_is_told_where_no_one_can_train(python):
     model = declared()
-    said = "every step of noisy draws ε, mask, u, which is not on CUDA yet"
-    for call in (lambda: model.fit(x, t, target="cuda"), lambda: model.source(target="cuda")):
-        with pytest.raises(DeviceError, match=said):
-            call()
     with pytest.raises(DomainError, match="LBFGS evaluates the loss several times a step"):
         model.fit(x, t, optimizer=gc.LBFGS())
     with pytest.raises(DataError, match="sample_weight: the loss of a row depends on other rows"):

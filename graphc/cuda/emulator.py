@@ -193,7 +193,21 @@ def _compiled(text: str, name: str, kernel: CudaKernel, check_bounds: bool) -> C
     names |= {"cuda": _one_thread(kernel.shared), "U": numba.uint32, "math": math} | _words()
     function = dialect.execute(text, name, names)[kernel.name]
     signature = numba.void(*(_numba_type(kind) for _, kind in kernel.arguments))
-    return numba.njit(signature, error_model="numpy", boundscheck=check_bounds, nogil=True)(function)
+    with _without_vectors():
+        return numba.njit(signature, error_model="numpy", boundscheck=check_bounds, nogil=True)(function)
+
+
+@contextmanager
+def _without_vectors() -> Generator[None, None, None]:
+    """LLVM 20 makes wrong vectors of a loop over e that reads x[e//4*4 + e%4] and y[e%4], and overwrites the former."""
+    from numba.core import config
+
+    before = config.LOOP_VECTORIZE
+    config.LOOP_VECTORIZE = 0
+    try:
+        yield
+    finally:
+        config.LOOP_VECTORIZE = before
 
 
 def _numba_type(kind: str) -> Any:

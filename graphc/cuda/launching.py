@@ -36,6 +36,8 @@ class Task:
         At least as many as the epochs that can end.
     logged : int
         Losses that are written down, of all copies together.
+    draws : array of shape (copies, 4) or None
+        What random tensors are drawn by (:mod:`graphc.emit.cuda.draws`); None where there are none.
     """
 
     words: NDArray
@@ -43,6 +45,7 @@ class Task:
     table: NDArray
     ahead: int
     logged: int = 0
+    draws: NDArray | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,8 @@ class _Launcher:
         }
         arguments |= {i.pointer: x for i, x in zip(self.plan.step.inputs, data[1:], strict=True)}
         arguments |= results or {}
+        if task.draws is not None:
+            arguments["D"] = self._filled("D", task.draws, CONTROL)
         self._go(arguments, task.words)
         epochs = arguments["B"].part(0, copies * ahead * width).reshape(copies, ahead, width)
         words = arguments["C"].part(0, task.words.size).reshape(*task.words.shape)

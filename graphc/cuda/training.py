@@ -41,7 +41,7 @@ MEMORY = 1 << 24  # numbers known ahead of a launch, of all networks together
 class Stand:
     """Where the networks of a launch stand in the data and their runs, and for how many steps they go: arrays with an
     element a network. ``keys`` are the orders of their data, ``numbers`` the steps done; ``ends`` says whether an epoch
-    ends with the last of the ``rows``."""
+    ends with the last of the ``rows``, ``first`` which row of the epoch is the first of them."""
 
     rows: int
     keys: NDArray[np.uint64]
@@ -52,6 +52,7 @@ class Stand:
     shuffle: NDArray
     record: NDArray
     ends: bool = True
+    first: int = 0
 
     @staticmethod
     def of(sampler: Sampler, number: int, steps: int, settings: Settings) -> Stand:
@@ -295,7 +296,7 @@ class CudaTrainer:
                        replace(settings, shuffle=False))  # fmt: skip
         last = part.position + part.rows >= sampler.rows
         self.begun = time.perf_counter()
-        pending = self.launcher.begin(self.task(replace(own, ends=last), hyper[None]), part.arrays)
+        pending = self.launcher.begin(self.task(replace(own, ends=last, first=part.position), hyper[None]), part.arrays)
         if left > steps:
             parts.send_after(part, sampler, settings.shuffle)
         return self.finish(pending, steps)
@@ -363,13 +364,21 @@ class CudaTrainer:
         for word, values in columns.items():
             words[:, word] = values
         keys = epoch_keys(orders, ahead) if stand.shuffle.any() else np.zeros((1, 1, 2 * control.KEYS), np.uint64)
-        return Task(words, keys, self.table.rows(tables, steps, self.dtype), ahead, int(logged.sum()))
+        table, draws = self.table.rows(tables, steps, self.dtype), draw_words(stand) if self.plan.step.draws else None
+        return Task(words, keys, table, ahead, int(logged.sum()), draws)
 
     def _orders(self, stand: Stand) -> tuple[NDArray, NDArray]:
         """The distinct orders of the rows, key and first epoch, and which of them every network has."""
         if not stand.shuffle.any():
             return np.zeros((1, 2), np.uint64), np.zeros(len(stand.steps), np.int64)
         return distinct(np.column_stack([stand.keys, stand.epochs.astype(np.uint64)]))
+
+
+def draw_words(stand: Stand) -> NDArray[np.int32]:
+    """What random tensors are drawn by, a row a network (:mod:`graphc.emit.cuda.draws`)."""
+    firsts = np.full(len(stand.keys), stand.first)
+    words = [stand.keys, stand.keys >> np.uint64(32), stand.epochs, firsts]
+    return np.column_stack([np.asarray(w).astype(np.uint64).astype(np.uint32) for w in words]).view(np.int32)
 
 
 def means_of(totals: NDArray) -> NDArray:

@@ -70,23 +70,12 @@ def _refuse_parts(model: Core) -> None:
         raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
 
 
-def _refuse_modes(model: Core) -> None:
-    found = [str(leaf.name) for leaf in model.random_numbers]
-    if found:
-        message = f"every step of {model.name} draws {', '.join(found)}, which is not on CUDA yet"
-        raise DeviceError(f"{message}\n  hint: train with target='cpu'; predict and evaluate run on a GPU")
-
-
 def place_for(model: Core, options: Options, args: Sequence[Any], copies: int = 1) -> tuple[Place | None, list[str]]:
     """The machine of a training run, None for the CPU, and notes for the run.
 
     ``"auto"`` takes whichever is expected to make a step (of all copies) sooner; a GPU where that cannot be told, where
     data lie on it, and where a precision is asked for that only a GPU has.
     """
-    if options.target != "cpu" and model.random_numbers:
-        if options.target == "auto":
-            return None, [f"target='auto' took the CPU: {model.name} has random tensors"]
-        _refuse_modes(model)
     place, values = place_of(options.target, model), _values(args)
     if place is None:
         return None, []
@@ -159,7 +148,6 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     from graphc.emit.cuda.plan import plan_cuda
 
     _refuse_parts(model)
-    _refuse_modes(model)
     rule = rule_named("source", optimizer)
     place = selection.here() if selection.is_there() else None
     device = place.machine.device if place else Device()

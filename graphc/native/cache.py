@@ -105,6 +105,7 @@ def _primitives() -> str:
         here / "build.py",
         *sorted((here.parent / "primitives").rglob("*.py")),
         *sorted((here.parent / "ir" / "functions").glob("*.py")),
+        here.parent / "ir" / "drawing.py",
     ]:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

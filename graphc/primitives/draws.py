@@ -9,9 +9,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
+from graphc.ir.drawing import KINDS, MULTIPLIERS, WEYL, normals
 from graphc.primitives.memory import as_index, is_pointer
-from graphc.primitives.noise import KINDS, normals
-from graphc.primitives.philox import MULTIPLIERS, WEYL
 from graphc.primitives.vector_math.builder import FloatBuilder
 
 I64 = ir.IntType(64)

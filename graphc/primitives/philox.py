@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-WEYL = (0x9E3779B9, 0xBB67AE85)
+from graphc.ir.drawing import MULTIPLIERS, WEYL
+
 ROUNDS, SMALL_ROUNDS, SMALL_BITS = 8, 12, 4
 """Rounds of the order's network; domains of at most SMALL_BITS bits, whose halves hold a bit or two, need more."""
 GOLDEN, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB

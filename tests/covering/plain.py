@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from graphc.emit.cpu import Program
+from graphc.ir import drawing
 from graphc.ir.scalar import FUNCTIONS
 from graphc.lower.lengths import Lengths
 from graphc.lower.processor import Cuts
@@ -129,7 +130,7 @@ NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUN
     "nonfinite": lambda x, at, n: int(not all(math.isfinite(x[at + i]) for i in range(n))), "f": float, "int64": int,
 }  # fmt: skip
 RANDOM = {
-    dtype: {f"random_{kind}": _random(kind, dtype) for kind in noise.KINDS} for dtype in ("float32", "float64")
+    dtype: {f"random_{kind}": _random(kind, dtype) for kind in drawing.KINDS} for dtype in ("float32", "float64")
 }  # fmt: skip
 """Uniform numbers of single precision are made of fewer bits."""
 

@@ -13,6 +13,7 @@ from graphc.emit import control as status
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.bodies import decode
+from graphc.emit.cuda.draws import arguments as of_draws
 from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, free_names, size_of, widest_lanes
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.module import module_text
@@ -122,7 +123,7 @@ class _Launches:
                ("E", number), ("T", "float64*"), ("B", "float64*")]  # fmt: skip
         data = [(i.pointer, "int32*" if i.integer else number) for i in self.step.inputs]
         results = [(pointer, number) for pointer in self.pointers]
-        return (*own, ("Q", number), ("count", "uint32"), *data, *results)
+        return (*own, ("Q", number), *of_draws(self.step), ("count", "uint32"), *data, *results)
 
     def kernel(
         self, name: str, body: Callable[[], None], title: str, groups: Sequence[Group] = (), grid: str = "many"
@@ -165,13 +166,19 @@ class _Launches:
             done = f"C[{control.NEXT_DONE}]"
             values = {"STATUS": "ended", "DONE": done, "POSITION": "int32(at)", "EPOCHS": "int32(epochs)"}
             add(*(f"C[{getattr(control, w)}] = {value}" for w, value in values.items()))
-        if not self.parts.batched:
-            return
-        with self.text.block("if ended == int32(0):"):
-            add(f"rows = U({word(control.ROWS)})", f"shuffle = U({word(control.SHUFFLE)})", "words = U(0)")
+        if self.parts.batched or self.step.draws:
+            with self.text.block("if ended == int32(0):"):
+                self._rows_and_draws()
+
+    def _rows_and_draws(self) -> None:
+        if self.parts.batched:
+            word = lambda w: f"U(C[{w}])"
+            self.text.add(f"rows = {word(control.ROWS)}", f"shuffle = {word(control.SHUFFLE)}", "words = U(0)")
             self.parts.shuffle_constants()
             self.parts.epoch_keys("epochs")
             self.parts.gather(known=False)
+        self.parts.draws.words(0)
+        self.parts.draws.print()
 
     def _place(self) -> None:
         """Where the step stands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphc.emit import control as status
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import plus, times, u
+from graphc.emit.cuda.draws import arguments as of_draws
 from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, widest_lanes
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.module import module_text
@@ -75,7 +76,7 @@ class _Persistent:
                   ("B", "float64*"), ("Q", number)]  # fmt: skip
         counts = [(n, "uint32") for n in ("first_copy", "epochs_ahead", "steps_ahead")]
         data = [(i.pointer, "int32*" if i.integer else number) for i in self.step.inputs]
-        return (*own, *shared, *counts, *data)
+        return (*own, *shared, *of_draws(self.step), *counts, *data)
 
     # ------------------------------------------------------------------ the kernel
     def _kernel(self) -> None:
@@ -126,6 +127,7 @@ class _Persistent:
         )
         self.parts.shuffle_constants()
         self.parts.load_fixed("copy")
+        self.parts.draws.words("copy")
         for t in range(self._width):
             self.text.add(f"{_total(t)} = T[{u(plus(times('copy', self._width), t))}]")
 
@@ -168,6 +170,8 @@ class _Persistent:
                 self.parts.order()
                 barrier()
             self.parts.gather(known=self.alone)
+        self.parts.draws.print()
+        if self.parts.batched or self.step.draws:
             barrier()
         for groups in self.stages:
             for group in groups:

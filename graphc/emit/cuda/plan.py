@@ -74,6 +74,7 @@ def plan_cuda(training: Training, device: Device, tier: Tier | None = None, copi
 def update_of(step: StepPlan, memory: Memory, dtype: str) -> Update:
     """What a step does beside the kernels of its plan."""
     rows = sum(step.capacity * i.row * (4 if i.integer else BYTES[dtype]) for i in step.inputs if i.batched)
+    rows += sum((step.capacity if d.batched else 1) * d.row * BYTES[dtype] for d in step.draws)
     return Update(memory.total, memory.kept, rows)
 
 

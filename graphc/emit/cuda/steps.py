@@ -11,6 +11,7 @@ from graphc.declare.constraints import LEVEL, ROUNDS, THETA, Constraint
 from graphc.declare.constraints import NORM as NORM_OF_THETA
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, minus, plus, times, u
+from graphc.emit.cuda.draws import DrawPrinter
 from graphc.emit.cuda.functions import CudaPrinter
 from graphc.emit.cuda.groups import GroupPrinter
 from graphc.emit.cuda.memory_map import LARGEST, NORM, Places
@@ -62,6 +63,7 @@ class StepPrinter:
     ) -> None:
         self.text, self.places, self.step, self.groups = text, places, step, groups
         self.flags = flags
+        self.draws = DrawPrinter(text, places, step, groups, groups.dtype)
         if rule is not None:
             self.rule, self.scalars = rule, step_scalars(rule)
         self.memory = places.memory
