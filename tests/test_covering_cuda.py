@@ -26,7 +26,7 @@ from tests.cuda_races import Watched
 
 ETA, PARTS = 0.5, 10
 TIERS: tuple[Tier, ...] = ("A", "B", "C")
-REFUSED = {"scan", "algebra"}  # on CUDA
+REFUSED = {"algebra"}  # on CUDA
 
 
 def some(count: int = 40) -> list[Description]:

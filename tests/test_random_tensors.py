@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from graphc.ir import drawing
+from graphc.ir.drawing import KINDS, circle, logarithm, normals
 from graphc.ir.node import Distribution
 from graphc.native import build
 from graphc.native.buffers import address, aligned
@@ -21,7 +21,7 @@ def entry(dtype: str, kind: str) -> str:
     return f"def {kind}_{dtype}(A, C):\n    random_{kind}(A, 1, {place})\n    return 0\n"
 
 
-PAIRS = [(dtype, kind) for dtype in ("float32", "float64") for kind in drawing.KINDS]
+PAIRS = [(dtype, kind) for dtype in ("float32", "float64") for kind in KINDS]
 DRAWING = "from graphc.primitives.names import random_bernoulli, random_normal, random_uniform\n\n\n"
 DRAWING += "\n\n".join(entry(*pair) for pair in PAIRS)
 
@@ -58,10 +58,10 @@ def test_the_numbers_have_their_distributions_and_depend_on_seed_epoch_position_
 
 def test_logarithm_and_circle_are_those_of_numpy_to_rounding():
     u, v = np.random.default_rng(0).random((2, 100_000))
-    cosine, sine = drawing.circle(noise.NumpyArithmetic(), v)
+    cosine, sine = circle(noise.NumpyArithmetic(), v)
     eps = np.finfo(float).eps
-    assert np.abs(drawing.logarithm(noise.NumpyArithmetic(), 1 - u) / np.log(1 - u) - 1).max() < 2 * eps
+    assert np.abs(logarithm(noise.NumpyArithmetic(), 1 - u) / np.log(1 - u) - 1).max() < 2 * eps
     assert max(np.abs(cosine - np.cos(2 * np.pi * v)).max(), np.abs(sine - np.sin(2 * np.pi * v)).max()) < 4 * eps
     with np.errstate(all="ignore"):
-        ends = drawing.normals(noise.NumpyArithmetic(), np.array([0.0, 1 - 2**-53]), np.array([0.0, 0.999999]))
+        ends = normals(noise.NumpyArithmetic(), np.array([0.0, 1 - 2**-53]), np.array([0.0, 0.999999]))
     assert np.isfinite(ends).all()

@@ -25,8 +25,7 @@ from graphc.facade.programs import Compiled, check_differentiable
 from graphc.facade.state import Parameters, State
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
-from graphc.ir.scan import Unrolled
-from graphc.ir.walk import equations, topological
+from graphc.ir.walk import equations
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.lengths import Lengths, row_extents
 from graphc.lower.training import layout_parameters
@@ -205,11 +204,6 @@ class Core:
     def matrices(self) -> bool:
         """Whether it takes functions of whole matrices: those may be singular."""
         return self.once("matrices", lambda: any(n.dense for n in equations(self.raw_roots.values())))
-
-    @property
-    def scans(self) -> bool:
-        """Whether it does the steps of a scan, which are not on CUDA yet."""
-        return self.once("scans", lambda: any(isinstance(n, Unrolled) for n in topological(self.raw_roots.values())))
 
     def needs_loss(self) -> Tensor:
         """The loss, an error when there is none."""

@@ -50,7 +50,7 @@ def place_of(target: str, model: Core) -> Place | None:
     """
     if target == "cpu":
         return None
-    if (model.scans or len(model.row_extents) > 1) and target == "auto":
+    if len(model.row_extents) > 1 and target == "auto":
         return None
     _refuse_parts(model)
     from graphc.cuda import selection
@@ -61,9 +61,6 @@ def place_of(target: str, model: Core) -> Place | None:
 
 
 def _refuse_parts(model: Core) -> None:
-    if model.scans:
-        message = f"{model.name} does the steps of gc.scan, which is not on CUDA yet"
-        raise DeviceError(f"{message}\n  hint: leave out target='cuda'")
     if len(model.row_extents) > 1:
         told = " and ".join(map(repr, model.row_extents))
         message = f"the data of {model.name} have the free extents {told}; CUDA programs take batches of one"

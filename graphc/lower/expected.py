@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.ir.scalar import cost
 from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, Steps
 from graphc.lower.plan import Plan
 from graphc.lower.stages import Group, reads_of
-from graphc.lower.tiers import Choice, elements_of, lanes_of, matrices_of, method_of, stages_for, summands_of
+from graphc.lower.tiers import (
+    Choice,
+    elements_of,
+    lanes_of,
+    matrices_of,
+    method_of,
+    stages_for,
+    stages_within,
+    summands_of,
+)
 
 
 @dataclass(frozen=True)
@@ -100,16 +109,28 @@ def _stage(title: str, groups: Sequence[Group], plan: Plan, choice: Choice, item
     for group, way in zip(groups, ways, strict=True):
         size = sum(_bytes(k, plan, itemsize) for k in group.kernels)
         moved += size
-        if way == "blas":
+        if isinstance(group.head, Steps):
+            total += _steps(group.head, way, plan, choice, itemsize)
+            launches += 1
+        elif way == "blas":
             assert isinstance(group.head, Product)
             total += value("graph node") + value("library product") + _multiplying(group.head, plan) * 1e6
             launches += 1
         else:
             serial = _cycles(_serial(group, way, plan, choice))
             total += max(serial, _rate(group, way, plan, choice), _transfer(size, choice))
-    if any(way != "blas" for way in ways):
+    if any(way not in ("blas", "steps", "rows") for way in ways):
         total, launches = total + _begin(choice), launches + 1
     return Expected(title, _launches(choice, launches), moved, total)
+
+
+def _steps(steps: Steps, way: str, plan: Plan, choice: Choice, itemsize: int) -> float:
+    """µs of all steps of a scan: the stages of each; a block that has rows of its own, or is alone, waits for its own
+    threads between them."""
+    own = choice if way == "rows" or choice.tier in ("A", "B") else replace(choice, blocks=1, processors=1)
+    found = [_stage("", groups, plan, own, itemsize, blas=False) for groups in stages_within(steps, plan, choice.tier)]
+    begun = len(found) * (_begin(choice) - _cycles(value("bar.sync"))) if way == "rows" or choice.tier != "B" else 0.0
+    return _begin(choice) + steps.node.scan.length * (microseconds(found) - begun)
 
 
 def _serial(group: Group, way: str, plan: Plan, choice: Choice) -> float:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from graphc.ir.affine import Affine, Extent, gathers
 from graphc.ir.node import Equation, Leaf, Node, Read, operand_maps
-from graphc.lower.kernels import Kernel, Nest, Pack, equations_of, results_of
-from graphc.lower.layout import Buffer
+from graphc.lower.kernels import Kernel, Nest, Pack, Steps, equations_of, results_of
+from graphc.lower.layout import Buffer, Count, root_of
 from graphc.lower.loop_fusion import reads_straight
 
 Span = tuple[str, int, int]
@@ -109,6 +109,9 @@ def _overlap(a: Span, b: Span) -> bool:
 
 def _access(kernel: Kernel, buffers: Mapping[Node, Buffer], capacity: Mapping[str, int]) -> _Access:
     access = _Access([_span(b, capacity) for b in results_of(kernel)])
+    if isinstance(kernel, Steps):
+        access.reads = [(_span(root_of(buffers[s]), capacity), False) for s in kernel.outside if s in buffers]
+        return access
     own = {id(y) for y in equations_of(kernel)}
     for y in equations_of(kernel):
         for read in reads_of(y):
@@ -121,6 +124,10 @@ def _access(kernel: Kernel, buffers: Mapping[Node, Buffer], capacity: Mapping[st
 
 
 def _span(buffer: Buffer, capacity: Mapping[str, int]) -> Span:
+    """Where a buffer lies; one that moves, from where the step of the scan stands in what it is a part of."""
+    if buffer.moves and buffer.whole is not None:
+        start = buffer.slot * Count.of(buffer.whole.extents[1:]).at(capacity)
+        return f"{buffer.region} {id(buffer.whole)}", start, start + max(buffer.size.at(capacity), 1)
     start = buffer.offset.at(capacity)
     return buffer.region, start, start + max(buffer.size.at(capacity), 1)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graphc.ir.node import DENSE
-from graphc.lower.kernels import Kernel, Nest, Product
+from graphc.lower.kernels import Kernel, Nest, Product, Steps
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
 from graphc.lower.stages import Group, stages_of
@@ -52,7 +52,10 @@ def power_of_two(x: int, low: int, high: int) -> int:
 
 
 def method_of(kernel: Kernel, tier: Tier, capacity: Mapping[str, int], blas: bool) -> str:
-    """How threads share a kernel: "elements", "lanes", "tiles", "scatter", "matrices" or "blas"."""
+    """How threads share a kernel: "elements", "lanes", "tiles", "scatter", "matrices" or "blas"; the steps of a scan:
+    "steps" (all threads make them together) or "rows" (every block those of its own rows)."""
+    if isinstance(kernel, Steps):
+        return "rows" if tier != "A" and kernel.share == "split" and _is_plain(kernel) else "steps"
     if isinstance(kernel, Product):
         return _product_method(kernel, tier, capacity, blas)
     if not isinstance(kernel, Nest):
@@ -70,6 +73,19 @@ def stages_for(plan: Plan, tier: Tier, blas: bool) -> list[list[Group]]:
     """What the threads of a tier compute side by side, stage by stage."""
     joins = lambda kernel: method_of(kernel, tier, plan.capacity, blas) in ("elements", "tiles")
     return stages_of(plan.kernels, plan.buffers, plan.capacity, joins)
+
+
+def _is_plain(steps: Steps) -> bool:
+    """Whether all that a step computes is computed element by element."""
+    inner = [*steps.before, *steps.kernels]
+    return not any(isinstance(k, Nest) and k.how in ("scatter", "dense") for k in inner)
+
+
+def stages_within(steps: Steps, plan: Plan, tier: Tier) -> list[list[Group]]:
+    """The stages of one step of a scan."""
+    alone = method_of(steps, tier, plan.capacity, blas=False) == "rows"
+    joins = lambda kernel: alone or method_of(kernel, tier, plan.capacity, blas=False) in ("elements", "tiles")
+    return stages_of(steps.kernels, plan.buffers, plan.capacity, joins)
 
 
 def slow_sums(plan: Plan, choice: Choice, blas: bool) -> list[str]:

@@ -181,6 +181,8 @@ WAYS = {
     "scatter": "a column a thread",
     "matrices": "a matrix a thread",
     "blas": "library product",
+    "steps": "step by step",
+    "rows": "step by step, rows of its own a block",
 }
 
 

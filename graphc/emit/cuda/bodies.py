@@ -17,7 +17,7 @@ from graphc.ir.letters import index_letters
 from graphc.ir.node import DENSE, Indicator, Node, Operand, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.kernels import Kernel, Nest, Product, View, safest_first
-from graphc.lower.layout import Buffer
+from graphc.lower.layout import Buffer, root_of
 from graphc.lower.loop_fusion import joint_bodies
 from graphc.lower.norms import rare_part
 from graphc.lower.plan import scatter_target
@@ -186,7 +186,7 @@ class Element:
         if isinstance(op, Read):
             buffer = self.places.buffers[op.node]
             text = self.places.element(buffer, op.at, self.maps)
-            return f"f({text})" if buffer.integer else text
+            return f"f({text})" if root_of(buffer).integer else text
         if isinstance(op, Indicator):
             return f"(f(1.0) if {self.maps.condition(op.mask)} else f(0.0))"
         return self._position(op.map)

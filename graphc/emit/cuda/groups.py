@@ -7,10 +7,11 @@ the same results for any number of threads, also for one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from graphc.emit.cuda.arithmetic import Term, times, u
+from graphc.emit.cuda.arithmetic import Term, minus, plus, times, u
 from graphc.emit.cuda.bodies import (
     COUNT,
     JOIN,
@@ -31,9 +32,10 @@ from graphc.emit.text import Text
 from graphc.ir.affine import Extent
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Node
-from graphc.lower.kernels import Kernel, Nest, Product, caption_of
+from graphc.lower.kernels import Kernel, Nest, Pack, Product, Steps, caption_of
+from graphc.lower.layout import Count
 from graphc.lower.plan import scatter_target
-from graphc.lower.stages import Group
+from graphc.lower.stages import Group, stages_of
 from graphc.lower.tiers import lanes_of
 
 TILE, DEPTH, PATCH = 32, 32, 2
@@ -54,6 +56,11 @@ class Team:
     barrier: Callable[[Text], None]
 
 
+def one_block() -> Team:
+    """The threads of a block that is alone."""
+    return Team("thread", "threads", "U(0)", "U(1)", lambda text: text.add("cuda.syncthreads()"))
+
+
 class GroupPrinter:
     """Prints groups of one program; ``method`` names how each is computed."""
 
@@ -67,14 +74,14 @@ class GroupPrinter:
         dtype: str,
     ) -> None:
         self.text, self.places, self.team, self.method = text, places, team, method
-        self.captions, self.dtype = captions, dtype
+        self.captions, self.dtype, self.own_rows = captions, dtype, False
 
     def print(self, group: Group) -> None:
         """All kernels of a group, their formulas above them."""
         self.text.add(*(f"# {caption_of(k, self.captions)}" for k in group.kernels))
         ways = {"elements": self._elements, "lanes": self._lanes, "tiles": self._tiles, "scatter": self._scatter,
-                "matrices": self._matrices}  # fmt: skip
-        ways[self.method(group)](group)
+                "matrices": self._matrices, "steps": self._steps, "rows": self._steps_of_rows}  # fmt: skip
+        ways["elements" if self.own_rows else self.method(group)](group)
 
     # ------------------------------------------------------------------ loops of threads
     def every(self, total: Term, inside: Callable[[], None], name: str = "e") -> None:
@@ -99,7 +106,11 @@ class GroupPrinter:
             decode(self.text, "e", names, group.shape)
             self._statements(group.kernels, names, {})
 
-        self.every(size_of(group.shape), inside)
+        if self.own_rows:
+            width = size_of(group.shape[1:])
+            self.strided("e", times("last_row", width), u(plus(times("first_row", width), "thread")), "threads", inside)
+        else:
+            self.every(size_of(group.shape), inside)
 
     def _statements(self, kernels: Sequence[Kernel], names: Sequence[Term], known: dict[Node, str]) -> None:
         """One element of each kernel; neighbours without guards share what they compute."""
@@ -147,6 +158,46 @@ class GroupPrinter:
             element.function_of_matrix()
 
         self.every(size_of(extents), inside)
+
+    # ------------------------------------------------------------------ steps of a scan
+    def _steps(self, group: Group) -> None:
+        """One step after the other, all threads together."""
+        steps = group.head
+        assert isinstance(steps, Steps)
+        scan, add = steps.node.scan, self.text.add
+        self._stages(steps.before)
+        with self.text.block(f"for now_ in range(U({scan.length})):"):
+            add(f"now = {minus(scan.length - 1, 'U(now_)') if scan.backward else 'U(now_)'}")
+            for b in steps.moving:
+                assert b.whole is not None
+                step = times(plus("now", b.slot), self.places.number(Count.of(b.whole.extents[1:])))
+                add(f"{self.places.start(b)} = {u(plus(self.places.start(b.whole), step))}")
+            self._stages(steps.kernels)
+
+    def _steps_of_rows(self, group: Group) -> None:
+        """Every block makes all steps of rows of its own: its threads wait for one another alone."""
+        block, blocks = self.team.block, self.team.blocks
+        share = lambda number: f"U(U({COUNT}*{number}) // {blocks})"
+        self.text.add(f"first_row = {share(block)}", f"last_row = {share(f'U({block} + U(1))')}")
+        with self._of_a_block():
+            self._steps(group)
+
+    @contextmanager
+    def _of_a_block(self) -> Generator[None, None, None]:
+        team, self.own_rows = self.team, True
+        self.team = replace(team, barrier=lambda text: text.add("cuda.syncthreads()"))
+        yield
+        self.team, self.own_rows = team, False
+
+    def _stages(self, kernels: Sequence[Kernel]) -> None:
+        """Stage after stage of a step, all threads waiting for one another behind each."""
+        for groups in stages_of(kernels, self.places.buffers, self.places.capacity, self._joins):
+            for group in groups:
+                self.print(group)
+            self.team.barrier(self.text)
+
+    def _joins(self, kernel: Kernel) -> bool:
+        return self.own_rows or self.method(Group([kernel], 0, (), open=False)) in ("elements", "tiles")
 
     # ------------------------------------------------------------------ long reductions
     def _lanes(self, group: Group) -> None:
@@ -301,5 +352,12 @@ def _whole(e: Extent, places: Places) -> int:
 
 def widest_lanes(groups: Sequence[Group], method: Callable[[Group], str], capacity: Mapping[str, int]) -> int:
     """Elements of shared memory that the reductions among some groups need."""
-    heads = [g.head for g in groups if method(g) == "lanes"]
+    heads = [g.head for g in with_steps(groups, method) if method(g) == "lanes"]
     return max((lanes_of(h, capacity) for h in heads if isinstance(h, Nest)), default=0)
+
+
+def with_steps(groups: Sequence[Group], method: Callable[[Group], str]) -> list[Group]:
+    """Groups, with a group for each kernel of the steps that all threads make together."""
+    steps = [g.head for g in groups if method(g) == "steps"]
+    inner = [k for s in steps if isinstance(s, Steps) for k in (*s.before, *s.kernels) if not isinstance(k, Pack)]
+    return [*groups, *(Group([k], 0, (), open=False) for k in inner)]

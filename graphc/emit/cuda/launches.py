@@ -14,14 +14,24 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import Term, plus, times, u
 from graphc.emit.cuda.bodies import decode
 from graphc.emit.cuda.draws import arguments as of_draws
-from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, free_names, size_of, widest_lanes
+from graphc.emit.cuda.groups import (
+    DEPTH,
+    TILE,
+    GroupPrinter,
+    Team,
+    free_names,
+    one_block,
+    size_of,
+    widest_lanes,
+    with_steps,
+)
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.program import CudaKernel, CudaProgram, Training
 from graphc.emit.cuda.steps import StepPrinter
 from graphc.emit.text import Text
 from graphc.ir.node import Node
-from graphc.lower.kernels import Product
+from graphc.lower.kernels import Product, Steps
 from graphc.lower.stages import Group
 from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
@@ -90,7 +100,12 @@ class _Launches:
         self.order: list[str | Product] = []
 
     def _method(self, group: Group) -> str:
-        return method_of(group.head, self.choice.tier, self.capacity, self.blas)
+        library = self.blas and not any(group.head is k for s in self._scans for k in (*s.before, *s.kernels))
+        return method_of(group.head, self.choice.tier, self.capacity, library)
+
+    @property
+    def _scans(self) -> list[Steps]:
+        return [k for k in self.step.plan.kernels if isinstance(k, Steps)]
 
     def program(self, name: str, what: str) -> CudaProgram:
         title = f"{name}: {what}, tier {self.choice.tier}"
@@ -104,8 +119,8 @@ class _Launches:
             self._stage(number, groups)
 
     def _stage(self, number: int, groups: Sequence[Group]) -> None:
-        """One kernel for what is printed, then the products of the stage that a library computes."""
-        own = [g for g in groups if self._method(g) != "blas"]
+        """One kernel for what is printed, one for the steps of each scan, then the products that a library computes."""
+        own = [g for g in groups if self._method(g) not in ("blas", "steps", "rows")]
 
         def body() -> None:
             for group in own:
@@ -113,7 +128,16 @@ class _Launches:
 
         if own:
             self.kernel(f"stage_{number}", body, f"stage {number}", own)
+        for place, group in enumerate(g for g in groups if isinstance(g.head, Steps)):
+            self._scan(f"scan_{number}_{place}", group)
         self.order += [g.head for g in groups if isinstance(g.head, Product) and self._method(g) == "blas"]
+
+    def _scan(self, name: str, group: Group) -> None:
+        """The steps of a scan: blocks that have rows of their own, or one block."""
+        many, team = self._method(group) == "rows", self.groups.team
+        self.groups.team = team if many else one_block()
+        self.kernel(name, lambda: self.groups.print(group), "the steps of a scan", [group], "many" if many else "one")
+        self.groups.team = team
 
     # ------------------------------------------------------------------ kernels
     @property
@@ -146,7 +170,7 @@ class _Launches:
         self.order.append(name)
 
     def _shared_arrays(self, name: str, groups: Sequence[Group]) -> None:
-        ways = {self._method(g) for g in groups}
+        ways = {self._method(g) for g in with_steps(groups, self._method)}
         folds = name in ("largest", "norm") or name.startswith("whole")
         lanes = LANES if folds else widest_lanes(groups, self._method, self.capacity)
         if lanes:

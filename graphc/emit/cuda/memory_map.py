@@ -78,7 +78,10 @@ class Places:
         return "M" if buffer.region in ("P", "G", "A") else buffer.region
 
     def start(self, buffer: Buffer) -> Term:
-        """The name of the constant that holds a buffer's offset; 0 behind a pointer of its own."""
+        """The name of the constant that holds a buffer's offset, 0 behind a pointer of its own; where it moves, of the
+        variable of the loop over the steps of a scan."""
+        if buffer.moves:
+            return f"now_{buffer.name}"
         if buffer.region == buffer.name:
             return 0
         name = buffer.name if buffer.region == "K" else f"{buffer.region}_{buffer.name}"

@@ -6,7 +6,7 @@ from graphc.emit import control as status
 from graphc.emit.cuda import control
 from graphc.emit.cuda.arithmetic import plus, times, u
 from graphc.emit.cuda.draws import arguments as of_draws
-from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, widest_lanes
+from graphc.emit.cuda.groups import DEPTH, TILE, GroupPrinter, Team, one_block, widest_lanes, with_steps
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE, Places, capacity_of, memory_of
 from graphc.emit.cuda.module import module_text
 from graphc.emit.cuda.program import CudaKernel, CudaProgram, Training
@@ -34,7 +34,7 @@ class _Persistent:
         self.memory = memory_of(step, len(rule.states))
         self.places = Places(step.plan.buffers, self.memory, self.capacity)
         self.stages = stages_for(step.plan, choice.tier, blas=False)
-        team = _one_block() if self.alone else _many_blocks()
+        team = one_block() if self.alone else _many_blocks()
         self.groups = GroupPrinter(self.text, self.places, team, self._method, training.captions, dtype)
         flags = "F" if self.alone else "S"
         self.parts = StepPrinter(self.text, self.places, step, rule, self.groups, flags)
@@ -103,7 +103,7 @@ class _Persistent:
         lanes = self._lanes
         if lanes:
             add(f"G = cuda.shared.array({lanes}, f)")
-        if any(self._method(g) == "tiles" for groups in self.stages for g in groups):
+        if any(self._method(g) == "tiles" for groups in self.stages for g in with_steps(groups, self._method)):
             part = DEPTH * (TILE + 1)
             add(f"TA = cuda.shared.array({part}, f)", f"TB = cuda.shared.array({part}, f)")
             add(f"TC = cuda.shared.array({TILE * TILE}, f)")
@@ -234,10 +234,6 @@ class _Persistent:
 def _total(t: int) -> str:
     """What the first thread keeps of an epoch."""
     return f"total_{t}"
-
-
-def _one_block() -> Team:
-    return Team("thread", "threads", "U(0)", "U(1)", lambda text: text.add("cuda.syncthreads()"))
 
 
 def _many_blocks() -> Team:
