@@ -38,7 +38,7 @@ def recurrent(dtype: str = "float64", width: int = WIDTH) -> gc.Model:
 
 
 def mixed(dtype: str = "float64", width: int = WIDTH) -> gc.Model:
-    """The steps of all rows at once, the last first: each reads the mean over the rows; what every step gives counts."""
+    """The steps of all rows at once, the last first: each reads the mean over the rows."""
     x, t = gc.input("X", ("n", LENGTH, WIDTH)), gc.input("T", ("n", 1))
     w, r = gc.param("W", (WIDTH, width), gc.normal(0.5)), gc.param("R", (width, width), gc.normal(0.5))
 

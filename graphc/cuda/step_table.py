@@ -15,7 +15,7 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.steps import StepScalars
 from graphc.emit.update import hyper_values
 from graphc.ir.scalar import numpy_function
-from graphc.optim.rules import Rule
+from graphc.optim.groups import AnyRule
 from graphc.optim.schedules import K, Schedule
 from graphc.primitives import philox
 
@@ -31,7 +31,7 @@ class StepTable:
         Expressions of k and the hyper-parameters.
     """
 
-    def __init__(self, rule: Rule, scalars: StepScalars) -> None:
+    def __init__(self, rule: AnyRule, scalars: StepScalars) -> None:
         self.names = hyper_values(rule).names
         self._schedules = {
             sympy.Symbol(n, real=True): _renamed(n, v) for n, v in rule.hyper.items() if isinstance(v, Schedule)

@@ -63,25 +63,27 @@ def hyper_values(rule: AnyRule) -> Hyper:
 
 @dataclass(frozen=True)
 class Part:
-    """A rule and what it updates: some parameters, the stretches in which they lie (None: all there is), and the place
-    of its first number behind H."""
+    """A rule and what it updates: some parameters, the stretches in which they lie (None: all there is), the place of
+    its first number behind H, and which of the rules it is."""
 
     rule: Rule
     layout: Layout
     stretches: Sequence[tuple[int, int]] | None = None
     slot: int = 0
+    number: int = 0
 
 
 def parts_of(rule: AnyRule, layout: Layout) -> list[Part]:
     """The rules that update parameters, each with its own."""
     if not isinstance(rule, Groups):
         return [Part(rule, layout)]
-    found, slot = [], 0
+    found, slot, number = [], 0, 0
     for names, part in rule:
         if part is not None:
             own = {leaf: at for leaf, at in layout.offsets.items() if leaf.name in names}
-            found += [Part(part, Layout(own, layout.names, layout.total), _stretches(own), slot)] if own else []
-            slot += len(hyper_values(part).names)
+            mine = Layout(own, layout.names, layout.total)
+            found += [Part(part, mine, _stretches(own), slot, number)] if own else []
+            slot, number = slot + len(hyper_values(part).names), number + 1
     return found
 
 

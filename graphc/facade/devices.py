@@ -16,7 +16,7 @@ from graphc.facade.core import Core
 from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared
 from graphc.facade.options import Options
-from graphc.facade.preparing import chunk, rule_key, trainer
+from graphc.facade.preparing import chunk, rule_key, trained_by, trainer
 from graphc.facade.programs import TrainingGraph, constants_of, expected_seconds, training_step
 from graphc.lower.choice import MANY
 from graphc.lower.device import Device
@@ -24,7 +24,7 @@ from graphc.lower.lengths import Lengths, most, shape_of
 from graphc.lower.plan import PlanOptions
 from graphc.lower.training import StepPlan, plan_step
 from graphc.native.stack import cores
-from graphc.optim import Rule, rule_named
+from graphc.optim import AnyRule, Groups, optimizer_named, rule_named
 from graphc.run.data import Bound, lies_on
 from graphc.run.sources import Rows
 from graphc.run.sweep import Copies, Pace, Together
@@ -102,7 +102,13 @@ def _values(args: Sequence[Any]) -> list[Any]:
 
 
 def trainer_for(
-    model: Core, options: Options, rule: Rule, capacity: Lengths, weighted: bool, place: Place | None, copies: int = 1
+    model: Core,
+    options: Options,
+    rule: AnyRule,
+    capacity: Lengths,
+    weighted: bool,
+    place: Place | None,
+    copies: int = 1,
 ) -> Trainer | CudaTrainer:
     """The training program of a machine (None: the CPU) with its buffers, for so many copies of the network."""
     if place is None:
@@ -111,7 +117,7 @@ def trainer_for(
 
 
 def _cuda_trainer(
-    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
+    model: Core, options: Options, rule: AnyRule, capacity: int, weighted: bool, place: Place, copies: int
 ) -> CudaTrainer:
     from graphc.cuda.training import CudaTrainer
 
@@ -130,7 +136,7 @@ def _cuda_trainer(
 
 
 def _plan(
-    model: Core, options: Options, rule: Rule, capacity: int, weighted: bool, place: Place, copies: int
+    model: Core, options: Options, rule: AnyRule, capacity: int, weighted: bool, place: Place, copies: int
 ) -> CudaPlan:
     """Tier and kernels of a training run on a machine."""
     from graphc.emit.cuda.plan import plan_cuda
@@ -145,7 +151,8 @@ def cuda_plan(model: Core, optimizer: Any, batch_size: int) -> CudaPlan:
     from graphc.emit.cuda.plan import plan_cuda
 
     _refuse_parts(model)
-    rule = rule_named("source", optimizer)
+    found = optimizer_named(optimizer)
+    rule = found.assigned(model.params.trained) if isinstance(found, Groups) else rule_named("source", found)
     place = selection.here() if selection.is_there() else None
     device = place.machine.device if place else Device()
     return plan_cuda(_training(model, rule, batch_size), device, place.tier if place else None)
@@ -169,12 +176,12 @@ def kernels_take(plan: CudaPlan) -> dict[str, tuple[int, int, float]]:
     return found
 
 
-def _training(model: Core, rule: Rule, capacity: int, weighted: bool = False, tolerance: bool = False) -> Training:
+def _training(model: Core, rule: AnyRule, capacity: int, weighted: bool = False, tolerance: bool = False) -> Training:
     """What a training program of the model is printed from."""
     from graphc.emit.cuda.program import Training
 
     weights = model.weight_leaf if weighted else None
-    derived, shown = model.differentiated(weighted), captions(model)
+    derived, shown = trained_by(rule, model.differentiated(weighted)), captions(model)
     graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, shown, weights)
     step = training_step(graph, capacity, PlanOptions(model.dtype))
     return Training(model.name, step, rule, model.dtype, tuple(model.metric_names), shown, tolerance)

@@ -100,9 +100,9 @@ class Options:
         optimizer = optimizer_named(self.optimizer)
         if isinstance(optimizer, Curvature):
             _check_curvature(who, optimizer, self)
-        if isinstance(optimizer, Groups) and (who != "fit" or self.target == "cuda"):
-            message = f"{who}: rules for groups of parameters are for model.fit on the CPU"
-            raise DomainError(f"{message}\n  hint: give one rule such as gc.Adam(1e-3), or leave out target='cuda'")
+        if isinstance(optimizer, Groups) and who not in ("fit", "sweep"):
+            message = f"{who}: rules for groups of parameters are for model.fit and model.sweep"
+            raise DomainError(f"{message}\n  hint: give one rule such as gc.Adam(1e-3)")
         whole = None if isinstance(optimizer, Curvature) else BATCH
         batch_size = whole if isinstance(self.batch_size, str) and self.batch_size == "auto" else self.batch_size
         callbacks = _callbacks(who, self.callbacks)
@@ -120,7 +120,7 @@ class Options:
             self,
             optimizer=optimizer,
             batch_size=batch_size,
-            target="cpu" if isinstance(optimizer, Curvature | Groups) else self.target,
+            target="cpu" if isinstance(optimizer, Curvature) else self.target,
             epochs=self.epochs if self.epochs or self.steps or self.tol else 1,
             callbacks=callbacks,
             shuffle=bool(self.shuffle),

@@ -11,6 +11,7 @@ from graphc.facade.batches import whole
 from graphc.facade.core import Core
 from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared, remembered
+from graphc.facade.pipeline import Differentiated
 from graphc.facade.programs import Compiled, Lowered, TrainingGraph, evaluation_text, obtain, training_text
 from graphc.ir.node import Node
 from graphc.ir.walk import free_extents
@@ -51,13 +52,17 @@ def training_lowered(model: Core, rule: AnyRule, capacity: Lengths) -> Lowered:
     return model.once(key, lambda: _lower(model, rule, capacity, False, False, options))
 
 
+def trained_by(rule: AnyRule, derived: Differentiated) -> Differentiated:
+    """Without the gradients of parameters that stay as they are."""
+    moving = {w: g for w, g in derived.gradients.items() if rule.of(str(w.name)) is not None}
+    return replace(derived, gradients=moving)
+
+
 def _lower(
     model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool, options: PlanOptions
 ) -> Lowered:
     weights = model.weight_leaf if weighted else None
-    derived = model.differentiated(weighted)
-    moving = {w: g for w, g in derived.gradients.items() if rule.of(str(w.name)) is not None}
-    derived = replace(derived, gradients=moving)
+    derived = trained_by(rule, model.differentiated(weighted))
     graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, captions(model), weights)
     return training_text(model.name, graph, rule, capacity, options, in_order)
 

@@ -286,7 +286,7 @@ def sweep(
     paired: bool = False,
 ) -> Sweep:
     """Train all copies and return what happened; also left in ``model.last_sweep``, for a run that is interrupted."""
-    options = with_batch_sizes(options, model.training_inputs)
+    options = with_batch_sizes(options.for_parameters(model.params.trained), model.training_inputs)
     args, several = separated(model.training_inputs, args)
     swept, settings = grid(options.rule, seeds, paired, several)
     first, side_by_side = settings[0], max(Counter(s.inputs for s in settings).values())  # at once on a GPU

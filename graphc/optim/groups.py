@@ -88,6 +88,26 @@ class Groups:
         """Those of all parts, by number of the part and name."""
         return {f"{t}_{n}": v for t, rule in enumerate(self.rules) for n, v in rule.hyper.items()}
 
+    @property
+    def needs_norm(self) -> bool:
+        """Whether a part needs the norm of the gradient of its parameters."""
+        return any(rule.needs_norm for rule in self.rules)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether in a part elements of a parameter depend on one another beyond that norm."""
+        return any(rule.reduces for rule in self.rules)
+
+    def with_(self, **changes: Any) -> Groups:
+        """With other hyper-parameters, named as in ``hyper``."""
+        own: dict[int, dict[str, Any]] = {}
+        for name, value in changes.items():
+            number, _, rest = name.partition("_")
+            own.setdefault(int(number), {})[rest] = value
+        numbers = iter(range(len(self.parts)))
+        changed = lambda rule: rule and rule.with_(**own.get(next(numbers), {}))
+        return replace(self, parts=tuple((patterns, changed(rule)) for patterns, rule in self.parts))
+
     def with_rate(self, eta: float) -> Groups:
         """With one learning rate wherever a number is one."""
         rated = lambda rule: rule.with_rate(eta) if rule is not None else None

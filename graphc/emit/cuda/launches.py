@@ -35,7 +35,7 @@ from graphc.lower.kernels import Product, Steps
 from graphc.lower.stages import Group
 from graphc.lower.tiers import LANES, Choice, method_of, stages_for
 from graphc.lower.training import StepPlan
-from graphc.optim.rules import Rule
+from graphc.optim.groups import AnyRule
 
 GUARDED = ("largest", "norm", "pass", "whole", "update", "constraints", "results")
 """How the kernels are called that change what a run keeps; batch looks by itself."""
@@ -84,7 +84,7 @@ class _Launches:
         choice: Choice,
         captions: Mapping[Node, str],
         blas: bool,
-        rule: Rule | None,
+        rule: AnyRule | None,
         results: tuple[str, ...] = (),
     ) -> None:
         self.step, self.dtype, self.choice, self.blas, self.pointers = step, dtype, choice, blas, results
@@ -213,17 +213,17 @@ class _Launches:
 
     def early_passes(self) -> None:
         """Passes of the update before the last, and the sums that follow them."""
-        for number, (elements, reductions) in enumerate(self.parts.passes[:-1]):
+        for number, (part, (elements, reductions)) in enumerate(self.parts.early_passes):
 
-            def early(elements=elements) -> None:
+            def early(part=part, elements=elements) -> None:
                 self._place()
                 self.parts.load_fixed(0)
                 self.parts.load_scalars("done")
-                self.parts.early_pass(elements)
+                self.parts.early_pass(part, elements)
 
             self.kernel(f"pass_{number}", early, f"pass {number} of the update")
             for place, (target, body) in enumerate(reductions):
-                what = lambda target=target, body=body: self.parts.reduction(target, body)
+                what = lambda part=part, target=target, body=body: self.parts.reduction(part, target, body)
                 self.kernel(f"whole_{number}_{place}", what, f"{body.word}s over parameters")
 
     def update(self, values: Sequence[str], tolerance: bool) -> None:

@@ -179,11 +179,11 @@ class _Persistent:
             barrier()
         self._before_update(barrier)
         self.parts.load_scalars("U(table + done)")
-        for elements, reductions in self.parts.passes[:-1]:
-            self.parts.early_pass(elements)
+        for part, (elements, reductions) in self.parts.early_passes:
+            self.parts.early_pass(part, elements)
             barrier()
             for target, body in reductions:
-                self.parts.reduction(target, body)
+                self.parts.reduction(part, target, body)
                 barrier()
         self.parts.update()
         if self.parts.has_norms:

@@ -15,7 +15,7 @@ from graphc.lower.device import Device
 from graphc.lower.expected import Expected, Update, expected_step
 from graphc.lower.tiers import Choice, Tier
 from graphc.lower.training import StepPlan
-from graphc.optim.rules import Rule
+from graphc.optim.groups import AnyRule
 
 BYTES = {"float32": 4, "float64": 8}
 
@@ -30,7 +30,7 @@ class CudaPlan:
     memory: Memory
     choice: Choice
     width: int
-    rule: Rule | None = None
+    rule: AnyRule | None = None
     scalars: StepScalars | None = None
     tolerance: bool = False
     blas: bool = True

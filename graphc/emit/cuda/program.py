@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphc.ir.node import Node
 from graphc.lower.kernels import Product
 from graphc.lower.training import StepPlan
-from graphc.optim.rules import Rule
+from graphc.optim.groups import AnyRule
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Training:
 
     name: str
     step: StepPlan
-    rule: Rule
+    rule: AnyRule
     dtype: str
     metrics: tuple[str, ...] = ()
     captions: Mapping[Node, str] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import sympy
 
@@ -17,10 +18,11 @@ from graphc.emit.cuda.groups import GroupPrinter
 from graphc.emit.cuda.memory_map import LARGEST, NORM, Places
 from graphc.emit.cuda.orthogonal import Orthogonal
 from graphc.emit.text import Text
-from graphc.emit.update import constrained, padded, states_of
+from graphc.emit.update import Part, constrained, padded, parts_of, states_of
 from graphc.lower.layout import Count
 from graphc.lower.tiers import LANES
-from graphc.lower.training import Input, StepPlan
+from graphc.lower.training import Input, Layout, StepPlan
+from graphc.optim.groups import AnyRule, Groups
 from graphc.optim.passes import Pass, Reduction, orthogonal, passes, with_gradient
 from graphc.optim.rules import NORM as NORM_SYMBOL
 from graphc.optim.rules import Rule, Statement
@@ -32,17 +34,48 @@ class StepScalars:
     """The numbers that an update needs once a step, which the host computes for many steps ahead.
 
     ``columns`` are expressions of k and the hyper-parameters, ``fixed`` those that are the same for all steps of a run;
-    ``names`` are the texts of their symbols in the update: the columns come first.
+    ``names`` are for each rule the texts of their symbols in the update: the columns come first. ``statements`` are
+    those of each rule.
     """
 
     columns: tuple[sympy.Expr, ...]
     fixed: tuple[sympy.Expr, ...]
-    names: dict[sympy.Symbol, str]
-    statements: tuple[Statement, ...]
+    names: tuple[dict[sympy.Symbol, str], ...]
+    statements: tuple[tuple[Statement, ...], ...]
 
 
-def step_scalars(rule: Rule) -> StepScalars:
+Bodies = dict[sympy.Symbol, sympy.Expr]
+At = Callable[..., str]
+"""The text of an element of a state, or of the parameters or the gradient, by its place."""
+
+
+def step_scalars(rule: AnyRule) -> StepScalars:
     """The constants of an update (see :meth:`graphc.optim.Rule.hoisted`) as columns of a table, a row a step."""
+    if not isinstance(rule, Groups):
+        return _together([_scalars(rule)])
+    named = lambda bodies, t: {s: body.xreplace(_numbered(rule.rules[t], t)) for s, body in bodies.items()}
+    found = [_scalars(part) for part in rule.rules]
+    return _together([(named(moving, t), named(fixed, t), of) for t, (moving, fixed, of) in enumerate(found)])
+
+
+def _numbered(rule: Rule, number: int) -> dict[sympy.Symbol, sympy.Symbol]:
+    """Hyper-parameters of one of several rules by the names that they have among all."""
+    symbol = lambda name: sympy.Symbol(name, real=True)
+    return {symbol(n): symbol(f"{number}_{n}") for n in rule.values_at(1)}
+
+
+def _together(parts: Sequence[tuple[Bodies, Bodies, tuple[Statement, ...]]]) -> StepScalars:
+    columns = [(t, s, body) for t, (moving, _, _) in enumerate(parts) for s, body in moving.items()]
+    fixed = [(t, s, body) for t, (_, same, _) in enumerate(parts) for s, body in same.items()]
+    names: list[dict[sympy.Symbol, str]] = [{} for _ in parts]
+    for number, (t, s, _) in enumerate([*columns, *fixed]):
+        names[t][s] = f"h_{number}"
+    bodies = lambda found: tuple(body for _, _, body in found)
+    return StepScalars(bodies(columns), bodies(fixed), tuple(names), tuple(of for _, _, of in parts))
+
+
+def _scalars(rule: Rule) -> tuple[Bodies, Bodies, tuple[Statement, ...]]:
+    """What moves from step to step, what stays the same, and the statements that read both."""
     statements, constants = rule.hoisted()
     bodies = dict(constants)
     used = sorted({s for _, body in statements for s in body.free_symbols}, key=str)
@@ -51,21 +84,21 @@ def step_scalars(rule: Rule) -> StepScalars:
     moves = {sympy.Symbol(n, real=True) for n, v in rule.hyper.items() if isinstance(v, Schedule)} | {K}
     columns = {s: body for s, body in wanted.items() if body.free_symbols & moves}
     fixed = {s: body for s, body in wanted.items() if s not in columns}
-    names = {s: f"h_{t}" for t, s in enumerate([*columns, *fixed])}
-    return StepScalars(tuple(columns.values()), tuple(fixed.values()), names, statements)
+    return columns, fixed, tuple(statements)
 
 
 class StepPrinter:
     """Prints the parts of a step that are no equations; ``flags`` is the array of the words for bad numbers."""
 
     def __init__(
-        self, text: Text, places: Places, step: StepPlan, rule: Rule | None, groups: GroupPrinter, flags: str
+        self, text: Text, places: Places, step: StepPlan, rule: AnyRule | None, groups: GroupPrinter, flags: str
     ) -> None:
         self.text, self.places, self.step, self.groups = text, places, step, groups
         self.flags = flags
         self.draws = DrawPrinter(text, places, step, groups, groups.dtype)
         if rule is not None:
             self.rule, self.scalars = rule, step_scalars(rule)
+            self.of_rules = parts_of(rule, step.layout)
         self.memory = places.memory
 
     # ------------------------------------------------------------------ rows of the batch
@@ -134,8 +167,16 @@ class StepPrinter:
 
     # ------------------------------------------------------------------ update
     def norm(self) -> None:
-        """The Euclidean norm of the whole gradient, by one block."""
-        self._over_gradients("s = s + g*g", "sum", f"M[{self.memory.extras + NORM}] = math.sqrt(G[0])")
+        """The Euclidean norm of the gradient, or of those of each rule, by one block."""
+        for part in self._with_norms():
+            result = f"M[{self._place_of_norm(part)}] = math.sqrt(G[0])"
+            self._over_gradients("s = s + g*g", "sum", result, part.stretches)
+
+    def _with_norms(self) -> list[Part]:
+        return [part for part in self.of_rules if part.rule.needs_norm]
+
+    def _place_of_norm(self, part: Part) -> int:
+        return self.memory.extras + NORM + part.number
 
     def largest(self) -> None:
         """The largest gradient of the epoch so far."""
@@ -143,13 +184,17 @@ class StepPrinter:
         bigger = "s = s if s > abs(g) or s != s else abs(g)"
         self._over_gradients(bigger, "max", f"{slot} = {slot} if {slot} > G[0] else G[0]")
 
-    def _over_gradients(self, step: str, reducer: str, result: str) -> None:
+    def _over_gradients(
+        self, step: str, reducer: str, result: str, stretches: Sequence[tuple[int, int]] | None = None
+    ) -> None:
         add, text = self.text.add, self.text
 
         def partial_sum() -> None:
-            add("s = f(0.0)", "q = e")
-            with text.block(f"while q < U({self.memory.total}):"):
-                add(f"g = M[{u(plus(self.memory.gradients, 'q'))}]", step, f"q = U(q + U({LANES}))")
+            add("s = f(0.0)")
+            for begin, end in stretches or [(0, self.memory.total)]:
+                add(f"q = {plus('e', begin)}")
+                with text.block(f"while q < U({end}):"):
+                    add(f"g = M[{u(plus(self.memory.gradients, 'q'))}]", step, f"q = U(q + U({LANES}))")
             add("G[e] = s")
 
         with text.block(f"if {self.groups.team.block} == U(0):"):
@@ -170,116 +215,150 @@ class StepPrinter:
         width = len(self.scalars.columns)
         for t in range(width):
             self.text.add(f"h_{t} = H[{u(plus(times(row, width), t))}]")
-        if self.rule.needs_norm:
-            self.text.add(f"norm_g = M[{self.memory.extras + NORM}]")
+        self.text.add(*(f"{_norm_of(part)} = M[{self._place_of_norm(part)}]" for part in self._with_norms()))
 
     def raised(self, word: int) -> str:
         """The statement that tells of a bad number."""
         return f"{self.flags}[{word}] = int32(1)"
 
-    @property
-    def passes(self) -> list[Pass]:
+    def _passes(self, part: Part) -> list[Pass]:
         """What the update does to elements, pass by pass, with the sums that follow each but the last."""
-        return with_gradient(passes(self.scalars.statements))
+        return with_gradient(passes(self.scalars.statements[part.number]))
 
-    def early_pass(self, elements: Sequence[Statement]) -> None:
+    @property
+    def early_passes(self) -> list[tuple[Part, Pass]]:
+        """All passes but the last of every rule."""
+        return [(part, found) for part in self.of_rules for found in self._passes(part)[:-1]]
+
+    def early_pass(self, part: Part, elements: Sequence[Statement]) -> None:
         """A pass before the last: what it assigns is kept for later ones."""
-        read, assigned = states_of(self.rule, elements, last=False)
+        read, assigned = states_of(part.rule, elements, last=False)
 
         def inside() -> None:
-            self.text.add(f"theta = {self._at('theta')}", f"g = {self._at('g')}")
-            self.text.add(*(f"v_{s} = {self._at(s)}" for s in read))
-            self._statements(elements)
-            self.text.add(*(f"{self._at(s)} = v_{s}" for s in assigned))
+            self.text.add(f"theta = {self._at(part, 'theta')}", f"g = {self._at(part, 'g')}")
+            self.text.add(*(f"v_{s} = {self._at(part, s)}" for s in read))
+            self._statements(part, elements)
+            self.text.add(*(f"{self._at(part, s)} = v_{s}" for s in assigned))
 
-        self.groups.every(self.memory.total, inside)
+        self._elements(part, inside)
 
-    def _at(self, name: str, place: Term = "e") -> str:
+    def _elements(self, part: Part, inside: Callable[[], None]) -> None:
+        """Every element that a rule updates."""
+        for begin, end in part.stretches or [(0, self.memory.total)]:
+            self.groups.strided("e", end, u(plus(self.groups.team.me, begin)), self.groups.team.team, inside)
+
+    def _at(self, part: Part, name: str, place: Term = "e") -> str:
         """An element of the parameters, the gradient or a state."""
         m = self.memory
         base = {"theta": 0, "g": m.gradients}.get(name)
-        return f"M[{u(plus(m.total * (1 + self.rule.states.index(name)) if base is None else base, place))}]"
+        return f"M[{u(plus(m.total * (1 + part.rule.states.index(name)) if base is None else base, place))}]"
 
-    def reduction(self, target: str, body: Reduction) -> None:
+    def reduction(self, part: Part, target: str, body: Reduction) -> None:
         """A sum or a mean of every parameter, written to each of its elements: a block takes a parameter, or a thread a
         row or a column. A block takes a parameter that is made orthogonal, too."""
-        for number, (leaf, at) in enumerate(self.step.layout.offsets.items()):
+        place = partial(self._at, part)
+        for number, (leaf, at) in enumerate(part.layout.offsets.items()):
             self.text.add(f"# {target} = {body.word}({body.args[0]}) of {leaf.name}")
             shape = tuple(int(x) for x in leaf.shape)
             if isinstance(body, orthogonal):
                 names = [*map(str, body.args), target]
                 with self.text.block(f"if {self.groups.team.block} == U(U({number}) % {self.groups.team.blocks}):"):
-                    Orthogonal(self.text, self.groups, self._at, names, at, shape).print()
+                    Orthogonal(self.text, self.groups, place, names, at, shape).print()
                 continue
             outer, n, inner = body.sizes(shape)
             source, divide = str(body.args[0]), [f"s = s/f({n})"] * body.mean
             if outer * inner == 1:
                 with self.text.block(f"if {self.groups.team.block} == U(U({number}) % {self.groups.team.blocks}):"):
-                    self._by_block(source, target, at, n, divide)
+                    self._by_block(place, source, target, at, n, divide)
             else:
-                self._by_threads(source, target, at, (outer, n, inner), divide)
+                self._by_threads(place, source, target, at, (outer, n, inner), divide)
 
-    def _by_block(self, source: str, target: str, at: int, n: int, divide: list[str]) -> None:
+    def _by_block(self, place: At, source: str, target: str, at: int, n: int, divide: list[str]) -> None:
         add, text = self.text.add, self.text
 
         def partial_sum() -> None:
             add("s = f(0.0)", "q = e")
             with text.block(f"while q < U({n}):"):
-                add(f"s = s + {self._at(source, plus(at, 'q'))}", f"q = U(q + U({LANES}))")
+                add(f"s = s + {place(source, plus(at, 'q'))}", f"q = U(q + U({LANES}))")
             add("G[e] = s")
 
         self.groups.lanes(LANES, partial_sum)
         self.groups.fold("sum", LANES)
         add("s = G[0]", *divide)
-        self.groups.lanes(padded(n), lambda: add(f"{self._at(target, plus(at, 'e'))} = s"))
+        self.groups.lanes(padded(n), lambda: add(f"{place(target, plus(at, 'e'))} = s"))
         add("cuda.syncthreads()")
 
-    def _by_threads(self, source: str, target: str, at: int, sizes: tuple[int, int, int], divide: list[str]) -> None:
+    def _by_threads(
+        self, place: At, source: str, target: str, at: int, sizes: tuple[int, int, int], divide: list[str]
+    ) -> None:
         add, text, (outer, n, inner) = self.text.add, self.text, sizes
 
         def inside() -> None:
             row = plus(times(f"U(e // U({inner}))", n * inner), f"U(e % U({inner}))")
             add(f"lo = {u(plus(at, row))}", f"hi = U(lo + U({n * inner}))", "s = f(0.0)", "q = lo")
             with text.block("while q < hi:"):
-                add(f"s = s + {self._at(source, 'q')}", f"q = U(q + U({inner}))")
+                add(f"s = s + {place(source, 'q')}", f"q = U(q + U({inner}))")
             add(*divide, "q = lo")
             with text.block("while q < hi:"):
-                add(f"{self._at(target, 'q')} = s", f"q = U(q + U({inner}))")
+                add(f"{place(target, 'q')} = s", f"q = U(q + U({inner}))")
             size = outer * n * inner
             if padded(size) > size:  # what lies behind the last element takes its value
                 with text.block(f"if e == U({outer * inner - 1}):"):
                     add(f"q = U({at + size})")
                     with text.block(f"while q < U({at + padded(size)}):"):
-                        add(f"{self._at(target, 'q')} = s", "q = U(q + U(1))")
+                        add(f"{place(target, 'q')} = s", "q = U(q + U(1))")
 
         self.groups.every(outer * inner, inside)
 
     def update(self) -> None:
         """The last pass over all parameters; what is not finite raises the flag."""
-        self.text.add(
-            f"# update: {self.rule.name}", *(f"#   {' '.join(l.split())}" for l in self.rule.text.splitlines())
-        )
-        self.groups.every(self.memory.total, self._update_element)
+        for part in self.of_rules:
+            which = "" if part.stretches is None else f" of {', '.join(str(leaf.name) for leaf in part.layout.offsets)}"
+            lines = [" ".join(line.split()) for line in part.rule.text.splitlines()]
+            self.text.add(f"# update{which}: {part.rule.name}", *(f"#   {line}" for line in lines))
+            self._elements(part, partial(self._update_element, part))
+        self._without_rule()
 
-    def _update_element(self) -> None:
-        add, m = self.text.add, self.memory
+    def _without_rule(self) -> None:
+        """States, and the constraints of parameters, that are in no part."""
+        ruled = [leaf for part in self.of_rules for leaf in part.layout.offsets]
+        others = {leaf: at for leaf, at in self.step.layout.offsets.items() if leaf not in ruled}
+        if all(part.stretches is None for part in self.of_rules):
+            return
+        own = Layout(others, self.step.layout.names, self.step.layout.total)
+
+        def inside() -> None:
+            self.text.add("theta = M[e]")
+            self._states(own, [])
+            self._constrained_elements(own)
+            with self.text.block("if not abs(theta) < INF:"):
+                self.text.add(self.raised(control.BAD_UPDATE))
+            self.text.add("M[e] = theta")
+
+        for leaf, at in others.items():
+            if leaf.kind == "state" or leaf.constraint is not None:
+                end, team = at + Count.of(leaf.shape).at({}), self.groups.team
+                self.groups.strided("e", end, u(plus(team.me, at)), team.team, inside)
+
+    def _update_element(self, part: Part) -> None:
+        add, m, rule = self.text.add, self.memory, part.rule
         at = lambda base: f"M[{u(plus(base, 'e'))}]"
         add(f"theta = {at(0)}", f"g = {at(m.gradients)}")
-        places = {s: at(m.total * (1 + n)) for n, s in enumerate(self.rule.states)}
+        places = {s: at(m.total * (1 + n)) for n, s in enumerate(rule.states)}
         add(*(f"v_{s} = {place}" for s, place in places.items()))
         with self.text.block("if not abs(g) < INF:"):
             add(self.raised(control.BAD_GRADIENT))
-        self._statements(self.passes[-1][0])
-        self._states(list(places))
+        self._statements(part, self._passes(part)[-1][0])
+        self._states(part.layout, list(places))
         finite = " and ".join(f"abs({x}) < INF" for x in ("theta", *(f"v_{s}" for s in places)))
         with self.text.block(f"if abs(g) < INF and not ({finite}):"):
             add(self.raised(control.BAD_UPDATE))
-        self._constrained_elements()
+        self._constrained_elements(part.layout)
         add(f"{at(0)} = theta", *(f"{place} = v_{s}" for s, place in places.items()))
 
-    def _states(self, of_rule: Sequence[str]) -> None:
+    def _states(self, layout: Layout, of_rule: Sequence[str]) -> None:
         """Every state becomes what its update gave; the rule keeps nothing for it."""
-        for leaf, start in self.step.layout.offsets.items():
+        for leaf, start in layout.offsets.items():
             if leaf.kind != "state":
                 continue
             new = self.step.plan.buffers[self.step.plan.roots[f"state:{leaf.name}"]]
@@ -289,9 +368,9 @@ class StepPrinter:
                 value = self.places.at(new, minus("e", start))
                 self.text.add(f"theta = {value}", *(f"v_{s} = f(0.0)" for s in of_rule))
 
-    def _constrained_elements(self) -> None:
+    def _constrained_elements(self, layout: Layout) -> None:
         """Constraints of elements that depend on no others."""
-        for p in constrained(self.step.layout, norms=False):
+        for p in constrained(layout, norms=False):
             self.text.add(p.caption)
             with self.text.block(f"if e >= U({p.at}) and e < U({p.at + p.size}):"):
                 self._constrain(p.constraint, "theta")
@@ -341,10 +420,10 @@ class StepPrinter:
             self._constrain(c, f"M[{u('q')}]")
             add(f"q = U(q + U({inner}))")
 
-    def _statements(self, statements: Sequence[Statement]) -> None:
+    def _statements(self, part: Part, statements: Sequence[Statement]) -> None:
         element = {sympy.Symbol(n, real=True): n for n in ("g", "theta")}
-        element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*self.rule.states, *self.rule.temporaries)}
-        names = {**self.scalars.names, **element, NORM_SYMBOL: "norm_g"}
+        element |= {sympy.Symbol(n, real=True): f"v_{n}" for n in (*part.rule.states, *part.rule.temporaries)}
+        names = {**self.scalars.names[part.number], **element, NORM_SYMBOL: _norm_of(part)}
         for number, (target, expression) in enumerate(statements):
             printer = CudaPrinter(names)
             printer.prefix = f"u{number}_"
@@ -377,3 +456,8 @@ class StepPrinter:
         node = self.step.plan.roots[root]
         buffer = self.places.buffers[node]
         return self.places.at(buffer, 0)
+
+
+def _norm_of(part: Part) -> str:
+    """The name of the norm of the gradient of what a rule updates."""
+    return "norm_g" if part.stretches is None else f"norm_g{part.number}"
