@@ -7,6 +7,7 @@ import pytest
 
 import graphc as gc
 from graphc.cuda import selection
+from graphc.errors import DeviceError
 from graphc.lower.tiers import Tier
 from tests.cuda_races import Watched
 
@@ -72,3 +73,14 @@ def test_a_copy_of_a_sweep_over_groups_has_the_bits_of_a_run_alone(target: str):
             swept.model(place).fit(X, T, optimizer=rule, **options)
         assert machine.found == []
     assert swept.model(1).params.flat.tobytes() != swept.model(2).params.flat.tobytes()
+
+
+def test_more_norms_than_there_is_room_for_are_refused():
+    weights = [gc.param(f"w{t}", (), 1.0) for t in range(15)]
+    rules = {f"w{t}": gc.SGD(0.1, clip_norm=1.0) for t in range(15)}
+    with pytest.raises(DeviceError) as caught:
+        gc.Model(loss=sum(w**2 for w in weights)).source(rules, target="cuda")
+    assert str(caught.value).startswith(
+        "15 rules for groups of parameters, where one asks for norm(g), are too many on CUDA\n"
+        "  hint: give 14 rules at most, or leave out target='cuda'"
+    )

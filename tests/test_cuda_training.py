@@ -16,7 +16,7 @@ from graphc.cuda import launching, libraries, residency, selection, training
 from graphc.cuda.arrays import DeviceArray
 from graphc.cuda.emulator import Emulator
 from graphc.cuda.step_table import StepTable
-from graphc.emit.cuda.steps import step_scalars
+from graphc.emit.cuda.scalars import step_scalars
 from graphc.emit.update import hyper_values
 from graphc.errors import DataError, DeviceError, DivergenceError, DomainError, UnknownNameError
 from graphc.lower import choice, verified_tiers

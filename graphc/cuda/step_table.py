@@ -12,7 +12,7 @@ import sympy
 from numpy.typing import NDArray
 
 from graphc.emit.cuda import control
-from graphc.emit.cuda.steps import StepScalars
+from graphc.emit.cuda.scalars import StepScalars
 from graphc.emit.update import hyper_values
 from graphc.ir.scalar import numpy_function
 from graphc.optim.groups import AnyRule
@@ -21,7 +21,7 @@ from graphc.primitives import philox
 
 
 class StepTable:
-    """The numbers of :class:`graphc.emit.cuda.steps.StepScalars`, evaluated in float64 for many steps at a time.
+    """The numbers of :class:`graphc.emit.cuda.scalars.StepScalars`, evaluated in float64 for many steps at a time.
 
     Parameters
     ----------

@@ -178,8 +178,12 @@ def kernels_take(plan: CudaPlan) -> dict[str, tuple[int, int, float]]:
 
 def _training(model: Core, rule: AnyRule, capacity: int, weighted: bool = False, tolerance: bool = False) -> Training:
     """What a training program of the model is printed from."""
+    from graphc.emit.cuda.memory_map import NORMS
     from graphc.emit.cuda.program import Training
 
+    if isinstance(rule, Groups) and rule.needs_norm and len(rule.rules) > NORMS:
+        message = f"{len(rule.rules)} rules for groups of parameters, where one asks for norm(g), are too many on CUDA"
+        raise DeviceError(f"{message}\n  hint: give {NORMS} rules at most, or leave out target='cuda'")
     weights = model.weight_leaf if weighted else None
     derived, shown = trained_by(rule, model.differentiated(weighted)), captions(model)
     graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, shown, weights)

@@ -62,7 +62,7 @@ def grid(
         When an input has the name of a hyper-parameter that is swept, too, or of a column of the table.
     """
     swept = [name for name, value in rule.hyper.items() if isinstance(value, np.ndarray)]
-    swept.sort(key=lambda name: name != "eta")
+    swept.sort(key=lambda name: name.rpartition("_")[2] != "eta")  # of rules for groups it has a number before it
     values: list[Any] = [rule.hyper[name].tolist() for name in swept]  # pyright: ignore[reportAttributeAccessIssue]
     own = {str(leaf.name): list(given) for leaf, given in (inputs or {}).items()}
     _check_names(own, swept)

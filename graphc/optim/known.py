@@ -287,6 +287,6 @@ def rule_named(who: str, name: Optimizer) -> Rule:
         message = f"{who}: {found.name} is no update rule but a method of its own, for model.fit on the CPU"
         raise TypeMismatchError(f"{message}\n  hint: take an update rule such as gc.Adam(1e-3)")
     if isinstance(found, Groups):
-        message = f"{who}: rules for groups of parameters are for model.fit on the CPU"
+        message = f"{who}: rules for groups of parameters are for model.fit and model.sweep"
         raise TypeMismatchError(f"{message}\n  hint: give one rule such as gc.Adam(1e-3)")
     return found

@@ -13,6 +13,7 @@ from graphc.lower.training import StepPlan
 
 EXTRAS = ALIGN  # elements behind the states of a copy: tolerance, largest gradient of the epoch, norm of the gradient
 TOLERANCE, LARGEST, NORM = range(3)
+NORMS = EXTRAS - NORM  # of so many rules at most
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from graphc.emit.cuda.launches import evaluation_launches, training_launches
 from graphc.emit.cuda.memory_map import Memory, memory_of
 from graphc.emit.cuda.persistent import training_kernel
 from graphc.emit.cuda.program import CudaProgram, Training
-from graphc.emit.cuda.steps import StepScalars, step_scalars
+from graphc.emit.cuda.scalars import StepScalars, step_scalars
 from graphc.lower.choice import choose_tier
 from graphc.lower.device import Device
 from graphc.lower.expected import Expected, Update, expected_step
