@@ -10,6 +10,7 @@ from graphc.cuda import selection
 from graphc.errors import DeviceError
 from graphc.lower.tiers import Tier
 from tests.cuda_races import Watched
+from tests.nets import text_of
 
 TIERS: tuple[Tier, ...] = ("A", "B", "C")
 RNG = np.random.default_rng(11)
@@ -80,7 +81,7 @@ def test_more_norms_than_there_is_room_for_are_refused():
     rules = {f"w{t}": gc.SGD(0.1, clip_norm=1.0) for t in range(15)}
     with pytest.raises(DeviceError) as caught:
         gc.Model(loss=sum(w**2 for w in weights)).source(rules, target="cuda")
-    assert str(caught.value).startswith(
+    assert text_of(caught) == (
         "15 rules for groups of parameters, where one asks for norm(g), are too many on CUDA\n"
         "  hint: give 14 rules at most, or leave out target='cuda'"
     )
