@@ -27,7 +27,7 @@ def scan(
     step: Callable[[Any, Any], tuple[Any, Any]],
     carry: Any,
     xs: Any = None,
-    length: int | None = None,
+    length: Extent | None = None,
     axis: int | None = None,
     reverse: bool = False,
 ) -> tuple[Any, Any]:
@@ -45,11 +45,12 @@ def scan(
         What the first step starts from: its shapes are those of the carried values.
     xs : Tensor or array; or a tuple, list or dict of them, optional
         What is given for every step.
-    length : int, optional
-        The number of steps; needed without `xs`.
+    length : int or str, optional
+        The number of steps, or the name of the free extent that has it; needed without `xs`.
     axis : int, optional
-        The axis of `xs`, and of what is given back, that the steps run over.  By default the first axis whose extent is
-        known: 1 of rows ("n", steps, width), 0 of (steps, width).
+        The axis of `xs`, and of what is given back, that the steps run over.  By default the one behind the rows: 1 of
+        ("n", steps, width), and of ("n", "t", width), whose number of steps is that of the data of each call; 0 of
+        (steps, width).
     reverse : bool
         Whether to begin with the last step.
 
@@ -102,8 +103,7 @@ def scan(
     times: dict[Node, Node] = {leaf: with_time(node, at) for leaf, node in zip(slices, nodes, strict=True)}
     made, lifting = hoisted(count, carries, times, reverse)
     _check_labels(made)
-    last = 0 if reverse else count - 1
-    ends = [stamp(at_step(lifting.all(n), last)) for n in nexts]
+    ends = [stamp(at_step(lifting.all(n), made.last)) for n in nexts]
     results = [stamp(_placed(lifting.all(y), at)) for y in ys]
     return unflatten([Tensor(n) for n in ends]), unflatten_y([Tensor(y) for y in results])
 
@@ -159,27 +159,27 @@ def _axis(nodes: list[Node], axis: int | None) -> int:
         return 0
     shape = nodes[0].shape
     if axis is None:
-        found = next((t for t, e in enumerate(shape) if isinstance(e, int)), None)
-        if found is None:
-            message = f"scan: {node_text(nodes[0])} has no axis of known extent"
-            fail(ShapeError, message, "declare the number of steps, (\"n\", 32, 8).")
+        found = int(isinstance(shape[0], str)) if shape else 0
+        if found >= len(shape):
+            message = f"scan: {node_text(nodes[0])} has no axis of steps"
+            fail(ShapeError, message, "declare the number of steps, (\"n\", 32, 8), or a name for it, (\"n\", \"t\", 8).")
         return found
     if not -len(shape) <= axis < len(shape):
         fail(ShapeError, f"scan: {node_text(nodes[0])} has no axis {axis}", f"its axes are 0 to {len(shape) - 1}.")
     return axis % len(shape)
 
 
-def _length(nodes: list[Node], at: int, length: int | None) -> int:
+def _length(nodes: list[Node], at: int, length: Extent | None) -> Extent:
     """The number of steps."""
     found = [*([length] if length is not None else []), *(x.shape[at] if at < x.rank else None for x in nodes)]
     if not found:
         fail(ShapeError, "scan: nothing tells the number of steps", "give length= or xs.")
-    bad = next((e for e in found if e != found[0] or not isinstance(e, int) or e < 1), None)
-    if bad is not None or not isinstance(found[0], int):
-        shown = ", ".join([*([f"length={length}"] if length is not None else []), *map(node_text, nodes)])
-        hint = f"axis {at} of all of them has the number of steps, a whole number."
+    first = found[0]
+    if first is None or any(e != first for e in found) or (first if isinstance(first, int) else 1) < 1:
+        shown = ", ".join([*([f"length={length!r}"] if length is not None else []), *map(node_text, nodes)])
+        hint = f"axis {at} of all of them has the number of steps, a whole number or one name."
         fail(ShapeError, f"scan: the number of steps is not the same: {shown}", hint)
-    return found[0]
+    return first
 
 
 def _as_large(start: Node, after: Node) -> Node:

@@ -48,10 +48,9 @@ def pullback_scan(
     given |= {node: unrolled(scan, node) for node in inside(scan.nexts, [c.leaf for c in scan.carries])}
     carries = [Carry(leaf, constant_node(0, leaf.shape), found[c.leaf]) for c, leaf in later.items()]
     lifting = hoisted(scan.length, carries, given, not scan.backward)[1]
-    first = scan.length - 1 if scan.backward else 0
     result: dict[Node, list[Node]] = defaultdict(list)
     for c in later:
-        result[c.start].append(at_step(lifting.all(found[c.leaf]), first))
+        result[c.start].append(at_step(lifting.all(found[c.leaf]), scan.first))
     for s in scan.slices:
         if s.leaf in found:
             bar = lifting.all(found[s.leaf])

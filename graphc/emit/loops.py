@@ -116,16 +116,24 @@ class KernelPrinter:
 
     def _steps(self, kernel: Steps) -> None:
         """A loop over the steps of a scan; a thread does those of its own rows."""
-        scan = kernel.node.scan
+        scan, length = kernel.node.scan, kernel.node.scan.length
+        for b in kernel.moving:
+            if isinstance(b.slot, str):
+                self._move(b, extent(b.slot))
         self._within(kernel, kernel.before)
-        count = f"{scan.length - 1}, -1, -1" if scan.backward else f"{scan.length}"
+        start = str(length - 1) if isinstance(length, int) else f"{extent(length)} - 1"
+        count = f"{start}, -1, -1" if scan.backward else extent(length)
         with self.text.block(f"for now in range({count}):"):
             for b in kernel.moving:
-                assert b.whole is not None
-                width = factor(Count.of(b.whole.extents[1:]))
-                step = "now" if not b.slot else f"(now + {b.slot})"
-                self.text.add(f"{b.name} = {offset(place(b.whole), step if width == '1' else f'{step}*{width}')}")
+                if not isinstance(b.slot, str):
+                    self._move(b, f"(now + {b.slot})" if b.slot else "now")
             self._within(kernel, kernel.kernels)
+
+    def _move(self, b: Buffer, slot: str) -> None:
+        """Where a part of a buffer lies."""
+        assert b.whole is not None
+        width = factor(Count.of(b.whole.extents[1:]))
+        self.text.add(f"{b.name} = {offset(place(b.whole), slot if width == '1' else f'{slot}*{width}')}")
 
     def _within(self, steps: Steps, kernels: Sequence[Kernel]) -> None:
         for group in joined(kernels, self.buffers):

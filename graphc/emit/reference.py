@@ -156,7 +156,7 @@ class _Interpreter:
 
     def scan(self, scan: Scan, wanted: Sequence[Unrolled]) -> None:
         """Do the steps one after the other, and keep what is wanted of them."""
-        steps = range(scan.length)[:: -1 if scan.backward else 1]
+        steps = range(*self.shape([scan.length]))[:: -1 if scan.backward else 1]
         own = inside([*scan.nexts, *(node.of for node in wanted)], scan.leaves)
         for node in topological([node.of for node in wanted]):
             if node not in own and node not in self.values:

@@ -78,7 +78,7 @@ def _make_unrolled(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
     at = lambda number: node_at(number, nodes)
     carries = [Carry(_leaf_of(at(a)), at(b), at(c)) for a, b, c in described["carries"]]
     slices = [Slice(_leaf_of(at(a)), at(b)) for a, b in described["slices"]]
-    scan = scan_of(whole(described["length"]), carries, slices, bool(described["backward"]))
+    scan = scan_of(extents_of([described["length"]])[0], carries, slices, bool(described["backward"]))
     return unrolled(scan, of, bool(inside([of], scan.leaves)))
 
 

@@ -27,7 +27,7 @@ from graphc.ir.walk import annotate, inside, rebuild, sources, with_sources
 class Lifting:
     """Values at all steps: ``known`` are those of leaves and of nodes that a scan computes, v[t, ..]."""
 
-    def __init__(self, length: int, known: Mapping[Node, Node]) -> None:
+    def __init__(self, length: Extent, known: Mapping[Node, Node]) -> None:
         self.length = length
         self.known = dict(known)
 
@@ -99,7 +99,7 @@ def _labels(node: Node, at: tuple[Affine, ...]) -> Gather:
 
 
 def hoisted(
-    length: int, carries: Sequence[Carry], given: Mapping[Node, Node], backward: bool
+    length: Extent, carries: Sequence[Carry], given: Mapping[Node, Node], backward: bool
 ) -> tuple[Scan, Lifting]:
     """The scan whose steps compute what depends on carried values alone, and the values of all else at all steps.
 

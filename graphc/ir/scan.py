@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from graphc.ir.affine import Extent, constant, index
+from graphc.ir.affine import Affine, Extent, constant, index, size
 from graphc.ir.build import equation
 from graphc.ir.node import Leaf, Node, Read
 from graphc.ir.scalar import placeholder
@@ -39,10 +39,20 @@ class Slice:
 class Scan:
     """So many steps, from the first to the last or ``backward`` from the last to the first."""
 
-    length: int
+    length: Extent
     carries: tuple[Carry, ...]
     slices: tuple[Slice, ...]
     backward: bool = False
+
+    @property
+    def first(self) -> Affine:
+        """The step that is done first."""
+        return size(self.length) - 1 if self.backward else constant(0)
+
+    @property
+    def last(self) -> Affine:
+        """The step that is done last."""
+        return constant(0) if self.backward else size(self.length) - 1
 
     @property
     def leaves(self) -> list[Leaf]:
@@ -81,7 +91,7 @@ _scans: WeakValueDictionary[tuple, Scan] = WeakValueDictionary()
 _unrolled: WeakKeyDictionary[Scan, WeakValueDictionary[Node, Unrolled]] = WeakKeyDictionary()
 
 
-def scan_of(length: int, carries: Iterable[Carry], slices: Iterable[Slice], backward: bool) -> Scan:
+def scan_of(length: Extent, carries: Iterable[Carry], slices: Iterable[Slice], backward: bool) -> Scan:
     """The scan of these parts: the same object for the same parts."""
     key = (length, tuple(carries), tuple(slices), backward)
     found = _scans.get(key)
@@ -104,7 +114,7 @@ def unrolled(scan: Scan, of: Node, inside: bool = True) -> Node:
     return found
 
 
-def in_every_step(node: Node, length: int) -> Node:
+def in_every_step(node: Node, length: Extent) -> Node:
     """node[..] as v[t, ..]."""
     shape = (length, *node.shape)
     at = tuple(constant(0) if e == 1 else index(i + 1) for i, e in enumerate(node.shape))
@@ -126,8 +136,8 @@ def transposed(node: Node, order: Sequence[int]) -> Node:
     return equation(shape, len(shape), "sum", placeholder(0), [Read(node, at)])
 
 
-def at_step(node: Node, t: int) -> Node:
+def at_step(node: Node, t: Affine) -> Node:
     """v[..] of v[t, ..] at one step."""
     shape = node.shape[1:]
     at = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(shape))
-    return equation(shape, len(shape), "sum", placeholder(0), [Read(node, (constant(t), *at))])
+    return equation(shape, len(shape), "sum", placeholder(0), [Read(node, (t, *at))])

@@ -356,7 +356,7 @@ def caption_of(kernel: Kernel, captions: Mapping[Node, str]) -> str:
 def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
     """Floating-point operations of a kernel: 2 m n k of a product, the cost of the body at every element of a nest."""
     if isinstance(kernel, Steps):
-        return kernel.node.scan.length * sum(work_of(k, capacity) for k in kernel.kernels)
+        return Count.of((kernel.node.scan.length,)).at(capacity) * sum(work_of(k, capacity) for k in kernel.kernels)
     if isinstance(kernel, Pack):
         return Count.of((kernel.rows, kernel.columns)).at(capacity)
     if isinstance(kernel, Product):

@@ -54,7 +54,8 @@ class Buffer:
     """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides.
 
     With ``whole`` it is a part of another buffer, from the element whose first index is ``slot``; one that ``moves`` is
-    ``slot`` behind the number of the step in a scan, so that its place is known within the loop alone.
+    ``slot`` behind the number of the step in a scan, so that its place is known within the loop alone; a slot may be
+    the number of steps, known at run time.  It has room for ``more`` than its first extent says.
     """
 
     name: str
@@ -64,12 +65,14 @@ class Buffer:
     node: Node | None = None
     integer: bool = False
     whole: Buffer | None = None
-    slot: int = 0
+    slot: Extent = 0
     moves: bool = False
+    more: int = 0
 
     @property
     def size(self) -> Count:
-        return Count.of(self.extents)
+        rest = Count.of((self.more, *self.extents[1:])) if self.more else Count()
+        return Count.of(self.extents) + rest
 
     @property
     def strides(self) -> tuple[Count, ...]:

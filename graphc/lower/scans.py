@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Node
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import inside, sources
@@ -39,16 +40,17 @@ def lower_scan(planner: Planner, wanted: Sequence[Unrolled], lower: Callable[[Eq
     after: list[Kernel] = []
     results: list[Buffer] = []
 
-    def part(node: Node, whole: Buffer, slot: int, moves: bool, extents: Sequence) -> Buffer:
+    def part(node: Node, whole: Buffer, slot: Extent, moves: bool, extents: Sequence) -> Buffer:
         made = Buffer(whole.name, whole.region, tuple(extents), node=node, whole=whole, slot=slot, moves=moves)
         planner.parts_of_scans.append(made)
         return made
 
     for c in scan.carries:
         name = str(c.leaf.name)
-        whole = Buffer(name, "A", (scan.length + 1, *c.leaf.shape))
+        whole = _slots(name, scan.length, c.leaf.shape)
         results.append(whole)
-        start = part(c.start, whole, scan.length if scan.backward else 0, False, c.leaf.shape)
+        begin = scan.length if scan.backward else 0
+        start = part(c.start, whole, begin, isinstance(begin, str), c.leaf.shape)
         before.append(_copy(c.start, start))
         buffers[c.leaf] = part(c.leaf, whole, earlier, True, c.leaf.shape)
         _compute_in(planner, own, c.next, part(c.next, whole, late, True, c.leaf.shape), after)
@@ -76,6 +78,13 @@ def lower_scan(planner: Planner, wanted: Sequence[Unrolled], lower: Callable[[Eq
     moving = [b for b in planner.parts_of_scans if b.moves and b.whole is not None]
     moving = [b for b in moving if any(b.whole is r for r in results) or any(b is buffers[s.leaf] for s in scan.slices)]
     planner.kernels = [*outer, *fixed, Steps(wanted[0], before, inner, moving, results, [*outside])]
+
+
+def _slots(name: str, length: Extent, shape: tuple[Extent, ...]) -> Buffer:
+    """Room for a carried value before the first step and after each."""
+    if isinstance(length, int):
+        return Buffer(name, "A", (length + 1, *shape))
+    return Buffer(name, "A", (length, *shape), more=1)
 
 
 def _copy(node: Node, out: Buffer) -> Nest:
