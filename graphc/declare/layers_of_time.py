@@ -38,9 +38,9 @@ class Recurrent(Layer):
 
     def declare(self, x: Tensor) -> list[Any]:
         """New parameters for the last axis of x: W, U, b of one gate after the other."""
-        if not isinstance(x, Tensor) or x.ndim not in (2, 3) or any(isinstance(e, str) for e in x.shape[-2:]):
+        if not isinstance(x, Tensor) or x.ndim not in (2, 3) or not _is_sequence(x.shape):
             found = node_text(x.node) if isinstance(x, Tensor) else repr(x)
-            hint = 'sequences are Tensors of shape ("n", steps, width), or (steps, width).'
+            hint = 'sequences are Tensors of shape ("n", steps, width), ("n", "t", width) or (steps, width).'
             fail(ShapeError, f"nn.{type(self).__name__}: {found} is no sequence", hint)
         names = [f"{letter}{gate}" for gate in self.gates or [""] for letter in "WUb"]
         number = next_number([x.node], *names)
@@ -224,6 +224,11 @@ class GRU(Recurrent):
         r = sigmoid(x @ Wr + state @ Ur + br)
         before = r * (state @ Uh + ch[0]) if self.reset_after else (r * state) @ Uh
         return z * state + (1 - z) * tanh(x @ Wh + bh + before)
+
+
+def _is_sequence(shape: Sequence[Any]) -> bool:
+    """Whether the width is known, and the number of steps known or that of the data behind their rows."""
+    return isinstance(shape[-1], int) and (isinstance(shape[-2], int) or len(shape) == 3)
 
 
 def _gates(x: Tensor, h: Tensor, params: Sequence[Any]) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.emit import control
-from graphc.emit.text import Text, place
+from graphc.emit.text import Text, has_inner, pieces, place
 from graphc.lower.layout import Count
 from graphc.lower.training import Draw, StepPlan
 
@@ -12,7 +12,13 @@ def print_rows(text: Text, step: StepPlan, at: str, first: str, rows: str, along
     """Draw ``rows`` rows of every random tensor that has rows, of the extent ``along`` where there are several, from
     row ``first`` of the batch on, to row ``at``."""
     for d in step.draws:
-        if d.batched and along in (None, d.leaf.shape[0]):
+        if not d.batched or along not in (None, d.leaf.shape[0]):
+            continue
+        if has_inner(d.leaf.shape):
+            part = pieces(d.buffer, f"({at} + i)", f"({first} + i)")
+            with text.loops([f"for i in range({rows}):", *part.heads]):
+                text.add(_call(d, part.place, part.source, part.length))
+        else:
             text.add(_call(d, f"{place(d.buffer)}{_times(at, d.row, ' + ')}", _times(first, d.row) or "0",
                            _times(rows, d.row)))  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from graphc.emit import control
 from graphc.emit.chance import print_rows
-from graphc.emit.text import Part, Text, extent, place
+from graphc.emit.text import Part, Text, extent, has_inner, pieces, place
 from graphc.lower.training import Input, StepPlan
 
 
@@ -61,13 +61,22 @@ def print_whole_data(text: Text, step: StepPlan) -> None:
     for t, (e, _) in enumerate(step.extents):
         text.add(f"{extent(e)} = C[{control.slot(t, control.ROWS_OF)}]")
     for i in step.inputs:
-        if i.batched:
+        if i.batched and has_inner(i.leaf.shape):
+            with text.block(f"for i in range({extent(i.leaf.shape[0])}):"):
+                text.add("row = i")
+                print_row_copy(text, i)
+        elif i.batched:
             n = extent(i.leaf.shape[0])
             text.add(f"copy({i.buffer.region}, {place(i.buffer)}, {i.pointer}, 0, {n}*{i.row})")
 
 
 def print_row_copy(text: Text, i: Input) -> None:
     """Row ``i`` of the batch becomes row ``row`` of the data."""
+    if has_inner(i.leaf.shape):
+        rows = pieces(i.buffer, "i", "row")
+        with text.loops(rows.heads):
+            text.add(f"copy({i.buffer.region}, {rows.place}, {i.pointer}, {rows.source}, {rows.length})")
+        return
     target = f"{place(i.buffer)} + i" + (f"*{i.row}" if i.row != 1 else "")
     source = "row" if i.row == 1 else f"row*{i.row}"
     if i.row == 1:

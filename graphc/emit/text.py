@@ -159,6 +159,38 @@ def offset(base: str, rest: str) -> str:
     return f"{base} + {rest}" if rest else base
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The loops over the pieces of a row that lie side by side, where a piece begins in a buffer and in an array of the
+    same row, and how long it is.  A buffer has room for more than there is along an inner free extent."""
+
+    heads: list[str]
+    place: str
+    source: str
+    length: str
+
+
+def pieces(b: Buffer, i: str, row: str) -> Rows:
+    """Row ``i`` of a buffer and row ``row`` of an array, behind whose first axis there is another free one."""
+    shape = b.extents
+    last = max(t for t, e in enumerate(shape) if isinstance(e, str))
+    outer = [t for t in range(1, last) if shape[t] != 1]
+    width = Count.of(shape[last + 1 :]).text()
+    at, source = [place(b), f"{i}*{factor(b.strides[0])}"], []
+    for t, own in [(0, row), *((t, f"i{t}") for t in outer)]:
+        behind = [extent(e) for e in shape[t + 1 : last + 1] if e != 1]
+        source.append("*".join([own, *behind, *([width] if width != "1" else [])]))
+        at += [f"{own}*{factor(b.strides[t])}"] if t else []
+    heads = [f"for i{t} in range({extent(shape[t])}):" for t in outer]
+    length = extent(shape[last]) + (f"*{width}" if width != "1" else "")
+    return Rows(heads, " + ".join(at), " + ".join(source), length)
+
+
+def has_inner(extents: Sequence[Extent]) -> bool:
+    """Whether there is a free extent behind the first axis."""
+    return any(isinstance(e, str) for e in extents[1:])
+
+
 def simple(text: str) -> bool:
     """True when a text needs no parentheses as a factor."""
     return text.replace("_", "").isalnum() or (text.startswith("(") and text.find(")") == len(text) - 1)

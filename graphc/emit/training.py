@@ -25,7 +25,7 @@ from graphc.emit.cpu import (
 )  # fmt: skip
 from graphc.emit.row_blocks import PARTIALS, print_blocks
 from graphc.emit.several import print_gathers, print_lengths, print_row_copy, print_turn
-from graphc.emit.text import Text, place
+from graphc.emit.text import Text, extent, place
 from graphc.emit.update import print_constraints, print_update
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN
@@ -185,7 +185,8 @@ def _print_findings(text: Text, step: StepPlan) -> None:
 def _print_books(text: Text, step: StepPlan, n: str, metrics: list[str]) -> None:
     """Totals over the epoch, weighted by rows; at its end they become a line of the history.  Is the run to stop?"""
     width = 1 + len(metrics)
-    rows = value_text(step, "weight") if "weight" in step.plan.roots else f"float({n})"
+    count = extent(step.rows) if step.rows and not step.whole_batch else n
+    rows = value_text(step, "weight") if "weight" in step.plan.roots else f"float({count})"
     text.add(f"weight = {rows}", f"F[{control.WEIGHT}] = F[{control.WEIGHT}] + weight")
     for t, root in enumerate(["loss", *metrics]):
         slot = f"F[{control.TOTALS + t}]"

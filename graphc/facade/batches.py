@@ -10,7 +10,7 @@ from graphc.errors import DataError, UnknownNameError
 from graphc.facade.options import Options
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
-from graphc.lower.lengths import Lengths, each, has_rows, row_extents
+from graphc.lower.lengths import Lengths, each, has_rows, inner_extents, row_extents
 from graphc.run.data import Bound
 
 
@@ -44,8 +44,8 @@ def with_batch_sizes(options: Options, inputs: Sequence[Leaf]) -> Options:
     DataError
         When two inputs of one extent are given different ones.
     """
-    extents, given = row_extents(inputs), options.batch_size
-    if len(extents) > 1 and options.sample_weight is not None:
+    extents, given, inner = row_extents(inputs), options.batch_size, inner_extents(inputs)
+    if len(extents) - len(inner) > 1 and options.sample_weight is not None:
         raise DataError(
             f"sample_weight weighs the rows of one free extent, but the data have {', '.join(map(repr, extents))}\n"
             f"  hint: declare the weights as an input, and multiply the terms of the loss by it"
@@ -53,7 +53,9 @@ def with_batch_sizes(options: Options, inputs: Sequence[Leaf]) -> Options:
     if isinstance(given, Mapping):
         sizes = _by_extent(given, inputs, extents)
         return replace(options, batch_size=sizes if len(extents) > 1 else next(iter(sizes.values()), None))
-    return replace(options, batch_size=dict.fromkeys(extents, given)) if len(extents) > 1 else options
+    if len(extents) < 2:
+        return options
+    return replace(options, batch_size={e: None if e in inner else given for e in extents})
 
 
 def _by_extent(given: Mapping[str, Any], inputs: Sequence[Leaf], extents: Sequence[str]) -> dict[str, int | None]:
@@ -75,7 +77,13 @@ def _by_extent(given: Mapping[str, Any], inputs: Sequence[Leaf], extents: Sequen
 
 
 def batches_of(options: Options, data: Bound) -> Batches:
-    """What a run with these options takes of these data."""
+    """What a run with these options takes of these data.
+
+    Raises
+    ------
+    DataError
+        When an inner extent is longer than the room it was given.
+    """
     size: Any = options.batch_size
     lengths = data.lengths
     if isinstance(lengths, int):
@@ -83,6 +91,13 @@ def batches_of(options: Options, data: Bound) -> Batches:
         return Batches(lengths, full, _room(full) if size is None else full, last=lengths % full or full)
     sizes = dict.fromkeys(dict(lengths), size) if not isinstance(size, Mapping) else size
     capacity = tuple((e, _room(n) if sizes[e] is None else int(sizes[e] or 1)) for e, n in lengths)
+    inner = inner_extents(data.arrays)
+    for e, n in lengths:
+        if e in inner and n > dict(capacity)[e]:
+            raise DataError(
+                f"batch_size gives {e!r} room for {dict(capacity)[e]}, but the data have {n}; a step takes all of them\n"
+                f"  hint: leave {e!r} out of batch_size, or give it the longest that there will be"
+            )
     extents = tuple((n, min(n, room)) for (_, n), (_, room) in zip(lengths, capacity, strict=True))
     last = tuple((e, n % batch or batch) for (e, _), (n, batch) in zip(lengths, extents, strict=True))
     return Batches(max(-(-n // batch) for n, batch in extents), 1, capacity, extents, last)

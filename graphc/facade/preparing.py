@@ -98,8 +98,10 @@ def trainer(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_or
 
 def _worth_no_copy(model: Core, capacity: Lengths) -> bool:
     """Whether the rows of a batch are so many bytes that a program of its own is worth not copying them."""
+    if not isinstance(capacity, int):
+        return False
     widths = [Count.of(leaf.shape[1:]).at({}) for leaf in model.training_inputs if has_rows(leaf)]
-    return isinstance(capacity, int) and capacity * sum(widths) * np.dtype(model.dtype).itemsize >= NEAR
+    return capacity * sum(widths) * np.dtype(model.dtype).itemsize >= NEAR
 
 
 def _trainer(model: Core, compiled: Compiled, capacity: Lengths) -> Trainer:

@@ -14,7 +14,7 @@ from graphc.errors import DomainError
 from graphc.facade.core import Core
 from graphc.facade.state import SPLIT_STREAM
 from graphc.facade.weighing import held_out_weights, row_weights
-from graphc.lower.lengths import by_extent, has_rows
+from graphc.lower.lengths import has_rows, rows_by_extent
 from graphc.primitives import philox
 from graphc.run.data import Bound, bind
 from graphc.run.sources import Rows
@@ -38,7 +38,7 @@ def split(
             by_rows=as_rows,
         )  # fmt: skip
         return data, weights, replace(held_out, weights=row_weights(own, held_out.rows, model.dtype))
-    parts = {e: _halves(n, wanted, seed, t) for t, (e, n) in enumerate(by_extent(data.arrays).items())}
+    parts = {e: _halves(n, wanted, seed, t) for t, (e, n) in enumerate(rows_by_extent(data.arrays).items())}
     kept, out = ({e: half[place] for e, half in parts.items()} for place in range(2))
     chosen = (next(iter(rows.values())) for rows in (kept, out))
     mine, others = (None if weights is None else np.ascontiguousarray(weights[rows]) for rows in chosen)
@@ -59,7 +59,8 @@ def _halves(rows: int, wanted: Any, seed: int, extent: int) -> tuple[NDArray, ND
 
 def rows_of(data: Bound, rows: Mapping[str, NDArray]) -> Bound:
     """Some rows of the data, by extent; of those that lie on a machine, on the host."""
-    arrays = {leaf: _some(a, rows[str(leaf.shape[0])]) if has_rows(leaf) else a for leaf, a in data.arrays.items()}
+    taken = {leaf: rows.get(str(leaf.shape[0])) if has_rows(leaf) else None for leaf in data.arrays}
+    arrays = {leaf: a if taken[leaf] is None else _some(a, taken[leaf]) for leaf, a in data.arrays.items()}
     return Bound(arrays, max(map(len, rows.values()), default=1), data.notes, columns=data.columns)
 
 

@@ -118,14 +118,22 @@ def work_of_interpreter(nodes: Sequence[Node], feed: Feed) -> float:
 
 
 def few_rows(arrays: Mapping[Leaf, Any], most: Lengths = ROWS) -> dict[Leaf, NDArray]:
-    """At most ``most`` rows of everything that has rows, spread over all of them; on the host."""
+    """At most ``most`` rows of everything that has rows, spread over all of them, and of inner extents as many; on the
+    host."""
     spread = lambda rows, count: sorted({int(row) for row in np.linspace(0, rows - 1, count)})
     chosen = {e: spread(rows, length(most, e)) for e, rows in by_extent(arrays).items()}
-    some = lambda leaf, x: np.asarray(x[chosen[str(leaf.shape[0])]], order="C")
     hosted: dict[Leaf, Any] = {
         leaf: x if isinstance(x, np.ndarray | Rows) else x.numpy() for leaf, x in arrays.items()
     }
-    return {leaf: some(leaf, x) if has_rows(leaf) else x for leaf, x in hosted.items()}
+    return {leaf: _some(x, leaf.shape, chosen) if has_rows(leaf) else x for leaf, x in hosted.items()}
+
+
+def _some(x: Any, shape: Sequence[Extent], chosen: Mapping[str, Sequence[int]]) -> NDArray:
+    """The rows that are chosen of every free extent."""
+    found = np.asarray(x[chosen[str(shape[0])]], order="C")
+    for axis, e in enumerate(shape[1:], 1):
+        found = np.take(found, chosen[e], axis) if isinstance(e, str) else found
+    return found
 
 
 def _refuse(trial: Trial, feed: Feed, name: str, difference: Difference) -> NoReturn:

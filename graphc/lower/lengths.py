@@ -1,4 +1,8 @@
-"""Numbers of rows: of the one free extent that a program has, or of each of several."""
+"""Numbers of rows: of the one free extent that a program has, or of each of several.
+
+A free extent on an axis behind the first, as the steps of sequences ("n", "t", 3), is of the second kind, and inner: no
+batch divides it, a step takes all of it.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +35,19 @@ def has_rows(leaf: Leaf) -> bool:
 
 
 def by_extent(arrays: Mapping[Leaf, Any]) -> dict[str, int]:
-    """The rows of arrays by free extent, in the order of the arrays."""
-    return {str(leaf.shape[0]): len(array) for leaf, array in arrays.items() if has_rows(leaf)}
+    """The rows of arrays by free extent, in the order of the arrays, then how long the inner ones are."""
+    found = rows_by_extent(arrays)
+    inner = inner_extents(arrays)
+    if inner:
+        pairs = [pair for leaf, array in arrays.items() for pair in zip(leaf.shape, array.shape, strict=True)]
+        found |= {str(e): n for e, n in pairs if e in inner}
+    return found
+
+
+def rows_by_extent(arrays: Mapping[Leaf, Any]) -> dict[str, int]:
+    """The rows of arrays by free extent, of those that batches divide."""
+    inner = inner_extents(arrays)
+    return {str(leaf.shape[0]): len(a) for leaf, a in arrays.items() if has_rows(leaf) and leaf.shape[0] not in inner}
 
 
 def lengths_of(arrays: Mapping[Leaf, Any]) -> Lengths:
@@ -52,19 +67,26 @@ def each(lengths: Lengths, change: Any) -> Lengths:
 
 
 def row_extents(inputs: Iterable[Leaf]) -> tuple[str, ...]:
-    """The free extents that inputs begin with, in their order.
+    """The free extents of inputs: those that they begin with, in their order, then the inner ones.
 
     Raises
     ------
     DataError
-        When an input has a free extent elsewhere.
+        When an input has a free extent behind a first axis of known extent.
     """
     leaves = list(inputs)
     for leaf in leaves:
-        for extent in leaf.shape[1:]:
-            if isinstance(extent, str):
-                raise DataError(
-                    f"{leaf.name} has the free extent {extent!r} on an axis that is not its first\n"
-                    f"  hint: give that axis a number, or move it to the front"
-                )
-    return tuple(dict.fromkeys(str(leaf.shape[0]) for leaf in leaves if has_rows(leaf)))
+        free = [e for e in leaf.shape[1:] if isinstance(e, str)]
+        if free and not has_rows(leaf):
+            raise DataError(
+                f"{leaf.name} has the free extent {free[0]!r} behind a first axis of {leaf.shape[0]}\n"
+                f"  hint: give that axis a number, or move it to the front"
+            )
+    inner = inner_extents(leaves)
+    first = dict.fromkeys(str(leaf.shape[0]) for leaf in leaves if has_rows(leaf))
+    return (*(e for e in first if e not in inner), *inner)
+
+
+def inner_extents(inputs: Iterable[Leaf]) -> tuple[str, ...]:
+    """The free extents that stand behind the first axis of some input: a step takes all of them."""
+    return tuple(dict.fromkeys(e for leaf in inputs for e in leaf.shape[1:] if isinstance(e, str)))

@@ -153,7 +153,7 @@ class _Planner:
         for node in self.walk:
             lower(node)
         self.kernels = [*store_shared(self.kernels, self.stored), *self.copies]
-        rows = [b for b in self.own if b.extents and b.extents[0] in self.batches]
+        rows = [b for b in self.own if b.extents and b.extents[0] in self.capacity]
         given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batches, self.capacity)
         requests = self._lifetimes()

@@ -13,7 +13,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import free_extents
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import ALIGN, Buffer, Count
-from graphc.lower.lengths import Lengths, most, row_extents
+from graphc.lower.lengths import Lengths, inner_extents, most, row_extents
 from graphc.lower.plan import Places, Plan, PlanOptions, copy_of, make_plan
 
 PARTS = 16  # of a batch that is computed in blocks: as many threads may share it
@@ -73,7 +73,7 @@ class StepPlan:
 
     With ``whole_batch`` a step takes up to so many rows, block after block of up to ``capacity``; ``in_place`` are the
     roots that are written where the caller wants them. Where batches run over several free extents, ``extents`` tells
-    the capacity of each and there is no one ``batch``.
+    the capacity of each and there is no one ``batch``; the ``inner`` of them are taken whole.
     """
 
     plan: Plan
@@ -87,6 +87,13 @@ class StepPlan:
     draws: list[Draw] = field(default_factory=list)
     in_place: Mapping[str, Buffer] = field(default_factory=dict)
     extents: tuple[tuple[str, int], ...] = ()
+    inner: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> str | None:
+        """The one free extent that batches divide, None where there are several or none."""
+        found = [e for e in self.capacities if e not in self.inner]
+        return found[0] if len(found) == 1 else None
 
     @property
     def capacities(self) -> dict[str, int]:
@@ -189,12 +196,14 @@ def plan_step(
     own += [d.buffer for d in draws]
     if gradients:
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
-    plan = make_plan(roots, Places(places, targets, room, own, tuple(room)), options, names)
+    inner = inner_extents(inputs)
+    batches = tuple(e for e in room if e not in inner)
+    plan = make_plan(roots, Places(places, targets, room, own, batches), options, names)
     _unique_names(plan, taken, [*(i.buffer for i in described), *(d.buffer for d in draws)])
     integers = _integer_arena(described, room, order=0 if extents else most(capacity))
     integers = Count() if in_order is not None else integers
     found = StepPlan(plan, layout, described, batch, most(capacity), constants, integers, draws=draws)
-    found.in_place, found.extents = in_place, extents
+    found.in_place, found.extents, found.inner = in_place, extents, inner
     return found
 
 
@@ -264,7 +273,8 @@ def _draw(leaf: Leaf, number: int, batches: Collection[Extent], taken: list[str]
     name = safe_name(str(leaf.name), taken)
     taken.append(name)
     batched = bool(leaf.shape) and leaf.shape[0] in batches
-    row = Count.of(leaf.shape[1:] if batched else leaf.shape).at({})
+    own = leaf.shape[1:] if batched else leaf.shape
+    row = Count.of([e for e in own if isinstance(e, int)]).at({})
     return Draw(leaf, Buffer(name, "A", leaf.shape), number, batched, row)
 
 
@@ -286,7 +296,7 @@ def _integer_arena(inputs: Sequence[Input], room: Mapping[str, int], order: int)
     for i in inputs:
         if i.integer and i.batched:
             i.buffer.offset = _at(offset)
-            offset += i.row * room[str(i.leaf.shape[0])]
+            offset += Count.of(i.leaf.shape).at(room)
     return _at(offset)
 
 
