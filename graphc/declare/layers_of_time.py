@@ -27,6 +27,8 @@ class Recurrent(Layer):
     units: int
     return_sequences: bool = field(default=False, kw_only=True)
     reverse: bool = field(default=False, kw_only=True)
+    lengths: Any = field(default=None, kw_only=True)
+    truncate: int | None = field(default=None, kw_only=True)
     init: Any = field(default=None, kw_only=True)
     recurrent_init: Any = field(default="orthogonal", kw_only=True)
 
@@ -65,7 +67,8 @@ class Recurrent(Layer):
             after = self.step(state, now, params)
             return after, after[0] if self.states > 1 else after
 
-        last, every = scan(step, begin, x, axis=x.ndim - 2, reverse=self.reverse)
+        own = {"reverse": self.reverse, "lengths": self.lengths, "truncate": self.truncate}
+        last, every = scan(step, begin, x, axis=x.ndim - 2, **own)
         return every if self.return_sequences else (last[0] if self.states > 1 else last)
 
 
@@ -86,6 +89,10 @@ class RNN(Recurrent):
         Whether to give the state after every step, ("n", steps, units), not that after the last, ("n", units).
     reverse : bool
         Whether to begin with the last step.
+    lengths : Tensor, optional
+        How many steps each row has, an input ("n",) of whole numbers: what comes behind them changes nothing.
+    truncate : int, optional
+        After how many steps derivatives end, as of :func:`graphc.scan`.
     init : number, array, initialiser or its name, optional
         Where W starts; glorot by default.
     recurrent_init : number, array, initialiser or its name, optional
@@ -135,6 +142,10 @@ class LSTM(Recurrent):
         Whether to give h after every step, ("n", steps, units), not that after the last, ("n", units).
     reverse : bool
         Whether to begin with the last step.
+    lengths : Tensor, optional
+        How many steps each row has, an input ("n",) of whole numbers: what comes behind them changes nothing.
+    truncate : int, optional
+        After how many steps derivatives end, as of :func:`graphc.scan`.
     init : number, array, initialiser or its name, optional
         Where the W start; glorot by default.
     recurrent_init : number, array, initialiser or its name, optional
@@ -187,6 +198,10 @@ class GRU(Recurrent):
         Whether to give the state after every step, ("n", steps, units), not that after the last, ("n", units).
     reverse : bool
         Whether to begin with the last step.
+    lengths : Tensor, optional
+        How many steps each row has, an input ("n",) of whole numbers: what comes behind them changes nothing.
+    truncate : int, optional
+        After how many steps derivatives end, as of :func:`graphc.scan`.
     init : number, array, initialiser or its name, optional
         Where the W start; glorot by default.
     recurrent_init : number, array, initialiser or its name, optional

@@ -162,7 +162,7 @@ def check_rate(what: str, rate: Any) -> None:
 def _leaf(kind: Any, shape: Shape, p: float = 0.5) -> Tensor:
     extents = check_shape(shape, f"random.{kind}")
     late = [e for e in extents[1:] if isinstance(e, str)]
-    if late:
+    if late and not isinstance(extents[0], str):
         message = f"random.{kind}: the shape {shape_text(extents)} has the free extent {late[0]!r} behind its first"
         fail(ShapeError, message, "rows come first: transpose a tensor that was drawn with the rows in front.")
     return Tensor(stamp(Leaf(NAMES[kind], extents, "random", value=Distribution(kind, p))))

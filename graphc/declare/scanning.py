@@ -11,13 +11,14 @@ from graphc.declare.constants import exact, is_number
 from graphc.declare.expression import NodeHandle
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.origin import fail, stamp
+from graphc.declare.pointwise import where
 from graphc.declare.tensor import Tensor, as_node
 from graphc.declare.views import labels_leaf
-from graphc.errors import ShapeError, TypeMismatchError
+from graphc.errors import DomainError, ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent, constant, index
 from graphc.ir.build import constant_node, equation
 from graphc.ir.lifting import hoisted
-from graphc.ir.node import Leaf, Node, Read
+from graphc.ir.node import Leaf, Node, Position, Read
 from graphc.ir.scalar import placeholder
 from graphc.ir.scan import Carry, Scan, Unrolled, at_step, transposed, with_time
 from graphc.ir.walk import inside, sources, topological, within_steps
@@ -30,6 +31,8 @@ def scan(
     length: Extent | None = None,
     axis: int | None = None,
     reverse: bool = False,
+    lengths: Any = None,
+    truncate: int | None = None,
 ) -> tuple[Any, Any]:
     """Do a step over and over: ``carry, ys[t] = step(carry, xs[t])`` for t = 0, 1, ...
 
@@ -53,6 +56,13 @@ def scan(
         (steps, width).
     reverse : bool
         Whether to begin with the last step.
+    lengths : Tensor or array, optional
+        How many steps each row has, ("n",): behind them its carried values stay as they are and its ys are 0.  In
+        reverse a row begins with its own last step.
+    truncate : int, optional
+        After how many steps derivatives end: with h' = h for the step but constant for derivatives where the number of
+        steps done is a multiple of it (not 0), ``carry, ys[t] = step(carry', xs[t])``.  It is the window of truncated
+        backpropagation through time; values are those without it.
 
     Returns
     -------
@@ -64,7 +74,10 @@ def scan(
     Raises
     ------
     ShapeError
-        When carried values change their shapes, or the lengths differ.
+        When carried values change their shapes, the numbers of steps differ, or carried values have no rows for
+        `lengths`.
+    DomainError
+        When `truncate` is no whole number of at least 1.
     TypeMismatchError
         When the step gives something else than two values, or one that is no Tensor; when a state would be updated in
         it, or another scan depends on it.
@@ -87,6 +100,11 @@ def scan(
     nodes = [as_node(x, "scan") for x in given]
     at = _axis(nodes, axis)
     count = _length(nodes, at, length)
+    times: dict[Node, Node] = {}
+    running = None if lengths is None else _running(as_node(lengths, "scan"), count)
+    if running is not None:
+        times[leaf := _leaf(running, "running", running.shape[1:])] = running
+        step = _held(step, Tensor(leaf))
     before = [_start(x) for x in starts]
     slices = [_leaf(x, "x", (*x.shape[:at], *x.shape[at + 1 :])) for x in nodes]
     names = [*carry] if isinstance(carry, dict) else "h" if len(before) == 1 else [f"h{t}" for t in range(len(before))]
@@ -97,15 +115,53 @@ def scan(
         leaves = [_leaf(x, name, x.shape) for x, name in zip(before, names, strict=True)]
         nexts, ys, unflatten_y = _stepped(step, unflatten, leaves, unflatten_x, slices)
         _check_shapes(before, nexts)
-    _check_inside([*nexts, *ys], [*leaves, *slices])
+    times |= {leaf: with_time(node, at) for leaf, node in zip(slices, nodes, strict=True)}
+    _check_inside([*nexts, *ys], [*leaves, *times])
     _bound_labels(nodes, slices)
     carries = [Carry(leaf, start, after) for leaf, start, after in zip(leaves, before, nexts, strict=True)]
-    times: dict[Node, Node] = {leaf: with_time(node, at) for leaf, node in zip(slices, nodes, strict=True)}
-    made, lifting = hoisted(count, carries, times, reverse)
+    made, lifting = hoisted(count, carries, times, reverse, _window(truncate))
     _check_labels(made)
     ends = [stamp(at_step(lifting.all(n), made.last)) for n in nexts]
     results = [stamp(_placed(lifting.all(y), at)) for y in ys]
     return unflatten([Tensor(n) for n in ends]), unflatten_y([Tensor(y) for y in results])
+
+
+def _window(truncate: Any) -> int:
+    """After how many steps derivatives end, 0 for never."""
+    if truncate is None:
+        return 0
+    if isinstance(truncate, bool) or not isinstance(truncate, int | np.integer) or truncate < 1:
+        fail(DomainError, f"scan: truncate is {truncate!r:.60}", "give a whole number of steps, or leave it out.")
+    return int(truncate)
+
+
+def _running(lengths: Node, count: Extent) -> Node:
+    """[t < lengths[..]] as v[t, ..]."""
+    number = equation((count,), 1, "sum", placeholder(0), [Position(index(0))])
+    return as_node(Tensor(number)[(slice(None), *[None] * lengths.rank)] < Tensor(lengths), "scan")
+
+
+def _held(step: Callable[[Any, Any], Any], running: Tensor) -> Callable[[Any, Any], Any]:
+    """The step of rows that still run: carried values of the others stay, and what they give is 0."""
+
+    def chosen(after: Any, other: Any) -> Tensor:
+        node = as_node(after, "scan")
+        if node.rank < running.ndim:
+            message = f"scan: {node_text(node)} has no rows, but lengths has {shape_text(running.shape)}"
+            fail(ShapeError, message, "give a length for every row of what the step carries and gives.")
+        return where(running[(..., *[None] * (node.rank - running.ndim))], Tensor(node), other)
+
+    def held(carry: Any, x: Any) -> Any:
+        made = step(carry, x)
+        if not isinstance(made, tuple) or len(made) != 2:
+            return made
+        before, (after, form), (ys, form_y) = _flat(carry)[0], _flat(made[0]), _flat(made[1])
+        if len(after) != len(before):
+            return made
+        kept = [chosen(a, b) for a, b in zip(after, before, strict=True)]
+        return form(kept), form_y([chosen(y, 0) for y in ys])
+
+    return held
 
 
 def _flat(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:

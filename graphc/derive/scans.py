@@ -6,7 +6,8 @@ For h[t + 1] = f(h[t], x[t], w) the cotangents are
     xbar[t] = hbar[t + 1] df/dx
     wbar = sum_t hbar[t + 1] df/dw
 
-with df taken at h[t], x[t] by the one differentiation rule.  The forward scan stores what they read; what no cotangent
+with df taken at h[t], x[t] by the one differentiation rule; where the scan is truncated hbar[t] is 0 at the first step of
+every window but the first.  The forward scan stores what they read; what no cotangent
 decides is computed beside the loop, so that wbar is one product over all steps.
 """
 
@@ -15,13 +16,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+import sympy
+
 from graphc.derive.adding import add_nodes, is_zero
 from graphc.derive.pullback import pullback, pushforward
-from graphc.ir.affine import Extent
-from graphc.ir.build import constant_node
+from graphc.ir.affine import Extent, constant, index
+from graphc.ir.build import constant_node, equation
 from graphc.ir.lifting import hoisted
 from graphc.ir.node import Equation, Leaf, Node, Read
-from graphc.ir.scan import Carry, Scan, at_step, transposed, unrolled
+from graphc.ir.scalar import placeholder, where
+from graphc.ir.scan import Carry, Scan, at_step, linked, transposed, unrolled
 from graphc.ir.walk import inside
 
 
@@ -46,11 +50,13 @@ def pullback_scan(
         later = {c: leaf for c, leaf in later.items() if c.leaf in found}
         found = _through_step(step, seeds, later, active, lead)
     given |= {node: unrolled(scan, node) for node in inside(scan.nexts, [c.leaf for c in scan.carries])}
-    carries = [Carry(leaf, constant_node(0, leaf.shape), found[c.leaf]) for c, leaf in later.items()]
+    cut = _Cut(scan, given)
+    before = {c: cut(found[c.leaf]) for c in later}
+    carries = [Carry(leaf, constant_node(0, leaf.shape), before[c]) for c, leaf in later.items()]
     lifting = hoisted(scan.length, carries, given, not scan.backward)[1]
     result: dict[Node, list[Node]] = defaultdict(list)
     for c in later:
-        result[c.start].append(at_step(lifting.all(found[c.leaf]), scan.first))
+        result[c.start].append(at_step(lifting.all(before[c]), scan.first))
     for s in scan.slices:
         if s.leaf in found:
             bar = lifting.all(found[s.leaf])
@@ -60,6 +66,22 @@ def pullback_scan(
         if node not in own:
             result[node].append(lifting.total(bar))
     return {node: total for node, parts in result.items() if (total := add_nodes(parts)) is not None}
+
+
+class _Cut:
+    """What derivatives are of a truncated scan: 0 for the first step of a window, but the first; itself of another."""
+
+    def __init__(self, scan: Scan, given: dict[Node, Node]) -> None:
+        self._linked = Leaf("linked", (), "step") if scan.truncate else None
+        if self._linked is not None:
+            given[self._linked] = linked(scan)
+
+    def __call__(self, bar: Node) -> Node:
+        if self._linked is None:
+            return bar
+        at = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(bar.shape))
+        body = where(placeholder(0), placeholder(1), sympy.Integer(0))
+        return equation(bar.shape, bar.rank, "sum", body, [Read(self._linked, ()), Read(bar, at)])
 
 
 def _through_step(
@@ -97,9 +119,10 @@ def pushforward_scan(scan: Scan, wanted: Sequence[Node], tangents: Mapping[Node,
             given[fixed[s.leaf]] = tangents[s.given]
     step = [n for n in inside([*scan.nexts, *wanted], scan.leaves) if isinstance(n, Equation)]
     leaves = {c: Leaf(f"{c.leaf.name}_dot", c.leaf.shape, "step") for c in scan.carries}
+    cut = _Cut(scan, given)
     moving = {c for c in scan.carries if c.start in tangents}
     while True:
-        found = fixed | {c.leaf: leaves[c] for c in moving}
+        found = fixed | {c.leaf: cut(leaves[c]) for c in moving}
         for node in step:
             dot = pushforward(node, found)
             if dot is not None and not is_zero(dot):

@@ -70,7 +70,7 @@ def _scan_data(scan: Scan, number: Mapping[Node, int]) -> dict[str, Any]:
         "backward": scan.backward,
         "carries": [[number[c.leaf], number[c.start], number[c.next]] for c in scan.carries],
         "slices": [[number[s.leaf], number[s.given]] for s in scan.slices],
-    }
+    } | ({"truncate": scan.truncate} if scan.truncate else {})
 
 
 def _make_unrolled(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
@@ -78,7 +78,8 @@ def _make_unrolled(data: dict[str, Any], nodes: Sequence[Node]) -> Node:
     at = lambda number: node_at(number, nodes)
     carries = [Carry(_leaf_of(at(a)), at(b), at(c)) for a, b, c in described["carries"]]
     slices = [Slice(_leaf_of(at(a)), at(b)) for a, b in described["slices"]]
-    scan = scan_of(extents_of([described["length"]])[0], carries, slices, bool(described["backward"]))
+    length, truncate = extents_of([described["length"]])[0], whole(described.get("truncate", 0))
+    scan = scan_of(length, carries, slices, bool(described["backward"]), truncate)
     return unrolled(scan, of, bool(inside([of], scan.leaves)))
 
 

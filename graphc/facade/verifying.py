@@ -21,7 +21,7 @@ from graphc.facade.trial import Trial
 from graphc.ir.affine import Extent
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.walk import topological
-from graphc.lower.lengths import Lengths, by_extent, has_rows, length
+from graphc.lower.lengths import Lengths, by_extent, has_rows, inner_extents, length
 from graphc.native import cache
 from graphc.run.sources import Rows
 
@@ -67,7 +67,8 @@ def _other_rows(trial: Trial, feed: Feed) -> None:
     """Loops that take four rows at a time have a rest for other numbers of rows: one row less, where that is cheap."""
     if trial.least >= ROWS or sum(x.size for x in feed.values()) > CHEAP:
         return
-    less = {leaf: _one_less(leaf, x) for leaf, x in feed.items()}
+    kept = inner_extents(leaf for leaf in feed if leaf.kind == "random")  # what is drawn depends on their size
+    less = {leaf: _one_less(leaf, x, kept) for leaf, x in feed.items()}
     if all(less[leaf].shape == x.shape for leaf, x in feed.items()):
         return
     judged = _judge(trial, less)
@@ -75,8 +76,8 @@ def _other_rows(trial: Trial, feed: Feed) -> None:
         _refuse(trial, less, trial.results[judged.difference.place], judged.difference)
 
 
-def _one_less(leaf: Leaf, x: NDArray) -> NDArray:
-    part = tuple(slice(n - 1) if isinstance(e, str) and n == ROWS else slice(n)
+def _one_less(leaf: Leaf, x: NDArray, kept: Sequence[str]) -> NDArray:
+    part = tuple(slice(n - 1) if isinstance(e, str) and n == ROWS and e not in kept else slice(n)
                  for e, n in zip(leaf.shape, x.shape, strict=True))  # fmt: skip
     return np.asarray(x[part], order="C")
 

@@ -99,7 +99,8 @@ def _labels(node: Node, at: tuple[Affine, ...]) -> Gather:
 
 
 def hoisted(
-    length: Extent, carries: Sequence[Carry], given: Mapping[Node, Node], backward: bool
+    length: Extent, carries: Sequence[Carry], given: Mapping[Node, Node], backward: bool,
+    truncate: int = 0,
 ) -> tuple[Scan, Lifting]:
     """The scan whose steps compute what depends on carried values alone, and the values of all else at all steps.
 
@@ -119,7 +120,7 @@ def hoisted(
     now = _replaced(core, looked, swap)
     after = [Carry(c.leaf, c.start, now.get(c.next, swap.get(c.next, c.next))) for c in carries]
     slices = [Slice(leaf, outside.all(node)) for node, leaf in swap.items() if isinstance(leaf, Leaf)]
-    scan = scan_of(length, after, slices, backward)
+    scan = scan_of(length, after, slices, backward, truncate)
     known = {leaf: unrolled(scan, leaf) for leaf in own} | {old: unrolled(scan, new) for old, new in now.items()}
     return scan, Lifting(length, {**given, **known})
 

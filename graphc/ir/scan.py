@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from graphc.ir.affine import Affine, Extent, constant, index, size
 from graphc.ir.build import equation
-from graphc.ir.node import Leaf, Node, Read
+from graphc.ir.node import Indicator, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
 
 
@@ -37,12 +37,16 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """So many steps, from the first to the last or ``backward`` from the last to the first."""
+    """So many steps, from the first to the last or ``backward`` from the last to the first.
+
+    With ``truncate`` no derivative passes from the values before every so many steps to those after them.
+    """
 
     length: Extent
     carries: tuple[Carry, ...]
     slices: tuple[Slice, ...]
     backward: bool = False
+    truncate: int = 0
 
     @property
     def first(self) -> Affine:
@@ -91,9 +95,11 @@ _scans: WeakValueDictionary[tuple, Scan] = WeakValueDictionary()
 _unrolled: WeakKeyDictionary[Scan, WeakValueDictionary[Node, Unrolled]] = WeakKeyDictionary()
 
 
-def scan_of(length: Extent, carries: Iterable[Carry], slices: Iterable[Slice], backward: bool) -> Scan:
+def scan_of(
+    length: Extent, carries: Iterable[Carry], slices: Iterable[Slice], backward: bool, truncate: int = 0
+) -> Scan:
     """The scan of these parts: the same object for the same parts."""
-    key = (length, tuple(carries), tuple(slices), backward)
+    key = (length, tuple(carries), tuple(slices), backward, truncate)
     found = _scans.get(key)
     if found is None:
         found = _scans[key] = Scan(*key)
@@ -119,6 +125,13 @@ def in_every_step(node: Node, length: Extent) -> Node:
     shape = (length, *node.shape)
     at = tuple(constant(0) if e == 1 else index(i + 1) for i, e in enumerate(node.shape))
     return equation(shape, len(shape), "sum", placeholder(0), [Read(node, at)])
+
+
+def linked(scan: Scan) -> Node:
+    """v[t]: 1, but 0 for the steps that derivatives do not leave towards those before them."""
+    since = index(0) if not scan.backward else size(scan.length) - 1 - index(0)
+    begins, later = Indicator(Mask("divides", since, scan.truncate)), Indicator(Mask("ge", since - 1))
+    return equation((scan.length,), 1, "sum", 1 - placeholder(0) * placeholder(1), [begins, later])
 
 
 def with_time(node: Node, axis: int) -> Node:

@@ -88,7 +88,7 @@ def _moved(scan: Scan, new: Mapping[Node, Node]) -> Scan:
     """The scan reading other nodes; its leaves stay."""
     carries = [Carry(c.leaf, new.get(c.start, c.start), new.get(c.next, c.next)) for c in scan.carries]
     slices = [Slice(s.leaf, new.get(s.given, s.given)) for s in scan.slices]
-    return scan_of(scan.length, carries, slices, scan.backward)
+    return scan_of(scan.length, carries, slices, scan.backward, scan.truncate)
 
 
 def inside(roots: Iterable[Node], leaves: Iterable[Node]) -> list[Node]:
@@ -131,7 +131,7 @@ def _with_leaves(node: Unrolled, new: Mapping[Node, Leaf]) -> Node:
     *nexts, of = replace([*scan.nexts, node.of], {**new})
     carries = [Carry(new[c.leaf], c.start, after) for c, after in zip(scan.carries, nexts, strict=True)]
     slices = [Slice(new[s.leaf], s.given) for s in scan.slices]
-    return unrolled(scan_of(scan.length, carries, slices, scan.backward), of)
+    return unrolled(scan_of(scan.length, carries, slices, scan.backward, scan.truncate), of)
 
 
 def within_steps(order: Iterable[Node]) -> set[Node]:
