@@ -10,6 +10,7 @@ functions for several free extents.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -187,11 +188,11 @@ def _lengths(capacity: int) -> list[int]:
 
 
 def _along(step: StepPlan, rows: int, last: int) -> dict[str, int]:
-    """The rows of the data by free extent; every other of several has one batch, which is not full."""
+    """The rows of the data by free extent; every other of several has one batch, which is not full, and inner ones."""
     if not step.extents:
         return {step.batch: rows} if step.batch else {}
     short = lambda capacity: min(last, capacity)
-    return {e: short(n) + (0 if t % 2 else n) for t, (e, n) in enumerate(step.extents)}
+    return {e: short(n) + (0 if t % 2 or e in step.inner else n) for t, (e, n) in enumerate(step.extents)}
 
 
 def _buffers(plan: Plan, more: Iterable[Buffer] = ()) -> list[Buffer]:
@@ -241,7 +242,7 @@ def _shared(step: StepPlan, program: Program, rows: Mapping[str, int]) -> dict[s
     found["C"] = Region("C", words.size, state=True, values=words)
     fewest = {e: (n - 1) % capacity[e] + 1 for e, n in rows.items()}  # rows of the last batch
     for i in step.inputs:
-        count = rows[str(i.leaf.shape[0])] if i.batched else 1
+        count = math.prod(rows[e] for e in i.leaf.shape if isinstance(e, str)) if i.batched else 1
         found[i.pointer] = _data(i.pointer, count * i.row, i.leaf, step.plan, fewest)
         if i.in_place:
             found[i.pointer].walk(i.buffer.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,9 +15,10 @@ from graphc.declare.leaves import param
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
 from graphc.declare.pointwise import sigmoid, tanh
+from graphc.declare.rearrange import concatenate
 from graphc.declare.scanning import scan
 from graphc.declare.tensor import Tensor
-from graphc.errors import ShapeError
+from graphc.errors import ShapeError, TypeMismatchError
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +39,15 @@ class Recurrent(Layer):
     def __post_init__(self) -> None:
         check_count(f"nn.{type(self).__name__}", "units", self.units)
 
-    def declare(self, x: Tensor) -> list[Any]:
-        """New parameters for the last axis of x: W, U, b of one gate after the other."""
+    def declare(self, x: Tensor, beside: Sequence[Any] = ()) -> list[Any]:
+        """New parameters for the last axis of x: W, U, b of one gate after the other; numbered behind x and others
+        beside it."""
         if not isinstance(x, Tensor) or x.ndim not in (2, 3) or not _is_sequence(x.shape):
             found = node_text(x.node) if isinstance(x, Tensor) else repr(x)
             hint = 'sequences are Tensors of shape ("n", steps, width), ("n", "t", width) or (steps, width).'
             fail(ShapeError, f"nn.{type(self).__name__}: {found} is no sequence", hint)
         names = [f"{letter}{gate}" for gate in self.gates or [""] for letter in "WUb"]
-        number = next_number([x.node], *names)
+        number = next_number([x.node, *(w.node for w in beside)], *names)
         shapes = {"W": (x.shape[-1], int(self.units)), "U": (int(self.units),) * 2, "b": (int(self.units),)}
         starts = {"W": self.init, "U": self.recurrent_init, "b": zeros()}
         return [param(f"{n}{number}", shapes[n[0]], self.start(n, starts[n[0]])) for n in names]
@@ -225,9 +227,9 @@ class GRU(Recurrent):
 
     gates: ClassVar[str] = "zrh"
 
-    def declare(self, x: Tensor) -> list[Any]:
+    def declare(self, x: Tensor, beside: Sequence[Any] = ()) -> list[Any]:
         """New parameters for the last axis of x: W, U, b of one gate after the other, then c of h."""
-        found = super().declare(x)
+        found = super().declare(x, beside)
         if not self.reset_after:
             return found
         number = str(found[0].name)[2:]
@@ -239,6 +241,47 @@ class GRU(Recurrent):
         r = sigmoid(x @ Wr + state @ Ur + br)
         before = r * (state @ Uh + ch[0]) if self.reset_after else (r * state) @ Uh
         return z * state + (1 - z) * tanh(x @ Wh + bh + before)
+
+
+@dataclass(frozen=True, eq=False)
+class Bidirectional(Layer):
+    """A recurrent layer, and beside it another that begins with the last step (Schuster and Paliwal 1997).
+
+    Gives both, the features of the first before those of the second.  The second has parameters of its own, with the
+    next numbers; where rows have lengths it begins at the end of each row.
+
+    Parameters
+    ----------
+    layer : RNN, LSTM or GRU
+
+    Raises
+    ------
+    TypeMismatchError
+        When `layer` is no recurrent layer.
+
+    Examples
+    --------
+    >>> import graphc as gc
+    >>> gc.nn.sequential((32, 8), gc.nn.Bidirectional(gc.nn.LSTM(16, return_sequences=True))).shape
+    ('n', 32, 32)
+    """
+
+    layer: Recurrent
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, Recurrent):
+            message = f"nn.Bidirectional: {self.layer!r:.60} is no recurrent layer"
+            fail(TypeMismatchError, message, "give it gc.nn.RNN(..), gc.nn.LSTM(..) or gc.nn.GRU(..).")
+
+    def declare(self, x: Tensor) -> list[Any]:
+        """New parameters of both."""
+        first = self.layer.declare(x)
+        return [first, self.layer.declare(x, first)]
+
+    def apply(self, x: Tensor, params: Sequence[Any]) -> Tensor:
+        """The layer with given parameters."""
+        other = replace(self.layer, reverse=not self.layer.reverse)
+        return concatenate([self.layer.apply(x, params[0]), other.apply(x, params[1])], axis=-1)
 
 
 def _is_sequence(shape: Sequence[Any]) -> bool:

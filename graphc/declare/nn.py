@@ -16,12 +16,12 @@ from graphc.declare.layers_of_places import (
     Reshape,
 )
 from graphc.declare.layers_of_rows import Embedding, MultiHeadAttention, Residual, TransformerBlock
-from graphc.declare.layers_of_time import GRU, LSTM, RNN
+from graphc.declare.layers_of_time import GRU, LSTM, RNN, Bidirectional
 from graphc.declare.random_layers import BatchNorm, Dropout, GaussianNoise
 
 __all__ = [
-    "AvgPool1D", "AvgPool2D", "BatchNorm", "Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "Dropout", "Embedding",
-    "Flatten", "GRU", "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GroupNorm", "LSTM", "Layer",
+    "AvgPool1D", "AvgPool2D", "BatchNorm", "Bidirectional", "Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "Dropout",
+    "Embedding", "Flatten", "GRU", "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GroupNorm", "LSTM", "Layer",
     "LayerNorm", "MaxPool1D", "MaxPool2D", "MultiHeadAttention", "Network", "RMSNorm", "RNN", "Reshape", "Residual",
     "TransformerBlock", "sequential",
 ]  # fmt: skip

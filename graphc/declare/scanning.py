@@ -218,7 +218,7 @@ def _axis(nodes: list[Node], axis: int | None) -> int:
         found = int(isinstance(shape[0], str)) if shape else 0
         if found >= len(shape):
             message = f"scan: {node_text(nodes[0])} has no axis of steps"
-            fail(ShapeError, message, "declare the number of steps, (\"n\", 32, 8), or a name for it, (\"n\", \"t\", 8).")
+            fail(ShapeError, message, 'declare their number, ("n", 32, 8), or a name for it, ("n", "t", 8).')
         return found
     if not -len(shape) <= axis < len(shape):
         fail(ShapeError, f"scan: {node_text(nodes[0])} has no axis {axis}", f"its axes are 0 to {len(shape) - 1}.")

@@ -6,8 +6,8 @@ For h[t + 1] = f(h[t], x[t], w) the cotangents are
     xbar[t] = hbar[t + 1] df/dx
     wbar = sum_t hbar[t + 1] df/dw
 
-with df taken at h[t], x[t] by the one differentiation rule; where the scan is truncated hbar[t] is 0 at the first step of
-every window but the first.  The forward scan stores what they read; what no cotangent
+with df taken at h[t], x[t] by the one differentiation rule; where the scan is truncated hbar[t] is 0 at the first step
+of every window but the first.  The forward scan stores what they read; what no cotangent
 decides is computed beside the loop, so that wbar is one product over all steps.
 """
 

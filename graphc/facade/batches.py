@@ -95,7 +95,8 @@ def batches_of(options: Options, data: Bound) -> Batches:
     for e, n in lengths:
         if e in inner and n > dict(capacity)[e]:
             raise DataError(
-                f"batch_size gives {e!r} room for {dict(capacity)[e]}, but the data have {n}; a step takes all of them\n"
+                f"batch_size gives {e!r} room for {dict(capacity)[e]}, but the data have {n}; "
+                f"a step takes all of them\n"
                 f"  hint: leave {e!r} out of batch_size, or give it the longest that there will be"
             )
     extents = tuple((n, min(n, room)) for (_, n), (_, room) in zip(lengths, capacity, strict=True))
