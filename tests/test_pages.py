@@ -23,6 +23,7 @@ COMPILED = ("README", "gradient_descent", "learning_rate", "surfaces", "sweeps",
 ON = {  # a GPU of one thread; programs as plain Python
     "gpu": lambda: selection.use(Emulator()),
     "differential_equations": lambda: in_python(Plain()),
+    "sequences": lambda: in_python(Plain()),
 }
 PRINTED = {"README": ("\nTrue ", "SGD: 64 copies")}  # of blocks whose output is not shown
 FOLDERS = ("", "tutorial", "howto", "explanation")

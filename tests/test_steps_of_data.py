@@ -213,6 +213,38 @@ def test_windows_need_no_memory() -> None:
     assert size[4] <= size[None] + 64
 
 
+def test_a_state_goes_from_window_to_window() -> None:
+    """Six windows of three streams, a step of training each, beside JAX with the state given on.
+
+    Seen to fail when the state of the window before is read after its update.
+    """
+    X = gc.input("X", ("n", 3, WINDOW, F))
+    W, R = gc.param("W", (F, U), VALUES["W"]), gc.param("R", (U, U), VALUES["R"])
+    start = lambda h: gc.scan(lambda h, x: ((after := gc.tanh(x @ W + h @ R)), after), h, X[0], axis=1)
+    h = gc.state("h", (3, U), update=lambda h: start(h)[0])
+    loss = gc.mean((start(h)[1] - 0.5) ** 2)
+    data = RNG.normal(size=(6, 3, WINDOW, F))
+    with in_python(Plain(), "divided"):
+        model = gc.Model(loss=loss, dtype="float64")
+        run = model.fit(data, optimizer=gc.SGD(0.3), epochs=1, batch_size=1, shuffle=False, record="step", threads=1)
+
+    def theirs(p, h, window):
+        every = []
+        for t in range(WINDOW):
+            h = jnp.tanh(window[:, t] @ p["W"] + h @ p["R"])
+            every.append(h)
+        return jnp.mean((jnp.stack(every, axis=1) - 0.5) ** 2), h
+
+    p, state, losses = {"W": VALUES["W"], "R": VALUES["R"]}, np.zeros((3, U)), []
+    for window in data:
+        (value, state), g = jax.value_and_grad(theirs, has_aux=True)(p, state, window)
+        losses.append(value)
+        p = {k: p[k] - 0.3 * g[k] for k in p}
+    np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-10)
+    for name, value in {**p, "h": state}.items():
+        np.testing.assert_allclose(model.params[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 def test_the_room_for_steps_is_asked_for_by_name() -> None:
     model = reader("t")
     with pytest.raises(DataError, match="room for 4, but the data have 6; a step takes all of them"):
