@@ -6,6 +6,7 @@ Derivatives run on the reference; two programs are compiled, one of functions an
 from __future__ import annotations
 
 import copy
+import re
 from functools import partial
 
 import jax
@@ -312,7 +313,7 @@ FAULTS = {
     "a state that is read where it is written": ("h0_3 = h0 + now*", "h0_3 = h0 + (now + 1)*", "nothing has written"),
     "a step too many": ("for now in range(6):", "for now in range(7):", "lies outside of h0"),
     "a step too few": ("for now in range(6):", "for now in range(5):", "nothing has written"),
-    "the first step first in the adjoint": ("range(5, -1, -1)", "range(6)", "nothing has written"),
+    "the first step first in the adjoint": ("range(5, -1, -1)", "range(6)", "h0_bar_3[0] is read, but"),
 }
 
 
@@ -325,6 +326,15 @@ def test_a_planted_fault_of_the_loop_is_found(fault: str) -> None:
     text = cases[0].program.text
     assert old in text, [line for line in text.splitlines() if "now" in line]
     assert any(wanted in finding for finding in findings_of(cases[0], text.replace(old, new, 1)))
+
+
+def test_the_way_back_computes_no_gate_again() -> None:
+    """What it multiplies by is computed beside the gates, where they share their exponentials."""
+    text = classifier(T).source(batch_size=7)
+    forward, back = re.split(r"# \d+ steps, the last first", text)
+    back = back[: back.index("if team > 1")]
+    assert forward.count("tanh(") >= 2 and "sigmoid(" in forward
+    assert "gemm(" in back and "tanh(" not in back and "sigmoid(" not in back
 
 
 def test_the_derivation_reads_as_a_recurrence() -> None:

@@ -143,7 +143,7 @@ def _in_terms_of(y: Equation, theirs: Equation) -> sympy.Expr | None:
 
 def _read_instead(kernel: Nest, part: sympy.Expr, node: Node) -> None:
     y = kernel.equation
-    body = _replaced(y.body, part, placeholder(len(y.operands)))
+    body = replaced_part(y.body, part, placeholder(len(y.operands)))
     kernel.form = _restricted(y, body, (*y.operands, Read(node, straight(y.shape))))
 
 
@@ -168,7 +168,7 @@ def _candidates(y: Equation, other: Nest) -> list[_Stored]:
     names = {placeholder(j): placeholder(y.operands.index(op) if op in y.operands else len(y.operands) + j)
              for j, op in enumerate(theirs.operands)}  # fmt: skip
     shared = _functions(theirs.body.xreplace(names))
-    parts = _parts(y.body, known)
+    parts = largest_parts(y.body, known)
     return [_Stored(other, p, sum(c for key, c in _functions(p).items() if key in shared)) for p in parts]
 
 
@@ -185,22 +185,22 @@ def _functions(body: sympy.Expr) -> dict[tuple[str, sympy.Expr], int]:
     return found
 
 
-def _parts(e: sympy.Expr, known: set[sympy.Symbol]) -> list[sympy.Expr]:
+def largest_parts(e: sympy.Expr, known: set[sympy.Symbol]) -> list[sympy.Expr]:
     """The largest sub-expressions of known symbols alone; factors and terms of one product or sum count together."""
     if e.free_symbols and e.free_symbols <= known:
         return [e]
     inside = [a for a in e.args if a.free_symbols and a.free_symbols <= known] if e.is_Add or e.is_Mul else []
-    rest = [p for a in e.args if a not in inside for p in _parts(a, known)]
+    rest = [p for a in e.args if a not in inside for p in largest_parts(a, known)]
     return [e.func(*inside), *rest] if inside else rest
 
 
-def _replaced(e: sympy.Expr, part: sympy.Expr, name: sympy.Symbol) -> sympy.Expr:
-    """e with a part of :func:`_parts` replaced, which may be some factors of a product."""
+def replaced_part(e: sympy.Expr, part: sympy.Expr, name: sympy.Symbol) -> sympy.Expr:
+    """e with a part of :func:`largest_parts` replaced, which may be some factors of a product."""
     if e == part:
         return name
     if e.func == part.func and (e.is_Add or e.is_Mul) and set(part.args) < set(e.args):
         return e.func(name, *[a for a in e.args if a not in part.args])
-    return e.func(*[_replaced(a, part, name) for a in e.args]) if e.args else e
+    return e.func(*[replaced_part(a, part, name) for a in e.args]) if e.args else e
 
 
 def _restricted(y: Equation, body: sympy.Expr, operands: Sequence[Operand]) -> Equation:

@@ -34,6 +34,7 @@ from graphc.lower.loop_fusion import copy_of, reads_straight, store_shared
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
 from graphc.lower.phases import SMALL, assign_phases, packed_for, rows_along, sums_of_rows
 from graphc.lower.scans import lower_scan
+from graphc.lower.stored_factors import with_stored_factors
 from graphc.rewrite.norms import norms_in
 
 
@@ -97,7 +98,7 @@ def make_plan(
     names: Mapping[Node, str] = MappingProxyType({}),
 ) -> Plan:
     """Plan the computation of ``roots``; the buffers of unnamed nodes take the ``names`` that formulas give them."""
-    wanted = dict(zip(roots, with_own_leaves(roots.values()), strict=True))
+    wanted = dict(zip(roots, with_own_leaves(with_stored_factors(roots.values())), strict=True))
     return _Planner(wanted, places, options, names).run()
 
 

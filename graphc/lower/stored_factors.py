@@ -1,0 +1,94 @@
+"""What a scan computes of another scan's values alone is computed by the steps of that one, and read back.
+
+An adjoint multiplies cotangents by derivatives of what the steps before it computed: a gate's slope shares its
+exponential with the gate.  Here the factor becomes a value of the forward step, v[t, ..], where one loop computes both;
+what is read of the forward steps is the factor instead of its arguments.  It is to scans what
+:func:`graphc.lower.loop_fusion.store_shared` is to phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sympy
+
+from graphc.ir.build import equation
+from graphc.ir.node import Equation, Leaf, Node, Read
+from graphc.ir.scalar import cost, placeholder, placeholders
+from graphc.ir.scan import Carry, Scan, Slice, Unrolled, scan_of, unrolled
+from graphc.ir.walk import annotate, inside, rebuild, scans_whole, topological, with_sources
+from graphc.lower.loop_fusion import STORED, guarded, largest_parts, reads_straight, replaced_part, straight
+
+
+def with_stored_factors(roots: Iterable[Node]) -> list[Node]:
+    """The roots, with scans that read factors where they would compute them."""
+    roots = list(roots)
+    order = scans_whole(roots)
+    wanted: dict[Scan, list[Node]] = {}
+    for node in order:
+        if isinstance(node, Unrolled):
+            wanted.setdefault(node.scan, []).append(node.of)
+    if len(wanted) < 2:
+        return roots
+    new: dict[Node, Node] = {}
+    found: dict[Scan, _Reading] = {}
+    for node in order:
+        moved = new[node] = with_sources(node, new)
+        if isinstance(node, Unrolled) and isinstance(moved, Unrolled):
+            if node.scan not in found:
+                found[node.scan] = _Reading(moved.scan, [new[of] for of in wanted[node.scan]])
+            new[node] = annotate(found[node.scan].value(moved.of), node)
+    return [new[root] for root in roots]
+
+
+class _Reading:
+    """A scan whose steps read factors of other scans' values; ``wanted`` are the nodes of its step asked for."""
+
+    def __init__(self, scan: Scan, wanted: Sequence[Node]) -> None:
+        self._of = {s.leaf: s.given for s in scan.slices if isinstance(s.given, Unrolled)}
+        self._factors: dict[Unrolled, Leaf] = {}
+        self._now: dict[Node, Node] = {}
+        for node in inside([*scan.nexts, *wanted], scan.leaves):
+            moved = with_sources(node, self._now)
+            self._now[node] = annotate(self._split(moved) if isinstance(moved, Equation) else moved, node)
+        carries = [Carry(c.leaf, c.start, self._now.get(c.next, c.next)) for c in scan.carries]
+        slices = [*scan.slices, *(Slice(leaf, given) for given, leaf in self._factors.items())]
+        read = {*topological([*(c.next for c in carries), *(self._now.get(of, of) for of in wanted)])}
+        self._scan = scan_of(
+            scan.length, carries, [s for s in slices if s.leaf in read], scan.backward, scan.truncate
+        )
+
+    def value(self, of: Node) -> Node:
+        """v[t, ..] of a node of the step that was asked for."""
+        return unrolled(self._scan, self._now.get(of, of), of in self._now)
+
+    def _split(self, y: Equation) -> Node:
+        """An elementwise equation that reads its expensive factors."""
+        if not y.elementwise or guarded(y):
+            return y
+        for scan in dict.fromkeys(given.scan for given in self._of.values()):
+            read = [op for op in y.operands if isinstance(op, Read)]
+            own = {op for op in read if reads_straight(y, op) and self._is_of(op.node, scan)}
+            known: set[sympy.Symbol] = {placeholder(j) for j, op in enumerate(y.operands) if op in own}
+            for part in largest_parts(y.body, known):
+                if cost(part) >= STORED and part != y.body:
+                    y = self._reading(y, part, scan)
+        return y
+
+    def _is_of(self, node: Node, scan: Scan) -> bool:
+        given = self._of.get(node) if isinstance(node, Leaf) else None
+        return given is not None and given.scan is scan
+
+    def _reading(self, y: Equation, part: sympy.Expr, scan: Scan) -> Equation:
+        """y with a part of its body read, which becomes a value of the other scan's step."""
+        used, at = placeholders(part), straight(y.shape)
+        sources = [op.node for op in (y.operands[j] for j in used) if isinstance(op, Read)]
+        names = {placeholder(j): placeholder(t) for t, j in enumerate(used)}
+        reads = [Read(self._of[s].of, at) for s in sources if isinstance(s, Leaf)]
+        factor = unrolled(scan, equation(y.shape, y.rank, "sum", part.xreplace(names), reads))
+        assert isinstance(factor, Unrolled)
+        leaf = self._factors.setdefault(factor, Leaf("slope", y.shape, "step"))
+        body = replaced_part(y.body, part, placeholder(len(y.operands)))
+        made = rebuild(y, [*y.operands, Read(leaf, at)], body)
+        assert isinstance(made, Equation)
+        return made
