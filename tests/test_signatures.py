@@ -86,7 +86,7 @@ def test_the_namespaces_show_only_what_is_public():
         (lambda m: gc.SGD(1, 2), "SGD: too many positional arguments\n"
          "  hint: its parameters are eta, clip_value, clip_norm, decay."),
         (lambda m: gc.compile(), "compile: missing a required argument: 'outputs'\n"
-         "  hint: its parameters are outputs, inputs, dtype, verify, subnormals."),
+         "  hint: its parameters are outputs, inputs, dtype, verify, subnormals, check_bounds."),
         (lambda m: gc.sum(X, ax=0), "sum: there is no option 'ax'\n  hint: did you mean 'axis'?"),
         (lambda m: X.mean(ax=0), "mean: there is no option 'ax'\n  hint: did you mean 'axis'?"),
         (lambda m: gc.exp(X, foo=1), "exp: there is no option 'foo'\n  hint: known are x"),
