@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -272,7 +272,7 @@ def check_outside(roots: Iterable[Node]) -> None:
         fail(TypeMismatchError, message, "let the step give it back, (carry, y), and read that.")
 
 
-def _check_inside(wanted: list[Node], leaves: list[Leaf]) -> None:
+def _check_inside(wanted: list[Node], leaves: Sequence[Node]) -> None:
     """Refuse a scan within a step that depends on the step, and a state that the step would update."""
     for node in topological(wanted):
         if isinstance(node, Leaf) and node.update is not None and inside([node.update], leaves):

@@ -59,8 +59,8 @@ def _halves(rows: int, wanted: Any, seed: int, extent: int) -> tuple[NDArray, ND
 
 def rows_of(data: Bound, rows: Mapping[str, NDArray]) -> Bound:
     """Some rows of the data, by extent; of those that lie on a machine, on the host."""
-    taken = {leaf: rows.get(str(leaf.shape[0])) if has_rows(leaf) else None for leaf in data.arrays}
-    arrays = {leaf: a if taken[leaf] is None else _some(a, taken[leaf]) for leaf, a in data.arrays.items()}
+    divided = lambda leaf: has_rows(leaf) and leaf.shape[0] in rows
+    arrays = {leaf: _some(a, rows[str(leaf.shape[0])]) if divided(leaf) else a for leaf, a in data.arrays.items()}
     return Bound(arrays, max(map(len, rows.values()), default=1), data.notes, columns=data.columns)
 
 

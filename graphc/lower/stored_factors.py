@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import sympy
 
 from graphc.ir.build import equation
-from graphc.ir.node import Equation, Leaf, Node, Read
+from graphc.ir.node import Equation, Leaf, Node, Operand, Read
 from graphc.ir.scalar import cost, placeholder, placeholders
 from graphc.ir.scan import Carry, Scan, Slice, Unrolled, scan_of, unrolled
 from graphc.ir.walk import annotate, inside, rebuild, scans_whole, topological, with_sources
@@ -67,17 +67,22 @@ class _Reading:
         if not y.elementwise or guarded(y):
             return y
         for scan in dict.fromkeys(given.scan for given in self._of.values()):
-            read = [op for op in y.operands if isinstance(op, Read)]
-            own = {op for op in read if reads_straight(y, op) and self._is_of(op.node, scan)}
-            known: set[sympy.Symbol] = {placeholder(j) for j, op in enumerate(y.operands) if op in own}
-            for part in largest_parts(y.body, known):
-                if cost(part) >= STORED and part != y.body:
-                    y = self._reading(y, part, scan)
+            before: Equation | None = None
+            while y is not before and (part := self._factor(y, scan)) is not None:
+                before, y = y, self._reading(y, part, scan)  # which may order the operands anew
         return y
 
-    def _is_of(self, node: Node, scan: Scan) -> bool:
-        given = self._of.get(node) if isinstance(node, Leaf) else None
-        return given is not None and given.scan is scan
+    def _factor(self, y: Equation, scan: Scan) -> sympy.Expr | None:
+        """A part of the body that values of one scan decide, and that is worth a place of its own."""
+        known: set[sympy.Symbol] = {placeholder(j) for j, op in enumerate(y.operands) if self._is_of(y, op, scan)}
+        parts = (part for part in largest_parts(y.body, known) if part != y.body)
+        return next((part for part in parts if cost(part) >= STORED), None)
+
+    def _is_of(self, y: Equation, op: Operand, scan: Scan) -> bool:
+        """Whether an operand is what the other scan has at the same place."""
+        if not isinstance(op, Read) or not isinstance(op.node, Leaf) or not reads_straight(y, op):
+            return False
+        return op.node in self._of and self._of[op.node].scan is scan
 
     def _reading(self, y: Equation, part: sympy.Expr, scan: Scan) -> Equation:
         """y with a part of its body read, which becomes a value of the other scan's step."""
