@@ -164,10 +164,7 @@ def values(model: gc.Model) -> dict[str, np.ndarray]:
 
 
 def test_one_program_trains_on_sequences_of_any_length() -> None:
-    """Data of 6 steps, then of 5, beside JAX; the room for both is 8, that for 9 is 16.
-
-    Seen to fail when the last step is that of the room, and when rows lie as far apart as the data have them.
-    """
+    """Data of 6 steps, then of 5, beside JAX; the room for both is 8."""
     model = reader("t")
     p, compiled = {k: jnp.asarray(v) for k, v in values(model).items()}, []
     for steps in (6, 5):
@@ -192,7 +189,7 @@ def test_one_program_trains_on_sequences_of_any_length() -> None:
 def test_threads_and_interruptions_change_no_bit(threads) -> None:
     """Noise for every step, truncated gates, the last batch smaller; the text runs in Python.
 
-    Seen to fail when the noise of a row is that of the room behind its steps.
+    Seen to fail when a factor that the way back reads is found in operands that were ordered anew.
     """
     found = []
     for parts, team in (([4], 1), ([1, 3], threads)):
@@ -214,10 +211,7 @@ def test_windows_need_no_memory() -> None:
 
 
 def test_a_state_goes_from_window_to_window() -> None:
-    """Six windows of three streams, a step of training each, beside JAX with the state given on.
-
-    Seen to fail when the state of the window before is read after its update.
-    """
+    """Six windows of three streams, a step of training each, beside JAX with the state given on."""
     X = gc.input("X", ("n", 3, WINDOW, F))
     W, R = gc.param("W", (F, U), VALUES["W"]), gc.param("R", (U, U), VALUES["R"])
     start = lambda h: gc.scan(lambda h, x: ((after := gc.tanh(x @ W + h @ R)), after), h, X[0], axis=1)
