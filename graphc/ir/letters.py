@@ -14,12 +14,13 @@ LETTERS = "ijklmpqrvwxyz"
 # what generated programs use themselves: pointers, counters, temporaries, type and function names come on top
 _MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rlargest rtop"
 _DRAWS = "random_bernoulli random_normal random_uniform"
-_PRODUCTS = "blas_gemm contract gemm packed_gemm transpose"
-PRIMITIVES = [*_MEMORY.split(), *_DRAWS.split(), *_PRODUCTS.split(), "permuted", "power"]
+_PRODUCTS = "blas_gemm contract contract_dots contract_lines gemm packed_gemm transpose"
+PRIMITIVES = [*_MEMORY.split(), *_DRAWS.split(), *_PRODUCTS.split(), "permuted", "power", "wide"]
 _POINTERS = "A C F G H K L P Q R S"
 _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"
     " batch_rows n_parts part part_number part_base part_start part_row part_end part_weight partials total"
+    " row_0 n_rows"
 )
 _VALUES = "INF f g s t now theta top steep shift scale peak norm_g k_step math float int64 range"
 RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES])

@@ -18,6 +18,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import _Intrinsic as Intrinsic
 
+from graphc.primitives.matmul.vector_ir import vector_unit
+
 BINARY = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
@@ -28,6 +30,17 @@ COMPARED = {
 }  # fmt: skip
 
 Typed = tuple[Any, ir.Value]  # a type of Numba, and the value
+
+
+WIDE = "graphc.wide"
+"""Begins the mark of a branch back to the head of a loop; a number of its own and the lanes of its vectors follow."""
+
+FEW, MANY = 4, 16
+"""Lanes that are few; turns of a loop that are many, of which some may be left over behind the last vector."""
+
+
+def _of_floats(kind: Any) -> bool:
+    return isinstance(kind, types.CPointer) and isinstance(kind.dtype, types.Float)
 
 
 class Unfit(Exception):
@@ -92,6 +105,8 @@ class Lowered:
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.places: dict[str, tuple[Any, ir.Value]] = {}
         self.breaks: list[ir.Block] = []
+        self.itemsize = max((k.dtype.bitwidth // 8 for k in kinds if _of_floats(k)), default=8)
+        self.wide_loops = 0
         self.assigned = Counter(n.id for n in ast.walk(tree) if type(n) is ast.Name and type(n.ctx) is ast.Store)
         body = function.append_basic_block("body")
         entry = self.builder.block
@@ -171,15 +186,17 @@ class Lowered:
         self.test(s.test, body, after)
         self.builder.position_at_end(after)
 
-    def turn(self, statements: Sequence[ast.stmt], body: ir.Block, back: ir.Block, after: ir.Block) -> None:
-        """The body of a loop, from which ``break`` leads behind it."""
+    def turn(self, statements: Sequence[ast.stmt], body: ir.Block, back: ir.Block, after: ir.Block) -> Any:
+        """The body of a loop, from which ``break`` leads behind it; returns the branch that ends it."""
         self.breaks.append(after)
         self.builder.position_at_end(body)
         self.run(statements)
         if not self.builder.block.is_terminated:
             self.builder.branch(back)
+        end = self.builder.block.terminator
         self.breaks.pop()
         self.builder.position_at_end(after)
+        return end
 
     def count(self, s: ast.For) -> None:
         """A loop over a range, whose step is a whole number that the text tells."""
@@ -200,7 +217,26 @@ class Lowered:
         b.store(b.sub(count, ir.Constant(number, 1), flags=["nsw"]), left)
         b.store(b.add(now, ir.Constant(number, step), flags=["nsw"]), turn)
         self.store(s.target.id, (types.int64, now))
-        self.turn(s.body, body, test, after)
+        end = self.turn(s.body, body, test, after)
+        first = s.body[0].value if isinstance(s.body[0], ast.Expr) else None
+        if isinstance(first, ast.Call) and isinstance(first.func, ast.Name) and first.func.id == "wide":
+            self.widen(s.iter, end)
+
+    def widen(self, call: ast.Call, end: Any) -> None:
+        """Tell LLVM how many turns of a loop are a vector, at the branch that ``end`` is: as many as leave no rest, or
+        whole vectors where there are many turns."""
+        last = call.args[-1]
+        turns = last.value if isinstance(last, ast.Constant) and isinstance(last.value, int) else 0
+        lanes = vector_unit()[0] // self.itemsize
+        while lanes > 1 and turns % lanes:
+            lanes //= 2
+        if lanes < FEW and turns >= MANY:
+            lanes = min(MANY // 2, vector_unit()[0] // self.itemsize)
+        if turns and lanes > 1:
+            number, module = ir.IntType(32), self.builder.module
+            self.wide_loops += 1
+            words = [ir.MetaDataString(module, WIDE), number(self.wide_loops), number(lanes)]
+            end.set_metadata("llvm.loop", module.add_metadata(words))
 
     def turns(self, start: ir.Value, stop: ir.Value, step: int) -> ir.Value:
         """How often a loop runs: known before it begins, which LLVM makes vector code of."""

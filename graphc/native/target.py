@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FunctionType, MappingProxyType
@@ -37,11 +38,12 @@ from graphc.native.bounds import Checked
 from graphc.native.bundles import bundled
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
-from graphc.native.lowering import Contexts, Lowered, Unfit
+from graphc.native.lowering import WIDE, Contexts, Lowered, Unfit
 from graphc.native.machine_code import Unit
 from graphc.native.subnormals import flushing
 from graphc.native.units import units_of
 
+_MARK = re.compile(rf'^(!\d+) = !{{ !"{WIDE}", i32 \d+, i32 (\d+) }}', re.MULTILINE)
 _NUMBERS: dict[object, object] = {
     np.float32: types.float32,
     np.float64: types.float64,
@@ -377,8 +379,10 @@ def _divided(module: Any, units: dict[str, Unit]) -> str:
 
 
 def _finished(text: str) -> str:
-    """Every function begins a cache line, so that what stands before it does not move its loops."""
-    return cgutils.normalize_ir_text(text).replace("\n{\n", " align 64\n{\n")
+    """Every function begins a cache line, so that what stands before it does not move its loops; marks of loops have
+    the form that LLVM reads, which llvmlite cannot write: a node whose first part is itself."""
+    aligned = cgutils.normalize_ir_text(text).replace("\n{\n", " align 64\n{\n")
+    return _MARK.sub(r'\1 = distinct !{ \1, !{ !"llvm.loop.vectorize.width", i32 \2 } }', aligned)
 
 
 def _twins(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> Iterator[str]:

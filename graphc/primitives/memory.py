@@ -36,6 +36,12 @@ def noalias(typingctx: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic(prefer_literal=True)
+def wide(typingctx: Any) -> Any:  # noqa: ARG001
+    """Nothing: the first statement of a loop that vectors are to be made of, whatever LLVM expects of that."""
+    return types.void(), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@intrinsic(prefer_literal=True)
 def atomic_load(typingctx: Any, pointer: Any, index: Any) -> Any:
     """pointer[index], read anew each time this runs: another thread may have written it."""
     if not is_pointer(pointer) or not isinstance(pointer.dtype, types.Integer):

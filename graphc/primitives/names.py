@@ -6,7 +6,9 @@ from graphc.primitives.barrier import meet
 from graphc.primitives.calls import invoke
 from graphc.primitives.draws import random_bernoulli, random_normal, random_uniform
 from graphc.primitives.matmul.blas import blas_gemm
+from graphc.primitives.matmul.dots import contract_dots
 from graphc.primitives.matmul.gemm import contract, gemm
+from graphc.primitives.matmul.lines import contract_lines
 from graphc.primitives.matmul.packed_gemm import packed_gemm
 from graphc.primitives.matmul.transpose import transpose
 from graphc.primitives.memory import (
@@ -21,15 +23,16 @@ from graphc.primitives.memory import (
     rmax,
     rmin,
     rtop,
+    wide,
 )
 from graphc.primitives.shuffle import permuted
 from graphc.primitives.vector_math import functions
 from graphc.primitives.vector_math.functions import *  # noqa: F403  the names of the scalar table
 
 __all__ = [
-    "atomic_load", "atomic_store", "blas_gemm", "contract", "copy", "fill", "gemm", "invoke", "meet", "noalias",
-    "nonfinite", "packed_gemm", "permuted", "radd", "random_bernoulli", "random_normal", "random_uniform", "rlargest",
-    "rmax", "rmin", "rtop", "transpose",
+    "atomic_load", "atomic_store", "blas_gemm", "contract", "contract_dots", "contract_lines", "copy", "fill", "gemm",
+    "invoke", "meet", "noalias", "nonfinite", "packed_gemm", "permuted", "radd", "random_bernoulli", "random_normal",
+    "random_uniform", "rlargest", "rmax", "rmin", "rtop", "transpose", "wide",
 ]  # fmt: skip
 
 

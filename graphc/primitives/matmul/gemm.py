@@ -27,7 +27,7 @@ SET, ADD, BIAS = 0, 1, 2
 LATENCY = 4
 """Cycles from one fused operation of a chain to the next; a lone row takes at least so many for each term."""
 
-_ROWS = {32: (8, 4, 4, 4), 16: (8, 6)}
+BLOCKS = {32: (8, 4, 4, 4), 16: (8, 6)}
 """Vector registers -> rows of a block of 1, 2, ... vectors: enough sums to hide the latency, and little code."""
 
 
@@ -82,13 +82,15 @@ class Product:
 class Panel:
     """Columns ``first + t*width`` for t < count, ``width`` being the sum of ``lanes``, the vectors' lane counts.
 
-    ``active`` lanes of the last vector exist; None stands for all.
+    ``active`` lanes of the last vector exist; None stands for all. Vectors of several lines say themselves where they
+    lie in B and in C, and how many of their lanes exist.
     """
 
     first: Int
     count: Int
     lanes: tuple[int, ...]
     active: Int | None = None
+    places: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def width(self) -> int:
@@ -97,6 +99,12 @@ class Panel:
     def offsets(self) -> list[int]:
         """The column of each vector, counted from the panel's first."""
         return [sum(self.lanes[:t]) for t in range(len(self.lanes))]
+
+    def masks(self, v: Vectors) -> list[ir.Value | None]:
+        """The lanes of each vector that exist, None for all."""
+        if self.places:
+            return [v.mask(width, some) for width, (_, _, some) in zip(self.lanes, self.places, strict=True)]
+        return [None] * (len(self.lanes) - 1) + [v.mask(self.lanes[-1], self.active)]
 
 
 def emit_product(v: Vectors, p: Product) -> None:
@@ -113,7 +121,7 @@ def emit_product(v: Vectors, p: Product) -> None:
 
 def emit_dots(v: Vectors, p: Product) -> None:
     """c[i] = start + sum_k A[i, k] b[k], both contiguous in k: lanes sum k modulo the lane count, then a fixed tree."""
-    lanes = _lanes(v, p.k)
+    lanes = lanes_of(v, p.k)
 
     def turn(row: ir.Value) -> Callable[..., list[ir.Value]]:
         return lambda k, acc: [v.fma(v.load(v.at(row, k), lanes), v.load(v.at(p.b.base, k), lanes), acc[0])]
@@ -142,7 +150,7 @@ def emit_tiles(v: Vectors, p: Product) -> None:
         if p.shared and p.b.columns == 1 and p.c.columns == 1:
             _call_panel(v, p, panel)
         else:
-            v.loop(panel.count, [], _panel_body(v, p, panel))
+            v.loop(panel.count, [], panel_body(v, p, panel))
 
 
 def _call_panel(v: Vectors, p: Product, panel: Panel) -> None:
@@ -162,7 +170,7 @@ def _call_panel(v: Vectors, p: Product, panel: Panel) -> None:
         ]
         parts = Matrix(args[0], a_rows, a_columns), Matrix(args[1], b_rows, 1), Matrix(args[2], c_rows, 1)
         own = Product(*parts, m, 1, k, args[3], p.bias_step, p.mode)
-        inner.loop(count, [], _panel_body(inner, own, Panel(first, count, lanes, some)))
+        inner.loop(count, [], panel_body(inner, own, Panel(first, count, lanes, some)))
 
     variable = [v.int(x) for x, literal in zip(numbers, fixed, strict=True) if literal is None and x is not None]
     words = ("panel", *lanes, p.mode, p.bias_step, *fixed[:2], "part" if active is not None else "whole")
@@ -171,7 +179,7 @@ def _call_panel(v: Vectors, p: Product, panel: Panel) -> None:
     v.ir.call(function_of(v, "_".join(map(str, words)), kinds, emit), [*pointers, *variable])
 
 
-def _panel_body(v: Vectors, p: Product, panel: Panel) -> Callable[..., list[ir.Value]]:
+def panel_body(v: Vectors, p: Product, panel: Panel) -> Callable[..., list[ir.Value]]:
     vectors = len(panel.lanes)
     rows = block_rows(vectors, p.m)
 
@@ -208,9 +216,10 @@ def _cut_rows(v: Vectors, m: ir.Value, rows: int, lone: int) -> tuple[ir.Value, 
 def _block(v: Vectors, p: Product, panel: Panel, first: Int, i: Int, rows: int) -> list[ir.Value]:
     """C[i : i + rows, first : first + width]: all sums in registers, one pass over k."""
     lanes, offsets = panel.lanes, panel.offsets()
-    masks = [None] * (len(lanes) - 1) + [v.mask(lanes[-1], panel.active)]
+    masks = panel.masks(v)
+    in_b, in_c = ([place[t] for place in panel.places] or offsets for t in range(2))
     corner = v.at(p.c.base, v.mul(i, p.c.rows), v.mul(first, p.c.columns))
-    places = [[v.at(corner, v.mul(r, p.c.rows), v.mul(o, p.c.columns)) for o in offsets] for r in range(rows)]
+    places = [[v.at(corner, v.mul(r, p.c.rows), v.mul(o, p.c.columns)) for o in in_c] for r in range(rows)]
     bias = v.at(p.bias, v.mul(first, p.bias_step))
     biases = [v.at(bias, o * p.bias_step) for o in offsets]
     left = v.at(p.a.base, v.mul(i, p.a.rows))
@@ -218,7 +227,7 @@ def _block(v: Vectors, p: Product, panel: Panel, first: Int, i: Int, rows: int) 
 
     def turn(left: ir.Value, top: ir.Value, k: Int, sums: list[ir.Value]) -> list[ir.Value]:
         column, row = v.at(left, v.mul(k, p.a.columns)), v.at(top, v.mul(k, p.b.rows))
-        right = [v.load(v.at(row, v.mul(o, p.b.columns)), w, mask) for o, w, mask in zip(offsets, lanes, masks)]
+        right = [v.load(v.at(row, v.mul(o, p.b.columns)), w, mask) for o, w, mask in zip(in_b, lanes, masks)]
         entries = [v.load(v.at(column, v.mul(r, p.a.rows)), 1) for r in range(rows)]
         pairs = [(entry, vector) for entry in entries for vector in right]
         widths = lanes * rows
@@ -249,15 +258,12 @@ def _start(v: Vectors, p: Product, place: ir.Value, bias: ir.Value, lanes: int, 
 
 def panels(v: Vectors, p: Product) -> list[Panel]:
     """Cut the columns: panels of nearly equal width, so that no narrow one is left, and a masked last vector."""
-    lanes = _lanes(v, p.n) if p.b.columns == 1 and p.c.columns == 1 else 1
-    most = len(_ROWS[vector_unit()[1]])
+    lanes = lanes_of(v, p.n) if p.b.columns == 1 and p.c.columns == 1 else 1
+    most = len(BLOCKS[vector_unit()[1]])
     if not isinstance(p.n, int):
         return _run_time_panels(v, p.n, lanes, most)
     vectors = -(-p.n // lanes)
-    pieces = -(-vectors // most)
-    narrow, more = divmod(vectors, pieces)
-    widths = [narrow + 1] * more + [narrow] * (pieces - more)
-    return _grouped(widths, lanes, p.n % lanes)
+    return _grouped(cut(vectors, most), lanes, p.n % lanes)
 
 
 def _run_time_panels(v: Vectors, n: ir.Value, lanes: int, most: int) -> list[Panel]:
@@ -280,7 +286,7 @@ def _grouped(widths: list[int], lanes: int, active: int) -> list[Panel]:
     for position, width in enumerate(widths):
         ragged = position == len(widths) - 1 and active > 0
         if ragged:
-            last = _power_above(active)
+            last = power_above(active)
             out.append(Panel(first, 1, (lanes,) * (width - 1) + (last,), active if active < last else None))
         elif out and len(out[-1].lanes) == width:
             out[-1] = replace(out[-1], count=out[-1].count + 1)
@@ -292,20 +298,27 @@ def _grouped(widths: list[int], lanes: int, active: int) -> list[Panel]:
 
 def block_rows(vectors: int, m: Int) -> int:
     """Rows of a block: all its sums fit the registers; a literal row count is cut without a rest where possible."""
-    most = _ROWS[vector_unit()[1]][vectors - 1]
+    most = BLOCKS[vector_unit()[1]][vectors - 1]
     if not isinstance(m, int):
         return most
     fitting = [rows for rows in range(most, (most + 1) // 2, -1) if m % rows == 0]
     return fitting[0] if fitting else min(m, most)
 
 
-def _lanes(v: Vectors, extent: Int) -> int:
+def cut(extent: int, most: int) -> list[int]:
+    """Pieces of nearly one size, none above ``most``."""
+    count = -(-extent // most)
+    few, more = divmod(extent, count)
+    return [few + 1] * more + [few] * (count - more)
+
+
+def lanes_of(v: Vectors, extent: Int) -> int:
     """Lanes of a vector for an extent: the host's, or fewer where a literal extent needs fewer."""
     most = vector_unit()[0] // v.size
-    return min(most, _power_above(extent)) if isinstance(extent, int) else most
+    return min(most, power_above(extent)) if isinstance(extent, int) else most
 
 
-def _power_above(extent: int) -> int:
+def power_above(extent: int) -> int:
     """The least power of two that is not below extent."""
     return 1 << (extent - 1).bit_length()
 
