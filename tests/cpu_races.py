@@ -120,6 +120,33 @@ def _contract(
     c.put(oc + i * ldc + j, total)
 
 
+def _contract_lines(
+    a: Watched, oa: int, rsa: int, csa2: int, csa1: int, csa: int, b: Watched, ob: int, rsb2: int, rsb1: int, rsb: int,
+    lsb: int, c: Watched, oc: int, ldc: int, lsc: int, m: int, lines: int, n: int, k2: int, k1: int, k: int, mode: int,
+) -> None:  # fmt: skip
+    """The arguments are those of :func:`graphc.primitives.matmul.lines.contract_lines`; terms come in order."""
+    i, t, j = np.arange(m)[:, None, None], np.arange(lines)[:, None], np.arange(n)
+    out = oc + i * ldc + t * lsc + j
+    total = c.take(out) if mode else np.zeros(out.shape, a.values.dtype)
+    for p, q, s in np.ndindex(k2, k1, k):
+        left, right = oa + i * rsa + p * csa2 + q * csa1 + s * csa, ob + p * rsb2 + q * rsb1 + s * rsb + t * lsb + j
+        total = total + a.take(left) * b.take(right)
+    c.put(out, total)
+
+
+def _contract_dots(
+    a: Watched, oa: int, rsa: int, csa2: int, csa1: int, b: Watched, ob: int, rsb: int, csb2: int, csb1: int,
+    c: Watched, oc: int, rsc: int, csc: int, m: int, n: int, k2: int, k1: int, k: int, mode: int,
+) -> None:  # fmt: skip
+    """The arguments are those of :func:`graphc.primitives.matmul.dots.contract_dots`; terms come in order."""
+    i, j = np.arange(m)[:, None], np.arange(n)
+    total = np.zeros((m, n), a.values.dtype)
+    for p, q, t in np.ndindex(k2, k1, k):
+        total += a.take(oa + i * rsa + p * csa2 + q * csa1 + t) * b.take(ob + j * rsb + p * csb2 + q * csb1 + t)
+    out = oc + i * rsc + j * csc
+    c.put(out, c.take(out) + total if mode else total)
+
+
 def _transpose(to: Watched, at: int, source: Watched, start: int, rows: int, columns: int) -> None:
     i, j = np.arange(rows)[:, None], np.arange(columns)
     to.put(at + j * rows + i, source.take(start + i * columns + j))
@@ -152,7 +179,8 @@ def _permuted(n: int, index: int, key0: int, key1: int, epoch: int) -> int:
 
 
 NAMES: dict[str, Any] = {name: function.numpy for name, function in FUNCTIONS.items()} | {
-    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract, "transpose": _transpose,
+    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract,
+    "contract_lines": _contract_lines, "contract_dots": _contract_dots, "transpose": _transpose, "wide": lambda: None,
     "copy": _copy,
     "fill": lambda to, at, value, n: to.put(at + np.arange(n), value), "permuted": _permuted,
     "atomic_load": _atomic_load, "atomic_store": _atomic_store, "noalias": lambda: None,

@@ -10,6 +10,7 @@ from graphc.native import blas_library, build, target
 from graphc.native.build import Program
 from graphc.native.machine_code import linked, optimize
 from graphc.primitives.matmul import gemm
+from tests.covering import plain
 
 # m, n, k as literals; ragged widths, single rows, columns and terms, several panels.
 SHAPES = [
@@ -19,7 +20,9 @@ SHAPES = [
 KINDS = ("float32", "float64")
 IMPORTS = """
 from graphc.primitives.matmul.blas import blas_gemm
+from graphc.primitives.matmul.dots import contract_dots
 from graphc.primitives.matmul.gemm import gemm
+from graphc.primitives.matmul.lines import contract_lines
 from graphc.primitives.matmul.transpose import transpose
 """
 
@@ -44,6 +47,19 @@ GENERIC = {
 }
 
 
+# a factor of several rows, lines that begin anywhere, several sums; ragged widths, narrow ones, whole vectors
+SIZES_OF_LINES = [(7, 9, 10, 0), ("m", 4, 24, 1), (16, 8, 8, 1), (6, 5, 3, 0), (1, 2, 37, 0)]
+LINES = {
+    f"lines_{t}": f"contract_lines(A, 3, 60, 30, 10, 2, B, 5, 90, 31, {n + 1}, 7, C, 7, {(n + 2) * lines}, {n + 2}, "
+    f"{m}, {lines}, {n}, k, 3, 5, {mode})"
+    for t, (m, lines, n, mode) in enumerate(SIZES_OF_LINES)
+}
+DOTS = {
+    f"dots_{t}": f"contract_dots(A, 3, 11, 90, 31, B, 5, 13, 80, 29, C, 7, 1, {m + 2}, {m}, {n}, k, 3, {k}, {t % 2})"
+    for t, (m, n, k) in enumerate([(5, 2, 24), (7, 1, 10), (1, 5, 3), (3, 4, 150), (13, 2, 17)])
+}
+
+
 def site(name: str, call: str) -> str:
     """An entry with one product in it; the operands begin at offsets 3, 5, 7 and 2."""
     return f"def {name}(A, B, C, b, m, n, k):\n    {call}\n    return 0\n"
@@ -58,8 +74,8 @@ def sources() -> tuple[str, list[str]]:
             names.append(f"{word}_{q}")
             call = f"gemm(A, 3, {strides}, B, 5, {n}, 1, C, 7, {n}, {m}, {n}, {k}, b, 2, {mode})"
             parts.append(site(names[-1], call))
-    parts += [site(name, call) for name, call in GENERIC.items()]
-    return "\n".join(parts), [*names, *GENERIC]
+    parts += [site(name, call) for name, call in (GENERIC | LINES | DOTS).items()]
+    return "\n".join(parts), [*names, *GENERIC, *LINES, *DOTS]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -267,3 +283,16 @@ def fused_loops(assembly: str) -> list[str]:
             if sum(other.startswith(".LBB") for other in body) == 1 and "vfmadd" in "".join(body):
                 found.append("\n".join(body))
     return found
+
+
+@pytest.mark.parametrize("name", [*LINES, *DOTS])
+def test_lines_and_dot_products_are_those_of_plain_python(tiles, name):
+    """Mutation-checked: lanes that do not exist counted, the last line of an odd number left out."""
+    program, kind = tiles
+    rng, m, k = np.random.default_rng(0), 10, 2
+    a, b, c = (rng.normal(size=2000).astype(kind) for _ in range(3))
+    wanted = c.astype(float).tolist()
+    call = (LINES | DOTS)[name]
+    exec(call, {"A": a.astype(float), "B": b.astype(float), "C": wanted, "m": m, "k": k, **plain.NAMES})  # noqa: S102
+    program.call(name, *(x.ctypes.data for x in (a, b, c, c)), m, 0, k)
+    np.testing.assert_allclose(c, wanted, rtol=0, atol=3000 * np.finfo(kind).eps)

@@ -30,7 +30,7 @@ COMPARED = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }  # fmt: skip
-BLOCKS = ("contract", "gemm", "packed_gemm", "blas_gemm", "transpose", "nonfinite")
+BLOCKS = ("contract", "contract_lines", "contract_dots", "gemm", "packed_gemm", "blas_gemm", "transpose", "nonfinite")
 
 Value = Any  # a whole number, a truth value, an array of them, or FLOAT
 
@@ -89,7 +89,8 @@ class Values:
         self.chosen: list[NDArray] = []
         self.primitives: dict[str, Callable[..., Value]] = {
             "gemm": self._product, "packed_gemm": self._product, "blas_gemm": self._product,
-            "contract": self._contract, "copy": self._copy,
+            "contract": self._contract, "contract_lines": self._contract_lines, "contract_dots": self._contract_dots,
+            "copy": self._copy,
             "transpose": self._transpose, "fill": self._fill, "nonfinite": self._nonfinite, "int64": self._whole,
             "atomic_load": self._atomic_load, "atomic_store": self._atomic_store, "permuted": self._permuted,
             "min": self._least, "random_normal": self._random, "random_uniform": self._random,
@@ -315,6 +316,32 @@ class Values:
         self._block(a, at, (rsa, m), *zip(down[:3], terms, strict=True))
         self._block(b, bt, *zip(down[3:], terms, strict=True), (1, n))
         self._write(c, ct, (ldc, m), (1, n))
+        return FLOAT
+
+    def _contract_lines(self, *e: ast.expr) -> Value:
+        """The arguments are those of :func:`graphc.primitives.matmul.lines.contract_lines`."""
+        a, at, b, bt, c, ct = (e[t] for t in (0, 1, 6, 7, 12, 13))
+        rsa, *down, lsb, ldc, lsc, m, lines, n = (self.value(e[t]) for t in (2, 3, 4, 5, 8, 9, 10, 11, *range(14, 19)))
+        *terms, mode = (self.value(x) for x in e[19:])
+        if m <= 0:
+            return FLOAT
+        self._block(a, at, (rsa, m), *zip(down[:3], terms, strict=True))
+        self._block(b, bt, *zip(down[3:], terms, strict=True), (lsb, lines), (1, n))
+        if mode:
+            self._block(c, ct, (ldc, m), (lsc, lines), (1, n))
+        self._write(c, ct, (ldc, m), (lsc, lines), (1, n))
+        return FLOAT
+
+    def _contract_dots(self, *e: ast.expr) -> Value:
+        """The arguments are those of :func:`graphc.primitives.matmul.dots.contract_dots`."""
+        a, at, b, bt, c, ct = (e[t] for t in (0, 1, 5, 6, 10, 11))
+        rsa, *left, rsb, csb2, csb1, rsc, csc, m, n = (self.value(e[t]) for t in (2, 3, 4, 7, 8, 9, *range(12, 16)))
+        *terms, mode = (self.value(x) for x in e[16:])
+        self._block(a, at, (rsa, m), *zip((*left, 1), terms, strict=True))
+        self._block(b, bt, (rsb, n), *zip((csb2, csb1, 1), terms, strict=True))
+        if mode:
+            self._block(c, ct, (rsc, m), (csc, n))
+        self._write(c, ct, (rsc, m), (csc, n))
         return FLOAT
 
     def _copy(self, to: ast.expr, at: ast.expr, source: ast.expr, start: ast.expr, n: ast.expr) -> Value:

@@ -46,6 +46,13 @@ class Printer:
         self.count([body])
         return self.text(body)[0]
 
+    def statements(self, body: sympy.Expr, names: Mapping[sympy.Symbol, str], target: str) -> list[str]:
+        """The lines that give ``target``, which holds {}, the value of a body with other names of its symbols."""
+        self.names, self.lines, self.temporaries = dict(names), [], {}
+        self.counts.clear()
+        value = self.print(body)
+        return [*self.lines, target.format(value)]
+
     def count(self, bodies: Sequence[sympy.Expr]) -> None:
         """Note what occurs more than once in bodies that will be printed."""
         if self.share:

@@ -110,7 +110,7 @@ class KernelPrinter:
         elif isinstance(kernel, Product):
             self.product(kernel, part)
         elif isinstance(kernel, Contraction):
-            print_contraction(self.text, kernel, part, self.method(kernel))
+            print_contraction(self.text, kernel, part, self.method(kernel), self.capacity)
         else:
             self._nests([k for k in group if isinstance(k, Nest)], part)
 
@@ -142,10 +142,10 @@ class KernelPrinter:
 
     def _nests(self, nests: Sequence[Nest], part: Part) -> None:
         start = len(self.text.lines)
-        NestPrinter(self.text, self.buffers, nests, part).print()
+        apart = NestPrinter(self.text, self.buffers, nests, part).print()
         touched = [b for n in nests for b in (*(self.buffers[s] for s in sources_of(n)), *results_of(n))]
         work = sum(work_of(nest, self.capacity) for nest in nests)
-        self.text.pieces.append(Piece(start, len(self.text.lines), self.text.depth, touched, work))
+        self.text.pieces.append(Piece(start, len(self.text.lines), self.text.depth, touched, work, apart))
 
     def _pack(self, p: Pack) -> None:
         """A transposed copy; of a part of a buffer, or of rows that lie a capacity apart, element by element."""

@@ -9,10 +9,11 @@ from functools import partial
 from graphc.emit.expressions import Printer
 from graphc.emit.matrices import Matrix, print_function
 from graphc.emit.text import Part, Text, extent, offset, place, simple, stride
+from graphc.emit.windows import Windows, in_one_piece, windows_of
 from graphc.ir.affine import Affine, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import DENSE, Mask, Node, Operand, Position, Read
-from graphc.ir.scalar import placeholder
+from graphc.ir.scalar import placeholder, placeholders
 from graphc.lower.kernels import (
     Nest,
     safest_first,
@@ -45,11 +46,20 @@ class NestPrinter:
         self.masks = list(self.y.masks)
         self.invariant: list[str] = []
 
-    def print(self) -> None:
+    def print(self) -> bool:
+        """Print the loops; whether LLVM makes vectors of them only where no pointers overlap: as a function."""
         flat = self._flat_count()
+        written = windows_of(self.nest, self.divided) if flat is None and len(self.nests) == 1 else None
+        if written is not None:
+            self._windows(written)
+            return True
         printers = {"map": self._map, "register": self._register, "memory": self._memory, "scatter": self._scatter,
                     "dense": self._dense}  # fmt: skip
-        return self._print_flat(flat) if flat is not None else printers[self.nest.how]()
+        if flat is not None:
+            self._print_flat(flat)
+        else:
+            printers[self.nest.how]()
+        return False
 
     # ------------------------------------------------------------------ the four shapes of a nest
     def _map(self) -> None:
@@ -67,6 +77,8 @@ class NestPrinter:
         tested = self._operand(self.y.operands[rare[0]], flat=False) if rare else ""
         y = self.y = rare[1] if rare else self.y
         free, bound = ([i for i in self.nest.order if (i < y.n_free) is here] for here in (True, False))
+        if y.reducer == "sum" and rare is None:
+            y, bound = self.y, bound = in_one_piece(y, bound, self.buffers)
         value, lines = self._body()
         with self._loops(free):
             if y.reducer == "logsumexp":
@@ -117,6 +129,34 @@ class NestPrinter:
             heads = [f"for {letter} in {head}:", f"for {self.names[column]} in range({self._bounds(column)}):"]
             with self.text.loops(heads):
                 self.text.add(" + ".join([f"{out} = {out}", *added]))
+
+    def _windows(self, written: Windows) -> None:
+        """The loops that are left, and every turn of the windows; what no turn moves is computed once."""
+        y, sums, printer = self.y, not self.y.elementwise, Printer({}, given=self.text.number)
+        texts = [[self._operand(op, flat=False) for op in turn.operands] for turn in written.turns]
+        same = [j for j, first in enumerate(texts[0]) if all(t[j] == first for t in texts)]
+        lines = [f"a{j} = {texts[0][j]}" for j in same]
+        fixed, rest = y.body.as_independent(*(placeholder(j) for j in range(len(y.operands)) if j not in same))
+        if y.body.is_Mul and placeholders(fixed):
+            names = {placeholder(j): f"a{j}" for j in same}
+            lines += printer.statements(fixed, names, f"a{len(texts[0])} = {{}}")
+            rest = rest * placeholder(len(texts[0]))
+        else:
+            rest = y.body
+        lines += [f"s = {START[y.reducer]}"] if sums else []
+        join = "{0} + {1}" if y.reducer == "sum" else JOIN[y.reducer]
+        for turn, own in zip(written.turns, texts, strict=True):
+            twice = [j for j in range(len(own)) if j not in same and rest.count(placeholder(j)) > 1]
+            lines += [f"a{j} = {own[j]}" for j in twice]
+            known = {*same, *twice, len(own)}
+            names = {placeholder(j): f"a{j}" if j in known else own[j] for j in range(len(own) + 1)}
+            target = f"s = {join.format('s', '{}')}" if sums else f"{self._element(self.nest.out, turn.place)} = {{}}"
+            lines += printer.statements(rest, names, target)
+        self.text.add(*(f"{name} = {text}" for text, name in printer.hoisted.items()))
+        heads = [f"for {self.names[i]} in range({self.part.bounds if i == self.divided else extent(e)}):"
+                 for i, e in written.loops]  # fmt: skip
+        with self.text.loops(heads):
+            self.text.add("wide()", *lines, *([f"{self._out()} = s"] if sums else []))
 
     def _scatter(self) -> None:
         """out[gather, ..] += body, over the bound indices and the other free ones."""

@@ -46,7 +46,8 @@ def share(text: Text, sizes: Collection[str]) -> list[str]:
     definitions: list[str] = []
     calls: list[tuple[Piece, str]] = []
     for piece, form in zip(text.pieces, forms, strict=True):
-        if form is None or count[form.text] <= (OFTEN if piece.work < SMALL else 1):
+        often = OFTEN if piece.work < SMALL else 1
+        if form is None or (count[form.text] <= often and not piece.apart):
             continue
         if form.text not in names:
             name = names[form.text] = _free(f"nest_{len(names) + 1}", taken)

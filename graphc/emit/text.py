@@ -17,13 +17,14 @@ INDENT = "    "
 @dataclass(frozen=True)
 class Piece:
     """Lines ``start`` to ``stop`` of a text, the loops of some kernels: how far in they stand, the buffers they touch,
-    and the operations they take."""
+    and the operations they take; ``apart`` says that they are a function in any case."""
 
     start: int
     stop: int
     depth: int
     buffers: Sequence[Buffer]
     work: int
+    apart: bool = False
 
 
 @dataclass

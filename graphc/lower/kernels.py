@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,17 +140,32 @@ class Contraction:
 
     @property
     def divided(self) -> Axis:
-        """What threads divide: the rows of the batch, else the longest of the rows and loops."""
+        """What threads divide: the rows of the batch, else the longest of the rows and loops, or all loops as one."""
         t, axes = self.tiles, (self.tiles.rows, *self.tiles.loops)
+        if self.flat:
+            return Axis(math.prod(x.size for x in t.loops))
+        if t.adds:
+            return t.loops[0]
         if self.share == "rows":
             return next(x for x in axes if x.extent == self.node.extents[0])
         return t.rows if t.rows.size >= SEVERAL else max(axes, key=lambda x: x.size)
+
+    @property
+    def flat(self) -> bool:
+        """Whether all loops are printed as one: that of dots, and where it is the longest that threads may divide."""
+        t = self.tiles
+        if t.dots or self.share != "split" or t.rows.size >= SEVERAL or t.adds:
+            return t.dots
+        sizes = [x.size for x in t.loops]
+        literal = all(isinstance(x.extent, int) for x in t.loops)
+        return literal and math.prod(sizes) > max([t.rows.size, *sizes])
 
     @property
     def method(self) -> str:
         """"matrix product", how often it is done, and over how many indices it sums."""
         many = [str(x.extent) for x in self.tiles.loops]
         sums = f", {len(self.tiles.terms)} sums" if len(self.tiles.terms) > 1 else ""
+        sums += " of dots" if self.tiles.dots else ""
         return f"matrix product{' for each of ' + ' x '.join(many) if many else ''}{sums}"
 
 

@@ -12,7 +12,7 @@ from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import consumers, scans_whole, sources, with_own_leaves, within_steps
-from graphc.lower.contractions import Copy, Tiles, Transposed, tiles_of
+from graphc.lower.contractions import Copy, Tiles, Transposed, is_sum_of_products, tiles_of, without_masks
 from graphc.lower.cost import TILES, product_method, side_by_side
 from graphc.lower.kernels import (
     Contraction,
@@ -33,9 +33,12 @@ from graphc.lower.logsumexp_parts import Parts, has_parts, parts_of, reading_par
 from graphc.lower.loop_fusion import copy_of, reads_straight, store_shared
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
 from graphc.lower.phases import SMALL, assign_phases, packed_for, rows_along, sums_of_rows
+from graphc.lower.residues import by_remainders
 from graphc.lower.scans import lower_scan
 from graphc.lower.stored_factors import with_stored_factors
 from graphc.rewrite.norms import norms_in
+
+TWICE = 2  # times the size of an array that it may have with zeros around, for the sake of loops
 
 
 @dataclass
@@ -228,7 +231,7 @@ class _Planner:
         out = self._buffer(node)
         if match is None:
             found = self._tiles(node)
-            self.kernels += self._contraction(node, out, *found) if found else self._nests(node, out)
+            self.kernels += self._contraction(node, out, *found) if found else self._loops(node, out)
             return
         bias = bias_of(node, contraction, match) if contraction is not node else None
         product = self._product(node, contraction, match, out, bias)
@@ -275,11 +278,7 @@ class _Planner:
                 view = View(b, Count((((), copy.row),)), Count((((), copy.column),)))
                 found.append(Pack(tiles.b.node, view, packed, copy.columns, copy.rows))
                 continue
-            name = f"{self.buffers[copy.reads[0].node].name}_{'0' if copy.masks else 'T'}"
-            self.buffers[copy] = Buffer(name, "A", copy.shape, node=copy)
-            nest = self._nest(copy, self.buffers[copy])
-            nest.copied = True
-            found.append(nest)
+            found.append(self._copy(copy))
         a, b = self.buffers[tiles.a.node], packed or self.buffers[tiles.b.node]
         made = tuple(copy for copy in copies if isinstance(copy, Equation))
         return [*found, Contraction(node, out, tiles, a, b, packed, made)]
@@ -288,6 +287,34 @@ class _Planner:
         """Transpose the right factor first: its columns do not lie side by side."""
         p.packed = Buffer(f"{p.b.buffer.name}_T", "A", (p.k, p.n))
         self.kernels.append(Pack(source, p.b, p.packed, p.n, p.k))
+
+    def _loops(self, node: Equation, out: Buffer) -> Sequence[Kernel]:
+        """The kernels of what is no product: where a sum of products has masks, without them."""
+        known = any(r.node in self.parts for r in node.reads)
+        if not self.options.tensors or not node.masks or known or not is_sum_of_products(node):
+            return self._nests(node, out)
+        divided = by_remainders(node)
+        found = self._tiles(divided[0]) if divided else None
+        if divided and found:
+            parts = self.buffers[divided[0]] = Buffer(f"{out.name}_parts", "A", divided[0].shape, node=divided[0])
+            free = tuple(i for i in range(node.n_free) if node.extents[i] != 1)
+            return [*self._contraction(divided[0], parts, *found), Nest(node, out, "map", free, form=divided[1])]
+        reads = without_masks(node, TWICE)
+        if reads is None:
+            return self._nests(node, out)
+        copies: list[Equation] = [r.node for r, own in zip(reads, node.reads, strict=True) if r is not own]  # pyright: ignore
+        form = Equation(node.extents, node.n_free, node.reducer, node.body, tuple(reads), ())
+        before = [self._copy(copy) for copy in copies]
+        how, order = loop_order(form, lambda read: self.buffers[read.node].strides)
+        return [*before, Nest(node, out, how, order, form=form)]
+
+    def _copy(self, copy: Equation) -> Nest:
+        """The loops of a copy of a factor, with zeros around or transposed."""
+        name = f"{self.buffers[copy.reads[0].node].name}_{'0' if copy.masks else 'T'}"
+        self.buffers[copy] = Buffer(name, "A", copy.shape, node=copy)
+        nest = self._nest(copy, self.buffers[copy])
+        nest.copied = True
+        return nest
 
     def _nests(self, node: Equation, out: Buffer) -> list[Nest]:
         """The loops of an equation: one nest, or one for the sums of the rows and one that adds them up."""

@@ -34,7 +34,8 @@ DIVIDING = {name: lambda *args, f=function.numpy: np.float64(f(*args)) for name,
 
 LIMITS: dict[str, dict[str, Any]] = {"usual": {}}
 LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
-LIMITS["divided"] |= {f"lower.contractions.{name}": 0 for name in ("LEAST", "NARROWEST", "FEWEST")}
+LIMITS["divided"] |= {f"lower.contractions.{name}": 0 for name in ("LEAST", "NARROWEST", "FEWEST", "SAVED")}
+LIMITS["divided"] |= {"emit.windows.NARROWEST": 1}
 LIMITS["packed"] = LIMITS["divided"] | {
     f"lower.cost.{name}": 0 for name in "FEW_ROWS FEW_COLUMNS LONG".split()
 } | {"lower.cost.CUTS": Cuts(0, 0, 0, 0, 0, "everything is packed")}
@@ -83,6 +84,30 @@ def _contract(
         c[oc + i * ldc + j] = sum(a[x] * b[y] for x, y in terms)
 
 
+def _contract_lines(
+    a: Memory, oa: int, rsa: int, csa2: int, csa1: int, csa: int, b: Memory, ob: int, rsb2: int, rsb1: int, rsb: int,
+    lsb: int, c: Memory, oc: int, ldc: int, lsc: int, m: int, lines: int, n: int, k2: int, k1: int, k: int, mode: int,
+) -> None:  # fmt: skip
+    """The arguments are those of :func:`graphc.primitives.matmul.lines.contract_lines`."""
+    for i, l, j in np.ndindex(m, lines, n):
+        terms = [(oa + i * rsa + p * csa2 + q * csa1 + t * csa, ob + p * rsb2 + q * rsb1 + t * rsb + l * lsb + j)
+                 for p, q, t in np.ndindex(k2, k1, k)]  # fmt: skip
+        at = oc + i * ldc + l * lsc + j
+        c[at] = (c[at] if mode else 0.0) + sum(a[x] * b[y] for x, y in terms)
+
+
+def _contract_dots(
+    a: Memory, oa: int, rsa: int, csa2: int, csa1: int, b: Memory, ob: int, rsb: int, csb2: int, csb1: int,
+    c: Memory, oc: int, rsc: int, csc: int, m: int, n: int, k2: int, k1: int, k: int, mode: int,
+) -> None:  # fmt: skip
+    """The arguments are those of :func:`graphc.primitives.matmul.dots.contract_dots`."""
+    for i, j in np.ndindex(m, n):
+        terms = [(oa + i * rsa + p * csa2 + q * csa1 + t, ob + j * rsb + p * csb2 + q * csb1 + t)
+                 for p, q, t in np.ndindex(k2, k1, k)]  # fmt: skip
+        at = oc + i * rsc + j * csc
+        c[at] = (c[at] if mode else 0.0) + sum(a[x] * b[y] for x, y in terms)
+
+
 def _transpose(to: Memory, at: int, source: Memory, start: int, rows: int, columns: int) -> None:
     for i in range(rows):
         for j in range(columns):
@@ -122,7 +147,8 @@ def _scalar(f: Callable[..., Any]) -> Callable[..., float]:
 
 
 NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUNCTIONS.items()} | {
-    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract, "transpose": _transpose,
+    "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract,
+    "contract_lines": _contract_lines, "contract_dots": _contract_dots, "transpose": _transpose, "wide": lambda: None,
     "copy": _copy, "fill": _fill,
     "permuted": lambda *args: int(philox.permuted(*map(int, args))), "atomic_load": lambda words, at: int(words[at]),
     "atomic_store": _store, "noalias": lambda: None, "radd": lambda acc, x: acc + x, "rmax": _scalar(np.maximum),
