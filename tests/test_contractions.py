@@ -202,7 +202,7 @@ def loss_of_pictures(values: dict[str, jax.Array], z: jax.Array) -> jax.Array:
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_network_of_pictures_has_the_gradients_of_jax_by_any_number_of_threads(compiled):
     """Compiled, and as text in plain Python with races on record. Mutation-checked: lines a step too far apart, parts
-    that are set instead of added, a window without its last turn, the remainder of an index left out."""
+    that are set instead of added, a window without its last turn."""
     model, values = convolution_and_pooling()
     z = np.random.default_rng(4).normal(size=(5 if compiled else 2, 1, 26, 26))
     options = {"optimizer": gc.SGD(1.0), "steps": 1, "batch_size": len(z), "shuffle": False, "progress": False}

@@ -287,7 +287,7 @@ def fused_loops(assembly: str) -> list[str]:
 
 @pytest.mark.parametrize("name", [*LINES, *DOTS])
 def test_lines_and_dot_products_are_those_of_plain_python(tiles, name):
-    """Mutation-checked: lanes that do not exist counted, the last line of an odd number left out."""
+    """Mutation-checked: the last line of an odd number left out."""
     program, kind = tiles
     rng, m, k = np.random.default_rng(0), 10, 2
     a, b, c = (rng.normal(size=2000).astype(kind) for _ in range(3))
