@@ -129,8 +129,10 @@ def _steps(steps: Steps, way: str, plan: Plan, choice: Choice, itemsize: int) ->
     threads between them."""
     own = choice if way == "rows" or choice.tier in ("A", "B") else replace(choice, blocks=1, processors=1)
     found = [_stage("", groups, plan, own, itemsize, blas=False) for groups in stages_within(steps, plan, choice.tier)]
+    length = steps.node.scan.length
+    assert isinstance(length, int)  # free ones stay on the CPU
     begun = len(found) * (_begin(choice) - _cycles(value("bar.sync"))) if way == "rows" or choice.tier != "B" else 0.0
-    return _begin(choice) + steps.node.scan.length * (microseconds(found) - begun)
+    return _begin(choice) + length * (microseconds(found) - begun)
 
 
 def _serial(group: Group, way: str, plan: Plan, choice: Choice) -> float:

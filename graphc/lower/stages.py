@@ -126,7 +126,7 @@ def _access(kernel: Kernel, buffers: Mapping[Node, Buffer], capacity: Mapping[st
 def _span(buffer: Buffer, capacity: Mapping[str, int]) -> Span:
     """Where a buffer lies; one that moves, from where the step of the scan stands in what it is a part of."""
     if buffer.moves and buffer.whole is not None:
-        start = buffer.slot * Count.of(buffer.whole.extents[1:]).at(capacity)
+        start = Count.of((buffer.slot, *buffer.whole.extents[1:])).at(capacity)
         return f"{buffer.region} {id(buffer.whole)}", start, start + max(buffer.size.at(capacity), 1)
     start = buffer.offset.at(capacity)
     return buffer.region, start, start + max(buffer.size.at(capacity), 1)

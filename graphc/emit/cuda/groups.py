@@ -165,6 +165,7 @@ class GroupPrinter:
         steps = group.head
         assert isinstance(steps, Steps)
         scan, add = steps.node.scan, self.text.add
+        assert isinstance(scan.length, int)  # free ones stay on the CPU
         self._stages(steps.before)
         with self.text.block(f"for now_ in range(U({scan.length})):"):
             add(f"now = {minus(scan.length - 1, 'U(now_)') if scan.backward else 'U(now_)'}")
