@@ -12,9 +12,9 @@ from graphc.declare.tensor import Tensor
 from graphc.facade.trusted import check_reads
 from graphc.ir.affine import Affine, Atom, FloorDiv, Modulo, Size, affine, constant, identity
 from graphc.ir.build import equation
-from graphc.ir.node import Leaf, Mask, Read
+from graphc.ir.node import Indicator, Leaf, Mask, Read
 from graphc.ir.reach import Place, is_inside, point_outside
-from graphc.ir.scalar import placeholder
+from graphc.ir.scalar import placeholder, where
 from tests.covering.build import build
 from tests.covering.search import graphs_of
 from tests.gallery import ENTRIES
@@ -111,3 +111,14 @@ def test_a_read_that_is_not_proven_is_told_with_its_equation():
         check_reads([Tensor(far).node])
     first = equation((), 0, "sum", placeholder(0), [Read(x.node, (constant(5), constant(0)))])
     check_reads([first])  # rows are counted before the run
+
+
+def test_what_a_condition_chooses_is_read_where_it_holds_and_the_rest_where_it_fails():
+    """Mutation-checked: a condition that fails taken for one that holds is seen."""
+    x, rest = Leaf("X", ("n", 6), "input"), identity(2)
+    later, sooner = (Read(x, (rest[0], affine(c, {1: 1}))) for c in (4, -2))
+    since_2 = Indicator(Mask("ge", affine(-2, {1: 1})))
+    chosen = lambda *parts: equation(("n", 6), 2, "sum", where(*map(placeholder, (0, 1, 2))), [since_2, *parts])
+    check_reads([chosen(sooner, later)])
+    with pytest.raises(ValueError, match="gives"):
+        check_reads([chosen(later, sooner)])
