@@ -24,6 +24,8 @@ from graphc.emit.cpu import Program as Text
 from graphc.errors import CompilerError, DomainError
 from graphc.native.buffers import address, aligned
 from graphc.native.build import build
+from graphc.native.touched import BLOCKS
+from graphc.primitives import names
 from graphc.run import bounds
 from tests import nets
 from tests.gallery import ENTRIES
@@ -246,3 +248,9 @@ def test_programs_on_a_gpu_are_not_checked():
     with pytest.raises(DomainError) as caught:
         model().fit(line().data, target="cuda", check_bounds=True)
     assert nets.text_of(caught).startswith("check_bounds is for target='cpu', not 'cuda'")
+
+
+def test_every_primitive_that_touches_memory_says_what():
+    """Planted fault, seen to fail: tiles of lines that nobody knows. ``invoke`` calls entries that check themselves."""
+    of_numbers = {"invoke", "noalias", "permuted", "radd", "rlargest", "rmax", "rmin", "rtop", "wide"}
+    assert {*names.__all__} - of_numbers == {*BLOCKS}

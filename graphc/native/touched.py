@@ -35,6 +35,16 @@ _CONTRACTION = (
     Block(6, 7, ((8, 16), (9, 17), (10, 18), (ONE, 15)), needs=(14,)),
     Block(11, 12, ((13, 14), (ONE, 15)), writes=True),
 )
+_DOTS = (
+    Block(0, 1, ((2, 14), (3, 16), (4, 17), (ONE, 18)), needs=(15,)),
+    Block(5, 6, ((7, 15), (8, 16), (9, 17), (ONE, 18)), needs=(14,)),
+    Block(10, 11, ((12, 14), (13, 15)), writes=True),
+)
+_LINES = (
+    Block(0, 1, ((2, 16), (3, 19), (4, 20), (5, 21)), needs=(17, 18)),
+    Block(6, 7, ((8, 19), (9, 20), (10, 21), (11, 17), (ONE, 18)), needs=(16,)),
+    Block(12, 13, ((14, 16), (15, 17), (ONE, 18)), writes=True),
+)
 _DRAWN = (Block(0, 1, ((ONE, 3),), writes=True),)
 
 BLOCKS: Mapping[str, tuple[Block, ...]] = {
@@ -42,6 +52,8 @@ BLOCKS: Mapping[str, tuple[Block, ...]] = {
     "packed_gemm": _PRODUCT,
     "blas_gemm": _PRODUCT,
     "contract": _CONTRACTION,
+    "contract_dots": _DOTS,
+    "contract_lines": _LINES,
     "copy": (Block(2, 3, ((ONE, 4),)), Block(0, 1, ((ONE, 4),), writes=True)),
     "transpose": (Block(2, 3, ((5, 4), (ONE, 5))), Block(0, 1, ((4, 5), (ONE, 4)), writes=True)),
     "fill": (Block(0, 1, ((ONE, 3),), writes=True),),
