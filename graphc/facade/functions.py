@@ -109,7 +109,8 @@ def obtain_function(
         if _kept(facts, found):
             remembered(found, lambda: _to_json(facts, found))
     key = verdict_key(found, facts.machine_code)
-    program.told = (lambda: lower().text) if check_bounds else None
+    if check_bounds:
+        program.told = lambda: lower().text
     return CompiledFunction(facts, program, facts.constants.packed(dtype), lower, rewritten, key)
 
 

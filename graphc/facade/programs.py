@@ -89,7 +89,8 @@ def obtain(
     compiled = Compiled(facts, program, facts.constants.packed(dtype), lower, key)
     if lowered is not None:
         compiled.lowered = lowered
-    program.told = (lambda: compiled.text) if check_bounds else None
+    if check_bounds:
+        program.told = lambda: compiled.text
     return compiled
 
 

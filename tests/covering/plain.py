@@ -185,7 +185,7 @@ class Plain:
 
 
 class _Loaded:
-    uses_blas = False
+    uses_blas, told = False, None
 
     def __init__(self, program: Program, text: str, machine: Plain) -> None:
         self.program, self.machine = program, machine
