@@ -30,9 +30,9 @@ def step(a, b, c, n):
 
 def counted(width: int, folder: Path) -> tuple[loader.Program, int]:
     """A program of two products and a nest, and how many units were compiled for it."""
-    before = loader.statistics["units_compiled"]
+    before = build.unit_statistics["compiled"]
     program = build.build(PROGRAM.replace("WIDTH", str(width)), ENTRIES, name="two layers", folder=folder)
-    return program, loader.statistics["units_compiled"] - before
+    return program, build.unit_statistics["compiled"] - before
 
 
 def result(program: loader.Program) -> bytes:
@@ -54,9 +54,9 @@ def test_a_program_that_differs_in_one_layer_compiles_that_alone(tmp_path: Path)
 def test_a_nest_of_another_program_is_found_under_any_name(tmp_path: Path):
     counted(64, tmp_path)
     renamed = PROGRAM.replace("WIDTH", "64").replace("nest_1", "nest_7").replace("48*n)", "24*n)")
-    before = loader.statistics["units_compiled"]
+    before = build.unit_statistics["compiled"]
     build.build(renamed, ENTRIES, name="another", folder=tmp_path)
-    assert loader.statistics["units_compiled"] == before
+    assert build.unit_statistics["compiled"] == before
 
 
 def test_a_damaged_body_is_compiled_again(tmp_path: Path):

@@ -113,6 +113,10 @@ def compile_image(source: str, entries: Entries, *, name: str, store: cache.Stor
     return pack([made, *kept.images.values()])
 
 
+unit_statistics = {"compiled": 0, "loaded_from_cache": 0}
+"""The same of the units of modules that were compiled."""
+
+
 class _Kept:
     """The machine code of a program's units: what the cache has, and what is missing."""
 
@@ -122,7 +126,8 @@ class _Kept:
         for symbol, key in self._keys.items():
             self.images[symbol] = (store and store.get(key, cache.UNIT)) or b""
         self.missing = {symbol: units[symbol] for symbol, image in self.images.items() if not image}
-        statistics["units_compiled"] += len(self.missing)
+        unit_statistics["compiled"] += len(self.missing)
+        unit_statistics["loaded_from_cache"] += len(units) - len(self.missing)
 
     def add(self, images: Sequence[bytes]) -> None:
         """Those that were missing, in their order."""

@@ -134,9 +134,8 @@ class Program:
         return result.value
 
 
-statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0, "units_compiled": 0}
-"""How often, in this process, a module was compiled or found in the cache and native code called; how many units of
-these modules were compiled."""
+statistics = {"compiled": 0, "loaded_from_cache": 0, "native_calls": 0}
+"""How often a module was compiled or found in the cache, and how often native code was called, in this process."""
 
 
 def undefined_symbols(image: bytes) -> frozenset[str]:
