@@ -118,9 +118,13 @@ def _each(text: Text, c: Contraction, rows: Part, out: str, statement: str) -> N
     region, at = out.split(", ", 1)
     t = c.tiles
     inner = [x.extent for x in t.loops]
-    p, q = index_letters([*inner, 1, 1])[len(inner) :]
-    with text.loops([f"for {p} in range({rows.length}):", f"for {q} in range({_size(t.columns)}):"]):
-        column = q if across == 1 else f"{q}*{across}"
+    p, q, line = index_letters([*inner, 1, 1, 1])[len(inner) :]
+    column, lines = q if across == 1 else f"{q}*{across}", t.lines.extent != 1
+    heads = [f"for {p} in range({rows.length}):", f"for {q} in range({_size(t.columns)}):"]
+    if lines:
+        heads.insert(1, f"for {line} in range({_size(t.lines)}):")
+        column = f"{line}*{t.lines.c} + {column}"
+    with text.loops(heads):
         text.add(statement.format(f"{region}[{offset(at, f'{p}*{wide} + {column}')}]"))
 
 
