@@ -17,7 +17,7 @@ from graphc.facade.pipeline import read_graph
 from graphc.ir.node import Equation
 from graphc.lower.kernels import Contraction, Kernel, Pack
 from graphc.lower.plan import PlanOptions
-from tests.covering.plain import LIMITS
+from tests.covering.plain import LIMITS, Plain, in_python
 from tests.test_cpu_races import same_bits
 
 n, i, j, k, t, s, h, d, c, o, y, x, p, q = gc.indices("n i j k t s h d c o y x p q")
@@ -223,3 +223,16 @@ def test_a_network_of_pictures_has_the_gradients_of_jax_by_any_number_of_threads
         slope = jax.grad(loss_of_pictures)(start, jnp.array(z))
     for name, before in start.items():
         np.testing.assert_allclose(before - model.params[name], slope[name], rtol=0, atol=1e-12)
+
+
+def test_sums_over_few_rows_at_a_time_begin_with_0_in_every_line(monkeypatch: pytest.MonkeyPatch):
+    """The step is compared with the interpreter. Planted fault, seen to fail: the first line alone."""
+    monkeypatch.setattr("graphc.emit.contractions.CACHED", 64)
+    rng = np.random.default_rng(0)
+    X, T, W = gc.input("X", ("n", 4, 8)), gc.input("T", ("n", 2, 4, 4)), gc.param("W", (8, 2, 4))
+    Y = gc.einsum("ntm,mhd->nhtd", X, W)
+    model = gc.Model(Y, loss=gc.mean((gc.tanh(Y) - T) ** 2))
+    with in_python(Plain(), "divided"):
+        model.fit(rng.normal(size=(16, 4, 8)), rng.normal(size=(16, 2, 4, 4)), optimizer="sgd", steps=1, batch_size=16)
+    text = model.source("sgd", 16)
+    assert "for row_0 in range(0, n, 1):" in text and "contract_lines(" in text

@@ -241,9 +241,9 @@ def test_what_several_extents_do_not_allow_is_said_in_their_names():
 
 
 def test_names_of_extents_that_would_be_one_in_a_program_are_refused(python):
-    X, Z, W = gc.input("X", ("n", 2)), gc.input("Z", ("n_rows", 2)), gc.param("W", (2, 1), 0.5)
+    X, Z, W = gc.input("X", ("n", 2)), gc.input("Z", ("n_cap", 2)), gc.param("W", (2, 1), 0.5)
     model = gc.Model(loss=gc.mean(X @ W) + gc.mean(Z @ W))
-    with pytest.raises(DataError, match="the free extents 'n', 'n_rows' cannot be told apart in a program"):
+    with pytest.raises(DataError, match="the free extents 'n', 'n_cap' cannot be told apart in a program"):
         model.fit(DATA["X"], DATA["B"])
 
 
