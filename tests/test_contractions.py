@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 
@@ -236,3 +237,11 @@ def test_sums_over_few_rows_at_a_time_begin_with_0_in_every_line(monkeypatch: py
         model.fit(rng.normal(size=(16, 4, 8)), rng.normal(size=(16, 2, 4, 4)), optimizer="sgd", steps=1, batch_size=16)
     text = model.source("sgd", 16)
     assert "for row_0 in range(0, n, 1):" in text and "contract_lines(" in text
+
+
+def test_every_factor_that_a_mask_keeps_inside_has_zeros_around():
+    """Planted fault, seen to fail: the first factor alone, so that the other one is read before its beginning."""
+    X, W = gc.input("X", ("n", 2)), gc.param("W", (1, 2))
+    f = gc.compile(gc.sum(gc.avg_pool((X * W)[:, None, :], 3, stride=1, padding=1) ** 2), dtype="float64")
+    reads = re.findall(r"\*x1_W\[([^\]]*)\]", f.source)
+    assert not any("- 1" in place for place in reads), f.source

@@ -166,7 +166,7 @@ def without_masks(y: Equation, widest: int = WIDEST) -> list[Read] | None:
     masks, reads = list(y.masks), list(y.reads)
     for t, read in enumerate(reads):
         own = {a: inside(a, e) for a, e in zip(read.at, read.node.shape, strict=True)}
-        met = [m for m in masks if any(m in bounds for bounds in own.values())]
+        met = [m for m in y.masks if any(m in bounds for bounds in own.values())]  # of every read that it keeps inside
         if met:
             reads[t] = _surrounded(y, read, [a for a, bounds in own.items() if any(m in bounds for m in met)])
             masks = [m for m in masks if m not in met]
