@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -20,6 +21,13 @@ def as_index(context: Any, builder: ir.IRBuilder, signature: Any, position: int,
 def is_pointer(*kinds: Any) -> bool:
     """Whether all types are typed pointers."""
     return all(isinstance(kind, types.CPointer) for kind in kinds)
+
+
+def are_factors(arrays: Sequence[Any], literals: Sequence[Any]) -> bool:
+    """Whether a product takes these types: pointers to floating-point numbers of one precision, and literals."""
+    if not is_pointer(*arrays) or not all(isinstance(kind, types.IntegerLiteral) for kind in literals):
+        return False
+    return len({kind.dtype for kind in arrays}) == 1 and arrays[0].dtype in (types.float32, types.float64)
 
 
 @intrinsic(prefer_literal=True)

@@ -10,7 +10,7 @@ from numba.core.extending import intrinsic
 
 from graphc.primitives.matmul import gemm as tiles
 from graphc.primitives.matmul.vector_ir import Vectors
-from graphc.primitives.memory import as_index, is_pointer
+from graphc.primitives.memory import are_factors, as_index
 
 _I8, _I32 = ir.IntType(8), ir.IntType(32)
 _SYMBOLS = {types.float32: "graphc_blas_sgemm", types.float64: "graphc_blas_dgemm"}
@@ -36,7 +36,7 @@ def blas_gemm(
     One of A's strides and one of B's must be 1; the other is at least the number of elements it steps over.
     """
     literal = (rsa, csa, rsb, csb, ldc, mode)
-    if not is_pointer(a, b, c, bias) or not all(isinstance(kind, types.IntegerLiteral) for kind in literal):
+    if not are_factors((a, b, c, bias), literal):
         return None
     rows_a, columns_a, rows_b, columns_b, width, start = (kind.literal_value for kind in literal)
     if 1 not in (rows_a, columns_a) or 1 not in (rows_b, columns_b) or a.dtype not in _SYMBOLS:

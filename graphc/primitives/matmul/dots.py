@@ -17,7 +17,7 @@ from numba.core.extending import intrinsic
 
 from graphc.primitives.matmul.gemm import call_shared, cut, integer_of, lanes_of
 from graphc.primitives.matmul.vector_ir import Int, Vectors
-from graphc.primitives.memory import is_pointer
+from graphc.primitives.memory import are_factors, is_pointer
 
 TALLEST = 6
 """Rows of a tile: with two columns, sums and what is loaded fit sixteen registers."""
@@ -88,9 +88,7 @@ def contract_dots(
     are literals; k2 and k1 may be. The start is 0 in mode 0, C in mode 1. C overlaps no operand.
     """
     literal = (rsa, csa2, csa1, rsb, csb2, csb1, rsc, csc, m, n, k, mode)
-    if not is_pointer(a, b, c) or not all(isinstance(kind, types.IntegerLiteral) for kind in literal):
-        return None
-    if len({a.dtype, b.dtype, c.dtype}) != 1 or a.dtype not in (types.float32, types.float64):
+    if not are_factors((a, b, c), literal):
         return None
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:

@@ -19,7 +19,7 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
-from graphc.primitives.memory import as_index, is_pointer
+from graphc.primitives.memory import are_factors, as_index, is_pointer
 
 SET, ADD, BIAS = 0, 1, 2
 """Modes: C = A B, C += A B, C = A B + bias."""
@@ -380,9 +380,7 @@ def gemm(
     and one of A's strides is 1. C overlaps no operand.
     """
     literal = (rsa, csa, rsb, csb, ldc, mode)
-    if not is_pointer(a, b, c, bias) or not all(isinstance(kind, types.IntegerLiteral) for kind in literal):
-        return None
-    if len({a.dtype, b.dtype, c.dtype, bias.dtype}) != 1 or a.dtype not in (types.float32, types.float64):
+    if not are_factors((a, b, c, bias), literal):
         return None
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
@@ -417,9 +415,7 @@ def contract(
     the lengths of the sums may be. C overlaps no operand.
     """
     strides = (rsa, csa2, csa1, csa, rsb2, rsb1, rsb, ldc)
-    if not is_pointer(a, b, c) or not all(isinstance(kind, types.IntegerLiteral) for kind in strides):
-        return None
-    if len({a.dtype, b.dtype, c.dtype}) != 1 or a.dtype not in (types.float32, types.float64):
+    if not are_factors((a, b, c), strides):
         return None
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:

@@ -28,7 +28,7 @@ from graphc.primitives.matmul.gemm import (
     power_above,
 )
 from graphc.primitives.matmul.vector_ir import Int, Vectors, vector_unit
-from graphc.primitives.memory import is_pointer
+from graphc.primitives.memory import are_factors, is_pointer
 
 
 def emit_lines(v: Vectors, p: Product, lines: int, steps: tuple[int, int]) -> None:
@@ -80,9 +80,7 @@ def contract_lines(
     mode 0, C in mode 1. C overlaps no operand.
     """
     steps = (rsa, csa2, csa1, csa, rsb2, rsb1, rsb, lsb, ldc, lsc, lines, n, mode)
-    if not is_pointer(a, b, c) or not all(isinstance(kind, types.IntegerLiteral) for kind in steps):
-        return None
-    if len({a.dtype, b.dtype, c.dtype}) != 1 or a.dtype not in (types.float32, types.float64):
+    if not are_factors((a, b, c), steps):
         return None
     fixed = [kind.literal_value for kind in steps]
 

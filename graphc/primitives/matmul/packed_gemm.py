@@ -26,7 +26,7 @@ from graphc.primitives.matmul.gemm import ADD, BIAS
 from graphc.primitives.matmul.packed_kernel import LINE, Lines, Tile, emit_tile, lines_of_row, panel_width, tile_shape
 from graphc.primitives.matmul.packing import TOGETHER, Operand, Part, pack, pack_tiles
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
-from graphc.primitives.memory import as_index, is_pointer
+from graphc.primitives.memory import are_factors, as_index
 
 TERMS = 1024
 """Terms of a block: two panels of B take a third of a level-2 cache of 1 MiB, and C is passed through seldom."""
@@ -283,7 +283,7 @@ def packed_gemm(
     One of A's strides and one of B's must be 1.
     """
     literal = (rsa, csa, rsb, csb, ldc, mode)
-    if not is_pointer(a, b, c, bias) or not all(isinstance(kind, types.IntegerLiteral) for kind in literal):
+    if not are_factors((a, b, c, bias), literal):
         return None
     rows_a, columns_a, rows_b, columns_b, width, start = (kind.literal_value for kind in literal)
     if 1 not in (rows_a, columns_a) or 1 not in (rows_b, columns_b):
