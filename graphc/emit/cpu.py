@@ -14,6 +14,7 @@ from functools import partial
 
 from graphc.emit import control
 from graphc.emit.loops import KernelPrinter
+from graphc.emit.parts import parts_of
 from graphc.emit.several import parts_of_rows, print_whole_data
 from graphc.emit.shared import share
 from graphc.emit.text import Text, extent, place
@@ -164,7 +165,8 @@ def evaluation_program(
             text.add(f"at = at + {n}" if step.batch else "at = rows")
         text.add("return 0")
     lines = shared_lines(text, step.constants, extents_of(step))
-    finished = finish(f"{name}: evaluation", dtype, constants_of(step), lines)
+    parts = parts_of(text.lines, step.plan.kernels, step.plan.capacity)
+    finished = finish(f"{name}: evaluation", dtype, constants_of(step) + parts, lines)
     return Program(name, finished, "evaluate", tuple(arguments), numbers_of(text))
 
 
@@ -230,4 +232,5 @@ def function_program(
         printer.phase(plan.kernels)
         text.add("return 0")
     lines = shared_lines(text, constants, [*map(extent, sizes), *(f"{extent(size)}_cap" for size in sizes)])
-    return Program(name, finish(f"{name}: function", dtype, [], lines), "call", tuple(arguments), numbers_of(text))
+    finished = finish(f"{name}: function", dtype, parts_of(text.lines, plan.kernels, plan.capacity), lines)
+    return Program(name, finished, "call", tuple(arguments), numbers_of(text))

@@ -23,6 +23,7 @@ from graphc.emit.cpu import (
     shared_lines,
     value_text,
 )  # fmt: skip
+from graphc.emit.parts import parts_of
 from graphc.emit.row_blocks import PARTIALS, print_blocks
 from graphc.emit.several import print_gathers, print_lengths, print_row_copy, print_turn
 from graphc.emit.text import Text, extent, place
@@ -55,7 +56,8 @@ def training_program(
             _print_step(text, step, rule, dtype, list(metrics), captions)
         _print_end(text)
     lines = shared_lines(text, step.constants, extents_of(step))
-    finished = finish(f"{name}: training", dtype, constants_of(step), lines)
+    parts = parts_of(text.lines, step.plan.kernels, step.plan.capacity)
+    finished = finish(f"{name}: training", dtype, constants_of(step) + parts, lines)
     return Program(name, finished, "train", tuple(arguments), numbers_of(text))
 
 

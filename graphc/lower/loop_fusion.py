@@ -7,8 +7,9 @@ the forward loop can compute is stored there; reading it back costs less than th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sympy
 
@@ -65,7 +66,7 @@ def _may_join(first: Kernel, second: Kernel, buffers: Mapping[Node, Buffer]) -> 
 def guarded(y: Equation) -> bool:
     """True when some reads of y are valid only where a mask or an indicator holds."""
     tests = {placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Indicator)}
-    return bool(y.masks) or any(w.args[0] in tests for w in y.body.atoms(where))
+    return bool(y.masks) or (bool(tests) and any(w.args[0] in tests for w in y.body.atoms(where)))
 
 
 def _plain_map(nest: Nest) -> bool:
@@ -167,31 +168,49 @@ def _candidates(y: Equation, other: Nest) -> list[_Stored]:
         return []
     names = {placeholder(j): placeholder(y.operands.index(op) if op in y.operands else len(y.operands) + j)
              for j, op in enumerate(theirs.operands)}  # fmt: skip
-    shared = _functions(theirs.body.xreplace(names))
+    shared = _keys(f.xreplace(names) for f in _functions(theirs.body))
+    own = _keys(_functions(y.body))
+    if sum(c for key, c in own.items() if key in shared) < STORED:
+        return []
     parts = largest_parts(y.body, known)
-    return [_Stored(other, p, sum(c for key, c in _functions(p).items() if key in shared)) for p in parts]
+    return [_Stored(other, p, sum(c for key, c in _keys(_functions(p)).items() if key in shared)) for p in parts]
 
 
-def _functions(body: sympy.Expr) -> dict[tuple[str, sympy.Expr], int]:
-    """The functions of a body with their costs; those that share their computation have one key."""
+@lru_cache(maxsize=4096)
+def _functions(body: sympy.Expr) -> tuple[sympy.Expr, ...]:
+    """The functions of a body, each once."""
+    found = (t for t in sympy.preorder_traversal(body) if t.is_Function and scalar_of(t) is not None)
+    return tuple(dict.fromkeys(found))
+
+
+def _keys(functions: Iterable[sympy.Expr]) -> dict[tuple[str, sympy.Expr], int]:
+    """Functions with their costs; those that share their computation have one key."""
     found = {}
-    for t in sympy.preorder_traversal(body):
-        entry = scalar_of(t) if t.is_Function else None
-        if entry is not None:
-            family, argument = _FAMILY.get(entry.name, entry.name), t.args[0]
-            if family in _EVEN and argument.could_extract_minus_sign():
-                argument = -argument
-            found[family, sympy.Tuple(argument, *t.args[1:])] = entry.cost
+    for t in functions:
+        entry = scalar_of(t)
+        assert entry is not None
+        family, argument = _FAMILY.get(entry.name, entry.name), t.args[0]
+        if family in _EVEN and argument.could_extract_minus_sign():
+            argument = -argument
+        found[family, sympy.Tuple(argument, *t.args[1:])] = entry.cost
     return found
 
 
 def largest_parts(e: sympy.Expr, known: set[sympy.Symbol]) -> list[sympy.Expr]:
     """The largest sub-expressions of known symbols alone; factors and terms of one product or sum count together."""
-    if e.free_symbols and e.free_symbols <= known:
+    free = _free_symbols(e)
+    if free and free <= known:
         return [e]
-    inside = [a for a in e.args if a.free_symbols and a.free_symbols <= known] if e.is_Add or e.is_Mul else []
+    whole = lambda a: bool(_free_symbols(a)) and _free_symbols(a) <= known
+    inside = [a for a in e.args if whole(a)] if e.is_Add or e.is_Mul else []
     rest = [p for a in e.args if a not in inside for p in largest_parts(a, known)]
     return [e.func(*inside), *rest] if inside else rest
+
+
+@lru_cache(maxsize=65536)
+def _free_symbols(e: sympy.Expr) -> frozenset[sympy.Symbol]:
+    """``e.free_symbols``, which SymPy finds anew each time."""
+    return frozenset({e} if e.is_Symbol else ()).union(*map(_free_symbols, e.args))
 
 
 def replaced_part(e: sympy.Expr, part: sympy.Expr, name: sympy.Symbol) -> sympy.Expr:

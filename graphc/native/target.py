@@ -14,7 +14,7 @@ import ast
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, MappingProxyType
 from typing import Any, ClassVar
@@ -34,11 +34,13 @@ from numba.core.untyped_passes import FixupArgs, TranslateByteCode
 from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
 from graphc.emit.bounds import TABLE
+from graphc.emit.parts import PARTS
 from graphc.native.bounds import Checked
 from graphc.native.bundles import bundled
+from graphc.native.divided import Divided
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
-from graphc.native.lowering import WIDE, Contexts, Lowered, Unfit
+from graphc.native.lowering import WIDE, Contexts, Lowered, Unfit, called
 from graphc.native.machine_code import Unit
 from graphc.native.subnormals import flushing
 from graphc.native.units import units_of
@@ -265,7 +267,7 @@ class Shared:
             def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
                 kind = context.call_conv.get_function_type(types.int64, kinds)
                 function = cgutils.get_or_insert_function(builder.module, kind, self.symbols[name])
-                return _called(builder, function, kind, args)
+                return called(builder, function, kind, args)
 
             return types.int64(*kinds), emit
 
@@ -280,15 +282,6 @@ def _named_by_content(function: Callable[..., int]) -> str:
     code = function.__code__
     content = repr((code.co_code, code.co_consts, code.co_names, code.co_varnames))
     return f"nest_{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-
-
-def _called(builder: ir.IRBuilder, function: Any, kind: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-    """A call in Numba's convention whose status nobody reads: no function of generated text raises. Each has places of
-    its own for result and exception; with places for all, a step of W5 took 8 % longer."""
-    slots = [cgutils.alloca_once(builder, pointer.pointee) for pointer in kind.args[:2]]
-    builder.store(ir.Constant(kind.args[0].pointee, 0), slots[0])
-    builder.call(function, [*slots, *arguments])
-    return builder.load(slots[0])
 
 
 def replace_shared(namespace: dict[str, Any], entries: Mapping[str, tuple[str, ...]]) -> Shared:
@@ -317,13 +310,15 @@ def _of_tree(
     library = _Library(lowering.codegen())
     module = library.create_ir_module(symbol)
     names, contexts = function.__globals__, Contexts(typing, lowering)
-    is_checked = TABLE in names and "C" in inspect.signature(function).parameters  # what it calls is checked there
+    is_entry = "C" in inspect.signature(function).parameters
+    is_checked = TABLE in names and is_entry  # what it calls is checked there
     try:
         with lowering.push_code_library(library):
             if is_checked:
                 Checked(contexts, trees[name], arguments, names, module, symbol, trees)
             else:
-                Lowered(contexts, trees[name], arguments, names, module, symbol)
+                of = Divided if PARTS in names and is_entry else Lowered
+                of(contexts, trees[name], arguments, names, module, symbol)
     except (Unfit, NumbaError) as error:
         if is_checked:
             raise RuntimeError(f"no checks can be written: {error}") from None
