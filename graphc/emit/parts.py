@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from graphc.lower.kernels import Kernel, work_of
@@ -15,10 +16,14 @@ LINES, MOST = 60, 8
 WORK = 100_000
 """Operations of a step beside which calls of its parts cost nothing."""
 
+EXTENT = 64
+"""A free extent whose capacity nobody knows, for an estimate."""
+
 
 def parts_of(lines: Sequence[str], kernels: Sequence[Kernel], capacity: Mapping[str, int]) -> list[tuple[str, str]]:
     """The constant for the lines of an entry, a step of which is some kernels; none where it stays whole."""
     parts = min(MOST, len(lines) // LINES)
-    if parts < 2 or sum(work_of(k, capacity) for k in kernels) < WORK:
+    extents = defaultdict(lambda: EXTENT, capacity)
+    if parts < 2 or sum(work_of(k, extents) for k in kernels) < WORK:
         return []
     return [(PARTS, str(parts))]

@@ -11,18 +11,17 @@ import functools
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
+from graphc.primitives.matmul.blocks import has_blocks, in_blocks
+from graphc.primitives.matmul.product import ADD, BIAS, SET, Matrix, Panel, Product
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
 from graphc.primitives.memory import are_factors, as_index, is_pointer
-
-SET, ADD, BIAS = 0, 1, 2
-"""Modes: C = A B, C += A B, C = A B + bias."""
 
 LATENCY = 4
 """Cycles from one fused operation of a chain to the next; a lone row takes at least so many for each term."""
@@ -42,69 +41,6 @@ the code of its panels, whose strides and lengths are arguments: a deep network 
 time of its kinds of panels. Networks of a few layers stay as they were, and bits do not depend on panels."""
 
 _calls: weakref.WeakKeyDictionary[ir.Function, int] = weakref.WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Where element (i, j) lies: base[i*rows + j*columns]."""
-
-    base: ir.Value
-    rows: Int
-    columns: Int
-
-    @property
-    def transposed(self) -> Matrix:
-        return Matrix(self.base, self.columns, self.rows)
-
-
-@dataclass(frozen=True)
-class Product:
-    """One product C[m, n] = start + A[m, k] B[k, n]; the bias of column j lies at bias[j*bias_step].
-
-    The panels of a ``shared`` one are functions that other products of the program call, too. ``around`` are loops of
-    the sum around that over k: how many steps, and how far each goes in A and in B.
-    """
-
-    a: Matrix
-    b: Matrix
-    c: Matrix
-    m: Int
-    n: Int
-    k: Int
-    bias: ir.Value
-    bias_step: int
-    mode: int
-    shared: bool = False
-    around: tuple[tuple[Int, int, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Columns ``first + t*width`` for t < count, ``width`` being the sum of ``lanes``, the vectors' lane counts.
-
-    ``active`` lanes of the last vector exist; None stands for all. Vectors of several lines say themselves where they
-    lie in B and in C, and how many of their lanes exist.
-    """
-
-    first: Int
-    count: Int
-    lanes: tuple[int, ...]
-    active: Int | None = None
-    places: tuple[tuple[int, int, int], ...] = ()
-
-    @property
-    def width(self) -> int:
-        return sum(self.lanes)
-
-    def offsets(self) -> list[int]:
-        """The column of each vector, counted from the panel's first."""
-        return [sum(self.lanes[:t]) for t in range(len(self.lanes))]
-
-    def masks(self, v: Vectors) -> list[ir.Value | None]:
-        """The lanes of each vector that exist, None for all."""
-        if self.places:
-            return [v.mask(width, some) for width, (_, _, some) in zip(self.lanes, self.places, strict=True)]
-        return [None] * (len(self.lanes) - 1) + [v.mask(self.lanes[-1], self.active)]
 
 
 def emit_product(v: Vectors, p: Product) -> None:
@@ -146,6 +82,9 @@ def emit_dots(v: Vectors, p: Product) -> None:
 
 def emit_tiles(v: Vectors, p: Product) -> None:
     """Every panel of columns from top to bottom: whole blocks of rows, then the rows that are left."""
+    if has_blocks(p):
+        in_blocks(v, p, functools.partial(emit_tiles, v))
+        return
     for panel in panels(v, p):
         if p.shared and p.b.columns == 1 and p.c.columns == 1:
             _call_panel(v, p, panel)
@@ -158,22 +97,25 @@ def _call_panel(v: Vectors, p: Product, panel: Panel) -> None:
     most, last = vector_unit()[0] // v.size, panel.lanes[-1]
     active = panel.active if panel.active is not None else last if len(panel.lanes) > 1 and last < most else None
     lanes = panel.lanes[:-1] + (most if len(panel.lanes) > 1 else last,)
-    numbers = [p.a.rows, p.a.columns, p.b.rows, p.c.rows, p.m, p.k, panel.first, panel.count, active]
+    fresh = None if p.fresh is None else v.ir.zext(p.fresh, I64)
+    numbers = [p.a.rows, p.a.columns, p.b.rows, p.c.rows, p.m, p.k, panel.first, panel.count, fresh, active]
     fixed = [x if x == 1 and t < 2 or x is None else None for t, x in enumerate(numbers)]  # strides of 1 are literals
-    fixed[-1] = None
+    fixed[-2:] = None, None
 
     def emit(inner: Vectors, args: Sequence[ir.Value]) -> None:
         given = iter(args[4:])
-        a_rows, a_columns, b_rows, c_rows, m, k, first, count, some = [
+        a_rows, a_columns, b_rows, c_rows, m, k, first, count, new, some = [
             x if x is not None else next(given) if number is not None else None
             for x, number in zip(fixed, numbers, strict=True)
         ]
         parts = Matrix(args[0], a_rows, a_columns), Matrix(args[1], b_rows, 1), Matrix(args[2], c_rows, 1)
         own = Product(*parts, m, 1, k, args[3], p.bias_step, p.mode)
+        own = own if new is None else replace(own, fresh=inner.ir.icmp_signed("!=", new, I64(0)))
         inner.loop(count, [], panel_body(inner, own, Panel(first, count, lanes, some)))
 
     variable = [v.int(x) for x, literal in zip(numbers, fixed, strict=True) if literal is None and x is not None]
     words = ("panel", *lanes, p.mode, p.bias_step, *fixed[:2], "part" if active is not None else "whole")
+    words = words if fresh is None else (*words, "on")
     pointers = [p.a.base, p.b.base, p.c.base, p.bias]
     kinds = [v.kind.as_pointer()] * 4 + [I64] * len(variable)
     v.ir.call(function_of(v, "_".join(map(str, words)), kinds, emit), [*pointers, *variable])
@@ -189,9 +131,13 @@ def panel_body(v: Vectors, p: Product, panel: Panel) -> Callable[..., list[ir.Va
             whole = multiple_of(v, p.m, rows)
             v.loop(whole, [], lambda i, _: block(i, rows), step=rows)
             return block(whole, p.m % rows) if p.m != whole else []
-        lone = rows if p.mode == ADD else rows * vectors // max(vectors, LATENCY)
+        lone = rows if p.reads_c else rows * vectors // max(vectors, LATENCY)
         whole, last = _cut_rows(v, p.m, rows, lone)
         v.loop(whole, [], lambda i, _: block(v.least(i, last), rows), step=rows)
+        for few in (4, 2) if p.fresh is not None else ():
+            end = v.ir.add(whole, v.int(multiple_of(v, v.ir.sub(p.m, whole), few)))
+            v.loop(end, [], lambda i, _, few=few: block(i, few), start=whole, step=few)
+            whole = end
         v.loop(p.m, [], lambda i, _: block(i, 1), start=whole)
         return []
 
@@ -249,6 +195,9 @@ def _block(v: Vectors, p: Product, panel: Panel, first: Int, i: Int, rows: int) 
 
 def _start(v: Vectors, p: Product, place: ir.Value, bias: ir.Value, lanes: int, mask: ir.Value | None) -> ir.Value:
     """The value that a sum begins with."""
+    if p.fresh is not None:
+        begun = v.load(place, lanes, mask)
+        return v.ir.select(p.fresh, _start(v, replace(p, fresh=None), place, bias, lanes, mask), begun)
     if p.mode == ADD:
         return v.load(place, lanes, mask)
     if p.mode == BIAS and p.bias_step == 0:
