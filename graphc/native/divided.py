@@ -79,7 +79,7 @@ class Part(Lowered):
             raise Unfit("the outcome of a comparison crosses parts")
         tree = ast.parse("def part():\n    return 0").body[0]
         assert isinstance(tree, ast.FunctionDef)
-        alone = [s for s in whole.tree.body if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call)]
+        alone = [s for s in whole.tree.body if _calls(s, "noalias")]
         tree.args.args = [ast.arg(n) for n in (*self.taken, _FRAME)]
         tree.body = [*alone, *statements, *tree.body]
         kinds = [*self.taken.values(), types.CPointer(types.int64)]
@@ -168,3 +168,8 @@ def _inner(s: ast.stmt) -> list[list[ast.stmt]]:
 
 def _is_call(s: ast.stmt) -> bool:
     return isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and not _is_light(s.value.func)
+
+
+def _calls(s: ast.stmt, name: str) -> bool:
+    call = s.value if isinstance(s, ast.Expr) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == name
