@@ -101,8 +101,8 @@ def test_the_parts_of_an_entry_are_runs_of_its_statements():
 @pytest.mark.parametrize("count", [0, 3, 9])
 def test_a_program_in_parts_computes_what_its_text_says(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Beside Python, which runs the same text. Planted faults, seen to fail: a number that a part changes and the entry
-    does not take back; one that only later turns of the part itself read; a step of a loop taken for 1; a call at the top
-    of the entry repeated in every part."""
+    does not take back; one that only later turns of the part itself read; a step of a loop taken for 1; a call at
+    the top of the entry repeated in every part."""
     monkeypatch.setattr(target, "_of_byte_code", None)
     wanted, found = arrays(), arrays()
     steps = in_python()["step"](*wanted, 6)
