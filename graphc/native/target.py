@@ -251,22 +251,34 @@ def _compiling() -> Iterator[None]:
 
 
 class Shared:
-    """Functions of a program that its entries call: lowered once each, when the first call has said with what types."""
+    """Functions of a program that its entries and other functions call: lowered when the first call has said with what
+    types, and again for pointers of other types."""
 
     def __init__(self, functions: Mapping[str, Callable[..., int]]) -> None:
         self.functions = functions
         self.symbols = {name: SYMBOL_PREFIX + _named_by_content(function) for name, function in functions.items()}
-        self.types: dict[str, tuple[types.Type, ...]] = {}
+        self.types: dict[str, tuple[str, tuple[types.Type, ...]]] = {}
+
+    def symbol_for(self, name: str, kinds: tuple[types.Type, ...]) -> str:
+        """The symbol of a function for arguments of some types."""
+        known = [symbol for symbol, (other, _) in self.types.items() if other == name]
+        for symbol in known:
+            if _pointers(self.types[symbol][1]) == _pointers(kinds):
+                return symbol
+        symbol = self.symbols[name] + (f"_{len(known)}" if known else "")
+        self.types[symbol] = name, kinds
+        return symbol
 
     def declared(self, name: str) -> Any:
         """What stands for a function while its callers are typed and lowered: a call of its symbol."""
 
         def typed(typingctx: Any, *arguments: types.Type) -> Any:  # noqa: ARG001
-            kinds = self.types.setdefault(name, tuple(types.unliteral(kind) for kind in arguments))
+            symbol = self.symbol_for(name, tuple(types.unliteral(kind) for kind in arguments))
+            _, kinds = self.types[symbol]
 
             def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
                 kind = context.call_conv.get_function_type(types.int64, kinds)
-                function = cgutils.get_or_insert_function(builder.module, kind, self.symbols[name])
+                function = cgutils.get_or_insert_function(builder.module, kind, symbol)
                 return called(builder, function, kind, args)
 
             return types.int64(*kinds), emit
@@ -275,6 +287,10 @@ class Shared:
         context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         typed.__signature__ = inspect.Signature([context, *own.parameters.values()])
         return intrinsic(typed)
+
+
+def _pointers(kinds: Sequence[types.Type]) -> list[types.Type]:
+    return [kind for kind in kinds if isinstance(kind, types.CPointer)]
 
 
 def _named_by_content(function: Callable[..., int]) -> str:
@@ -360,8 +376,8 @@ def lower(
         for name, (function, words) in entries.items():
             kinds = tuple(map(argument_type, words))
             own.append(_divided(_to_ir(function, kinds, trees, name, SYMBOL_PREFIX + name), units))
-        for name, kinds in shared.types.items():
-            symbol = shared.symbols[name]
+        while symbol := next((symbol for symbol in shared.types if symbol not in units), ""):  # functions call others
+            name, kinds = shared.types[symbol]
             units[symbol] = (_divided(_to_ir(shared.functions[name], kinds, trees, name, symbol), units),)
     return (*own, *_twins(entries)), units
 
