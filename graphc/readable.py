@@ -13,7 +13,7 @@ from graphc.facade.arguments import Stage, Target, data_by_name
 from graphc.facade.certifying import Certificate, Ranges, certificate
 from graphc.facade.core import Core
 from graphc.facade.landscape import Landscape, Runs, landscape
-from graphc.optim import Rule
+from graphc.optim import Curvature, Rule
 from graphc.run.turns import in_turn
 from graphc.show.derivation import Derivation
 from graphc.show.diagram.picture import Picture
@@ -57,12 +57,13 @@ class Readable:
 
     @located
     @in_turn
-    def source(self, optimizer: str | Rule = "sgd", batch_size: int = 32, target: Target = "cpu") -> str:
-        """The text of the training program, as it is compiled: of the last fit, else for these arguments.
+    def source(self, optimizer: str | Rule | Curvature = "sgd", batch_size: int = 32, target: Target = "cpu") -> str:
+        """The text of the training program, as it is compiled: of the last fit, else for these arguments. Of an
+        optimizer with curvature its own, then those of the programs that it calls.
 
         Parameters
         ----------
-        optimizer : Rule or str
+        optimizer : Rule, curvature or str
         batch_size : int
         target : "cpu" or "cuda"
         """

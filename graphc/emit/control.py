@@ -29,3 +29,6 @@ FINISHED, STOPPED, NONFINITE, CONVERGED, OVERFLOW = range(5)
 """What STATUS says: NONFINITE is a step whose loss or gradient is not finite, OVERFLOW an update that gave parameters
 or optimizer state that are not finite although the gradient is. Either is found when the update has been made: the host
 puts back what was before and repeats the steps up to that one."""
+
+STUCK = 5
+"""What a call says of a run that found no lower loss (:mod:`graphc.run.descent`); no program does."""

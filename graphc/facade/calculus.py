@@ -19,7 +19,7 @@ from graphc.derive import gradient as derivatives
 from graphc.errors import DataError, NameClashError, ShapeError, TypeMismatchError, UnknownNameError
 from graphc.facade.checking import verify_function
 from graphc.facade.function_trial import FunctionTrial
-from graphc.facade.functions import FunctionFacts, call_function, obtain_function
+from graphc.facade.functions import FunctionFacts, bound_function, call_function, obtain_function, rows_in_cache
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import check_differentiable
 from graphc.facade.singular import check_matrices
@@ -345,10 +345,7 @@ class Function:
         for leaf, array in given.items():
             if leaf in self._limits:
                 check_labels(leaf, array, self._limits[leaf], sizes)
-        if self._unverified:
-            compiled, outputs = self._compiled, self._outputs
-            verify_function(compiled.key, lambda: FunctionTrial(compiled, outputs, given, self.dtype, self._try))
-            self._unverified = False
+        self._verify(given)
         arrays = [given[leaf] for leaf in self._arguments]
         program, facts = self._compiled.program, self._compiled.facts
         shaped = call_function(program, facts, self._compiled.constants, arrays, sizes)
@@ -356,6 +353,30 @@ class Function:
             check_matrices(shaped, self._outputs, given, sizes, self.dtype)
         self._ready = self._prepared(named, values, given, sizes)
         return shaped[0] if self._single else shaped
+
+    def _verify(self, given: Mapping[Leaf, NDArray]) -> None:
+        if self._unverified:
+            compiled, outputs = self._compiled, self._outputs
+            verify_function(compiled.key, lambda: FunctionTrial(compiled, outputs, given, self.dtype, self._try))
+            self._unverified = False
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows a call takes best; 0 where they are not independent."""
+        return rows_in_cache(self._compiled.facts, np.dtype(self.dtype).itemsize)
+
+    def shapes(self, arrays: Sequence[NDArray]) -> list[tuple[int, ...]]:
+        """Those of the results for converted arrays, in the order of the positional arguments."""
+        return self._compiled.facts.shapes(self._sizes(dict(zip(self._positional, arrays, strict=True))))
+
+    def bound(
+        self, arrays: Sequence[NDArray], outputs: Sequence[NDArray], memory: NDArray | None = None
+    ) -> tuple[Program, list[NDArray], NDArray]:
+        """The program, its arguments (converted arrays, memory of the results) and the control words among them."""
+        given = dict(zip(self._positional, arrays, strict=True))
+        self._verify(given)
+        ordered = [given[leaf] for leaf in self._arguments]
+        return bound_function(self._compiled, ordered, self._sizes(given), outputs, memory)
 
     def _prepared(
         self, named: Mapping[str, Any], values: Mapping[Leaf, Any], given: Mapping[Leaf, NDArray], sizes: dict[str, int]

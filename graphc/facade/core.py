@@ -29,6 +29,7 @@ from graphc.ir.walk import equations
 from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.lengths import Lengths, row_extents
 from graphc.lower.training import layout_parameters
+from graphc.optim.curvature import Curvature
 from graphc.rewrite.modes import has_modes, in_mode, random_leaves, with_updates
 from graphc.rewrite.weights import check_states, weight_rows
 from graphc.run.callback import Callback
@@ -82,6 +83,7 @@ class Core:
         self.last_sweep: Any = None
         self.running: tuple[Run, Sequence[Callback]] | None = None  # while a fit goes on, for checkpoints
         self.last_compiled: Compiled | None = None
+        self.last_curvature: Curvature | None = None
         self.reads: tuple[Sequence[Leaf], NDArray] = (), np.empty(0)  # of the training program: inputs, constants
         self.nan_propagating: Sequence[Leaf] = ()  # inputs in which a value that is not finite ends a training run
         self.seen = Seen()

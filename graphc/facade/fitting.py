@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ from graphc.facade.resuming import Part, whole_run
 from graphc.facade.splitting import split
 from graphc.facade.validating import HeldOut, held_out_for
 from graphc.facade.weighing import row_weights
-from graphc.optim import average_places
+from graphc.optim import Curvature, average_places
 from graphc.run.data import Bound, Seen, bind
+from graphc.run.descent import Descent
 from graphc.run.epoch_ends import EpochEnds, is_log
 from graphc.run.history import Run
 from graphc.run.interrupt import DeferredInterrupt
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from graphc.cuda.training import CudaTrainer
 
 MOST_STEPS = 1_000_000  # when only a tolerance ends the run
+ENDS = {control.CONVERGED: "converged", control.STUCK: "no progress"}  # what a run says of the end that a call found
 
 
 @dataclass
@@ -167,7 +169,8 @@ class _Loop:
         self.blocks = Blocks(model.reads[0], extent, options.shuffle, rows) if rows else None
         self.inputs = self._inputs()
         rule = model.state.rule(options.rule.text, len(options.rule.states))
-        run.hyper = RunningHyper(options.rule, self.hyper, lambda: rule.step)
+        steers = not isinstance(options.optimizer, Curvature)
+        run.hyper = RunningHyper(options.rule, self.hyper, lambda: rule.step) if steers else RunningHyper()
         self.names = ["loss", *model.metric_names]
         begin_history(model, run, self.held_out is not None)
         about = model, self.trainer, options, run, self.held_out, self.names, self.per_epoch, self.batch
@@ -205,8 +208,8 @@ class _Loop:
             line.next_call(call.done)
             if self.by_epoch and len(call.epochs) and self._epoch_end(call.ends):
                 return
-            if call.status == control.CONVERGED:
-                self.run.stopped = "converged"
+            if call.status in ENDS:
+                self.run.stopped = ENDS[call.status]
                 return
 
     def _next_call(self, left: int, draw: Callable[[int], None]) -> Call:
@@ -242,8 +245,14 @@ class _Loop:
         if call.overflow is not None:
             explain_overflow(model, o.rule, *call.overflow)
         if call.status == control.NONFINITE:
-            explain_divergence(model, self.data, self.weights, o.rule)
+            self._explain_divergence()
         return call
+
+    def _explain_divergence(self) -> NoReturn:
+        if isinstance(self.trainer, Descent):
+            taken = self.trainer.batch_at(self.model.state.sampler).taken
+            explain_divergence(self.model, *taken, self.options.optimizer, whole=True)
+        explain_divergence(self.model, self.data, self.weights, self.options.rule)
 
     def _look_at_data(self, moving: Moving) -> None:
         """Look through data that were taken as seen: a bad value in them undoes the whole fit and is told first.
@@ -259,7 +268,9 @@ class _Loop:
             raise
 
     def _inputs(self) -> list[NDArray]:
-        """Constants, hyper-parameters, data."""
+        """Constants, hyper-parameters, data; the hyper-parameters alone where the trainer has its batches."""
+        if isinstance(self.trainer, Descent):
+            return [self.hyper[:0], self.hyper]
         constants, *data = self.model.program_data(self.data, self.weights)
         return [constants, self.hyper, *data]
 

@@ -188,6 +188,24 @@ def call_function(
     return outputs
 
 
+def bound_function(
+    compiled: CompiledFunction,
+    arrays: Sequence[NDArray],
+    sizes: Mapping[str, int],
+    outputs: Sequence[NDArray],
+    memory: NDArray | None = None,
+) -> tuple[Program, list[NDArray], NDArray]:
+    """The program, its arguments for converted arrays and memory of the results, all rows at once, and the control
+    words among them. ``memory`` is memory to work in."""
+    program, facts = compiled.program, compiled.facts
+    memory = aligned(facts.arena.at(sizes), str(compiled.constants.dtype)) if memory is None else memory
+    control = np.zeros(max(len(facts.sizes), 1) + bounds.room(program), np.int64)
+    given = [memory, compiled.constants, control, *arrays, *outputs]
+    bounds.tell(program, control, given)
+    control[: len(facts.sizes)] = [sizes[s] for s in facts.sizes]
+    return program, given, control
+
+
 def _call(
     program: Program, control: NDArray, arrays: Sequence[NDArray], places: Sequence[int], skipped: Sequence[int]
 ) -> None:
@@ -201,11 +219,19 @@ def _call(
     bounds.look(program, words)
 
 
+def rows_in_cache(facts: FunctionFacts, itemsize: int) -> int:
+    """How many rows go through a function at once; 0 where they are not independent."""
+    if not facts.row_seconds:
+        return 0
+    [free] = facts.sizes
+    row = max(1, facts.arena.at({free: ROWS}) * itemsize // ROWS)
+    return max(ROWS, min(MOST_ROWS, 1 << (MEMORY // row).bit_length()))
+
+
 def _parts(facts: FunctionFacts, sizes: Mapping[str, int], itemsize: int) -> RowParts | None:
     """How many rows are divided; None where all go through the program at once."""
     [free] = facts.sizes
-    row = max(1, facts.arena.at({free: ROWS}) * itemsize // ROWS)
-    chunk = max(ROWS, min(MOST_ROWS, 1 << (MEMORY // row).bit_length()))
+    chunk = rows_in_cache(facts, itemsize)
     if sizes[free] <= chunk:
         return None
     has_rows = lambda extents: extents[:1] == (free,)

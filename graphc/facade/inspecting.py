@@ -13,7 +13,7 @@ from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
-from graphc.facade import devices
+from graphc.facade import curvature, devices
 from graphc.facade.calculus import Function
 from graphc.facade.chance import drawn
 from graphc.facade.core import Core
@@ -24,7 +24,7 @@ from graphc.facade.programs import Lowered
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.lower.lengths import lengths_of
-from graphc.optim import Groups, optimizer_named, rule_named
+from graphc.optim import Curvature, Groups, optimizer_named, rule_named
 from graphc.primitives import philox
 from graphc.run.data import bind
 from graphc.run.sampler import Sampler
@@ -81,6 +81,9 @@ def source(model: Core, optimizer: Any, batch_size: int, target: str = "cpu") ->
     """The text of the training program."""
     if target == "cuda":
         return devices.cuda_plan(model, optimizer, batch_size).program.text
+    how = optimizer_named(optimizer) if optimizer != "sgd" else model.last_curvature
+    if isinstance(how, Curvature):
+        return curvature.source(model, how, batch_size)
     return lowered(model, optimizer, batch_size).text.text
 
 

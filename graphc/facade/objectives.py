@@ -4,7 +4,7 @@ with their Jacobian."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,22 +14,26 @@ from graphc.declare.tensor import Tensor
 from graphc.derive.by_row import RowsMeetError, row_jacobians
 from graphc.derive.gradient import jacobian
 from graphc.derive.squares import NoSquaresError, Squares, sum_of_squares, value_of
+from graphc.emit import control
 from graphc.errors import DomainError
 from graphc.facade.calculus import Function, hvp
+from graphc.facade.checking import verify_evaluation
 from graphc.facade.core import Core
 from graphc.facade.deriving import formula_of
-from graphc.facade.evaluating import means_of
+from graphc.facade.preparing import evaluator
 from graphc.ir.node import Equation, Leaf, Node, free_sizes
 from graphc.ir.walk import topological
-from graphc.lower.lengths import by_extent
+from graphc.lower.layout import ALIGN
+from graphc.lower.lengths import Lengths, by_extent
 from graphc.native.buffers import aligned
+from graphc.optim.curvature import Curvature
 from graphc.optim.rules import Rule, rule
 from graphc.rewrite.normal import tidy_graph
+from graphc.run import bounds
 from graphc.run.data import Bound
-from graphc.run.descent import Point
-from graphc.run.gradients import GradientCall
-from graphc.run.least_squares import Residuals
-from graphc.run.training import Trainer
+from graphc.run.descent import Batch, Called, Products
+from graphc.run.least_squares import Asked, Block, LeastSquares
+from graphc.run.training import words_of
 
 STILL: Rule = rule("gradient", "theta <- theta")
 """The rule that changes nothing: a training step by it computes loss, metrics and gradient."""
@@ -43,86 +47,125 @@ def views(model: Core, flat: NDArray) -> list[NDArray]:
     return [flat[start : start + math.prod(shape)].reshape(shape) for shape, start in places]
 
 
-def _joined(model: Core, arrays: Sequence[NDArray]) -> NDArray:
-    """One float64 vector laid out like the parameters, of an array for each of them."""
-    flat = np.zeros(model.params.held.size)
-    for place, array in zip(views(model, flat), arrays, strict=True):
-        place[...] = array
-    return flat
+def hessian_times(model: Core, verify: bool) -> Function:
+    """The Hessian of the loss times a vector: of parameters, vectors, and data."""
+    key = "hessian times", model.dtype, model.checks_bounds, verify
+    return model.once(key, lambda: _hessian_times(model, verify))
 
 
-class Gradients:
-    """Loss and gradient over a batch by the training program of :data:`STILL`, by as many threads as pay."""
-
-    def __init__(
-        self, model: Core, trainer: Trainer, data: Bound, weights: NDArray | None, threads: int | None, verify: bool
-    ) -> None:
-        self.model, self.trainer, self.data, self.threads, self.verify = model, trainer, data, threads, verify
-        self.parameters = aligned(model.params.held.size, model.dtype)
-        constants, *arrays = model.program_data(data, weights)
-        self._call = GradientCall(trainer, self.parameters, [constants, np.zeros(1), *arrays], data.lengths)
-        self._times: Function | None = None
-
-    def at(self, x: NDArray) -> Point:
-        """Loss and gradient at x."""
-        self.parameters[:] = x
-        loss, *metrics = self._call(self.threads) or [math.inf] * (1 + len(self.model.metric_names))
-        g = self.trainer.gradients[: self.parameters.size].astype(np.float64)
-        return Point(self.parameters.copy(), loss, g, metrics)
-
-    def hessian_times(self, x: NDArray, v: NDArray) -> NDArray:
-        """The Hessian at x times v."""
-        times = self._times = self._times or self.model.once(("hessian times", self.model.dtype), self._product)
-        arrays = [self.data.arrays[leaf] for leaf in self.model.training_inputs]
-        v = v.astype(self.model.dtype)
-        return _joined(self.model, times(*views(self.model, x), *views(self.model, v), *arrays))
-
-    def _product(self) -> Function:
-        leaves, loss = self.model.param_leaves, self.model.needs_loss()
-        vectors = [Tensor(Leaf(f"v_{leaf.name}", leaf.shape, "input")) for leaf in leaves]
-        found = hvp(loss, [Tensor(leaf) for leaf in leaves], vectors)
-        inputs = [*map(Tensor, leaves), *vectors, *map(Tensor, self.model.training_inputs)]
-        m = self.model
-        return Function(found, inputs, m.dtype, False, self.verify, m.subnormals, m.checks_bounds)
+def _hessian_times(model: Core, verify: bool) -> Function:
+    leaves, loss = model.param_leaves, model.needs_loss()
+    vectors = [Tensor(Leaf(f"v_{leaf.name}", leaf.shape, "input")) for leaf in leaves]
+    found = hvp(loss, [Tensor(leaf) for leaf in leaves], vectors)
+    inputs = [*map(Tensor, leaves), *vectors, *map(Tensor, model.training_inputs)]
+    return Function(found, inputs, model.dtype, False, verify, model.subnormals, model.checks_bounds)
 
 
-class SquaredResiduals:
-    """Residuals with their Jacobian over a batch."""
+def products(model: Core, data: Bound, verify: bool) -> Products:
+    """What multiplies by the Hessian over a batch."""
+    function = hessian_times(model, verify)
+    arrays = [data.arrays[leaf] for leaf in model.training_inputs]
+
+    def at(parameters: NDArray, vector: NDArray) -> Called:
+        size = len(vector) // 2
+        v, product = views(model, vector[:size]), views(model, vector[size:])
+        vector[:size] = 1.0  # what the program is checked with
+        return Called(*function.bound([*views(model, parameters), *v, *arrays], product))
+
+    return at
+
+
+def _places(model: Core) -> list[tuple[int, int]]:
+    """Where every array of parameters lies, and its length."""
+    found = [model.params._places[str(leaf.name)] for leaf in model.param_leaves]
+    return [(start, math.prod(shape)) for shape, start in found]
+
+
+def least_squares(
+    model: Core, how: Curvature, batches: Sequence[Batch], capacity: Lengths, verify: bool
+) -> LeastSquares:
+    """The method with the programs of residuals and derivatives, and of metrics."""
+    parts = residuals(model, verify)
+    means = [_Means(model, batch.taken[0], verify) for batch in batches] if model.metric_names else []
+    asked = means[0] if means else None
+    c, more = (asked.words, asked.room) if asked else (np.zeros(control.C_SIZE, np.int64), 0)
+    kind, many = np.dtype(model.dtype), len(model.metric_names)
+    evaluated = Asked(kind, model.params.held.size, many, capacity, 0.0, c.copy(), more)
+    room = _Room(model, batches, parts)
+    found = LeastSquares(how, batches, evaluated, _places(model), room.again)
+    found.point[:] = model.params.flat  # where the programs are checked
+    given = aligned(room.size, model.dtype)
+    blocks = [room.blocks(found.point, given, batch.taken[0]) for batch in batches]
+    found.ask(given, blocks, [of_batch.called(found.point, evaluated.control, found.totals) for of_batch in means])
+    return found
+
+
+def residuals(model: Core, verify: bool) -> list[_Part]:
+    """The programs of residuals and derivatives."""
+    return model.once(("residuals", model.dtype, model.checks_bounds, verify), lambda: _parts(model, verify))
+
+
+class _Means:
+    """The program that evaluates loss and metrics over a batch."""
 
     def __init__(self, model: Core, data: Bound, verify: bool) -> None:
-        self.model, self.data, self.verify = model, data, verify
-        key = "residuals", model.dtype, model.checks_bounds
-        self.parts: list[_Part] = model.once(key, lambda: _parts(model, verify))
-        self.parameters = model.params.flat.copy()
+        names = ("loss", *model.metric_names)
+        compiled, program = evaluator(model, (), names, data.lengths)
+        if verify:
+            verify_evaluation(model, compiled, (), names, data)
+        self.program, self.constants = program, compiled.constants
+        self.arrays = [data.arrays[leaf] for leaf in compiled.facts.inputs]
+        self.room = bounds.room(program.program)
+        self.words = words_of(data.lengths, self.room)
 
-    def at(self, x: NDArray) -> Residuals:
-        """f = Σ r², JᵀJ and Jᵀr at x."""
-        model = self.model
-        self.parameters[:] = x
-        params, size = views(model, self.parameters), self.parameters.size
-        f, a, b = 0.0, np.zeros((size, size)), np.zeros(size)
+    def called(self, point: NDArray, c: NDArray, totals: NDArray) -> Called:
+        """The call at a point."""
+        head, _ = self.program.head(point, self.constants, 1)
+        arguments = [*head[:4], c, totals, *self.arrays]
+        bounds.tell(self.program.program, self.words, arguments)
+        return Called(self.program.program, arguments, self.words)
+
+
+class _Room:
+    """The memory of what the programs of residuals give: of all rows, or where that is too much of some at a time."""
+
+    def __init__(self, model: Core, batches: Sequence[Batch], parts: Sequence[_Part]) -> None:
+        self.model, self.parts = model, parts
+        params = views(model, model.params.flat)
+        sizes = [
+            [sum(map(padded, part.shapes([*params, *arrays]))) for part, arrays in self._pieces(batch.taken[0])]
+            for batch in batches
+        ]
+        most, itemsize = max(map(sum, sizes)), np.dtype(model.dtype).itemsize
+        self.again = most * itemsize > AT_ONCE
+        self.size = max(max(of_batch) for of_batch in sizes) if self.again else most
+
+    def _pieces(self, data: Bound) -> Iterator[tuple[_Part, list[NDArray]]]:
         for part in self.parts:
-            for r, jacobians in part.values(params, self.data):
-                j = np.zeros((r.size, size))
-                for (shape, start), block in zip(_places(model), jacobians, strict=True):
-                    j[:, start : start + math.prod(shape)] = block.reshape(r.size, -1)
-                f += float(np.dot(r, r))
-                a += j.T @ j
-                b += r @ j
-        if not (math.isfinite(f) and np.isfinite(a).all() and np.isfinite(b).all()):
-            f = math.inf
-        return Residuals(self.parameters.copy(), f, a, b, [])
+            for arrays in part.pieces(data):
+                yield part, arrays
 
-    def metrics(self) -> list[float]:
-        """Of the model, with the parameters that it has now."""
-        if not self.model.metric_names:
-            return []
-        values = means_of(self.model, self.data, self.verify)
-        return [values[n] for n in self.model.metric_names]
+    def blocks(self, point: NDArray, given: NDArray, data: Bound) -> list[Block]:
+        """Those of a batch."""
+        found: list[Block] = []
+        at, params = 0, views(self.model, point)
+        memory: dict[int, NDArray] = {}
+        for part, arrays in self._pieces(data):
+            shapes, places = part.shapes([*params, *arrays]), []
+            for shape in shapes:
+                places.append(at)
+                at += padded(shape)
+            outputs = [given[p : p + math.prod(s)].reshape(s) for p, s in zip(places, shapes, strict=True)]
+            call = Called(*part.function.bound([*params, *arrays], outputs, memory.get(id(part))))
+            memory.setdefault(id(part), call.arguments[0])
+            found += part.blocks(shapes, places, call, data)
+            at = 0 if self.again else at
+        return found
 
 
-def _places(model: Core) -> list[tuple[tuple[int, ...], int]]:
-    return [model.params._places[str(leaf.name)] for leaf in model.param_leaves]
+def padded(shape: Sequence[int]) -> int:
+    """The elements of an array and of the gap behind it, so that the next one begins a cache line."""
+    return -(-math.prod(shape) // ALIGN) * ALIGN
 
 
 class _Part:
@@ -142,27 +185,34 @@ class _Part:
         outputs = [Tensor(n) for n in tidy_graph(roots).roots]
         inputs = [*map(Tensor, leaves), *map(Tensor, self.inputs)]
         self.function = Function(outputs, inputs, model.dtype, False, verify, model.subnormals, model.checks_bounds)
-        count = sum(math.prod(e for e in s.residual.shape if isinstance(e, int)) for s in squares)
         nodes = topological([s.residual for s in squares])
         divisible = rows is not None and not any(free_sizes(n) for n in nodes if isinstance(n, Equation))
-        self.rows_at_once = max(1, AT_ONCE // (8 * count * max(1, model.params.held.size))) if divisible else 0
+        self.rows_at_once = self.function.rows_at_once if divisible else 0
 
-    def values(self, params: Sequence[NDArray], data: Bound) -> Any:
-        """(r, dr/dw for every w) for each of the squares, the rows in parts."""
-        sizes = by_extent(data.arrays)
-        rows = sizes.get(self.row_name or "", 1)
+    def pieces(self, data: Bound) -> Iterator[list[NDArray]]:
+        """The data of every call, some rows each."""
+        rows = by_extent(data.arrays).get(self.row_name or "", 1)
         step = self.rows_at_once or rows
         for begin in range(0, rows, step):
-            arrays = [
+            yield [
                 data.arrays[leaf][begin : begin + step] if leaf.shape[:1] == (self.row_name,) else data.arrays[leaf]
                 for leaf in self.inputs
             ]
-            found = self.function(*params, *arrays)
-            for t, s in enumerate(self.squares):
-                scale = math.sqrt(_factor(s, sizes, data))
-                r, *jacobians = found[t * self.width : (t + 1) * self.width]
-                r = np.asarray(np.moveaxis(r, 0, -1) if self.row_name else r, np.float64).reshape(-1)
-                yield scale * r, [scale * np.asarray(j, np.float64) for j in jacobians]
+
+    def shapes(self, arrays: Sequence[NDArray]) -> list[tuple[int, ...]]:
+        """Of r and dr/dw for every w, of each of the squares."""
+        return self.function.shapes(arrays)
+
+    def blocks(
+        self, shapes: Sequence[tuple[int, ...]], places: Sequence[int], call: Called, data: Bound
+    ) -> Iterator[Block]:
+        """The blocks of a call, one for each of the squares."""
+        sizes = by_extent(data.arrays)
+        for t, s in enumerate(self.squares):
+            at = t * self.width
+            inside = math.prod(shapes[at][1:]) if self.row_name else 1
+            jacobian, factor = places[at + 1 : at + self.width], math.sqrt(_factor(s, sizes, data))
+            yield Block(math.prod(shapes[at]), inside, places[at], jacobian, factor, None if t else call)
 
 
 def _factor(squares: Squares, sizes: Mapping[str, int], data: Bound) -> float:

@@ -31,7 +31,7 @@ from graphc.show.derivation import Derivation
 
 WITH_BUFFERS = ("trainer", "cuda", "cuda evaluate", "key of")
 """Of what a model made; and what is known of it by its identity."""
-MADE_ANEW = ("_cache", "last_compiled", "reads", "nan_propagating", "seen", "ready", "turns")
+MADE_ANEW = ("_cache", "last_compiled", "last_curvature", "reads", "nan_propagating", "seen", "ready", "turns")
 """Of a model, where it arrives."""
 
 _bundle: WeakKeyDictionary[Node, ref[Bundle]] = WeakKeyDictionary()
@@ -150,7 +150,8 @@ def model_state(model: Core) -> dict[str, Any]:
 
 def restore_model(model: Core, state: dict[str, Any]) -> None:
     """Put back what :func:`model_state` gave."""
-    fresh = {"_cache": {}, "last_compiled": None, "reads": ((), np.empty(0)), "nan_propagating": (), "seen": Seen(),
+    fresh = {"_cache": {}, "last_compiled": None, "last_curvature": None,
+             "reads": ((), np.empty(0)), "nan_propagating": (), "seen": Seen(),
              "ready": {}, "turns": Turns()}  # fmt: skip
     model.__dict__.update({name: x for name, x in state.items() if name != "nodes"} | fresh)
     note_model(leaf for leaf in state["nodes"].nodes if isinstance(leaf, Leaf))

@@ -92,6 +92,7 @@ def trainer(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_or
     """The training program with its buffers; ``in_order`` when no run shuffles the rows."""
     in_order = in_order and _worth_no_copy(model, capacity)
     compiled = model.last_compiled = training_program(model, rule, capacity, weighted, in_order)
+    model.last_curvature = None
     model.reads, model.nan_propagating = (compiled.facts.inputs, compiled.constants), compiled.facts.nan_propagating
     return model.once(("trainer", id(compiled)), lambda: _trainer(model, compiled, capacity))
 

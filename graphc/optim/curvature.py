@@ -1,5 +1,5 @@
-"""Optimizers that use curvature: what they are called and what they take. What they do is in :mod:`graphc.run.descent`
-and :mod:`graphc.run.least_squares`; they are no formulas of one element, so they are no rules."""
+"""Optimizers that use curvature: what they are called and what they take. What they do is in
+:mod:`graphc.emit.descent`; they are no formulas of one element, so they are no rules."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from graphc.errors import DomainError, TypeMismatchError
 class Curvature:
     """An optimizer that uses curvature; immutable, its state lives in the model that trains with it."""
 
-    states: ClassVar[int] = 0
-    """How many numbers a parameter its state has."""
+    states: ClassVar[tuple[str, ...]] = ()
+    """The numbers that its state has for every parameter."""
     weighted: ClassVar[bool] = True
     """Whether it takes weights of rows."""
 
@@ -38,10 +38,20 @@ class Curvature:
         """What its state is kept under: another one starts anew."""
         return self.name
 
+    @property
+    def hyper(self) -> tuple[float, ...]:
+        """The numbers that its program reads."""
+        return ()
+
+    @property
+    def most(self) -> int:
+        """How many pairs or products a step takes at most; 0 where it takes none."""
+        return 0
+
 
 @dataclass(frozen=True)
 class Searching(Curvature):
-    """One that looks for a point along a line: see :mod:`graphc.run.line_search`."""
+    """One that looks for a point along a line: see :mod:`graphc.emit.line_search`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,6 +63,10 @@ class Searching(Curvature):
     def wolfe(self) -> tuple[float, float]:
         """c1 and c2 of the strong Wolfe conditions."""
         raise NotImplementedError
+
+    @property
+    def hyper(self) -> tuple[float, ...]:
+        return self.wolfe
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,12 @@ class LBFGS(Searching):
         return f"{self.name}, {self.memory} pairs"
 
     @property
-    def states(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return 2 * self.memory
+    def states(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return tuple(f"{name}{t}" for name in "sy" for t in range(self.memory))
+
+    @property
+    def most(self) -> int:
+        return self.memory
 
     @property
     def wolfe(self) -> tuple[float, float]:
@@ -109,7 +127,7 @@ class ConjugateGradient(Searching):
 
     c1: float = 1e-4
     c2: float = 0.1
-    states: ClassVar[int] = 3
+    states: ClassVar[tuple[str, ...]] = ("g", "d", "promised")
 
     @property
     def wolfe(self) -> tuple[float, float]:
@@ -140,6 +158,10 @@ class NewtonCG(Searching):
     weighted: ClassVar[bool] = False
 
     @property
+    def most(self) -> int:
+        return self.products
+
+    @property
     def wolfe(self) -> tuple[float, float]:
         return self.c1, self.c2
 
@@ -163,8 +185,12 @@ class LevenbergMarquardt(Curvature):
     """
 
     damping: float = 1e-3
-    states: ClassVar[int] = 2
+    states: ClassVar[tuple[str, ...]] = ("mu", "nu")
     weighted: ClassVar[bool] = False
+
+    @property
+    def hyper(self) -> tuple[float, ...]:
+        return (self.damping,)
 
 
 CURVATURE: dict[str, type[Curvature]] = {
