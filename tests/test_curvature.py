@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 import graphc as gc
+from graphc.emit import descent
+from graphc.emit.line_search import FOUND, FOUND_SLOPE, HEAD, LOSS, SLOPE, STEP
 from graphc.emit.reference import evaluate
-from graphc.errors import DomainError, ShapeError
-from graphc.run.descent import _two_loop
+from graphc.errors import DivergenceError, DomainError, ShapeError
+from graphc.native.loader import statistics
 from tests import nets
+from tests.covering.plain import Descended
 from tests.graphs import in_jax
 
 
@@ -162,13 +168,15 @@ def test_a_run_goes_on_bit_for_bit_also_from_a_file_and_is_validated_and_stopped
     assert run.stopped == "early stopping" and len(run.history["val_loss"]) == run.steps < 200
 
 
-@pytest.mark.parametrize(("memory", "size"), [(50, 2000), (3, 20_000)])
-def test_the_direction_of_lbfgs_is_that_of_the_dense_update_whatever_the_threads_of_blas(memory, size):
-    """H <- (1 - s yᵀ/sᵀy) H (1 - y sᵀ/sᵀy) + s sᵀ/sᵀy (Nocedal, Wright, equation 7.16), applied to a vector; the oldest
-    pair is replaced next.
+def text(method: str, dtype: str = "float64") -> dict[str, Any]:
+    """The functions of a program's text, as Python."""
+    return Descended(method, dtype).names
 
-    Seen to fail where products of matrices, or of long vectors, are left to BLAS on two cores.
-    """
+
+@pytest.mark.parametrize(("memory", "size"), [(7, 64), (2, 16)])
+def test_the_direction_of_lbfgs_is_that_of_the_dense_update(memory, size):
+    """H <- (1 - s yᵀ/sᵀy) H (1 - y sᵀ/sᵀy) + s sᵀ/sᵀy (Nocedal, Wright, equation 7.16), applied to a vector; the oldest
+    pair is replaced next. Seen to fail where the newest comes first in the second loop."""
     rng = np.random.default_rng(0)
     s, g, k = rng.normal(size=(memory, size)), rng.normal(size=size), 2
     y = s * rng.uniform(0.5, 2, size)
@@ -182,9 +190,125 @@ def test_the_direction_of_lbfgs_is_that_of_the_dense_update_whatever_the_threads
         u = times(v - share * y[i], older)
         return u - s[i] * (y[i] @ u) / (s[i] @ y[i]) + share * s[i]
 
+    a, words = np.zeros(descent.room("LBFGS", size, memory)), np.zeros(descent.TEMPLATES, int)
+    words[[descent.SIZE, descent.MEMORY]], a[HEAD : HEAD + size] = (size, memory), g
+    functions, pairs = text("LBFGS"), np.concatenate([s, y]).ravel()
+    functions["begin"](pairs, a, words)
+    assert functions["two_loop"](pairs, a, words, k) == 1
+    np.testing.assert_allclose(a[HEAD + size :][:size], -times(g, order), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [4, 32, 76])
+def test_normal_equations_are_solved_as_by_numpy(size):
+    """In panels of 32 lines; a matrix that is not positive definite is refused. Seen to fail where the lines of a panel
+    do not change those behind."""
+    rng = np.random.default_rng(size)
+    j, b = rng.normal(size=(size + 8, size)), rng.normal(size=size)
+    functions, a = text("LevenbergMarquardt"), np.concatenate([np.zeros(size * size), j.ravel(), b])
+    functions["products"](a, 0, size * size, size, 0, (size + 8) // 4, 1.0)
+    system = j.T @ j
+    np.testing.assert_allclose(np.triu(a[: size * size].reshape(size, size)), np.triu(system), rtol=1e-12, atol=1e-12)
+    assert functions["factored"](a, 0, size) == 1
+    functions["solved"](a, 0, len(a) - size, size)
+    np.testing.assert_allclose(a[-size:], np.linalg.solve(system, b), rtol=1e-6)
+    a[: size * size] = (system - 2 * np.linalg.eigvalsh(system)[0] * np.eye(size)).ravel()
+    assert functions["factored"](a, 0, size) == 0
+
+
+def test_the_line_search_finds_steps_that_fulfil_the_wolfe_conditions():
+    """Two of the functions of Moré and Thuente (1994), one with walls, one that is nearly straight; from steps much too
+    short and too long. Seen to fail where a loss that rises is taken for one that falls."""
+    loss = {
+        "1": lambda t: (-t / (t**2 + 2), (t**2 - 2) / (t**2 + 2) ** 2),
+        "2": lambda t: ((t + 0.004) ** 5 - 2 * (t + 0.004) ** 4, 5 * (t + 0.004) ** 4 - 8 * (t + 0.004) ** 3),
+        "walls": lambda t: (t - 3 * math.log(t + 1e-3) if -1e-3 < t < 50 else math.inf, 1 - 3 / (t + 1e-3)),
+        "bowl": lambda t: (math.hypot(1, t - 30), (t - 30) / math.hypot(1, t - 30)),
+    }
+    for name, phi in loss.items():
+        for first in (1e-3, 0.1, 10.0, 1e3):
+            functions, a, looked = text("LBFGS"), np.zeros(HEAD), []
+
+            def look(*args, phi=phi, a=a, looked=looked):
+                t = args[-2]
+                looked.append(t)
+                a[STEP], (a[FOUND], a[FOUND_SLOPE]) = t, phi(t)
+                return 1
+
+            functions["look"] = look
+            a[LOSS], a[SLOPE] = f0, slope0 = phi(0.0)
+            found = functions["search"](0, 0, 0, a, 0, 0, (1e-3, 0.1), 0, 0, 0, 0, first, 1)
+            f, slope = phi(a[STEP])
+            assert found == 1 and looked[-1] == a[STEP] and len(looked) <= 16, (name, first, looked)
+            assert f <= f0 + 1e-3 * a[STEP] * slope0 and abs(slope) <= -0.1 * slope0, (name, first, looked)
+
+
+@pytest.mark.parametrize("optimizer", [gc.LBFGS(), gc.NewtonCG(), gc.LevenbergMarquardt()], ids=str)
+def test_a_run_is_one_native_call_with_the_bits_of_step_after_step_by_any_number_of_threads(optimizer):
+    """With a callback every step is a call of its own. Seen to fail where every thread takes the part of the first."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    t = np.tanh(x @ rng.normal(size=(3, 1)))
     found = []
-    for threads in (1, 2):
-        with threadpool_limits(threads):
-            found.append(_two_loop(g, s, y, k))
-    np.testing.assert_array_equal(*found)
-    np.testing.assert_allclose(found[0], -times(g, order), rtol=1e-9, atol=1e-12)
+    for options in ({"threads": 1}, {"threads": 2}, {"callbacks": [lambda run: None]}, {"validation": (x, t)}):
+        model = small_network().initialize(1)
+        before = statistics["native_calls"]
+        run = model.fit(x, t, optimizer=optimizer, steps=25, verify=False, **options)
+        assert "callbacks" in options or "validation" in options or statistics["native_calls"] - before <= 4
+        found.append([*run.history["loss"], *model.params.flat])
+    assert all(other == found[0] for other in found[1:])
+
+
+def test_a_step_begins_where_a_callback_has_set_the_parameters():
+    """Seen to fail where loss and gradient that are known are taken for those of the new place."""
+    x, t = np.ones((3, 3)), np.full((3, 1), 2.0)
+    model = small_network().initialize(1)
+
+    def set_to_zero(run: gc.Run) -> None:
+        if run.epochs == 3:
+            model.params = {name: 0 * value for name, value in model.params.items()}
+
+    run = model.fit(x, t, optimizer=gc.LBFGS(), steps=4, callbacks=[set_to_zero])
+    assert run.history["loss"][3] == 4.0
+
+
+def test_the_text_of_an_optimizer_stands_before_those_that_it_calls():
+    x = gc.param("x", (2,), 1.0)
+    model = gc.Model(loss=gc.sum((gc.exp(x) - 2) ** 2), dtype="float64")
+    cases = ("lbfgs", "L-BFGS", 1), ("newtoncg", "Newton", 2), (gc.LevenbergMarquardt(), "Levenberg", 1)
+    for optimizer, title, calls in cases:
+        source = model.source(optimizer)
+        assert source.startswith(f'"""{title}') and len(re.findall(r"^def (?:train|call)\(", source, re.M)) == 1 + calls
+
+
+def test_a_loss_without_value_names_its_formula_and_no_lower_loss_ends_the_run(python):
+    w = gc.param("w", (3,), -1.0)
+    for optimizer in (gc.LBFGS(), gc.LevenbergMarquardt()):
+        model = gc.Model(loss=gc.sum(gc.log(w) ** 2), dtype="float64")
+        with pytest.raises(DivergenceError, match=r"the parameters of step 0 are kept\n  J = Σ_i log\(w\[i\]\)²"):
+            model.fit({}, optimizer=optimizer, steps=3)
+        model.params["w"] = np.full(3, 2.0)
+        run = model.fit({}, optimizer=optimizer, steps=500)
+        assert run.stopped == "no progress" and run.steps < 500
+        np.testing.assert_allclose(model.params["w"], 1, rtol=1e-7)
+
+
+def test_residuals_of_too_many_rows_are_asked_for_again(python, monkeypatch):
+    """Also with metrics, in blocks of rows, after a fit with weights. Seen to fail where no block is asked for again,
+    and where the weights are looked for."""
+    rng, found = np.random.default_rng(4), []
+    x = rng.normal(size=(70, 2))
+    t = np.exp(x @ [[0.3], [-0.2]])
+    monkeypatch.setattr("graphc.facade.functions.ROWS", 16)
+    monkeypatch.setattr("graphc.facade.functions.MOST_ROWS", 16)
+    for most in (2**27, 1):
+        monkeypatch.setattr("graphc.facade.objectives.AT_ONCE", most)
+        X, T, W = gc.input("X", ("n", 2)), gc.input("T", ("n", 1)), gc.param("W", (2, 1), 0.0)
+        Y = gc.exp(X @ W)
+        loss, off = gc.losses.mse(Y, T) + gc.l2(W, 1e-3), gc.mean(abs(Y - T))
+        model = gc.Model(Y, loss=loss, metrics={"off": off}, dtype="float64")
+        model.fit(x, t, optimizer=gc.SGD(0.0), steps=1, sample_weight=np.ones(70))  # whose program reads weights
+        run = model.fit(x, t, optimizer=gc.LevenbergMarquardt(), tol=1e-9, steps=20)
+        found.append([*run.history["loss"], *run.history["off"], *model.params.flat])
+        assert run.stopped == "converged"
+        np.testing.assert_allclose(run.history["off"][-1], np.abs(np.exp(x @ model.params["W"]) - t).mean(), rtol=1e-9)
+    assert found[0] == found[1]

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from graphc.emit.cpu import Program
+from graphc.emit.descent import descent_program
 from graphc.ir import drawing
 from graphc.ir.scalar import FUNCTIONS
 from graphc.lower.lengths import Lengths
@@ -225,6 +227,31 @@ class _Loaded:
                     x.reshape(-1)[:] = memory[key]
 
 
+class Descended:
+    """The text of an optimizer with curvature, on the arrays themselves and by one thread: what it calls are functions
+    of Python."""
+
+    uses_blas, told = False, None
+
+    def __init__(self, method: str, dtype: str) -> None:
+        text = descent_program(method, dtype)
+        body = IMPORTS.sub(lambda m: "\n" * m[0].count("\n"), text.text)
+        self.names = names = NAMES | {"invoke": lambda bundle: bundle[0](), "meet": lambda *place: None}
+        exec(compile(body, f"<{text.name}>", "exec"), names)  # noqa: S102  text of our own emitter
+        self.function = names[text.entry]
+
+    def run(self, lists: Sequence[Sequence[Any]], members: Sequence[tuple[int, ...]]) -> None:
+        """One call, whatever the number of threads."""
+        with np.errstate(all="ignore"):
+            self.function(*(x.reshape(-1) if isinstance(x, np.ndarray) else x for x in lists[0]), 0, 1)
+
+
+def _joined(programs: Sequence[_Loaded], entry: str, lists: Sequence[Arguments], me: int, team: int) -> list[Any]:
+    """Bundles that are functions."""
+    member = (0, 1) if entry == "train" else ()
+    return [None, *(partial(p.run, [arguments_of(me, own)], [member]) for p, own in zip(programs, lists))]
+
+
 def _run_copies(machine: Plain) -> Callable[..., None]:
     """Instead of native calls: every copy of a sweep by a thread of its own."""
 
@@ -263,12 +290,14 @@ def in_python(machine: Plain, limits: str = "usual") -> Iterator[Plain]:
         patch.setattr("graphc.facade.programs.remember", lambda found, facts: None)
         patch.setattr("graphc.facade.functions.remembered", lambda found, make: None)
         patch.setattr("graphc.facade.quiet.FEWEST", math.inf)  # a program that calls others calls machine code
-        for place in ("run.training", "facade.functions", "native.buffers"):
+        patch.setattr("graphc.run.descent.program_for", Descended)
+        for place in ("descent", "least_squares"):
+            patch.setattr(f"graphc.run.{place}.joined", _joined)
+        for place in ("run.training", "run.descent", "facade.functions", "native.buffers"):
             patch.setattr(f"graphc.{place}.address", lambda array: array)
         patch.setattr("graphc.facade.checking.is_verified", lambda key: False)
         patch.setattr("graphc.facade.verifying._keep", lambda key: None)
-        for module in ("training", "gradients"):
-            patch.setattr(f"graphc.run.{module}.call_together", machine.together)
+        patch.setattr("graphc.run.training.call_together", machine.together)
         patch.setattr("graphc.run.sweep.Together._run", _run_copies(machine))
         patch.setattr("graphc.facade.watched_copies.evaluate_many", _evaluate_copies)
         yield machine
