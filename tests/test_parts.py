@@ -10,7 +10,8 @@ import pytest
 
 import graphc as gc
 from graphc.emit import parts
-from graphc.native import build, divided, target
+from graphc.errors import CompileError
+from graphc.native import build, divided, target, units
 
 ENTRIES = {"step": ("float32*", "float64*", "int64*", "int64")}
 PROGRAM = """
@@ -112,6 +113,35 @@ def test_a_program_in_parts_computes_what_its_text_says(count: int, tmp_path: Pa
     assert build.unit_statistics["compiled"] - before >= count // 2
     for a, b in zip(wanted, found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+LATE = """
+from numpy import float64 as f
+from graphc.primitives.names import noalias, sin
+{constant}
+def call(X, Y, C, n):
+    noalias()
+    for i in range(n):
+        X[i] = X[i] + f(1.0)
+    for i in range(n):
+        Y[i] = sin(X[i])
+    return 0
+"""
+
+
+def test_functions_that_are_written_behind_the_vectoriser_follow_their_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A part that left one behind would call address 0; that is told when it is compiled."""
+    entries = {"call": ("float64*", "float64*", "int64*", "int64")}
+    monkeypatch.setattr(divided, "SHORT", 0.0)
+    x, y = np.arange(8.0), np.zeros(8)
+    program = build.build(LATE.format(constant="PARTS = 2"), entries, name="late", folder=tmp_path)
+    program.call("call", x.ctypes.data, y.ctypes.data, 0, 8)
+    np.testing.assert_allclose(y, np.sin(np.arange(1.0, 9.0)), rtol=1e-14)
+    monkeypatch.setattr(units, "keeper", lambda name: name)
+    with pytest.raises(CompileError, match=r"'late' calls graphc_late_\w+, which nothing defines"):
+        build.compile_image(LATE.format(constant="PARTS = 2"), entries, name="late")
 
 
 def test_training_in_parts_has_the_same_bits(monkeypatch: pytest.MonkeyPatch):

@@ -110,7 +110,12 @@ def compile_image(source: str, entries: Entries, *, name: str, store: cache.Stor
             f"please report it with the generated text"
         ) from None
     kept.add(others)
-    return pack([made, *kept.images.values()])
+    image = pack([made, *kept.images.values()])
+    unknown = {s for s in undefined_symbols(image) if s.startswith("graphc")} - {*blas_library.SYMBOLS}
+    if unknown:
+        detail = f"the generated program {name!r} calls {min(unknown)}, which nothing defines"
+        raise CompileError(f"internal defect: {detail}; please report it with the generated text")
+    return image
 
 
 unit_statistics = {"compiled": 0, "loaded_from_cache": 0}

@@ -12,6 +12,8 @@ from collections.abc import Collection
 
 from llvmlite import ir
 
+from graphc.primitives.vector_math.vector_abi import keeper
+
 FEW = 24  # instructions of a function that does little more than to call another: it stays beside its callers
 _NAME, _METADATA = re.compile(r'@"([^"]+)"'), re.compile(r"!\d+")
 
@@ -41,7 +43,8 @@ class _Whole:
         found, waiting = dict.fromkeys(names, ""), [*names]
         for name in waiting:  # it grows
             found[name] = self.texts[name] if name in names else self.declared.get(name, self.texts[name])
-            new = [n for n in dict.fromkeys(_NAME.findall(found[name])) if n in self.texts and n not in found]
+            read = dict.fromkeys([*_NAME.findall(found[name]), keeper(name)])
+            new = [n for n in read if n in self.texts and n not in found]
             found.update(dict.fromkeys(new, ""))
             waiting += new
         text = "\n".join(found.values())

@@ -52,9 +52,14 @@ def declared(module: ir.Module, symbol: str, result: ir.Type, *arguments: ir.Typ
     function.attributes.add(f'"vector-function-abi-variant"="{",".join(versions)}"')
     vectors = [ir.Function(module, function_type(result, arguments, w), version(symbol, w)) for w in widths(result)]
     addresses = ir.ArrayType(_POINTER, len(vectors))
-    keep = ir.GlobalVariable(module, addresses, symbol.replace(PREFIX, _KEEP))
+    keep = ir.GlobalVariable(module, addresses, keeper(symbol))
     keep.linkage, keep.initializer = "weak_odr", ir.Constant(addresses, vectors)
     return function
+
+
+def keeper(symbol: str) -> str:
+    """The variable that keeps the vector versions of a scalar function; a module without it is not completed."""
+    return symbol.replace(PREFIX, _KEEP)
 
 
 def version(symbol: str, width: int) -> str:
