@@ -263,8 +263,8 @@ def test_memory_that_is_given_away_too_early_is_found(monkeypatch: pytest.Monkey
 
 def test_a_result_written_in_place_of_what_a_later_turn_reads_is_found(monkeypatch: pytest.MonkeyPatch):
     """Column 5 of the shifted rows reads column 0, which the first turn has overwritten."""
-    monkeypatch.setattr("graphc.lower.plan._at_same_place", lambda y, read: True)
-    monkeypatch.setattr("graphc.lower.plan._reads_last", lambda kernel, readers: True)
+    monkeypatch.setattr("graphc.lower.lifetimes._at_same_place", lambda y, read: True)
+    monkeypatch.setattr("graphc.lower.lifetimes._reads_last", lambda kernel, readers: True)
     assert any("later" in finding or "was last written as part of" in finding for finding in found_in(network()))
 
 

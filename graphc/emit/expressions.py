@@ -9,6 +9,7 @@ import sympy
 
 from graphc.ir.letters import safe_name
 from graphc.ir.scalar import scalar_of
+from graphc.lower.exponentials import share_of
 from graphc.lower.logsumexp_parts import of_parts
 
 SHARED = (sympy.Function, sympy.Pow)
@@ -82,6 +83,8 @@ class Printer:
     def _fresh(self, e: sympy.Expr) -> tuple[str, int]:
         if isinstance(e, of_parts):
             return " + ".join(self.at_least(part, PRODUCT) for part in e.args), SUM
+        if isinstance(e, share_of):
+            return "*".join(self.at_least(part, PRODUCT) for part in e.args), PRODUCT
         if e.is_Symbol:
             return self.names.get(e) or self._extent(e), ATOM
         if _is_literal(e):

@@ -96,11 +96,17 @@ class NestPrinter:
         with self._loops(bound, self.invariant):
             self._guarded(lines, f"top = rtop(top, {value})")
         self.text.add("shift = top if absolute(top) < INF else f(0.0)", "s = f(0.0)")
+        term, kept = f"exp({value if simple(value) else f'({value})'} - shift)", self.nest.terms
+        if kept is not None:
+            name = f"a{len(self.y.operands)}"
+            lines = [*lines, f"{name} = {term}", f"{self._element(kept.out, kept.at)} = {name}"]
+            term = name
         with self._loops(bound, self.invariant):
-            self._guarded(lines, f"s = radd(s, exp({value} - shift))" if simple(value) else
-                          f"s = radd(s, exp(({value}) - shift))")  # fmt: skip
-        assert self.nest.log is not None
-        self.text.add(f"{self._out()} = shift", f"{self._element(self.nest.log, self._own_place())} = log(s)")
+            self._guarded(lines, f"s = radd(s, {term})")
+        if self.nest.log is not None:
+            self.text.add(f"{self._out()} = shift", f"{self._element(self.nest.log, self._own_place())} = log(s)")
+        if kept is not None:
+            self.text.add(f"{self._element(kept.inverse, self._own_place())} = f(1.0)/s")
 
     def _memory(self) -> None:
         y, order = self.y, self.nest.order

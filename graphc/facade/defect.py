@@ -84,6 +84,8 @@ def first_wrong_value(
         node = kernel.node
         if node not in values or kernel.out.region != "A" or not isinstance(kernel, Contraction | Nest | Product):
             continue
+        if isinstance(kernel, Nest) and kernel.terms is not None and kernel.log is None:
+            continue  # the inverse of a sum of exponentials is no value of the graph; what reads it is
         found = _stored(arena, kernel.out, sizes, capacity)
         if isinstance(kernel, Nest) and kernel.log is not None:
             found = found + _stored(arena, kernel.log, sizes, capacity)

@@ -177,10 +177,10 @@ def training_text(
 ) -> Lowered:
     """The text and the plan of a whole training run; with ``in_order`` rows keep the order of the data, and blocks of
     them are read where they lie."""
-    step = training_step(graph, capacity, replace(options, by_rows=True, tensors=True))
+    step = training_step(graph, capacity, replace(options, by_rows=True, tensors=True, passes=True))
     block = rows_of_block(step, options.dtype)
     if block and graph.adds_up(str(step.batch)):
-        step = training_step(graph, block, replace(options, tensors=True), in_order)
+        step = training_step(graph, block, replace(options, tensors=True, passes=True), in_order)
         step.whole_batch = most(capacity)
     text = training_program(name, step, rule, options.dtype, list(graph.metrics), graph.captions)
     return Lowered(text, step)
@@ -212,7 +212,7 @@ def evaluation_text(
     """The program that evaluates outputs and scalar roots over any number of rows."""
     pointers = {root: f"{root}_out" for root in outputs}
     in_order = pointers if isinstance(capacity, int) else None
-    step = plan_step(roots, params, capacity, replace(options, tensors=True), in_order=in_order)
+    step = plan_step(roots, params, capacity, replace(options, tensors=True, passes=True), in_order=in_order)
     return Lowered(evaluation_program(name, step, options.dtype, pointers, scalars), step)
 
 
@@ -303,7 +303,7 @@ def function_text(
     places = dict(inputs) | {b.node: b for b in constants if isinstance(b.node, Leaf)}
     named = {f"y{t}": root for t, root in enumerate(roots)}
     ends = {f"y{t}": b for t, b in enumerate(outputs)}
-    plan = make_plan(named, Places(places, ends), replace(options, tensors=True))
+    plan = make_plan(named, Places(places, ends), replace(options, tensors=True, passes=True))
     _number_buffers(plan)
     sizes = sorted({e for leaf in taken for e in leaf.shape if isinstance(e, str)})
     pointers = [(b.name, "int64*" if b.integer else f"{dtype}*") for _, b in inputs]

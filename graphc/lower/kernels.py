@@ -10,7 +10,7 @@ from typing import Literal
 
 import sympy
 
-from graphc.ir.affine import Extent, constant, gathers, index, indices
+from graphc.ir.affine import Affine, Extent, constant, gathers, index, indices
 from graphc.ir.node import DENSE, Equation, Mask, Node, Read
 from graphc.ir.scalar import cost, placeholder, placeholder_index
 from graphc.ir.scan import Unrolled
@@ -25,6 +25,16 @@ Share = Literal["rows", "split", "one"]  # how threads divide a kernel, see grap
 SEVERAL = 16  # rows of a tile that are worth dividing
 
 
+@dataclass(frozen=True)
+class StoredTerms:
+    """Where a logsumexp stores its exponentials, at which of its indices, and the inverse of their sum."""
+
+    out: Buffer
+    at: tuple[Affine, ...]
+    inverse: Buffer
+    node: Equation
+
+
 @dataclass
 class Nest:
     """out[free..] = reduce body, as loops over ``order``.
@@ -37,7 +47,8 @@ class Nest:
 
     ``form`` computes the same as ``node`` from values that another loop has stored, ``part_of`` is the node whose
     formula such a stored value belongs to (:mod:`graphc.lower.loop_fusion`).  ``log`` is the second result of a
-    logsumexp (:mod:`graphc.lower.logsumexp_parts`), ``copied`` says that it copies a factor of a product.
+    logsumexp (:mod:`graphc.lower.logsumexp_parts`), ``terms`` are its exponentials where something reads them
+    (:mod:`graphc.lower.exponentials`; without a log ``out`` is the inverse of their sum), ``copied`` says that it copies a factor of a product.
     """
 
     node: Equation
@@ -51,6 +62,7 @@ class Nest:
     form: Equation | None = None
     part_of: Node | None = None
     log: Buffer | None = None
+    terms: StoredTerms | None = None
     work: Buffer | None = None
     copied: bool = False
 
@@ -218,8 +230,10 @@ def results_of(kernel: Kernel) -> list[Buffer]:
     if isinstance(kernel, Steps):
         inner = [b for k in kernel.kernels for b in results_of(k) if b.whole is None]
         return list({id(b): b for b in [*kernel.results, *inner]}.values())
-    more = [kernel.log, kernel.work] if isinstance(kernel, Nest) else []
-    return [kernel.out, *(b for b in more if b is not None)]
+    if not isinstance(kernel, Nest):
+        return [kernel.out]
+    more = [kernel.log, kernel.work, *((kernel.terms.out, kernel.terms.inverse) if kernel.terms else ())]
+    return [kernel.out, *(b for b in more if b is not None and b is not kernel.out)]
 
 
 def sources_of(kernel: Kernel) -> list[Node]:

@@ -16,6 +16,7 @@ import sympy
 from graphc.ir.affine import Affine, constant, index
 from graphc.ir.node import Equation, Indicator, Node, Operand, Read
 from graphc.ir.scalar import cost, placeholder, placeholders, scalar_of, where
+from graphc.lower.exponentials import share_of
 from graphc.lower.kernels import Kernel, Nest
 from graphc.lower.layout import Buffer
 
@@ -130,8 +131,13 @@ def _read_known(kernel: Nest, earlier: Sequence[Kernel]) -> None:
         if not (isinstance(other, Nest) and _plain_map(other) and other.node.shape == kernel.node.shape):
             continue
         body = _in_terms_of(kernel.equation, other.equation)
-        if body is not None and cost(body) >= STORED and kernel.equation.body.has(body):
+        if body is not None and _is_dear(body) and kernel.equation.body.has(body):
             _read_instead(kernel, body, other.node)
+
+
+def _is_dear(body: sympy.Expr) -> bool:
+    """Whether a value is worth reading: a softmax is, whose exponential and sum then need not be kept."""
+    return cost(body) >= STORED or body.has(share_of)
 
 
 def _in_terms_of(y: Equation, theirs: Equation) -> sympy.Expr | None:

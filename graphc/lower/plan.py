@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -14,6 +14,14 @@ from graphc.ir.scan import Unrolled
 from graphc.ir.walk import consumers, scans_whole, sources, with_own_leaves, within_steps
 from graphc.lower.contractions import Copy, Tiles, Transposed, is_sum_of_products, tiles_of, without_masks
 from graphc.lower.cost import TILES, product_method, side_by_side
+from graphc.lower.exponentials import (
+    Exponentials,
+    exponentials_of,
+    may_store,
+    reading_exponentials,
+    reads_of_exponentials,
+    softmaxes_in,
+)
 from graphc.lower.kernels import (
     Contraction,
     Kernel,
@@ -24,15 +32,15 @@ from graphc.lower.kernels import (
     View,
     as_product,
     bias_of,
+    StoredTerms,
     loop_order,
-    results_of,
-    sources_of,
 )
-from graphc.lower.layout import Buffer, Count, Live, apart, place_part, plan_memory, root_of
+from graphc.lower.layout import Buffer, Count, Live, apart, place_part, plan_memory
+from graphc.lower.lifetimes import lifetimes, overwriting
 from graphc.lower.logsumexp_parts import Parts, has_parts, parts_of, reading_parts
-from graphc.lower.loop_fusion import copy_of, reads_straight, store_shared
+from graphc.lower.loop_fusion import copy_of, store_shared
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
-from graphc.lower.phases import SMALL, assign_phases, packed_for, rows_along, sums_of_rows
+from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
 from graphc.lower.residues import by_remainders
 from graphc.lower.scans import lower_scan
 from graphc.lower.stored_factors import with_stored_factors
@@ -69,13 +77,15 @@ class PlanOptions:
     The choice between tiles and packed tiles depends on ``dtype``. With ``by_rows`` a sum over the whole batch is made
     of the sums of its rows, so that threads share it. With ``apart`` no two buffers share memory: after a run every
     value is there to be looked at. With ``tensors`` products are found in equations of any rank, for a printer that
-    knows :class:`~graphc.lower.kernels.Contraction`.
+    knows :class:`~graphc.lower.kernels.Contraction`. With ``passes`` a row is computed in few passes, for threads that
+    compute whole rows: a logsumexp stores the exponentials that a softmax reads.
     """
 
     dtype: str = "float32"
     by_rows: bool = False
     apart: bool = False
     tensors: bool = False
+    passes: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,10 +130,11 @@ class _Planner:
         self.count = consumers(self.roots.values())
         self.pinned: dict[Node, Buffer] = {}
         self.found: dict[Node, tuple[Tiles, list[Copy]] | None] = {}
-        self.shared: dict[int, tuple[Buffer, Buffer]] = {}
         self.rescues: dict[Node, Rescue] = {}
         self.parts_of_scans: list[Buffer] = []
         self.parts: dict[Node, Parts] = {node: parts_of(node) for node in self.order if has_parts(node)}
+        self.terms: dict[Node, Exponentials] = {}
+        self.summed: set[Node] = set()
         for name, buffer in places.destinations.items():
             self._pin(name, buffer)
 
@@ -138,6 +149,8 @@ class _Planner:
     def run(self) -> Plan:
         absorbed, steps = self._absorbed(), within_steps(self.walk)
         whole = self._wanted_whole(absorbed)
+        if self.options.passes:
+            self._find_exponentials(steps, whole)
 
         def lower(node: Node) -> None:
             if isinstance(node, Unrolled):
@@ -160,14 +173,16 @@ class _Planner:
         rows = [b for b in self.own if b.extents and b.extents[0] in self.capacity]
         given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batches, self.capacity)
-        requests = self._lifetimes()
+        wanted = [*self.roots.values()]
+        shared = {} if self.options.apart else overwriting(self.kernels, self.buffers, wanted, self.own)
+        requests = lifetimes(self.kernels, self.buffers, wanted, self.own, shared)
         arena = apart(requests, self.capacity) if self.options.apart else plan_memory(requests, self.capacity)
-        for buffer, root in self.shared.values():
+        for buffer, root in shared.values():
             buffer.offset = root.offset
         for part in self.parts_of_scans:
             if not part.moves:
                 place_part(part, self.capacity)
-        in_place = [*(buffer for buffer, _ in self.shared.values()), *self.parts_of_scans]
+        in_place = [*(buffer for buffer, _ in shared.values()), *self.parts_of_scans]
         return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots, in_place)
 
     def _absorbed(self) -> dict[Node, Equation]:
@@ -195,14 +210,34 @@ class _Planner:
 
     def _lower_parts(self, node: Equation, whole: bool) -> None:
         """A logsumexp: one loop nest gives its two parts, another their sum where it is wanted."""
-        parts, name = self.parts[node], self._name(node)
-        top = self.buffers[parts.top] = Buffer(name, "A", node.shape, node=parts.top)
-        log = self.buffers[parts.log] = Buffer(f"{name}_log", "A", node.shape, node=parts.log)
-        nest = self._nest(node, top)
-        nest.log = log
+        parts, name, terms = self.parts[node], self._name(node), self.terms.get(node)
+        stored = self._stored_terms(terms, name) if terms is not None else None
+        if stored is not None and node not in self.summed:
+            nest = self._nest(node, stored.inverse)
+        else:
+            top = self.buffers[parts.top] = Buffer(name, "A", node.shape, node=parts.top)
+            nest = self._nest(node, top)
+            nest.log = self.buffers[parts.log] = Buffer(f"{name}_log", "A", node.shape, node=parts.log)
+        nest.terms = stored
         self.kernels.append(nest)
         if whole:
             self.kernels.append(self._nest(copy_of(node), self._buffer(node)))
+
+    def _stored_terms(self, terms: Exponentials, name: str) -> StoredTerms:
+        out = self.buffers[terms.terms] = Buffer(f"{name}_exp", "A", terms.terms.shape, node=terms.terms)
+        inverse = self.buffers[terms.inverse] = Buffer(f"{name}_inverse", "A", terms.inverse.shape, node=terms.inverse)
+        return StoredTerms(out, terms.at, inverse, terms.terms)
+
+    def _find_exponentials(self, steps: Collection[Node], whole: Collection[Node]) -> None:
+        """The logsumexps whose exponentials some equation reads, and those that are read as sums, too."""
+        nodes = [y for y in self.order if y not in steps]
+        able = {y: parts for y, parts in self.parts.items() if may_store(y) and y not in steps}
+        for y in nodes:
+            for of, at in softmaxes_in(y, able):
+                if of not in self.terms:
+                    self.terms[of] = exponentials_of(of, able[of], at)
+        left = [y for y in self.order if y in steps]
+        self.summed = {*whole, *reads_of_exponentials(nodes, self.terms), *(s for y in left for s in sources(y))}
 
     def _lower_rescues(self, node: Equation) -> None:
         """What a norm needs where its sum of squares leaves the range of numbers, once for all that read the sum."""
@@ -328,7 +363,8 @@ class _Planner:
         return [rows, Nest(node, out, "register", (0,), form=total)]
 
     def _nest(self, node: Equation, out: Buffer) -> Nest:
-        y = reading_parts(reading_rescues(node, self.rescues, self.dtype), self.parts)
+        y = reading_exponentials(reading_rescues(node, self.rescues, self.dtype), self.terms)
+        y = reading_parts(y, self.parts)
         form = y if y is not node else None
         target = scatter_target(node)
         if target is not None:
@@ -368,64 +404,6 @@ class _Planner:
     @staticmethod
     def _stride(out: Buffer, axis: int | None) -> Count:
         return out.strides[axis] if axis is not None else Count()
-
-    def _lifetimes(self) -> list[Live]:
-        """From the phase that writes a buffer to the last that reads it: inside a phase threads do not wait."""
-        last = max((k.phase for k in self.kernels), default=0) + 1
-        written: dict[int, tuple[Buffer, int]] = {}
-        used: dict[int, int] = {}
-        for kernel in self.kernels:
-            for result in results_of(kernel):
-                written.setdefault(id(result), (result, kernel.phase))
-            for source in sources_of(kernel):
-                used[id(root_of(self.buffers[source]))] = kernel.phase
-            for packed in packed_for(kernel):
-                used[id(packed)] = kernel.phase
-        for root in self.roots.values():
-            used[id(root_of(self.buffers[root]))] = last
-        self.shared = {} if self.options.apart else self._in_place(written)
-        requests = {id(b): Live(b, 0, last) for b in self.own}
-        for key, (buffer, phase) in written.items():
-            if buffer.region == "A" and key not in self.shared:
-                requests[key] = Live(buffer, phase, used.get(key, phase))
-        for key, (_, root) in self.shared.items():
-            requests[id(root)].end = max(requests[id(root)].end, used.get(key, 0))
-        return list(requests.values())
-
-    def _in_place(self, written: Mapping[int, tuple[Buffer, int]]) -> dict[int, tuple[Buffer, Buffer]]:
-        """Elementwise results that may overwrite what they are computed from: id -> (buffer, the one it lies in).
-
-        The value is read for the last time, at the very element that is written, by the thread that wrote it.
-        """
-        readers: dict[int, list[Kernel]] = {}
-        for kernel in self.kernels:
-            for s in sources_of(kernel):
-                readers.setdefault(id(self.buffers[s]), []).append(kernel)
-        keep = {id(self.buffers[root]) for root in self.roots.values()} | {id(b) for b in self.own}
-        found: dict[int, tuple[Buffer, Buffer]] = {}
-        for kernel in self.kernels:
-            if not isinstance(kernel, Nest) or (kernel.how, kernel.share) != ("map", "rows"):
-                continue
-            for read in kernel.equation.reads:
-                source = self.buffers[read.node]
-                if id(source) not in written or id(source) in keep:
-                    continue
-                ours = kernel.out.region == source.region == "A"
-                if ours and _reads_last(kernel, readers[id(source)]) and _at_same_place(kernel.equation, read):
-                    found[id(kernel.out)] = (kernel.out, found.get(id(source), (source, source))[1])
-                    break
-        return found
-
-
-def _reads_last(kernel: Kernel, readers: Sequence[Kernel]) -> bool:
-    """True when nobody reads after the kernel, nor beside it in another thread."""
-    beside = lambda r: r.share == "rows" and rows_along(r) == rows_along(kernel)
-    return readers[-1] is kernel and all(beside(r) or r.phase < kernel.phase for r in readers)
-
-
-def _at_same_place(y: Equation, read: Read) -> bool:
-    """True when element i of the result reads element i of the node, and the node is read nowhere else."""
-    return reads_straight(y, read) and sum(r.node is read.node for r in y.reads) == 1
 
 
 def scatter_target(y: Equation) -> tuple[int, Mask] | None:

@@ -1,0 +1,176 @@
+"""Softmax made of the exponentials that its logsumexp has computed: every exponential once.
+
+    L[i] = logsumexp_k u[i, k]         e[i, k] = exp(u[i, k] - top[i])         inverse[i] = 1/sum_k e[i, k]
+    exp(u[i, k] - L[i])  ->  e[i, k]*inverse[i]
+
+The loops of the logsumexp store e and the inverse where some equation reads them so.  No element loses accuracy: top is
+the largest u, so that the sum is between 1 and the number of terms, and where e underflows the quotient would have, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import sympy
+
+from graphc.ir.affine import Affine, constant, identity, index, substitute
+from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
+from graphc.ir.scalar import placeholder, placeholders
+from graphc.lower.logsumexp_parts import Parts
+
+POWERS = 2  # of a softmax, or softmaxes of one row, that a derivative multiplies
+
+
+class share_of(sympy.Function):
+    """e*inverse, a part of a row that adds up to 1: opaque, so that whatever contains it finds it whole."""
+
+    is_real = True
+    nargs = 2
+
+
+@dataclass(frozen=True)
+class Exponentials:
+    """e[i, k] with its indices in the order ``axes`` of those of the logsumexp, and the inverse of their sum."""
+
+    terms: Equation
+    inverse: Equation
+    axes: tuple[int, ...]
+
+    @property
+    def at(self) -> tuple[Affine, ...]:
+        """The indices of the logsumexp at which an exponential lies."""
+        shape = self.terms.shape
+        return tuple(constant(0) if e == 1 else index(i) for i, e in zip(self.axes, shape, strict=True))
+
+    def read(self, at: Sequence[Affine]) -> Read:
+        """The exponential at the indices of the logsumexp, bound ones included."""
+        return Read(self.terms, tuple(at[i] for i in self.axes))
+
+
+def exponentials_of(y: Equation, parts: Parts, order: Sequence[Affine]) -> Exponentials:
+    """The exponentials of a logsumexp, laid out as their first reader, which has its indices at ``order``, moves."""
+    axes = _axes(y, order)
+    shape = tuple(y.extents[i] for i in axes)
+    place = {i: constant(0) if y.extents[i] == 1 else index(axes.index(i)) for i in axes}
+    move = place.__getitem__
+    operands = [_moved(op, move) for op in y.operands]
+    top = Read(parts.top, tuple(place[i] for i in range(y.n_free)))
+    body = sympy.exp(y.body - placeholder(len(operands)))
+    terms = Equation(shape, len(shape), "sum", body, (*operands, top), ())
+    own = tuple(constant(0) if e == 1 else a for a, e in zip(identity(y.n_free), y.shape, strict=True))
+    inverse = Equation(y.shape, y.n_free, "sum", sympy.exp(-placeholder(0)), (Read(parts.log, own),), ())
+    return Exponentials(terms, inverse, axes)
+
+
+def may_store(y: Equation) -> bool:
+    """True for a logsumexp whose exponentials have a place: the extents behind the first are literal, nothing is masked."""
+    return not y.masks and not any(isinstance(e, str) for e in y.extents[1:])
+
+
+def softmaxes_in(y: Equation, among: Mapping[Node, object]) -> Iterator[tuple[Node, tuple[Affine, ...]]]:
+    """The logsumexps of which y reads a softmax, and the indices, bound ones included, at which it does."""
+    for e in y.body.atoms(sympy.exp):
+        for j, at in _factors(y, e.args[0], among) or ():
+            yield _read(y, j).node, at
+
+
+def reading_exponentials(y: Equation, stored: Mapping[Node, Exponentials]) -> Equation:
+    """The equation with stored exponentials in place of those it would compute; y itself where it reads none."""
+    operands = list(y.operands)
+    shares = {}
+    for e in sorted(y.body.atoms(sympy.exp), key=sympy.default_sort_key):
+        factors = []
+        for j, at in _factors(y, e.args[0], stored) or ():
+            of, read = stored[_read(y, j).node], _read(y, j)
+            own = [of.read(at), Read(of.inverse, read.at)]
+            operands += [op for op in own if op not in operands]
+            factors.append(share_of(*(placeholder(operands.index(op)) for op in own)))
+        if factors:
+            shares[e] = sympy.Mul(*factors)
+    if not shares:
+        return y
+    body = y.body.xreplace(shares)
+    used = placeholders(body)
+    names = {placeholder(j): placeholder(t) for t, j in enumerate(used)}
+    kept = tuple(operands[j] for j in used)
+    return Equation(y.extents, y.n_free, y.reducer, body.xreplace(names), kept, y.masks)
+
+
+def reads_of_exponentials(nodes: Iterable[Equation], stored: Mapping[Node, Exponentials]) -> set[Node]:
+    """The logsumexps that some of the equations read otherwise than through their exponentials."""
+    left = (reading_exponentials(y, stored) for y in nodes)
+    return {read.node for y in left for read in y.reads if read.node in stored}
+
+
+def _axes(y: Equation, order: Sequence[Affine]) -> tuple[int, ...]:
+    """The indices of y sorted by those of its reader, where each is one; the rows of a batch stay first."""
+    own = range(len(y.extents))
+    places = [-1 if y.extents[i] == 1 else order[i].plain_index for i in own]
+    if any(p is None for p in places):
+        return tuple(own)
+    axes = tuple(sorted(own, key=lambda i: (places[i], i)))
+    return axes if axes[0] == 0 or isinstance(y.extents[0], int) else tuple(own)
+
+
+def _factors(
+    y: Equation, argument: sympy.Expr, among: Mapping[Node, object]
+) -> list[tuple[int, tuple[Affine, ...]]] | None:
+    """The softmaxes that exp(argument) is the product of, as operands of y and indices; None where it is no product."""
+    found = []
+    for j, op in enumerate(y.operands):
+        if not isinstance(op, Read) or op.node not in among:
+            continue
+        times = -argument.coeff(placeholder(j))
+        if not times.is_Integer or not 0 < times <= POWERS:
+            continue
+        for _ in range(int(times)):
+            step = next(((at, left) for at, left in _without(y, j, argument)), None)
+            if step is None:
+                return None
+            found.append((j, step[0]))
+            argument = step[1]
+    return found if argument == 0 and found else None
+
+
+def _without(y: Equation, j: int, argument: sympy.Expr) -> Iterator[tuple[tuple[Affine, ...], sympy.Expr]]:
+    """argument - (u - L) for operand j, which reads L, wherever the terms of u - L stand in it."""
+    node = _read(y, j).node
+    assert isinstance(node, Equation)
+    for at in _places(y, node, _read(y, j).at):
+        own = [_moved(op, at.__getitem__) for op in node.operands]
+        if not all(op in y.operands for op in own):
+            continue
+        u = node.body.xreplace({placeholder(t): placeholder(y.operands.index(op)) for t, op in enumerate(own)})
+        left = argument - u + placeholder(j)
+        if len(sympy.Add.make_args(left)) < len(sympy.Add.make_args(argument)) or left == 0:
+            yield at, left
+
+
+def _places(y: Equation, node: Equation, at: Sequence[Affine]) -> Iterator[tuple[Affine, ...]]:
+    """Where the bound indices of a logsumexp may stand among those of its reader."""
+    bound = [i for i in range(node.n_free, len(node.extents)) if node.extents[i] != 1]
+    anchor = next((r for r in node.reads if set(bound) <= {a.plain_index for a in r.at}), None)
+    if anchor is None:
+        return
+    axis = {i: [a.plain_index for a in anchor.at].index(i) for i in bound}
+    choices = [dict.fromkeys(r.at[axis[i]] for r in y.reads if r.node is anchor.node) for i in bound]
+    for chosen in product(*choices):
+        place = {**dict(enumerate(at)), **dict(zip(bound, chosen, strict=True))}
+        yield tuple(place.get(i, constant(0)) for i in range(len(node.extents)))
+
+
+def _moved(op: Operand, move: Callable[[int], Affine]) -> Operand:
+    """An operand at other indices."""
+    if isinstance(op, Read):
+        return Read(op.node, tuple(substitute(a, move) for a in op.at))
+    if isinstance(op, Position):
+        return Position(substitute(op.map, move))
+    return Indicator(Mask(op.mask.kind, substitute(op.mask.map, move), op.mask.modulus))
+
+
+def _read(y: Equation, j: int) -> Read:
+    op = y.operands[j]
+    assert isinstance(op, Read)
+    return op
