@@ -181,6 +181,7 @@ def _permuted(n: int, index: int, key0: int, key1: int, epoch: int) -> int:
 NAMES: dict[str, Any] = {name: function.numpy for name, function in FUNCTIONS.items()} | {
     "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract,
     "contract_lines": _contract_lines, "contract_dots": _contract_dots, "transpose": _transpose, "wide": lambda: None,
+    "chains": lambda: None,
     "copy": _copy,
     "fill": lambda to, at, value, n: to.put(at + np.arange(n), value), "permuted": _permuted,
     "atomic_load": _atomic_load, "atomic_store": _atomic_store, "noalias": lambda: None,

@@ -252,5 +252,5 @@ def test_programs_on_a_gpu_are_not_checked():
 
 def test_every_primitive_that_touches_memory_says_what():
     """Planted fault, seen to fail: tiles of lines that nobody knows. ``invoke`` calls entries that check themselves."""
-    of_numbers = {"invoke", "noalias", "permuted", "radd", "rlargest", "rmax", "rmin", "rtop", "wide"}
+    of_numbers = {"chains", "invoke", "noalias", "permuted", "radd", "rlargest", "rmax", "rmin", "rtop", "wide"}
     assert {*names.__all__} - of_numbers == {*BLOCKS}

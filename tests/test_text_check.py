@@ -97,7 +97,11 @@ FAULTS = {
         "            if n > 1:\n                c0 = f(1.0)/f(n)\n            s",
         "c0 is read, but no assignment leads here",
     ),
-    "a name that is not assigned": ("                a1 = A[t4 + i]\n", "", "a1 is read, but no assignment leads here"),
+    "a name that is not assigned": (
+        "                a2 = A[t4_inverse + i]\n",
+        "",
+        "a2 is read, but no assignment leads here",
+    ),
     "a name that another kernel left": (
         DELTA + "            c0 = f(1.0)/f(n)\n",
         "            c0 = f(1.0)/f(n)\n" + DELTA,
@@ -289,4 +293,4 @@ def test_a_program_that_reads_an_unassigned_name_is_not_compiled(monkeypatch: py
         network().fit(data, steps=1, batch_size=ROWS)
     first, hint = nets.text_of(caught).split("\n")
     assert re.match(r"internal defect: the text of the program 'model': line \d+, A\[δ1 \+ i\*5 \+ j\] = ", first)
-    assert first.endswith(": a1, a3 is read, but no assignment leads here") and hint == f"  hint: {REPORT}"
+    assert first.endswith(": a2 is read, but no assignment leads here") and hint == f"  hint: {REPORT}"

@@ -61,8 +61,9 @@ class KernelPrinter:
         for e, part in self.rows.items():
             for packs, run in groupby([k for k in rows if rows_along(k) == e], self._packs):
                 self._rows(list(run), packs, part)
-        for group in joined([k for k in kernels if not (self.team and k.share == "rows")], self.buffers):
-            self.kernel(*group)
+        groups = joined([k for k in kernels if not (self.team and k.share == "rows")], self.buffers)
+        for run in runs_of(groups):
+            self._run(run, Part(stop=self._outer(run[0][0]))) if len(run) > 1 else self.kernel(*run[0])
 
     def _packs(self, kernel: Kernel) -> bool:
         """True for a product that packs its right factor: not again for every few rows."""
@@ -78,8 +79,8 @@ class KernelPrinter:
         step = rows_at_once(kernels, self.capacity)
         with self.text.block(f"for lo in range({own.start}, {own.stop}, {step}):"):
             self.text.add(f"hi = lo + {step} if lo + {step} < {own.stop} else {own.stop}")
-            for group in groups:
-                self._print(group, Part("lo", "hi"))
+            for run in runs_of(groups):
+                self._run(run, Part("lo", "hi"))
 
     def kernel(self, kernel: Kernel, *others: Kernel) -> None:
         """Print a kernel, or this thread's part of it; with others, one loop nest of all."""
@@ -114,6 +115,20 @@ class KernelPrinter:
         else:
             self._nests([k for k in group if isinstance(k, Nest)], part)
 
+    def _run(self, run: Sequence[tuple[Kernel, ...]], part: Part) -> None:
+        """Print nests over the same rows, inside one loop over them; a run of one as it is."""
+        if len(run) == 1:
+            self._print(run[0], part)
+            return
+        groups = [[k for k in group if isinstance(k, Nest)] for group in run]
+        nests = [nest for group in groups for nest in group]
+        self.text.add(*(f"# {caption_of(k, self.captions)}" for k in nests))
+        start, around = len(self.text.lines), nests[0].around
+        with self.text.loops(NestPrinter(self.text, self.buffers, groups[0], part).heads(around)):
+            for group in groups:
+                NestPrinter(self.text, self.buffers, group, part, around).print()
+        self._piece(start, nests, False)
+
     def _steps(self, kernel: Steps) -> None:
         """A loop over the steps of a scan; a thread does those of its own rows."""
         scan, length = kernel.node.scan, kernel.node.scan.length
@@ -142,7 +157,10 @@ class KernelPrinter:
 
     def _nests(self, nests: Sequence[Nest], part: Part) -> None:
         start = len(self.text.lines)
-        apart = NestPrinter(self.text, self.buffers, nests, part).print()
+        self._piece(start, nests, NestPrinter(self.text, self.buffers, nests, part).print())
+
+    def _piece(self, start: int, nests: Sequence[Nest], apart: bool) -> None:
+        """Note that the lines from ``start`` on are those of some nests."""
         touched = [b for n in nests for b in (*(self.buffers[s] for s in sources_of(n)), *results_of(n))]
         work = sum(work_of(nest, self.capacity) for nest in nests)
         self.text.pieces.append(Piece(start, len(self.text.lines), self.text.depth, touched, work, apart))
@@ -218,6 +236,12 @@ class KernelPrinter:
         """The distance of the rows of the result; a single row or column still needs a literal."""
         found = stride(p.c.row)
         return found if found != "0" else stride(Count.of((p.n,)))
+
+
+def runs_of(groups: Sequence[tuple[Kernel, ...]]) -> list[list[tuple[Kernel, ...]]]:
+    """Groups of one run together, every other one by itself."""
+    number = lambda at: groups[at][0].run if isinstance(groups[at][0], Nest) and groups[at][0].run else -1 - at
+    return [[groups[at] for at in run] for _, run in groupby(range(len(groups)), number)]
 
 
 def rows_at_once(kernels: Sequence[Kernel], capacity: Mapping[str, int]) -> int:

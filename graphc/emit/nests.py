@@ -36,11 +36,15 @@ def divided_index(nest: Nest) -> int:
 
 
 class NestPrinter:
-    """Prints the loops of a nest, or of several elementwise ones that share their loops."""
+    """Prints the loops of a nest, or of several elementwise ones that share their loops; ``around`` of them, the first,
+    are printed already."""
 
-    def __init__(self, text: Text, buffers: Mapping[Node, Buffer], nests: Sequence[Nest], part: Part) -> None:
-        self.text, self.buffers, self.nests, self.part = text, buffers, nests, part
+    def __init__(
+        self, text: Text, buffers: Mapping[Node, Buffer], nests: Sequence[Nest], part: Part, around: int = 0
+    ) -> None:
+        self.text, self.buffers, self.nests, self.part, self.around = text, buffers, nests, part, around
         self.nest, self.y = nests[0], nests[0].equation
+        self.order = self.nest.order[around:]
         self.divided = divided_index(self.nest) if self.nest.order else -1
         self.names = index_letters(self.y.extents)
         self.masks = list(self.y.masks)
@@ -48,8 +52,9 @@ class NestPrinter:
 
     def print(self) -> bool:
         """Print the loops; whether LLVM makes vectors of them only where no pointers overlap: as a function."""
-        flat = self._flat_count()
-        written = windows_of(self.nest, self.divided) if flat is None and len(self.nests) == 1 else None
+        flat = self._flat_count() if not self.around else None
+        single = flat is None and len(self.nests) == 1 and not self.around
+        written = windows_of(self.nest, self.divided) if single else None
         if written is not None:
             self._windows(written)
             return True
@@ -61,22 +66,26 @@ class NestPrinter:
             printers[self.nest.how]()
         return False
 
+    def heads(self, count: int) -> list[str]:
+        """The first of the loops."""
+        return [f"for {self.names[i]} in range({self._bounds(i)}):" for i in self.nest.order[:count]]
+
     # ------------------------------------------------------------------ the four shapes of a nest
     def _map(self) -> None:
         if len(self.nests) > 1:
             lines = self._joint_lines(flat=False)
-            with self._loops(self.nest.order, self.invariant):
+            with self._loops(self.order, self.invariant):
                 self.text.add(*lines)
             return
         value, lines = self._body()
-        with self._loops(self.nest.order, self.invariant):
+        with self._loops(self.order, self.invariant):
             self._guarded(lines, f"{self._out()} = {value}", f"{self._out()} = {START[self.y.reducer]}")
 
     def _register(self) -> None:
         rare = rare_part(self.y)
         tested = self._operand(self.y.operands[rare[0]], flat=False) if rare else ""
         y = self.y = rare[1] if rare else self.y
-        free, bound = ([i for i in self.nest.order if (i < y.n_free) is here] for here in (True, False))
+        free, bound = ([i for i in self.order if (i < y.n_free) is here] for here in (True, False))
         if y.reducer == "sum" and rare is None:
             y, bound = self.y, bound = in_one_piece(y, bound, self.buffers)
         value, lines = self._body()
@@ -87,6 +96,7 @@ class NestPrinter:
             self.text.add(f"s = {START[y.reducer]}")
             once = self.text.block(f"if {tested} != f(0.0):") if rare else nullcontext()
             with once, self._loops(bound, self.invariant):
+                self.text.add(*["chains()"] * (bool(self.around) and y.reducer == "sum" and not rare))
                 self._guarded(lines, f"s = {JOIN[y.reducer].format('s', value)}")
             self.text.add(f"{self._out()} = s")
 
@@ -313,8 +323,8 @@ class NestPrinter:
         parts = []
         for a, step in zip(at, buffer.strides, strict=True):
             text = self._affine(a)
-            if text != "0":
-                width = stride(step)
+            width = stride(step)
+            if text != "0" and width != "0":
                 parts.append(text if width == "1" else f"{text if simple(text) else f'({text})'}*{width}")
         return f"{buffer.region}[{offset(place(buffer), ' + '.join(parts))}]"
 

@@ -100,6 +100,7 @@ class _Loops:
         self.text, self.heads, self.invariant = text, heads, invariant
 
     def __enter__(self) -> None:
+        self.text.add(*(() if self.heads else self.invariant))
         for t, head in enumerate(self.heads):
             if t == len(self.heads) - 1:
                 self.text.add(*self.invariant)

@@ -15,7 +15,7 @@ LETTERS = "ijklmpqrvwxyz"
 _MEMORY = "atomic_load atomic_store copy fill meet noalias nonfinite radd rmax rmin rlargest rtop"
 _DRAWS = "random_bernoulli random_normal random_uniform"
 _PRODUCTS = "blas_gemm contract contract_dots contract_lines gemm packed_gemm transpose"
-PRIMITIVES = [*_MEMORY.split(), *_DRAWS.split(), *_PRODUCTS.split(), "permuted", "power", "wide"]
+PRIMITIVES = [*_MEMORY.split(), *_DRAWS.split(), *_PRODUCTS.split(), "permuted", "power", "wide", "chains"]
 _POINTERS = "A C F G H K L P Q R S"
 _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"

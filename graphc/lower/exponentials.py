@@ -3,8 +3,8 @@
     L[i] = logsumexp_k u[i, k]         e[i, k] = exp(u[i, k] - top[i])         inverse[i] = 1/sum_k e[i, k]
     exp(u[i, k] - L[i])  ->  e[i, k]*inverse[i]
 
-The loops of the logsumexp store e and the inverse where some equation reads them so.  No element loses accuracy: top is
-the largest u, so that the sum is between 1 and the number of terms, and where e underflows the quotient would have, too.
+The loops of the logsumexp store e and the inverse where some equation reads them so.  No element loses accuracy: top
+is the largest u, so that the sum is between 1 and the number of terms; where e underflows, so does the quotient.
 """
 
 from __future__ import annotations
@@ -65,15 +65,17 @@ def exponentials_of(y: Equation, parts: Parts, order: Sequence[Affine]) -> Expon
 
 
 def may_store(y: Equation) -> bool:
-    """True for a logsumexp whose exponentials have a place: the extents behind the first are literal, nothing is masked."""
+    """True for a logsumexp without masks whose exponentials have a place: extents behind the first are literal."""
     return not y.masks and not any(isinstance(e, str) for e in y.extents[1:])
 
 
-def softmaxes_in(y: Equation, among: Mapping[Node, object]) -> Iterator[tuple[Node, tuple[Affine, ...]]]:
+def softmaxes_in(y: Equation, among: Mapping[Equation, object]) -> Iterator[tuple[Equation, tuple[Affine, ...]]]:
     """The logsumexps of which y reads a softmax, and the indices, bound ones included, at which it does."""
     for e in y.body.atoms(sympy.exp):
-        for j, at in _factors(y, e.args[0], among) or ():
-            yield _read(y, j).node, at
+        for j, at in _factors(y, e.args[0], among):
+            node = _read(y, j).node
+            assert isinstance(node, Equation)
+            yield node, at
 
 
 def reading_exponentials(y: Equation, stored: Mapping[Node, Exponentials]) -> Equation:
@@ -82,7 +84,7 @@ def reading_exponentials(y: Equation, stored: Mapping[Node, Exponentials]) -> Eq
     shares = {}
     for e in sorted(y.body.atoms(sympy.exp), key=sympy.default_sort_key):
         factors = []
-        for j, at in _factors(y, e.args[0], stored) or ():
+        for j, at in _factors(y, e.args[0], stored):
             of, read = stored[_read(y, j).node], _read(y, j)
             own = [of.read(at), Read(of.inverse, read.at)]
             operands += [op for op in own if op not in operands]
@@ -114,38 +116,42 @@ def _axes(y: Equation, order: Sequence[Affine]) -> tuple[int, ...]:
     return axes if axes[0] == 0 or isinstance(y.extents[0], int) else tuple(own)
 
 
+Factor = tuple[int, tuple[Affine, ...]]  # an operand that reads a logsumexp, and indices, bound ones included
+
+
 def _factors(
-    y: Equation, argument: sympy.Expr, among: Mapping[Node, object]
-) -> list[tuple[int, tuple[Affine, ...]]] | None:
-    """The softmaxes that exp(argument) is the product of, as operands of y and indices; None where it is no product."""
-    found = []
+    y: Equation, argument: sympy.Expr, among: Mapping[Equation, object] | Mapping[Node, object]
+) -> Sequence[Factor]:
+    """The softmaxes that exp(argument) is the product of; none where it is no product."""
+    needed = []
     for j, op in enumerate(y.operands):
-        if not isinstance(op, Read) or op.node not in among:
-            continue
-        times = -argument.coeff(placeholder(j))
-        if not times.is_Integer or not 0 < times <= POWERS:
-            continue
-        for _ in range(int(times)):
-            step = next(((at, left) for at, left in _without(y, j, argument)), None)
-            if step is None:
-                return None
-            found.append((j, step[0]))
-            argument = step[1]
-    return found if argument == 0 and found else None
+        if isinstance(op, Read) and op.node in among:
+            times = -argument.coeff(placeholder(j))
+            needed += [j] * int(times) if times.is_Integer and 0 < times <= POWERS else []
+    return _chosen(argument, [[*_logarithms(y, j)] for j in needed]) if needed else ()
 
 
-def _without(y: Equation, j: int, argument: sympy.Expr) -> Iterator[tuple[tuple[Affine, ...], sympy.Expr]]:
-    """argument - (u - L) for operand j, which reads L, wherever the terms of u - L stand in it."""
+def _chosen(left: sympy.Expr, choices: Sequence[Sequence[tuple[Factor, sympy.Expr]]]) -> Sequence[Factor]:
+    """One of each of the choices, so that the sum of their logarithms is ``left``."""
+    for factor, logarithm in choices[0]:
+        rest = left - logarithm
+        if len(choices) == 1 and rest == 0:
+            return (factor,)
+        found = _chosen(rest, choices[1:]) if len(choices) > 1 else ()
+        if found:
+            return (factor, *found)
+    return ()
+
+
+def _logarithms(y: Equation, j: int) -> Iterator[tuple[Factor, sympy.Expr]]:
+    """u - L for operand j, which reads L, wherever y reads all that u does."""
     node = _read(y, j).node
     assert isinstance(node, Equation)
     for at in _places(y, node, _read(y, j).at):
         own = [_moved(op, at.__getitem__) for op in node.operands]
-        if not all(op in y.operands for op in own):
-            continue
-        u = node.body.xreplace({placeholder(t): placeholder(y.operands.index(op)) for t, op in enumerate(own)})
-        left = argument - u + placeholder(j)
-        if len(sympy.Add.make_args(left)) < len(sympy.Add.make_args(argument)) or left == 0:
-            yield at, left
+        if all(op in y.operands for op in own):
+            names = {placeholder(t): placeholder(y.operands.index(op)) for t, op in enumerate(own)}
+            yield (j, at), node.body.xreplace(names) - placeholder(j)
 
 
 def _places(y: Equation, node: Equation, at: Sequence[Affine]) -> Iterator[tuple[Affine, ...]]:

@@ -48,7 +48,9 @@ class Nest:
     ``form`` computes the same as ``node`` from values that another loop has stored, ``part_of`` is the node whose
     formula such a stored value belongs to (:mod:`graphc.lower.loop_fusion`).  ``log`` is the second result of a
     logsumexp (:mod:`graphc.lower.logsumexp_parts`), ``terms`` are its exponentials where something reads them
-    (:mod:`graphc.lower.exponentials`; without a log ``out`` is the inverse of their sum), ``copied`` says that it copies a factor of a product.
+    (:mod:`graphc.lower.exponentials`); without a log ``out`` is the inverse of their sum.  ``copied`` says that it
+    copies a factor of a product.  Nests with one number of a ``run`` stand in the same loops over their rows, so many
+    ``around`` each (:mod:`graphc.lower.row_loops`).
     """
 
     node: Equation
@@ -65,6 +67,8 @@ class Nest:
     terms: StoredTerms | None = None
     work: Buffer | None = None
     copied: bool = False
+    run: int = 0
+    around: int = 0
 
     @property
     def equation(self) -> Equation:

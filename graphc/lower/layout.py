@@ -55,7 +55,8 @@ class Buffer:
 
     With ``whole`` it is a part of another buffer, from the element whose first index is ``slot``; one that ``moves`` is
     ``slot`` behind the number of the step in a scan, so that its place is known within the loop alone; a slot may be
-    the number of steps, known at run time.  It has room for ``more`` than its first extent says.
+    the number of steps, known at run time.  It has room for ``more`` than its first extent says, or for one turn of the
+    loops over its first ``one_row`` axes.
     """
 
     name: str
@@ -68,16 +69,20 @@ class Buffer:
     slot: Extent = 0
     moves: bool = False
     more: int = 0
+    one_row: int = 0
 
     @property
     def size(self) -> Count:
+        if self.one_row:
+            return Count.of(self.extents[self.one_row :])
         rest = Count.of((self.more, *self.extents[1:])) if self.more else Count()
         return Count.of(self.extents) + rest
 
     @property
     def strides(self) -> tuple[Count, ...]:
         """Distance in elements between neighbours along each axis."""
-        return tuple(Count.of(self.extents[t + 1 :]) for t in range(len(self.extents)))
+        rest = range(self.one_row, len(self.extents))
+        return (*[Count()] * self.one_row, *(Count.of(self.extents[t + 1 :]) for t in rest))
 
 
 def root_of(buffer: Buffer) -> Buffer:

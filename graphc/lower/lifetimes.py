@@ -59,8 +59,8 @@ def overwriting(
     found: dict[int, tuple[Buffer, Buffer]] = {}
     for kernel, y, out in _elementwise(kernels):
         for read in y.reads:
-            source = buffers[read.node]
-            if id(source) not in written or id(source) in keep:
+            source = buffers.get(read.node)  # none for the top of a row where only its exponentials are stored
+            if source is None or id(source) not in written or id(source) in keep:
                 continue
             ours = out.region == source.region == "A"
             if ours and _reads_last(kernel, readers.get(id(source), [])) and _at_same_place(y, read):

@@ -56,11 +56,12 @@ def _may_join(first: Kernel, second: Kernel, buffers: Mapping[Node, Buffer]) -> 
     if not (isinstance(first, Nest) and isinstance(second, Nest) and _plain_map(first) and _plain_map(second)):
         return False
     a, b = first.equation, second.equation
-    same = (first.order, a.shape, first.phase, first.share) == (second.order, b.shape, second.phase, second.share)
+    alike = lambda nest: (nest.order, nest.equation.shape, nest.phase, nest.share, nest.run)
+    same = alike(first) == alike(second)
     return (
         same
         and all(reads_straight(b, r) for r in b.reads if buffers[r.node] is first.out)
-        and all(reads_straight(a, r) for r in a.reads if _same_memory(buffers[r.node], second.out))
+        and all(reads_straight(a, r) for r in a.reads if same_memory(buffers[r.node], second.out))
     )
 
 
@@ -74,7 +75,8 @@ def _plain_map(nest: Nest) -> bool:
     return nest.how == "map" and bool(nest.order) and not guarded(nest.equation)
 
 
-def _same_memory(a: Buffer, b: Buffer) -> bool:
+def same_memory(a: Buffer, b: Buffer) -> bool:
+    """Whether two buffers that have a place are one, or one overwrites the other."""
     return a is b or (a.region == b.region and a.offset == b.offset)
 
 

@@ -22,7 +22,7 @@ import sympy
 from numpy.typing import DTypeLike
 from sympy import Add, Expr, Mul, S, Symbol
 
-from graphc.ir.affine import constant, identity
+from graphc.ir.affine import constant, identity, indices
 from graphc.ir.node import Equation, Node, Operand, Read
 from graphc.ir.scalar import absolute, guarded, less, maximum, placeholder, placeholder_index, stop_gradient, where
 from graphc.rewrite.norms import (
@@ -120,7 +120,25 @@ def reading_rescues(y: Equation, rescues: Mapping[Node, Rescue], dtype: DTypeLik
     body = _paired(body, operands, _lengths(operands, rescues))
     for root in roots:
         body = _beside(body, root, 1 / root)
+    for j, op in enumerate(y.operands):
+        if isinstance(op, Read) and has_eps(op.node) and _is_spread(y, op):
+            body = _by_inverse(body, placeholder(j))
     return y if body == y.body else Equation(y.extents, y.n_free, y.reducer, body, tuple(operands), y.masks)
+
+
+def _is_spread(y: Equation, read: Read) -> bool:
+    """Whether some index of y, the last of its loops in all layouts of rows, does not move a read."""
+    moving = {i for a in read.at for i in indices(a)}
+    return any(e != 1 and i not in moving for i, e in enumerate(y.extents))
+
+
+def _by_inverse(e: Expr, root: Symbol) -> Expr:
+    """x/r  ->  x*(1/r): the inverse of a root of S + eps is a number, which loops take once a row."""
+    if e.is_Atom or isinstance(e, stop_gradient) or not e.has(root):
+        return e
+    if e.is_Pow and e.base == root and e.exp == -1:
+        return stop_gradient(e)
+    return e.func(*(_by_inverse(a, root) for a in e.args))
 
 
 def rare_part(y: Equation) -> tuple[int, Equation] | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from types import MappingProxyType
 
 from graphc.ir.affine import Affine, Gather, identity, index, size
@@ -13,7 +15,7 @@ from graphc.ir.scalar import cost, placeholder
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import consumers, scans_whole, sources, with_own_leaves, within_steps
 from graphc.lower.contractions import Copy, Tiles, Transposed, is_sum_of_products, tiles_of, without_masks
-from graphc.lower.cost import TILES, product_method, side_by_side
+from graphc.lower.cost import BYTES, TILES, product_method, side_by_side
 from graphc.lower.exponentials import (
     Exponentials,
     exponentials_of,
@@ -29,10 +31,10 @@ from graphc.lower.kernels import (
     Nest,
     Pack,
     Product,
+    StoredTerms,
     View,
     as_product,
     bias_of,
-    StoredTerms,
     loop_order,
 )
 from graphc.lower.layout import Buffer, Count, Live, apart, place_part, plan_memory
@@ -40,8 +42,9 @@ from graphc.lower.lifetimes import lifetimes, overwriting
 from graphc.lower.logsumexp_parts import Parts, has_parts, parts_of, reading_parts
 from graphc.lower.loop_fusion import copy_of, store_shared
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
-from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
+from graphc.lower.phases import ROWS_AT_ONCE, SMALL, assign_phases, rows_along, sums_of_rows
 from graphc.lower.residues import by_remainders
+from graphc.lower.row_loops import is_large, join_phases, keep_one_row, mark_runs
 from graphc.lower.scans import lower_scan
 from graphc.lower.stored_factors import with_stored_factors
 from graphc.rewrite.norms import norms_in
@@ -78,7 +81,8 @@ class PlanOptions:
     of the sums of its rows, so that threads share it. With ``apart`` no two buffers share memory: after a run every
     value is there to be looked at. With ``tensors`` products are found in equations of any rank, for a printer that
     knows :class:`~graphc.lower.kernels.Contraction`. With ``passes`` a row is computed in few passes, for threads that
-    compute whole rows: a logsumexp stores the exponentials that a softmax reads.
+    compute whole rows: a logsumexp stores the exponentials that a softmax reads, and nests over the same rows share
+    a loop.
     """
 
     dtype: str = "float32"
@@ -174,7 +178,12 @@ class _Planner:
         given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batches, self.capacity)
         wanted = [*self.roots.values()]
+        if self.options.passes and not self.batches:
+            self._run_by_rows(lambda a, b: a is b)
         shared = {} if self.options.apart else overwriting(self.kernels, self.buffers, wanted, self.own)
+        if self.options.passes and self.batches:
+            place = lambda b: shared.get(id(b), (b, b))[1]
+            self._run_by_rows(lambda a, b: place(a) is place(b))
         requests = lifetimes(self.kernels, self.buffers, wanted, self.own, shared)
         arena = apart(requests, self.capacity) if self.options.apart else plan_memory(requests, self.capacity)
         for buffer, root in shared.values():
@@ -184,6 +193,21 @@ class _Planner:
                 place_part(part, self.capacity)
         in_place = [*(buffer for buffer, _ in shared.values()), *self.parts_of_scans]
         return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots, in_place)
+
+    def _run_by_rows(self, same: Callable[[Buffer, Buffer], bool]) -> None:
+        """Put nests over the same rows into one loop where caches do not hold all rows, or all of a block of them."""
+        rows = ROWS_AT_ONCE if self.batches else sys.maxsize
+        large = lambda nest: is_large(nest, self.capacity, rows, BYTES[self.dtype])
+        if self.batches:
+            divided = (k for k in self.kernels if k.share == "rows")
+            count = 0
+            for _, own in groupby(divided, lambda k: (k.phase, rows_along(k))):
+                count += len(mark_runs([*own], self.buffers, same, large, count))
+            return
+        runs = mark_runs(self.kernels, self.buffers, same, large)
+        join_phases(runs)
+        if not self.options.apart:
+            keep_one_row(runs, self.kernels, self.buffers, [self.buffers[root] for root in self.roots.values()])
 
     def _absorbed(self) -> dict[Node, Equation]:
         """Contractions that the equation adding their bias computes along: contraction -> that equation."""
@@ -231,7 +255,7 @@ class _Planner:
     def _find_exponentials(self, steps: Collection[Node], whole: Collection[Node]) -> None:
         """The logsumexps whose exponentials some equation reads, and those that are read as sums, too."""
         nodes = [y for y in self.order if y not in steps]
-        able = {y: parts for y, parts in self.parts.items() if may_store(y) and y not in steps}
+        able = {y: self.parts[y] for y in nodes if y in self.parts and may_store(y)}
         for y in nodes:
             for of, at in softmaxes_in(y, able):
                 if of not in self.terms:

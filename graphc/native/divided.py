@@ -54,7 +54,7 @@ class Divided(Lowered):
         """Write a part, and its call."""
         self.written += 1
         part = Part(self, statements, f"{self.symbol}_{self.written}")
-        self.wide_loops = part.wide_loops
+        self.marked_loops = part.marked_loops
         function = part.builder.function
         frame = cgutils.alloca_once(self.builder, ir.ArrayType(ir.IntType(64), len(part.given) + 1))
         frame = self.builder.bitcast(frame, function.args[-1].type)
@@ -87,7 +87,7 @@ class Part(Lowered):
         self.builder.function.attributes.add("noinline")
 
     def begin(self, tree: ast.FunctionDef) -> None:  # noqa: ARG002
-        self.assigned, self.wide_loops = self.whole.assigned, self.whole.wide_loops
+        self.assigned, self.marked_loops = self.whole.assigned, self.whole.marked_loops
 
     def end(self) -> None:
         frame = self.builder.load(self.places[_FRAME][1])

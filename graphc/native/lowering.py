@@ -32,8 +32,11 @@ COMPARED = {
 Typed = tuple[Any, ir.Value]  # a type of Numba, and the value
 
 
-WIDE = "graphc.wide"
-"""Begins the mark of a branch back to the head of a loop; a number of its own and the lanes of its vectors follow."""
+WIDE, CHAINS = "graphc.wide", "graphc.chains"
+"""They begin the mark of a branch back to the head of a loop; a number of its own, and the lanes of its vectors or how
+many vectors stand side by side, follow."""
+
+SIDE_BY_SIDE = 4  # vectors: an addition takes four cycles, and two of them begin in each
 
 FEW, MANY = 4, 16
 """Lanes that are few; turns of a loop that are many, of which some may be left over behind the last vector."""
@@ -120,7 +123,7 @@ class Lowered:
 
     def begin(self, tree: ast.FunctionDef) -> None:
         """Count what is counted: how often names are assigned, and loops that were marked."""
-        self.wide_loops = 0
+        self.marked_loops = 0
         self.assigned = Counter(n.id for n in ast.walk(tree) if type(n) is ast.Name and type(n.ctx) is ast.Store)
 
     def end(self) -> None:
@@ -227,8 +230,8 @@ class Lowered:
         self.store(s.target.id, (types.int64, now))
         end = self.turn(s.body, body, test, after)
         first = s.body[0].value if isinstance(s.body[0], ast.Expr) else None
-        if isinstance(first, ast.Call) and isinstance(first.func, ast.Name) and first.func.id == "wide":
-            self.widen(s.iter, end)
+        if isinstance(first, ast.Call) and isinstance(first.func, ast.Name) and first.func.id in ("wide", "chains"):
+            (self.widen if first.func.id == "wide" else self.chain)(s.iter, end)
 
     def widen(self, call: ast.Call, end: Any) -> None:
         """Tell LLVM how many turns of a loop are a vector, at the branch that ``end`` is: as many as leave no rest, or
@@ -241,10 +244,24 @@ class Lowered:
         if lanes < FEW and turns >= MANY:
             lanes = min(MANY // 2, vector_unit()[0] // self.itemsize)
         if turns and lanes > 1:
-            number, module = ir.IntType(32), self.builder.module
-            self.wide_loops += 1
-            words = [ir.MetaDataString(module, WIDE), number(self.wide_loops), number(lanes)]
-            end.set_metadata("llvm.loop", module.add_metadata(words))
+            self.mark(end, WIDE, lanes)
+
+    def chain(self, call: ast.Call, end: Any) -> None:
+        """Tell LLVM how many vectors of a sum stand side by side: as many as leave no rest."""
+        last, lanes = call.args[-1], vector_unit()[0] // self.itemsize
+        turns = last.value if isinstance(last, ast.Constant) and isinstance(last.value, int) else 0
+        count = SIDE_BY_SIDE
+        while count > 1 and turns % (count * lanes):
+            count //= 2
+        if turns and count > 1:
+            self.mark(end, CHAINS, count)
+
+    def mark(self, end: Any, word: str, value: int) -> None:
+        """Put a mark with a number of its own at the branch back to the head of a loop."""
+        number, module = ir.IntType(32), self.builder.module
+        self.marked_loops += 1
+        words = [ir.MetaDataString(module, word), number(self.marked_loops), number(value)]
+        end.set_metadata("llvm.loop", module.add_metadata(words))
 
     def turns(self, start: ir.Value, stop: ir.Value, step: int | ir.Value) -> ir.Value:
         """How often a loop runs: known before it begins, which LLVM makes vector code of."""

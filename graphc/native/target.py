@@ -40,12 +40,13 @@ from graphc.native.bundles import bundled
 from graphc.native.divided import Divided
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
-from graphc.native.lowering import WIDE, Contexts, Lowered, Unfit, called
+from graphc.native.lowering import CHAINS, WIDE, Contexts, Lowered, Unfit, called
 from graphc.native.machine_code import Unit
 from graphc.native.subnormals import flushing
 from graphc.native.units import units_of
 
-_MARK = re.compile(rf'^(!\d+) = !{{ !"{WIDE}", i32 \d+, i32 (\d+) }}', re.MULTILINE)
+_MARK = re.compile(rf'^(!\d+) = !{{ !"({WIDE}|{CHAINS})", i32 \d+, i32 (\d+) }}', re.MULTILINE)
+_ASKED = {WIDE: "vectorize.width", CHAINS: "interleave.count"}
 _NUMBERS: dict[object, object] = {
     np.float32: types.float32,
     np.float64: types.float64,
@@ -393,7 +394,8 @@ def _finished(text: str) -> str:
     """Every function begins a cache line, so that what stands before it does not move its loops; marks of loops have
     the form that LLVM reads, which llvmlite cannot write: a node whose first part is itself."""
     aligned = cgutils.normalize_ir_text(text).replace("\n{\n", " align 64\n{\n")
-    return _MARK.sub(r'\1 = distinct !{ \1, !{ !"llvm.loop.vectorize.width", i32 \2 } }', aligned)
+    asked = lambda m: f'{m[1]} = distinct !{{ {m[1]}, !{{ !"llvm.loop.{_ASKED[m[2]]}", i32 {m[3]} }} }}'
+    return _MARK.sub(asked, aligned)
 
 
 def _twins(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) -> Iterator[str]:

@@ -50,6 +50,13 @@ def wide(typingctx: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic(prefer_literal=True)
+def chains(typingctx: Any) -> Any:  # noqa: ARG001
+    """Nothing: the first statement of a loop that sums in several vectors side by side, each of which waits for its own
+    last addition alone."""
+    return types.void(), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@intrinsic(prefer_literal=True)
 def atomic_load(typingctx: Any, pointer: Any, index: Any) -> Any:
     """pointer[index], read anew each time this runs: another thread may have written it."""
     if not is_pointer(pointer) or not isinstance(pointer.dtype, types.Integer):

@@ -14,6 +14,7 @@ from graphc.primitives.matmul.transpose import transpose
 from graphc.primitives.memory import (
     atomic_load,
     atomic_store,
+    chains,
     copy,
     fill,
     noalias,
@@ -30,9 +31,9 @@ from graphc.primitives.vector_math import functions
 from graphc.primitives.vector_math.functions import *  # noqa: F403  the names of the scalar table
 
 __all__ = [
-    "atomic_load", "atomic_store", "blas_gemm", "contract", "contract_dots", "contract_lines", "copy", "fill", "gemm",
-    "invoke", "meet", "noalias", "nonfinite", "packed_gemm", "permuted", "radd", "random_bernoulli", "random_normal",
-    "random_uniform", "rlargest", "rmax", "rmin", "rtop", "transpose", "wide",
+    "atomic_load", "atomic_store", "blas_gemm", "chains", "contract", "contract_dots", "contract_lines", "copy", "fill",
+    "gemm", "invoke", "meet", "noalias", "nonfinite", "packed_gemm", "permuted", "radd", "random_bernoulli",
+    "random_normal", "random_uniform", "rlargest", "rmax", "rmin", "rtop", "transpose", "wide",
 ]  # fmt: skip
 
 

@@ -151,6 +151,7 @@ def _scalar(f: Callable[..., Any]) -> Callable[..., float]:
 NAMES: dict[str, Any] = {name: _scalar(function.numpy) for name, function in FUNCTIONS.items()} | {
     "gemm": _gemm, "packed_gemm": _gemm, "blas_gemm": _gemm, "contract": _contract,
     "contract_lines": _contract_lines, "contract_dots": _contract_dots, "transpose": _transpose, "wide": lambda: None,
+    "chains": lambda: None,
     "copy": _copy, "fill": _fill,
     "permuted": lambda *args: int(philox.permuted(*map(int, args))), "atomic_load": lambda words, at: int(words[at]),
     "atomic_store": _store, "noalias": lambda: None, "radd": lambda acc, x: acc + x, "rmax": _scalar(np.maximum),
