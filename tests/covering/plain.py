@@ -37,7 +37,7 @@ DIVIDING = {name: lambda *args, f=function.numpy: np.float64(f(*args)) for name,
 LIMITS: dict[str, dict[str, Any]] = {"usual": {}}
 LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
 LIMITS["divided"] |= {f"lower.contractions.{name}": 0 for name in ("LEAST", "NARROWEST", "FEWEST", "SAVED")}
-LIMITS["divided"] |= {"emit.windows.NARROWEST": 1}
+LIMITS["divided"] |= {"emit.windows.NARROWEST": 1, "lower.row_loops.LONG_ROW": 1, "lower.row_loops.HELD": 0}
 LIMITS["packed"] = LIMITS["divided"] | {
     f"lower.cost.{name}": 0 for name in "FEW_ROWS FEW_COLUMNS LONG".split()
 } | {"lower.cost.CUTS": Cuts(0, 0, 0, 0, 0, "everything is packed")}
