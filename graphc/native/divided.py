@@ -23,7 +23,9 @@ CALL = 40
 SHORT, FULL, LONG = 0.25, 1.2, 1.5
 """Lengths of a run that is none of its own, that ends a run, of a statement that is divided itself; in parts."""
 
-_LIGHT = frozenset({"f", "float", "int64", "range", "noalias", "wide", "meet", "atomic_load", "atomic_store", "copy"})
+_LIGHT = frozenset(
+    {"f", "float", "int64", "range", "noalias", "wide", "chains", "meet", "atomic_load", "atomic_store", "copy"}
+)
 _FRAME = "the frame"
 
 
