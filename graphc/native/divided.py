@@ -117,21 +117,33 @@ def parts_of(body: Sequence[ast.stmt], count: int) -> list[list[ast.stmt]]:
 def _runs(body: Sequence[ast.stmt], length: float, weights: _Weights) -> Iterator[list[ast.stmt]]:
     """Those of a list of statements, and of what stands within a long one; what is short stays where it is."""
     run: list[ast.stmt] = []
-    weight = 0
     for s in body:
         own, lists = weights.of(s), _inner(s)
+        weight = sum(map(weights.of, run))
         is_whole = _may_stand_alone(s) and (own <= LONG * length or not lists)
-        if run and (not is_whole or weight + own > FULL * length):
-            if weight > SHORT * length:
+        if run and (not is_whole or (weight + own > FULL * length and not _gives_number(run[-1]))):
+            while run and _gives_number(run[-1]):
+                run.pop()
+            if run and weight > SHORT * length:
                 yield run
-            run, weight = [], 0
+            run = []
         if is_whole:
-            run, weight = [*run, s], weight + own
+            run.append(s)
         else:
             for inner in lists:
                 yield from _runs(inner, length, weights)
-    if run and weight > SHORT * length:
+    if run and sum(map(weights.of, run)) > SHORT * length:
         yield run
+
+
+def _gives_number(s: ast.stmt) -> bool:
+    """Whether what follows may be fused with it, a product with a sum: there is no cut behind it. Whole numbers are not
+    fused, loops and calls end a block of instructions."""
+    if not isinstance(s, ast.Assign):
+        return False
+    nodes = [*ast.walk(s)]
+    return any(isinstance(n, ast.Subscript | ast.Call) or (isinstance(n, ast.Constant) and isinstance(n.value, float))
+               for n in nodes)  # fmt: skip
 
 
 class _Weights:
