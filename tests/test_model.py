@@ -43,7 +43,7 @@ def trained() -> gc.Model:
 AWKWARD = [
     ("i", "k", "exp", "gemm", "step", "tanh"), ("a0", "u0_1", "c0", "q_c0", "v_m", "me"),
     ("Z0", "J", "δ0", "float", "f", "status"), ("m", "first_row", "H0", "f_cap", "f_", "at"),
-    ("A", "C", "F", "n_cap", "n", "K"),
+    ("A", "PARTS", "F", "n_cap", "n", "K"),
 ]  # fmt: skip
 
 

@@ -167,3 +167,16 @@ def test_what_a_run_alone_reads_takes_one_row(short: None):
     apart = PlanOptions("float64", apart=True)
     whole = function_text("call", [gc.softmax(gc.layer_norm(a), axis=1).node], [a.node], apart)
     assert max(r.buffer.size.at({}) for r in whole.plan.requests) == 30
+
+
+def test_threads_that_compute_a_step_together_have_runs_of_their_own_rows_alone(short: None):
+    """Without rows of data, nests are divided among threads, which meet between them; a run, whose sums are marked,
+    would be every thread's. Planted fault, seen to fail: runs for a step as for a function."""
+    w, X = gc.param("w", (6, 8), gc.normal(1.0)), gc.input("X", ("n", 8))
+    norm = lambda a: gc.sum(gc.rms_norm(a) ** 3)
+    texts = []
+    with recording() as cases:
+        for loss in (norm(w), norm(X @ gc.param("v", (8, 8), gc.normal(1.0)))):
+            texts.append(gc.Model(loss=loss).source(batch_size=4))
+    assert ["chains()" in text for text in texts] == [False, True]
+    assert not [finding for case in cases for finding in findings_of(case)]

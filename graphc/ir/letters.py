@@ -22,7 +22,7 @@ _COUNTERS = (
     " batch_rows n_parts part part_number part_base part_start part_row part_end part_weight partials total"
     " row_0 n_rows"
 )
-_VALUES = "INF f g s t now theta top steep shift scale peak norm_g k_step math float int64 range"
+_VALUES = "INF PARTS f g s t now theta top steep shift scale peak norm_g k_step math float int64 range"
 RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES])
 
 

@@ -98,7 +98,7 @@ class Places:
 
     ``leaves`` says it of inputs and parameters, ``destinations`` of named roots (the others get a place in the arena);
     ``own`` are arena buffers that live all the time, such as the gathered rows of the batch. ``capacity`` is the most
-    that a free extent may be, ``batches`` are the free extents of the rows.
+    that a free extent may be, ``batches`` are the free extents of the rows. A ``team`` of threads computes a step.
     """
 
     leaves: Mapping[Leaf, Buffer]
@@ -106,6 +106,7 @@ class Places:
     capacity: Mapping[str, int] = field(default_factory=dict)
     own: Sequence[Buffer] = ()
     batches: Sequence[str] = ()
+    team: bool = False
 
 
 def make_plan(
@@ -124,7 +125,8 @@ class _Planner:
         self, roots: dict[str, Node], places: Places, options: PlanOptions, names: Mapping[Node, str]
     ) -> None:
         self.roots, self.names = roots, names
-        self.capacity, self.own, self.batches = dict(places.capacity), list(places.own), places.batches
+        self.capacity, self.own = dict(places.capacity), list(places.own)
+        self.batches, self.team = places.batches, places.team
         self.dtype, self.options = options.dtype, options
         self.buffers: dict[Node, Buffer] = {**places.leaves}
         self.kernels: list[Kernel] = []
@@ -178,7 +180,7 @@ class _Planner:
         given = [*rows, *(b for b in self.buffers.values() if b.region == "L")]
         self.kernels = assign_phases(self.kernels, self.buffers, given, self.batches, self.capacity)
         wanted = [*self.roots.values()]
-        if self.options.passes and not self.batches:
+        if self.options.passes and not self.team:
             self._run_by_rows(lambda a, b: a is b)
         shared = {} if self.options.apart else overwriting(self.kernels, self.buffers, wanted, self.own)
         if self.options.passes and self.batches:
@@ -196,16 +198,15 @@ class _Planner:
 
     def _run_by_rows(self, same: Callable[[Buffer, Buffer], bool]) -> None:
         """Put nests over the same rows into one loop where caches do not hold all rows, or all of a block of them."""
-        rows = ROWS_AT_ONCE if self.batches else sys.maxsize
+        rows = ROWS_AT_ONCE if self.team else sys.maxsize
         large = lambda nest: is_large(nest, self.capacity, rows, BYTES[self.dtype])
-        if self.batches:
+        if self.team:
             divided = (k for k in self.kernels if k.share == "rows")
             count = 0
             for _, own in groupby(divided, lambda k: (k.phase, rows_along(k))):
                 count += len(mark_runs([*own], self.buffers, same, large, count))
             return
-        runs = mark_runs(self.kernels, self.buffers, same, large)
-        join_phases(runs)
+        join_phases(runs := mark_runs(self.kernels, self.buffers, same, large))
         if not self.options.apart:
             keep_one_row(runs, self.kernels, self.buffers, [self.buffers[root] for root in self.roots.values()])
 

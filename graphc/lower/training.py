@@ -198,7 +198,7 @@ def plan_step(
         roots = {name: _kept(node) if name not in targets else node for name, node in roots.items()}
     inner = inner_extents(inputs)
     batches = tuple(e for e in room if e not in inner)
-    plan = make_plan(roots, Places(places, targets, room, own, batches), options, names)
+    plan = make_plan(roots, Places(places, targets, room, own, batches, team=True), options, names)
     _unique_names(plan, taken, [*(i.buffer for i in described), *(d.buffer for d in draws)])
     integers = _integer_arena(described, room, order=0 if extents else most(capacity))
     integers = Count() if in_order is not None else integers
