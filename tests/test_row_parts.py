@@ -136,3 +136,17 @@ def test_the_error_of_a_part_is_the_callers_and_every_thread_goes_home(monkeypat
     done.clear()
     share_parts(10, done.append)
     assert sorted(done) == list(range(10))
+
+
+def test_large_arrays_are_filled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[int] = []
+    shared = row_parts.share_parts
+    monkeypatch.setattr(row_parts, "share_parts", lambda n, work: (shares.append(n), shared(n, work)))
+    monkeypatch.setattr(row_parts, "PIECE", 64)
+    target, given = np.zeros(37), np.arange(37.0)
+    row_parts.assign(target, given)
+    assert np.array_equal(target, given) and np.array_equal(row_parts.copied(given), given)
+    row_parts.assign(target, np.nan)
+    assert np.isnan(target).all()
+    row_parts.assign(target[:0], given[:0])
+    assert shares == [5, 5, 5, 0]

@@ -34,6 +34,7 @@ from graphc.optim import AnyRule, Groups, Rule
 from graphc.optim.rules import reference_step
 from graphc.run.data import Bound
 from graphc.run.mirrored import Mirrored
+from graphc.run.row_parts import assign
 from graphc.run.sampler import Sampler
 from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trainer
 
@@ -88,7 +89,7 @@ def flat_parameters(model: Core, feed: Feed) -> NDArray:
     """The parameters of a feed as they lie behind a program's pointer."""
     flat = aligned(model.params.held.size, model.dtype)
     for leaf, place in places_of(model).items():
-        flat[place] = feed[leaf].ravel()
+        assign(flat[place], feed[leaf].ravel())
     return flat
 
 

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from graphc.native.buffers import address
 from graphc.native.stack import cores
@@ -19,6 +20,7 @@ from graphc.run.thread_team import spread
 
 PARTS = 16  # at most
 WORTH = 2e-3  # seconds of work from which dividing pays: threads begin within a tenth of it
+PIECE = 1 << 22  # bytes of an array that one thread fills at a time
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,20 @@ def share_parts(count: int, work: Callable[[int], None]) -> None:
             thread.join()
     if errors:
         raise errors[0]
+
+
+def assign(target: NDArray, values: ArrayLike) -> None:
+    """``target[:] = values`` for a flat array, a large one by all cores: touching memory for the first time is slow."""
+    given, size = np.broadcast_to(np.asarray(values), target.shape), PIECE // target.itemsize
+
+    def work(k: int) -> None:
+        target[k * size : (k + 1) * size] = given[k * size : (k + 1) * size]
+
+    share_parts(-(-target.size // size), work)
+
+
+def copied(values: NDArray) -> NDArray:
+    """The numbers of a flat array in new memory."""
+    copy = np.empty_like(values)
+    assign(copy, values)
+    return copy

@@ -21,7 +21,7 @@ from graphc.native.build import Program
 from graphc.run import bounds
 from graphc.run.epoch_ends import EpochEnds
 from graphc.run.mirrored import Mirrored
-from graphc.run.row_parts import RowParts, share_parts
+from graphc.run.row_parts import RowParts, assign, copied, share_parts
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import (
     Arguments,
@@ -84,13 +84,14 @@ class Moving:
         if into is not None and len(into.totals.values) == len(self.totals.values):
             into.restore(self)
             return into
-        rule, totals = RuleState(self.rule.values.copy(), self.rule.step), Totals(self.totals.values.copy())
-        return Moving(Mirrored(self.parameters.copy()), rule, replace(self.sampler), totals)
+        rule, totals = RuleState(copied(self.rule.values), self.rule.step), Totals(self.totals.values.copy())
+        return Moving(Mirrored(copied(self.parameters)), rule, replace(self.sampler), totals)
 
     def restore(self, kept: Moving) -> None:
         """Put back, in place, what :meth:`copy` kept."""
-        self.parameters[:] = kept.parameters
-        self.rule.values[:], self.rule.step = kept.rule.values, kept.rule.step
+        assign(self.parameters, kept.parameters)
+        assign(self.rule.values, kept.rule.values)
+        self.rule.step = kept.rule.step
         self.totals.values[:] = kept.totals.values
         self.sampler.epoch, self.sampler.position = kept.sampler.epoch, kept.sampler.position
 
@@ -242,9 +243,9 @@ class Trainer:
         moving.totals.values = np.zeros(control.F_SIZE + self.n_metrics)
         call.epochs = np.empty((0, 1 + self.n_metrics))
         for gradients, arena, _ in self._memory_of(team):
-            arena[:] = np.nan
+            assign(arena, np.nan)
             for place in places:
-                gradients[place] = np.nan
+                assign(gradients[place], np.nan)
         self._part(moving, inputs, call, Settings(shuffle=False), None, 1, team)
         self.kept = Kept(moving, 0, 0, 0, 0.0, 0.0)
 
