@@ -20,6 +20,7 @@ from graphc.ir.affine import Affine, Extent, identity, index, substitute
 from graphc.ir.build import equation
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Mask, Node, Operand, Read
+from graphc.ir.parts import symbols_of, with_symbols
 from graphc.ir.scalar import OUT, derivative, equal, placeholder, placeholder_index
 
 
@@ -73,7 +74,7 @@ def _slope(y: Equation, j: int, operands: list[Operand], out: tuple[Affine, ...]
     if y.reducer == "sum":
         plain = y.elementwise and not y.masks
         slope = careful(derivative(y.body, j, use_output=plain), y)
-        return slope.xreplace({OUT: _add(operands, Read(y, out))}) if slope.has(OUT) else slope
+        return with_symbols(slope, {OUT: _add(operands, Read(y, out))}) if OUT in symbols_of(slope) else slope
     slope = derivative(y.body, j, use_output=False)
     at = tuple(index(i + shift) for i in range(len(y.extents)))
     if y.reducer == "prod":

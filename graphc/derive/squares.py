@@ -13,6 +13,7 @@ from graphc.ir.affine import Extent, index, substitute
 from graphc.ir.build import equation
 from graphc.ir.contract import map_operand
 from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbols
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import placeholder_index
 
 
@@ -85,7 +86,7 @@ def _input(y: Equation, placeholder: sympy.Basic) -> str | None:
 
 
 def _placeholders(body: Expr) -> list[sympy.Basic]:
-    return [s for s in body.free_symbols if placeholder_index(s) is not None]
+    return [s for s in symbols_of(body) if placeholder_index(s) is not None]
 
 
 def _square(y: Equation, term: Expr, weight: Expr) -> Squares:

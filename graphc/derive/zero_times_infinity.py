@@ -23,6 +23,7 @@ from sympy import Expr, Mul, Pow, S, Symbol
 from graphc.derive.differentiability import interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import OUT, guarded, log1p, masks_apart, placeholder, scalar_of, where
 from graphc.ir.scalar_table import Interval, classes
 
@@ -32,7 +33,7 @@ def careful(slope: Expr, y: Equation) -> Expr:
     if not _is_delicate(y.body):
         return slope
     known = ranges_of_reads(y)
-    facts = tuple(sorted(((s, r) for s, r in known.items() if s in y.body.free_symbols), key=lambda f: str(f[0])))
+    facts = tuple(sorted(((s, r) for s, r in known.items() if s in symbols_of(y.body)), key=lambda f: str(f[0])))
     return _careful(slope, y.body, facts)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from graphc.emit.dense import of_matrices
 from graphc.ir.affine import Affine, Atom, FloorDiv, Gather, Modulo
 from graphc.ir.node import REDUCERS, Equation, Indicator, Leaf, Mask, Node, Operand, Position, Read
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import numpy_function, placeholder_index
 from graphc.ir.scan import Scan, Unrolled
 from graphc.ir.walk import inside, sources, topological, within_steps
@@ -192,9 +193,7 @@ class _Interpreter:
             return contracted
         space = self.shape(y.extents)
         arguments = [self._operand(op, space) for op in y.operands]
-        symbols = sorted(
-            y.body.free_symbols - {s for s in y.body.free_symbols if placeholder_index(s) is not None}, key=str
-        )
+        symbols = sorted((s for s in symbols_of(y.body) if placeholder_index(s) is None), key=str)
         extra = [self.dtype.type(self.sizes[s.name]) for s in symbols]
         f = numpy_function(y.body, len(y.operands), tuple(symbols))
         value = np.broadcast_to(np.asarray(f(*arguments, *extra), dtype=self.dtype), space)

@@ -36,6 +36,7 @@ from graphc.ir.node import (
     extent_symbol,
     operand_maps,
 )
+from graphc.ir.parts import symbols_of, with_symbols
 from graphc.ir.scalar import placeholder, placeholder_index, where
 
 _table: WeakValueDictionary[tuple, Equation] = WeakValueDictionary()
@@ -129,12 +130,12 @@ def inline(body: sympy.Expr, operands: list[Operand], j: int, extents: Sequence[
         return substitute(x, at.__getitem__, extents)
 
     names = {placeholder(t): _place(operands, map_operand(op, move)) for t, op in enumerate(inner.operands)}
-    value = inner.body.xreplace(names)
-    varies = any(placeholder_index(s) is not None for s in value.free_symbols)
+    value = with_symbols(inner.body, names)
+    varies = any(placeholder_index(s) is not None for s in symbols_of(value))
     for mask in inner.masks:  # outside its masks an elementwise equation is 0; a select keeps NaN out
         indicator = _place(operands, Indicator(map_mask(mask, move)))
         value = where(indicator, value, sympy.S.Zero) if varies else value * indicator
-    return body.xreplace({placeholder(j): value})
+    return with_symbols(body, {placeholder(j): value})
 
 
 def _place(operands: list[Operand], operand: Operand) -> sympy.Symbol:
@@ -159,7 +160,7 @@ def _inline_views(d: _Draft) -> None:
     j = 0
     while j < len(d.operands):
         op = d.operands[j]
-        if isinstance(op, Read) and is_view(op.node) and d.body.has(placeholder(j)):
+        if isinstance(op, Read) and is_view(op.node) and placeholder(j) in symbols_of(d.body):
             d.body = inline(d.body, d.operands, j, d.extents)
         j += 1
 
@@ -181,7 +182,7 @@ def _decide_indicators(d: _Draft) -> None:
         elif isinstance(op, Indicator) and never_true(op.mask, d.extents):
             known[placeholder(j)] = sympy.S.Zero
     if known:
-        d.body = d.body.xreplace(known)
+        d.body = with_symbols(d.body, known)
 
 
 def _hoist_indicators(d: _Draft) -> None:
@@ -259,10 +260,10 @@ def never_true(mask: Mask, extents: Sequence[Extent]) -> bool:
 
 def _merge_operands(d: _Draft) -> None:
     """Drop operands the body does not use, keep equal ones once."""
-    used = d.body.free_symbols
+    used = symbols_of(d.body)
     kept: list[Operand] = []
     names = {placeholder(j): _place(kept, op) for j, op in enumerate(d.operands) if placeholder(j) in used}
-    d.body, d.operands = d.body.xreplace(names), kept
+    d.body, d.operands = with_symbols(d.body, names), kept
 
 
 def _drop_unused_indices(d: _Draft) -> None:
@@ -318,7 +319,7 @@ def _canonical_order(d: _Draft) -> None:
     order = sorted(range(len(d.operands)), key=lambda j: _operand_key(d.operands[j]))
     if order != list(range(len(order))):
         names = {placeholder(old): placeholder(new) for new, old in enumerate(order)}
-        d.body, d.operands = d.body.xreplace(names), [d.operands[j] for j in order]
+        d.body, d.operands = with_symbols(d.body, names), [d.operands[j] for j in order]
 
 
 def _numberings(d: _Draft) -> list[tuple[tuple, tuple[int, ...]]]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import sympy
 
 from graphc.ir.affine import Affine, Extent, Size
+from graphc.ir.parts import symbols_of
 
 Reducer = Literal[
     "sum", "max", "min", "prod", "logsumexp", "inverse", "cholesky", "det", "logabsdet", "detsign"
@@ -224,7 +225,7 @@ def extent_symbol(extent: Extent) -> sympy.Expr:
 
 def extent_symbols(body: sympy.Expr) -> set[str]:
     """Names of the free extents that a body divides or multiplies by."""
-    return {s.name for s in body.free_symbols if s.is_integer and s.is_positive}
+    return {s.name for s in symbols_of(body) if s.is_integer and s.is_positive}
 
 
 def free_sizes(node: Equation) -> set[str]:

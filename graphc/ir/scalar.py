@@ -47,6 +47,7 @@ from graphc.ir.functions.choices import (
 from graphc.ir.functions.elementary import expm1, log1p
 from graphc.ir.functions.of_logarithms import derived
 from graphc.ir.functions.smooth import bce, elu, leaky_relu, logcosh, sigmoid, sigmoid_minus, softplus, xlogx, xlogx1p
+from graphc.ir.parts import parts, parts_of_kind, symbols_of
 from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, PUBLIC, WORDS, Break, Interval, Scalar
 from graphc.ir.scalar_value import SQRT_EXPONENTS, value
 
@@ -84,7 +85,7 @@ def placeholder_index(symbol: Any) -> int | None:
 
 def placeholders(body: Expr) -> list[int]:
     """Numbers of the reads that occur in `body`, ascending."""
-    found = (placeholder_index(s) for s in body.free_symbols)
+    found = (placeholder_index(s) for s in symbols_of(body))
     return sorted(j for j in found if j is not None)
 
 
@@ -175,8 +176,7 @@ def canonical(expr: Expr) -> Expr:
 
     SymPy itself turns sqrt(a0**2) into Abs(a0), so this is also needed after a substitution.
     """
-    foreign = (sp.Float, sp.Piecewise, *_FOREIGN)
-    if not expr.has(*foreign):
+    if not any(part.func in _FOREIGN or isinstance(part, (sp.Float, sp.Piecewise)) for part in parts(expr)):
         return expr
     if isinstance(expr, sp.Piecewise):
         return canonical(_from_piecewise(expr))
@@ -190,8 +190,8 @@ def canonical(expr: Expr) -> Expr:
 @lru_cache(maxsize=4096)
 def is_complex(expr: Expr) -> bool:
     """Whether an expression of real numbers has become one of complex ones, as (-relu(a0))**(1/2) does in SymPy."""
-    roots = (p for p in expr.atoms(sp.Pow) if p.base.is_number and p.base.is_negative and not p.exp.is_integer)
-    return expr.has(S.ImaginaryUnit) or any(roots)
+    negative = lambda p: p.is_Pow and p.base.is_number and p.base.is_negative and not p.exp.is_integer
+    return any(part is S.ImaginaryUnit or negative(part) for part in parts(expr))
 
 
 # ---------------------------------------------------------------- cost
@@ -215,7 +215,7 @@ def _own_cost(expr: Expr) -> int:
 @lru_cache(maxsize=8192)
 def cost(expr: Expr) -> int:
     """Weighted operation count: 1 an addition or product, 4 to 12 a small power, 20 a transcendental function."""
-    return sum(_own_cost(t) for t in sp.preorder_traversal(expr))
+    return _own_cost(expr) + sum(cost(arg) for arg in expr.args)
 
 
 # ---------------------------------------------------------------- evaluation
@@ -246,7 +246,7 @@ def numpy_function(body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = ()
 
 
 def _check_supported(body: Expr, known: set[Symbol]) -> None:
-    for t in sp.preorder_traversal(body):
+    for t in parts(body):
         if t.is_Symbol and t not in known:
             raise DomainError(f"{t} has no value here; known are {', '.join(sorted(map(str, known))) or 'no symbols'}.")
         if t.is_Function and t.func not in BY_CLASS:
@@ -278,12 +278,12 @@ def derivative(body: Expr, j: int, use_output: bool = True) -> Expr:
 
 def _divisors(expr: Expr) -> set[Expr]:
     """What `expr` divides by, OUT apart: a form that divides by more would be undefined at more points."""
-    return {p.base for p in expr.atoms(sp.Pow) if p.exp.could_extract_minus_sign() and p.base is not OUT}
+    return {p.base for p in parts_of_kind(expr, sp.Pow) if p.exp.could_extract_minus_sign() and p.base is not OUT}
 
 
 def _exact_derivative(body: Expr, a: Symbol) -> Expr:
     d = canonical(derived(body, a))
-    if any(p.exp.free_symbols for p in d.atoms(sp.Pow)):
+    if any(symbols_of(p.exp) for p in parts_of_kind(d, sp.Pow)):
         # SymPy writes (x**y)' as x**y*y/x, a NaN at x = 0
         d = sp.powsimp(d, combine="exp")
     factored = d.replace(_is_circle, _factored_circle) if body.has(sp.asin, sp.acos) else d
@@ -317,7 +317,7 @@ def _output_forms(body: Expr, d: Expr) -> list[Expr]:
 
 
 def _expensive_terms(body: Expr) -> list[Expr]:
-    return sorted((t for t in sp.preorder_traversal(body) if _own_cost(t) >= 8), key=sp.default_sort_key)
+    return sorted((t for t in parts(body) if _own_cost(t) >= 8), key=sp.default_sort_key)
 
 
 def _affine_in(body: Expr, t: Expr) -> tuple[Expr | None, Expr]:

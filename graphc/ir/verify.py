@@ -8,6 +8,7 @@ from graphc.errors import REPORT, CompilerError
 from graphc.ir.affine import gathers, indices
 from graphc.ir.build import is_view
 from graphc.ir.node import REDUCERS, Equation, Node, Read, extent_symbol, extent_symbols, operand_maps
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import topological
 
@@ -28,7 +29,7 @@ def _problem(y: Equation) -> str | None:
         return "more free indices than extents"
     allowed = {placeholder(j) for j in range(len(y.operands))}
     allowed |= {extent_symbol(e) for e in extent_symbols(y.body)}  # also the size of what nothing reads any more
-    stray = y.body.free_symbols - allowed
+    stray = symbols_of(y.body) - allowed
     if stray:
         return f"the body uses {sorted(map(str, stray))} that no operand gives"
     idle = _idle_indices(y)

@@ -15,6 +15,7 @@ import sympy
 
 from graphc.ir.affine import Affine, constant, index
 from graphc.ir.node import Equation, Indicator, Node, Operand, Read
+from graphc.ir.parts import parts, parts_of_kind, symbols_of, with_symbols
 from graphc.ir.scalar import cost, placeholder, placeholders, scalar_of, where
 from graphc.lower.exponentials import share_of
 from graphc.lower.kernels import Kernel, Nest
@@ -68,7 +69,7 @@ def _may_join(first: Kernel, second: Kernel, buffers: Mapping[Node, Buffer]) -> 
 def guarded(y: Equation) -> bool:
     """True when some reads of y are valid only where a mask or an indicator holds."""
     tests = {placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Indicator)}
-    return bool(y.masks) or (bool(tests) and any(w.args[0] in tests for w in y.body.atoms(where)))
+    return bool(y.masks) or (bool(tests) and any(w.args[0] in tests for w in parts_of_kind(y.body, where)))
 
 
 def _plain_map(nest: Nest) -> bool:
@@ -94,7 +95,7 @@ def joint_bodies(nests: Sequence[Nest]) -> tuple[list[sympy.Expr], list[Operand]
         for j, op in enumerate(nest.equation.operands):
             t = source(op)
             names[placeholder(j)] = placeholder(operands.index(op) if t is None else len(operands) + t)
-        bodies.append(nest.equation.body.xreplace(names))
+        bodies.append(with_symbols(nest.equation.body, names))
     return bodies, operands
 
 
@@ -176,19 +177,18 @@ def _candidates(y: Equation, other: Nest) -> list[_Stored]:
         return []
     names = {placeholder(j): placeholder(y.operands.index(op) if op in y.operands else len(y.operands) + j)
              for j, op in enumerate(theirs.operands)}  # fmt: skip
-    shared = _keys(f.xreplace(names) for f in _functions(theirs.body))
+    shared = _keys(with_symbols(f, names) for f in _functions(theirs.body))
     own = _keys(_functions(y.body))
     if sum(c for key, c in own.items() if key in shared) < STORED:
         return []
-    parts = largest_parts(y.body, known)
-    return [_Stored(other, p, sum(c for key, c in _keys(_functions(p)).items() if key in shared)) for p in parts]
+    largest = largest_parts(y.body, known)
+    return [_Stored(other, p, sum(c for key, c in _keys(_functions(p)).items() if key in shared)) for p in largest]
 
 
 @lru_cache(maxsize=4096)
 def _functions(body: sympy.Expr) -> tuple[sympy.Expr, ...]:
     """The functions of a body, each once."""
-    found = (t for t in sympy.preorder_traversal(body) if t.is_Function and scalar_of(t) is not None)
-    return tuple(dict.fromkeys(found))
+    return tuple(t for t in parts(body) if t.is_Function and scalar_of(t) is not None)
 
 
 def _keys(functions: Iterable[sympy.Expr]) -> dict[tuple[str, sympy.Expr], int]:
@@ -206,19 +206,13 @@ def _keys(functions: Iterable[sympy.Expr]) -> dict[tuple[str, sympy.Expr], int]:
 
 def largest_parts(e: sympy.Expr, known: set[sympy.Symbol]) -> list[sympy.Expr]:
     """The largest sub-expressions of known symbols alone; factors and terms of one product or sum count together."""
-    free = _free_symbols(e)
+    free = symbols_of(e)
     if free and free <= known:
         return [e]
-    whole = lambda a: bool(_free_symbols(a)) and _free_symbols(a) <= known
+    whole = lambda a: bool(symbols_of(a)) and symbols_of(a) <= known
     inside = [a for a in e.args if whole(a)] if e.is_Add or e.is_Mul else []
     rest = [p for a in e.args if a not in inside for p in largest_parts(a, known)]
     return [e.func(*inside), *rest] if inside else rest
-
-
-@lru_cache(maxsize=65536)
-def _free_symbols(e: sympy.Expr) -> frozenset[sympy.Symbol]:
-    """``e.free_symbols``, which SymPy finds anew each time."""
-    return frozenset({e} if e.is_Symbol else ()).union(*map(_free_symbols, e.args))
 
 
 def replaced_part(e: sympy.Expr, part: sympy.Expr, name: sympy.Symbol) -> sympy.Expr:

@@ -16,6 +16,7 @@ import sympy
 from graphc.ir.affine import Extent, indices
 from graphc.ir.build import inline
 from graphc.ir.node import Equation, Leaf, Node, Operand, Read
+from graphc.ir.parts import parts_of_kind, symbols_of
 from graphc.ir.scalar import cost, equal, is_complex, less, less_equal, placeholder, placeholders
 from graphc.ir.walk import annotate, consumers, rebuild, topological, with_sources
 from graphc.rewrite.norms import divides_by_norm
@@ -48,7 +49,7 @@ def _fuse_into(y: Equation, count: Mapping[Node, int], origin: Mapping[Node, Nod
     j = 0
     while j < len(operands):
         op = operands[j]
-        if isinstance(op, Read) and body.has(placeholder(j)) and op.node not in kept:
+        if isinstance(op, Read) and placeholder(j) in symbols_of(body) and op.node not in kept:
             single = count.get(origin.get(op.node, op.node), 1) == 1 and _reads_once(body, operands, op.node)
             if not compares(y, body, operands, j) and should_inline(y, body, j, op, single):
                 fused = inline(body, operands, j, y.extents)
@@ -61,7 +62,7 @@ def _reads_once(body: sympy.Expr, operands: Sequence[Operand], node: Node) -> bo
     """True when a node is read at one place alone: inlined at several it would be computed at each of them, and what it
     reads at each of those, and so on down a chain of stencils."""
     places = [j for j, op in enumerate(operands) if isinstance(op, Read) and op.node is node]
-    return sum(body.has(placeholder(j)) for j in places) == 1
+    return sum(placeholder(j) in symbols_of(body) for j in places) == 1
 
 
 def should_inline(y: Equation, body: sympy.Expr, j: int, op: Operand, single: bool) -> bool:
@@ -92,7 +93,7 @@ def compares(y: Equation, body: sympy.Expr, operands: Sequence[Operand], j: int)
 def _compared_with(body: sympy.Expr, j: int) -> tuple[int, ...]:
     """The operands in comparisons of operand j."""
     a = placeholder(j)
-    tests = [t for t in body.atoms(equal, less, less_equal) if t.has(a)]
+    tests = [t for t in parts_of_kind(body, equal, less, less_equal) if a in symbols_of(t)]
     return tuple(i for t in tests for i in placeholders(t))
 
 
@@ -127,7 +128,7 @@ def is_contraction(node: Node) -> bool:
 
 
 def _has_placeholder(e: sympy.Expr) -> bool:
-    return any(s.name.startswith("a") for s in e.free_symbols)
+    return any(s.name.startswith("a") for s in symbols_of(e))
 
 
 def is_layer(node: Node) -> bool:

@@ -18,6 +18,7 @@ import sympy
 from graphc.ir.affine import identity, indices
 from graphc.ir.build import constant_node, equation, inline
 from graphc.ir.node import Equation, Node, Origin, Read
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import cost, is_complex, log1p, maximum, minimum, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
 from graphc.rewrite.fuse import compares, fuse, is_layer
@@ -193,7 +194,7 @@ def _hazards(e: sympy.Expr) -> int:
 
 
 def _reads(e: sympy.Expr) -> bool:
-    return any(placeholder_index(s) is not None for s in e.free_symbols)
+    return any(placeholder_index(s) is not None for s in symbols_of(e))
 
 
 def _quotient(e: sympy.Expr, j: int) -> bool:
@@ -243,7 +244,7 @@ def _split(y: Equation, exponent: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
     }
     outer, inner = [], []
     for term in sympy.Add.make_args(exponent):
-        reads = {s for s in term.free_symbols if placeholder_index(s) is not None}
+        reads = {s for s in symbols_of(term) if placeholder_index(s) is not None}
         (outer if reads and reads <= fixed else inner).append(term)
     return sympy.Add(*outer), sympy.Add(*inner)
 

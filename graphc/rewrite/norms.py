@@ -15,6 +15,7 @@ from sympy import Add, Expr, Mul, Pow, S
 from graphc.ir.affine import Extent
 from graphc.ir.build import inline
 from graphc.ir.node import Equation, Node, Operand, Read
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import absolute, canonical, guarded, less, less_equal, maximum, placeholder_index
 
 _EPS = (sympy.Integer(2) ** -100, sympy.Integer(2) ** 40)
@@ -107,7 +108,7 @@ def _is_read_or_test(e: Expr) -> bool:
 
 
 def _reads(e: Expr) -> bool:
-    return any(placeholder_index(s) is not None for s in e.free_symbols)
+    return any(placeholder_index(s) is not None for s in symbols_of(e))
 
 
 def _is_root(y: Equation, p: Pow) -> bool:

@@ -10,6 +10,7 @@ from functools import lru_cache
 import sympy as sp
 from sympy import Expr, Pow, cosh, exp, log, sinh, tanh
 
+from graphc.ir.parts import parts_of_kind, symbols_of
 from graphc.ir.scalar import (
     absolute,
     canonical,
@@ -25,6 +26,7 @@ from graphc.ir.scalar import (
     softplus,
 )
 from graphc.rewrite import range_rules  # noqa: F401  importing them fills the tables
+from graphc.rewrite.common_factors import factored
 from graphc.rewrite.rules import TRIGGERS, Rule, RuleFired, Table
 from graphc.rewrite.stable_rules import EXTREMES, FUNCTIONS, LOGARITHMS, POWERS, PRODUCTS, SUMS, TABLES
 
@@ -102,7 +104,7 @@ def tidy(expr: Expr) -> Expr:
     """The cheapest of `expr`, its factored form and (with a read in a denominator) its cancelled form. Cached."""
     if not (expr.is_Add or expr.is_Mul or expr.is_Pow) or expr.has(sp.Float):
         return expr
-    forms = [expr, sp.factor_terms(expr)]
+    forms = [expr, factored(expr)]
     if _divides_by_reads(expr) and expr.count_ops() <= _LARGEST_CANCELLED:
         forms += _cancelled(expr)
     return min((form for form in forms if not is_complex(form) and not _made_huge(form, expr)), key=cost, default=expr)
@@ -110,12 +112,12 @@ def tidy(expr: Expr) -> Expr:
 
 def _made_huge(form: Expr, expr: Expr) -> bool:
     """Whether a common denominator, as of a power series, has made numbers that single precision does not have."""
-    return any(max(abs(n.p), n.q) > _HUGE for n in form.atoms(sp.Rational) - expr.atoms(sp.Rational))
+    return any(max(abs(n.p), n.q) > _HUGE for n in parts_of_kind(form, sp.Rational) - parts_of_kind(expr, sp.Rational))
 
 
 def _divides_by_reads(expr: Expr) -> bool:
-    below = (p.base for p in expr.atoms(Pow) if p.exp.could_extract_minus_sign())
-    return any(placeholder_index(s) is not None for base in below for s in base.free_symbols)
+    below = (p.base for p in parts_of_kind(expr, Pow) if p.exp.could_extract_minus_sign())
+    return any(placeholder_index(s) is not None for base in below for s in symbols_of(base))
 
 
 def _cancelled(expr: Expr) -> list[Expr]:
@@ -123,4 +125,4 @@ def _cancelled(expr: Expr) -> list[Expr]:
         quotient = sp.cancel(expr)
     except sp.PolynomialError:
         return []
-    return [quotient, sp.factor_terms(quotient)]
+    return [quotient, factored(quotient)]
