@@ -30,7 +30,7 @@ from graphc.ir.node import Equation, Indicator, Mask, Read
 from graphc.ir.scalar import placeholder, where
 from graphc.ir.verify import verify
 from graphc.ir.walk import topological
-from graphc.lower.kernels import as_product
+from graphc.lower.products import as_product
 from graphc.rewrite.weights import depends_across_rows, is_row_mean
 from tests.cpu_races import Machine, watching
 from tests.cuda_races import Watched

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 from graphc.emit.contractions import print_contraction
 from graphc.emit.expressions import Printer
 from graphc.emit.nests import NestPrinter, divided_index
+from graphc.emit.score_blocks import print_blocks
 from graphc.emit.text import Part, Piece, Text, extent, factor, offset, place, stride
 from graphc.ir.node import Node
 from graphc.lower.cost import FEWER, PACKED, TILES, side_by_side
 from graphc.lower.kernels import (
+    Blocks,
     Contraction,
     Kernel,
     Nest,
@@ -103,6 +106,11 @@ class KernelPrinter:
 
     def _print(self, group: tuple[Kernel, ...], part: Part) -> None:
         kernel = group[0]
+        if isinstance(kernel, Blocks):
+            caption = partial(caption_of, captions=self.captions)
+            runs = runs_of(joined(kernel.kernels, self.buffers))
+            print_blocks(self.text, kernel, self.buffers, runs, part, caption)
+            return
         self.text.add(*(f"# {caption_of(k, self.captions)}" for k in group))
         if isinstance(kernel, Pack):
             self._pack(kernel)
@@ -182,6 +190,8 @@ class KernelPrinter:
             return extent(kernel.n if self._by_columns(kernel) else kernel.m)
         if isinstance(kernel, Contraction):
             return extent(kernel.divided.extent)
+        if isinstance(kernel, Blocks):
+            return extent(kernel.loops[0][0])
         if isinstance(kernel, Pack | Steps) or not kernel.order:
             return "1"
         return extent(kernel.node.extents[divided_index(kernel)])

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 from graphc.emit.expressions import Printer
 from graphc.emit.matrices import Matrix, print_function
-from graphc.emit.text import Part, Text, extent, offset, place, simple, stride
+from graphc.emit.text import BLOCK, Part, Text, extent, offset, place, simple, stride
 from graphc.emit.windows import Windows, in_one_piece, windows_of
 from graphc.ir.affine import Affine, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import DENSE, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder, placeholders
-from graphc.lower.kernels import (
-    Nest,
-    safest_first,
-)  # fmt: skip
+from graphc.lower.kernels import Nest, safest_first
 from graphc.lower.layout import Buffer
 from graphc.lower.loop_fusion import guarded, joint_bodies, reads_straight
 from graphc.lower.norms import rare_part
@@ -35,25 +33,44 @@ def divided_index(nest: Nest) -> int:
     return 0 if nest.share == "rows" else nest.order[-1 if nest.how == "memory" else 0]
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What stands around a nest in blocks: the letters of its indices whose loops are there, or will be, other letters
+    that are taken, and the index that goes block by block."""
+
+    letters: Mapping[int, str]
+    taken: Collection[str]
+    block: int
+
+
 class NestPrinter:
     """Prints the loops of a nest, or of several elementwise ones that share their loops; ``around`` of them, the first,
-    are printed already."""
+    are printed already; in blocks the ``frame`` gives their letters."""
 
     def __init__(
-        self, text: Text, buffers: Mapping[Node, Buffer], nests: Sequence[Nest], part: Part, around: int = 0
+        self,
+        text: Text,
+        buffers: Mapping[Node, Buffer],
+        nests: Sequence[Nest],
+        part: Part,
+        around: int = 0,
+        frame: Frame | None = None,
     ) -> None:
         self.text, self.buffers, self.nests, self.part, self.around = text, buffers, nests, part, around
         self.nest, self.y = nests[0], nests[0].equation
         self.order = self.nest.order[around:]
         self.divided = divided_index(self.nest) if self.nest.order else -1
-        self.names = index_letters(self.y.extents)
+        self.names, self.alone = index_letters(self.y.extents), frame is None and not around
+        if frame is not None:
+            wanted = [frame.letters.get(i, "") for i in range(len(self.y.extents))]
+            self.names, self.divided = index_letters(self.y.extents, wanted, frame.taken), frame.block
         self.masks = list(self.y.masks)
         self.invariant: list[str] = []
 
     def print(self) -> bool:
         """Print the loops; whether LLVM makes vectors of them only where no pointers overlap: as a function."""
-        flat = self._flat_count() if not self.around else None
-        single = flat is None and len(self.nests) == 1 and not self.around
+        flat = self._flat_count() if self.alone else None
+        single = flat is None and len(self.nests) == 1 and self.alone
         written = windows_of(self.nest, self.divided) if single else None
         if written is not None:
             self._windows(written)
@@ -96,7 +113,7 @@ class NestPrinter:
             self.text.add(f"s = {START[y.reducer]}")
             once = self.text.block(f"if {tested} != f(0.0):") if rare else nullcontext()
             with once, self._loops(bound, self.invariant):
-                self.text.add(*["chains()"] * (bool(self.around) and y.reducer == "sum" and not rare))
+                self.text.add(*["chains()"] * (bool(self.nest.around) and y.reducer == "sum" and not rare))
                 self._guarded(lines, f"s = {JOIN[y.reducer].format('s', value)}")
             self.text.add(f"{self._out()} = s")
 
@@ -115,6 +132,8 @@ class NestPrinter:
             self._guarded(lines, f"s = radd(s, {term})")
         if self.nest.log is not None:
             self.text.add(f"{self._out()} = shift", f"{self._element(self.nest.log, self._own_place())} = log(s)")
+        if kept is not None and kept.top is not None:
+            self.text.add(f"{self._element(kept.top, self._own_place())} = shift")
         if kept is not None:
             self.text.add(f"{self._element(kept.inverse, self._own_place())} = f(1.0)/s")
 
@@ -321,8 +340,8 @@ class NestPrinter:
     def _element(self, buffer: Buffer, at: Sequence[Affine]) -> str:
         """``A[Z0 + i*16 + j]``."""
         parts = []
-        for a, step in zip(at, buffer.strides, strict=True):
-            text = self._affine(a)
+        for t, (a, step) in enumerate(zip(at, buffer.strides, strict=True)):
+            text = f"{self._affine(a)} - {BLOCK.start}" if buffer.in_blocks(t) else self._affine(a)
             width = stride(step)
             if text != "0" and width != "0":
                 parts.append(text if width == "1" else f"{text if simple(text) else f'({text})'}*{width}")

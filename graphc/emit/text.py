@@ -134,6 +134,10 @@ class Part:
         return Part("0" if self.start == "0" else f"{self.start}*{width}", f"{self.stop}*{width}")
 
 
+BLOCK = Part("block", "block_end")
+"""What goes block by block: of queries, where their scores do."""
+
+
 def extent(e: Extent) -> str:
     """Program text of a loop bound."""
     return safe_name(e) if isinstance(e, str) else str(e)

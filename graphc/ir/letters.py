@@ -20,7 +20,7 @@ _POINTERS = "A C F G H K L P Q R S"
 _COUNTERS = (
     "rows row n_steps number done status epoch epochs at weight first last first_row last_row me team tick lo hi"
     " batch_rows n_parts part part_number part_base part_start part_row part_end part_weight partials total"
-    " row_0 n_rows"
+    " row_0 n_rows block block_end"
 )
 _VALUES = "INF PARTS f g s t now theta top steep shift scale peak norm_g k_step math float int64 range"
 RESERVED = frozenset([*f"{_POINTERS} {_COUNTERS} {_VALUES}".split(), *PRIMITIVES])

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.ir.scalar import cost
-from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, Steps
+from graphc.lower.kernels import Kernel, Nest, Product, Steps
 from graphc.lower.plan import Plan
 from graphc.lower.stages import Group, reads_of
 from graphc.lower.tiers import (
@@ -189,7 +189,7 @@ def _bytes(kernel: Kernel, plan: Plan, itemsize: int) -> int:
 
 
 def _cost(kernel: Kernel) -> int:
-    return 1 if isinstance(kernel, Contraction | Product | Pack | Steps) else max(1, cost(kernel.equation.body))
+    return max(1, cost(kernel.equation.body)) if isinstance(kernel, Nest) else 1
 
 
 def _size(extent: int | str, capacity: Mapping[str, int]) -> int:

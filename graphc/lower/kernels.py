@@ -10,10 +10,9 @@ from typing import Literal
 
 import sympy
 
-from graphc.ir.affine import Affine, Extent, constant, gathers, index, indices
-from graphc.ir.node import DENSE, Equation, Mask, Node, Read
-from graphc.ir.parts import symbols_of
-from graphc.ir.scalar import cost, placeholder, placeholder_index
+from graphc.ir.affine import Affine, Extent, gathers, indices
+from graphc.ir.node import DENSE, Equation, Mask, Node
+from graphc.ir.scalar import cost
 from graphc.ir.scan import Unrolled
 from graphc.ir.text import equation_text
 from graphc.ir.walk import sources
@@ -28,12 +27,14 @@ SEVERAL = 16  # rows of a tile that are worth dividing
 
 @dataclass(frozen=True)
 class StoredTerms:
-    """Where a logsumexp stores its exponentials, at which of its indices, and the inverse of their sum."""
+    """Where a logsumexp stores its exponentials, at which of its indices, and the inverse of their sum; ``top`` of a
+    row where exponentials are computed again."""
 
     out: Buffer
     at: tuple[Affine, ...]
     inverse: Buffer
     node: Equation
+    top: Buffer | None = None
 
 
 @dataclass
@@ -179,7 +180,7 @@ class Contraction:
 
     @property
     def method(self) -> str:
-        """"matrix product", how often it is done, and over how many indices it sums."""
+        """ "matrix product", how often it is done, and over how many indices it sums."""
         many = [str(x.extent) for x in self.tiles.loops]
         sums = f", {len(self.tiles.terms)} sums" if len(self.tiles.terms) > 1 else ""
         sums += " of dots" if self.tiles.dots else ""
@@ -214,13 +215,90 @@ class Steps:
         return f"{self.node.scan.length} steps of {len(self.kernels)} kernels"
 
 
-Kernel = Nest | Product | Pack | Contraction | Steps
+@dataclass(frozen=True)
+class Placed:
+    """A matrix of a product: its buffer, and for each axis the index that moves along it."""
+
+    buffer: Buffer
+    at: tuple[int | None, ...]
+
+    def step(self, i: int | None) -> int:
+        """How far a step of an index goes, in elements."""
+        moved = (s for s, own in zip(self.buffer.strides, self.at, strict=True) if own == i and i is not None)
+        return sum((s.at({}) for s in moved), 0)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """c[row, column] = sum_term a[row, term]*b[term, column], a product of which rows or terms are cut into blocks; the
+    numbers are those of its equation's indices."""
+
+    a: Placed
+    b: Placed
+    c: Placed
+    row: int
+    column: int
+    term: int
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A kernel inside of blocks, and its own index for each of the loops around it, None where it has none."""
+
+    kernel: Nest | Product | Contraction
+    own: tuple[int | None, ...]
+    cut: Cut | None = None
+
+    @property
+    def last(self) -> int:
+        """Its index for the loop that goes block by block."""
+        found = self.own[-1]
+        assert found is not None
+        return found
+
+
+@dataclass
+class Blocks:
+    """Kernels that go block by block through the last of the ``loops``, extents and letters, around all of them; a
+    block has ``size`` turns (:mod:`graphc.lower.score_blocks`)."""
+
+    inside: list[Inside]
+    loops: tuple[tuple[Extent, str], ...]
+    size: int
+    phase: int = 0
+    share: Share = "one"
+    owner: int = 0
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels, in their order."""
+        return [x.kernel for x in self.inside]
+
+    @property
+    def node(self) -> Equation:
+        """The first equation."""
+        return self.inside[0].kernel.node
+
+    @property
+    def out(self) -> Buffer:
+        """The first of the buffers that it fills."""
+        return self.inside[0].kernel.out
+
+    @property
+    def method(self) -> str:
+        """How many kernels, and in how large blocks."""
+        return f"{len(self.inside)} kernels in blocks of {self.size} {self.loops[-1][1]}"
+
+
+Kernel = Nest | Product | Pack | Contraction | Steps | Blocks
 
 
 def equations_of(kernel: Kernel) -> list[Equation]:
     """The equations a kernel computes: one, a contraction and what adds its bias, or those of a step."""
     if isinstance(kernel, Steps):
         return [y for k in (*kernel.before, *kernel.kernels) for y in equations_of(k)]
+    if isinstance(kernel, Blocks):
+        return [y for k in kernel.kernels for y in equations_of(k)]
     if isinstance(kernel, Product) and kernel.contraction is not kernel.node:
         return [kernel.contraction, kernel.node]
     if isinstance(kernel, Contraction):
@@ -235,16 +313,21 @@ def results_of(kernel: Kernel) -> list[Buffer]:
     if isinstance(kernel, Steps):
         inner = [b for k in kernel.kernels for b in results_of(k) if b.whole is None]
         return list({id(b): b for b in [*kernel.results, *inner]}.values())
+    if isinstance(kernel, Blocks):
+        return list({id(b): b for k in kernel.kernels for b in results_of(k)}.values())
     if not isinstance(kernel, Nest):
         return [kernel.out]
-    more = [kernel.log, kernel.work, *((kernel.terms.out, kernel.terms.inverse) if kernel.terms else ())]
+    terms = kernel.terms
+    more = [kernel.log, kernel.work, *((terms.out, terms.inverse, terms.top) if terms else ())]
     return [kernel.out, *(b for b in more if b is not None and b is not kernel.out)]
 
 
 def sources_of(kernel: Kernel) -> list[Node]:
-    """The nodes a kernel reads."""
+    """The nodes a kernel reads; blocks those, too, that they compute themselves."""
     if isinstance(kernel, Steps):
         return kernel.outside
+    if isinstance(kernel, Blocks):
+        return list(dict.fromkeys(s for k in kernel.kernels for s in sources_of(k)))
     if isinstance(kernel, Pack):
         return [kernel.node]
     own = equations_of(kernel)
@@ -281,102 +364,12 @@ def _contiguous(y: Equation, i: int, strides) -> int:
     return score
 
 
-@dataclass(frozen=True)
-class Matched:
-    """An equation recognised as a matrix product of two reads."""
-
-    a: Read
-    b: Read
-    row: int | None
-    column: int | None
-    bound: int
-    scale: sympy.Expr
-
-
-def as_product(y: Equation) -> Matched | None:
-    """The matrix product that y is, or None: sum over one index of two reads, each with at most one free index, both
-    together with all of them."""
-    if y.reducer != "sum" or y.masks or len(y.operands) != 2 or len(y.reads) != 2:
-        return None
-    bound = [i for i in range(y.n_free, len(y.extents)) if y.extents[i] != 1]
-    scale, pair = _two_factors(y)
-    if len(bound) != 1 or not pair:
-        return None
-    own = [_plain_indices(r) for r in y.reads]
-    if own[0] is None or own[1] is None:
-        return None
-    used = [found or set() for found in own]
-    free = [{i for i in found if i < y.n_free} for found in used]
-    if not all(bound[0] in found for found in used) or free[0] & free[1] or max(map(len, free)) > 1:
-        return None
-    if not _cover(y, free[0] | free[1]):
-        return None
-    return _oriented(y, free, bound[0], scale)
-
-
-def _cover(y: Equation, used: set[int]) -> bool:
-    """True when the factors hold every free index: else the product would fill one row or column of the result."""
-    return all(y.extents[i] == 1 or i in used for i in range(y.n_free))
-
-
-def _oriented(y: Equation, free: list[set[int]], bound: int, scale: sympy.Expr) -> Matched:
-    """The read with the earlier free index is the left factor; beside a vector, a matrix that lies in rows of its
-    free index is the left factor (dot products), one whose free index lies side by side the right."""
-    first = [min(f, default=None) for f in free]
-    order = (0, 1)
-    if None in first:
-        vector = first.index(None)
-        matrix = y.reads[1 - vector]
-        walks_side_by_side = first[1 - vector] is not None and matrix.at[-1].plain_index == first[1 - vector]
-        order = (vector, 1 - vector) if walks_side_by_side else (1 - vector, vector)
-    elif min(free[1]) < min(free[0]):
-        order = (1, 0)
-    left, right = (y.reads[t] for t in order)
-    return Matched(left, right, first[order[0]], first[order[1]], bound, scale)
-
-
-def _two_factors(y: Equation) -> tuple[sympy.Expr, bool]:
-    scale, rest = y.body.as_independent(
-        *[s for s in symbols_of(y.body) if placeholder_index(s) is not None], as_Add=False
-    )
-    factors = sympy.Mul.make_args(rest)
-    return scale, len(factors) == 2 and all(placeholder_index(f) is not None for f in factors)
-
-
-def _plain_indices(read: Read) -> set[int] | None:
-    """The indices of a read whose maps are single indices or the constant 0; None for anything else."""
-    found: set[int] = set()
-    for a in read.at:
-        i = a.plain_index
-        if i is None and not (a.is_constant and a.const == 0):
-            return None
-        if i is not None:
-            if i in found:
-                return None
-            found.add(i)
-    return found
-
-
-def bias_of(y: Equation, product: Equation, match: Matched) -> Read | None:
-    """The read b when y = product + b[column] with the elements of b side by side, else None."""
-    if match.scale != 1 or match.column is None or not y.elementwise or y.masks or len(y.reads) != 2:
-        return None
-    places = [t for t, r in enumerate(y.reads) if r.node is product]
-    j = places[0] if len(places) == 1 else None  # a row of the product itself is no bias
-    if j is None or y.shape != product.shape or y.body != placeholder(0) + placeholder(1):
-        return None
-    straight = tuple(constant(0) if e == 1 else index(i) for i, e in enumerate(y.shape))
-    read, other = y.reads[j], y.reads[1 - j]
-    if read.at != straight or _plain_indices(other) != {match.column}:
-        return None
-    last = next(a for a, e in zip(reversed(other.at), reversed(other.node.shape)) if e != 1)
-    return other if last.plain_index == match.column else None
-
-
 def caption_of(kernel: Kernel, captions: Mapping[Node, str]) -> str:
     """The formula beside a kernel: the one of the derivation where there is one, else its equation in one line."""
     if isinstance(kernel, Steps):
         return f"{kernel.node.scan.length} steps{', the last first' if kernel.node.scan.backward else ''}"
+    if isinstance(kernel, Blocks):
+        return "; ".join(dict.fromkeys(caption_of(k, captions) for k in kernel.kernels))
     if isinstance(kernel, Pack):
         return f"{kernel.source.name} transposed"
     if isinstance(kernel, Nest) and kernel.copied:
@@ -392,6 +385,8 @@ def work_of(kernel: Kernel, capacity: Mapping[str, int]) -> int:
     """Floating-point operations of a kernel: 2 m n k of a product, the cost of the body at every element of a nest."""
     if isinstance(kernel, Steps):
         return Count.of((kernel.node.scan.length,)).at(capacity) * sum(work_of(k, capacity) for k in kernel.kernels)
+    if isinstance(kernel, Blocks):
+        return sum(work_of(k, capacity) for k in kernel.kernels)
     if isinstance(kernel, Pack):
         return Count.of((kernel.rows, kernel.columns)).at(capacity)
     if isinstance(kernel, Product):

@@ -55,8 +55,8 @@ class Buffer:
 
     With ``whole`` it is a part of another buffer, from the element whose first index is ``slot``; one that ``moves`` is
     ``slot`` behind the number of the step in a scan, so that its place is known within the loop alone; a slot may be
-    the number of steps, known at run time.  It has room for ``more`` than its first extent says, or for one turn of the
-    loops over its first ``one_row`` axes.
+    the number of steps, known at run time.  It has room for ``more`` than its first extent says, or along every axis
+    for as many as ``room`` says: 1 where a loop goes through one after the other, a block where it goes block by block.
     """
 
     name: str
@@ -69,20 +69,25 @@ class Buffer:
     slot: Extent = 0
     moves: bool = False
     more: int = 0
-    one_row: int = 0
+    room: tuple[Extent, ...] = ()
 
     @property
     def size(self) -> Count:
-        if self.one_row:
-            return Count.of(self.extents[self.one_row :])
+        if self.room:
+            return Count.of(self.room)
         rest = Count.of((self.more, *self.extents[1:])) if self.more else Count()
         return Count.of(self.extents) + rest
 
     @property
     def strides(self) -> tuple[Count, ...]:
         """Distance in elements between neighbours along each axis."""
-        rest = range(self.one_row, len(self.extents))
-        return (*[Count()] * self.one_row, *(Count.of(self.extents[t + 1 :]) for t in rest))
+        if not self.room:
+            return tuple(Count.of(self.extents[t + 1 :]) for t in range(len(self.extents)))
+        return tuple(Count.of(self.room[t + 1 :]) if e != 1 else Count() for t, e in enumerate(self.room))
+
+    def in_blocks(self, axis: int) -> bool:
+        """Whether it has room for a block along an axis."""
+        return bool(self.room) and self.room[axis] not in (1, self.extents[axis])
 
 
 def root_of(buffer: Buffer) -> Buffer:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from types import MappingProxyType
 
 from graphc.ir.affine import Affine, Gather, identity, index, size
@@ -27,14 +25,11 @@ from graphc.lower.exponentials import (
 from graphc.lower.kernels import (
     Contraction,
     Kernel,
-    Matched,
     Nest,
     Pack,
     Product,
     StoredTerms,
     View,
-    as_product,
-    bias_of,
     loop_order,
 )
 from graphc.lower.layout import Buffer, Count, Live, apart, place_part, plan_memory
@@ -42,10 +37,12 @@ from graphc.lower.lifetimes import lifetimes, overwriting
 from graphc.lower.logsumexp_parts import Parts, has_parts, parts_of, reading_parts
 from graphc.lower.loop_fusion import copy_of, store_shared
 from graphc.lower.norms import Rescue, reading_rescues, rescue_of
-from graphc.lower.phases import ROWS_AT_ONCE, SMALL, assign_phases, rows_along, sums_of_rows
+from graphc.lower.phases import SMALL, assign_phases, sums_of_rows
+from graphc.lower.products import Matched, as_product, bias_of
 from graphc.lower.residues import by_remainders
-from graphc.lower.row_loops import is_large, join_phases, keep_one_row, mark_runs
+from graphc.lower.row_loops import keep_one_row, run_by_rows
 from graphc.lower.scans import lower_scan
+from graphc.lower.score_blocks import in_blocks
 from graphc.lower.stored_factors import with_stored_factors
 from graphc.rewrite.norms import norms_in
 
@@ -197,18 +194,13 @@ class _Planner:
         return Plan(self.kernels, self.buffers, arena, requests, self.capacity, self.roots, in_place)
 
     def _run_by_rows(self, same: Callable[[Buffer, Buffer], bool]) -> None:
-        """Put nests over the same rows into one loop where caches do not hold all rows, or all of a block of them."""
-        rows = ROWS_AT_ONCE if self.team else sys.maxsize
-        large = lambda nest: is_large(nest, self.capacity, rows, BYTES[self.dtype])
-        if self.team:
-            divided = (k for k in self.kernels if k.share == "rows")
-            count = 0
-            for _, own in groupby(divided, lambda k: (k.phase, rows_along(k))):
-                count += len(mark_runs([*own], self.buffers, same, large, count))
-            return
-        join_phases(runs := mark_runs(self.kernels, self.buffers, same, large))
+        """Put nests over the same rows into one loop where caches do not hold all rows, or all of a block of them;
+        and large scores into blocks of queries."""
+        size, kept = BYTES[self.dtype], [self.buffers[root] for root in self.roots.values()]
+        runs = run_by_rows(self.kernels, self.buffers, same, self.capacity, size, self.team)
         if not self.options.apart:
-            keep_one_row(runs, self.kernels, self.buffers, [self.buffers[root] for root in self.roots.values()])
+            self.kernels = in_blocks(self.kernels, self.buffers, [*kept, *self.own], same, size, self.team)
+            keep_one_row(runs, self.kernels, self.buffers, kept)
 
     def _absorbed(self) -> dict[Node, Equation]:
         """Contractions that the equation adding their bias computes along: contraction -> that equation."""

@@ -10,14 +10,16 @@ through one nest after the other: inside a row every sum waits for the one befor
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import groupby, product
 
 from graphc.ir.affine import Affine, Extent, index
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Node
 from graphc.lower.kernels import Kernel, Nest, results_of, sources_of
 from graphc.lower.layout import Buffer, Count
+from graphc.lower.phases import ROWS_AT_ONCE, rows_along
 from graphc.lower.stages import reads_of
 
 LONG_ROW = 64  # elements: what is computed once a row costs more than it saves in shorter ones
@@ -25,6 +27,27 @@ HELD = 1 << 18  # bytes of a value: a part of a level-2 cache
 
 Rows = tuple[tuple[int, Extent, str], ...]  # index, extent and letter of every loop
 Access = tuple[Buffer, Sequence[Affine]]
+
+
+def run_by_rows(
+    kernels: Sequence[Kernel],
+    buffers: Mapping[Node, Buffer],
+    same: Callable[[Buffer, Buffer], bool],
+    capacity: Mapping[str, int],
+    itemsize: int,
+    team: bool,
+) -> list[list[Nest]]:
+    """Put nests over the same rows into one loop where caches do not hold all rows, or all of a block of them that a
+    thread of a ``team`` computes at once; the runs of a plan that one thread computes."""
+    large = lambda nest: is_large(nest, capacity, ROWS_AT_ONCE if team else sys.maxsize, itemsize)
+    if team:
+        divided = (k for k in kernels if k.share == "rows")
+        count = 0
+        for _, own in groupby(divided, lambda k: (k.phase, rows_along(k))):
+            count += len(mark_runs([*own], buffers, same, large, count))
+        return []
+    join_phases(runs := mark_runs(kernels, buffers, same, large))
+    return runs
 
 
 def mark_runs(
@@ -61,14 +84,19 @@ def join_phases(runs: Sequence[Sequence[Nest]]) -> None:
 def keep_one_row(
     runs: Sequence[Sequence[Nest]], kernels: Sequence[Kernel], buffers: Mapping[Node, Buffer], kept: Collection[Buffer]
 ) -> None:
-    """Give what no other kernel reads room for one row, in a plan that one thread computes; all of ``kept`` stays."""
-    for run in runs:
+    """Give what no other kernel reads room for one row, in a plan that one thread computes; all of ``kept`` stays.
+
+    Runs inside of blocks, whose kernels are not among these, keep theirs.
+    """
+    alone = {id(kernel) for kernel in kernels}
+    for run in (run for run in runs if id(run[0]) in alone):
         rows = _around(run)
         others = {id(buffers[s]) for k in kernels if k not in run for s in sources_of(k)} | {id(b) for b in kept}
         for b in (b for nest in run for b in results_of(nest)):
             leading = [i for i, _, _ in rows] == [i for i, e in enumerate(b.extents[: rows[-1][0] + 1]) if e != 1]
             if b.region == "A" and id(b) not in others and leading:
-                b.one_row = rows[-1][0] + 1
+                around = rows[-1][0] + 1
+                b.room = (*[1] * around, *b.extents[around:])
 
 
 def rows_of(nest: Kernel) -> Rows | None:

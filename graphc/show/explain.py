@@ -13,7 +13,7 @@ from graphc.ir.node import Node
 from graphc.ir.scalar import cost
 from graphc.lower.cost import PACKED, product_method
 from graphc.lower.expected import Expected
-from graphc.lower.kernels import Contraction, Kernel, Nest, Pack, Product, Steps, caption_of
+from graphc.lower.kernels import Blocks, Contraction, Kernel, Nest, Pack, Product, Steps, caption_of
 from graphc.lower.layout import Count
 from graphc.lower.loop_fusion import joined
 from graphc.lower.plan import Plan
@@ -81,10 +81,12 @@ def kernels_rows(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = N
     """A row for every kernel, in the order they run."""
     rows: list[tuple[str, ...]] = []
     follows = {id(k) for phase in plan.phases for group in joined(phase, plan.buffers) for k in group[1:]}
-    for number, kernel in enumerate(plan.kernels):
-        formula = caption_of(kernel, captions or {})
-        how = "in the same loops" if id(kernel) in follows else method(kernel, plan, dtype)
-        rows.append((str(number), shortened(formula), _shape(kernel.out.extents), how, flops(kernel)))
+    for number, whole in enumerate(plan.kernels):
+        for kernel in whole.kernels if isinstance(whole, Blocks) else [whole]:
+            formula = caption_of(kernel, captions or {})
+            how = "in the same loops" if id(kernel) in follows else method(kernel, plan, dtype)
+            how = f"in blocks of {whole.size}" if isinstance(whole, Blocks) else how
+            rows.append((str(number), shortened(formula), _shape(kernel.out.extents), how, flops(kernel)))
     return rows
 
 
@@ -210,6 +212,8 @@ def flops(kernel: Kernel) -> str:
     if isinstance(kernel, Steps):
         found = [flops(k) for k in kernel.kernels]
         return f"{kernel.node.scan.length} ({' + '.join(found)})"
+    if isinstance(kernel, Blocks):
+        return " + ".join(map(flops, kernel.kernels))
     node = kernel.equation
     return polynomial(node.extents, cost(node.body) + (0 if node.elementwise else 1))
 
