@@ -160,7 +160,7 @@ def _begun(plan: _Plan, anchor: Nest) -> _Chain | None:
     if rows is None or anchor.share != ("rows" if plan.team else "one"):
         return None
     bound = [anchor.equation.extents[i] for i in anchor.order[len(rows) :]]
-    around = [e for _, e, _ in rows[int(plan.team) :]]
+    around = [e for _, e, _ in rows[isinstance(rows[0][1], str) :]]
     if not around or not all(isinstance(e, int) for e in (*around, *bound)):
         return None
     width = math.prod(map(int, bound)) * plan.itemsize
