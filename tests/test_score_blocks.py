@@ -14,6 +14,7 @@ import graphc as gc
 from graphc.facade.inspecting import lowered
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import FunctionText, function_text
+from graphc.ir.node import Leaf
 from graphc.lower import row_loops, score_blocks
 from graphc.lower.plan import PlanOptions
 
@@ -24,6 +25,7 @@ q = RNG.normal(size=(ROWS, HEADS, QUERIES, WIDTH))
 k, v = RNG.normal(size=(2, ROWS, HEADS, KEYS, WIDTH))
 seen = (RNG.random((ROWS, 1, QUERIES, KEYS)) < 0.7).astype(float)
 seen[1, 0, 5] = 0  # a query that sees nothing
+POWERS = {"": 3, "causal": 2, "mask": 3, "mask and causal": 2}  # of squares, a product has the factor 2
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def attention_of(how: str) -> tuple[list[gc.Tensor], list[gc.Tensor], list[np.nd
     M = gc.input("M", (ROWS, 1, QUERIES, KEYS))
     masked, causal = "mask" in how, "causal" in how
     out = gc.attention(*inputs, mask=M if masked else None, causal=causal)
-    total = gc.sum(out**3)
+    total = gc.sum(out ** POWERS[how])
     outputs = [out, *(gc.grad(total, leaf) for leaf in inputs)]
     data = [q, k, v, *([seen] if masked else [])]
     where = np.ones((ROWS, 1, QUERIES, KEYS), bool)
@@ -61,16 +63,18 @@ def attention_of(how: str) -> tuple[list[gc.Tensor], list[gc.Tensor], list[np.nd
 
 def plan_of(outputs: list[gc.Tensor], inputs: list[gc.Tensor]) -> FunctionText:
     roots = read_graph({f"y{t}": y.node for t, y in enumerate(outputs)}).roots
-    return function_text("call", [*roots.values()], [a.node for a in inputs], PlanOptions("float64"))
+    leaves = [a.node for a in inputs if isinstance(a.node, Leaf)]
+    return function_text("call", [*roots.values()], leaves, PlanOptions("float64"))
 
 
-@pytest.mark.parametrize("how", ["", "causal", "mask", "mask and causal"])
+@pytest.mark.parametrize("how", POWERS)
 def test_blocks_have_the_values_and_gradients_of_jax(small: Callable[[int], None], how: str):
-    """Planted faults, seen to fail: sums over queries that begin anew with every block; a last block of eight."""
+    """Planted faults, seen to fail: sums over queries that begin anew with every block; a last block of eight (by the
+    check of texts); a factor of a product that is left out."""
     inputs, outputs, data, theirs = attention_of(how)
     assert "for block in range(0, 20, 8):" in plan_of(outputs, inputs).text.text
     found = gc.compile(outputs=outputs, inputs=inputs, dtype="float64")(*data)
-    total = lambda *a: jnp.sum(theirs(*a) ** 3)
+    total = lambda *a: jnp.sum(theirs(*a) ** POWERS[how])
     exact = [theirs(*data), *jax.grad(total, (0, 1, 2))(*data[:3])]
     for ours, wanted in zip(found, map(np.asarray, exact), strict=True):
         wanted = np.nan_to_num(wanted)

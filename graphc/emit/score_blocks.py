@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from graphc.emit.expressions import Printer
 from graphc.emit.nests import Frame, NestPrinter
 from graphc.emit.text import BLOCK, Part, Text, extent, offset, place
+from graphc.ir.letters import index_letters
 from graphc.ir.node import Node
 from graphc.lower.cost import TILES
 from graphc.lower.kernels import Blocks, Cut, Inside, Kernel, Nest, Placed
@@ -29,7 +31,10 @@ def print_blocks(
     if around:
         heads[0] = f"for {around[0][1]} in range({part.bounds}):"
     inside = {id(x.kernel): x for x in blocks.inside}
-    text.add(*(_cleared(x.cut, part, bool(around)) for x in blocks.inside if x.cut and x.last == x.cut.term))
+    sums = [(x.cut, _rows(x.cut, part, bool(around))) for x in blocks.inside if x.cut and x.last == x.cut.term]
+    for cut, own in sums:
+        region, start = cut.c.buffer.region, "" if own.start == "0" else own.start
+        text.add(f"fill({region}, {offset(place(cut.c.buffer), start)}, f(0.0), {own.length})")
     even, end = isinstance(count, int) and count % blocks.size == 0, f"{BLOCK.start} + {blocks.size}"
     with text.loops([*heads, f"for {BLOCK.start} in range(0, {extent(count)}, {blocks.size}):"]):
         text.add(f"{BLOCK.stop} = {end}" if even else f"{BLOCK.stop} = {end} if {end} < {count} else {count}")
@@ -39,26 +44,39 @@ def print_blocks(
             if first.cut is None:
                 _print_nests(text, [[inside[id(k)] for k in group] for group in run], blocks, buffers)
             else:
-                text.add(_product(first, first.cut, blocks, str(blocks.size) if even else BLOCK.length))
+                _print_product(text, first, first.cut, blocks, str(blocks.size) if even else BLOCK.length)
+    for cut, own in sums:
+        if cut.scale != 1:
+            _print_scale(text, cut, [f"for t in range({own.bounds}):"], offset(place(cut.c.buffer), "t"))
 
 
-def _cleared(cut: Cut, part: Part, rows: bool) -> str:
-    """Zeros for what is added up block by block, of the rows of a part or of all."""
+def _rows(cut: Cut, part: Part, rows: bool) -> Part:
+    """The elements of what is added up block by block, of the rows of a part or of all."""
     out = cut.c.buffer
-    part = part.times(Count.of(out.extents[1:]).text()) if rows else Part(stop=out.size.text())
-    start = "" if part.start == "0" else part.start
-    return f"fill({out.region}, {offset(place(out), start)}, f(0.0), {part.length})"
+    return part.times(Count.of(out.extents[1:]).text()) if rows else Part(stop=out.size.text())
 
 
-def _product(x: Inside, cut: Cut, blocks: Blocks, length: str) -> str:
+def _print_product(text: Text, x: Inside, cut: Cut, blocks: Blocks, length: str) -> None:
     """The call that computes a block of a product, or adds its part to a sum over all blocks."""
     steps = [*zip(x.own[:-1], (name for _, name in blocks.loops), strict=False), (x.last, BLOCK.start)]
     size = lambda i: length if i == x.last else extent(x.kernel.node.extents[i])
     a, b, c = (_at(matrix, steps) for matrix in (cut.a, cut.b, cut.c))
     adds = int(x.last == cut.term)
-    return (f"{TILES}({a}, {cut.a.step(cut.row)}, {cut.a.step(cut.term)}, {b}, {cut.b.step(cut.term)}, 1, {c}, "
+    text.add(f"{TILES}({a}, {cut.a.step(cut.row)}, {cut.a.step(cut.term)}, {b}, {cut.b.step(cut.term)}, 1, {c}, "
             f"{cut.c.step(cut.row)}, {size(cut.row)}, {size(cut.column)}, {size(cut.term)}, "
-            f"{cut.c.buffer.region}, {place(cut.c.buffer)}, {adds})")  # fmt: skip
+             f"{cut.c.buffer.region}, {place(cut.c.buffer)}, {adds})")  # fmt: skip
+    if cut.scale != 1 and not adds:
+        row, column = index_letters([1, 1], names=[name for _, name in blocks.loops])
+        heads = [f"for {row} in range({length}):", f"for {column} in range({size(cut.column)}):"]
+        _print_scale(text, cut, heads, offset(c.split(", ", 1)[1], f"{row}*{cut.c.step(cut.row)} + {column}"))
+
+
+def _print_scale(text: Text, cut: Cut, heads: Sequence[str], at: str) -> None:
+    """Multiply what a product gave by its constant."""
+    text.add(f"scale = {Printer({}, share=False, hoists=False, given=text.number).text(cut.scale)[0]}")
+    with text.loops(heads):
+        target = f"{cut.c.buffer.region}[{at}]"
+        text.add(f"{target} = {target}*scale")
 
 
 def _at(matrix: Placed, steps: Sequence[tuple[int | None, str]]) -> str:

@@ -78,16 +78,18 @@ def cut_of(kernel: Product | Contraction, own: Own, buffers: Buffers) -> Cut | N
     has = [[i for i in (row, column, term) if i in matrix.at] for matrix in (a, b, c)]
     if column is None or column == own[-1] or has != [[row, term], [column, term], [row, column]] or b.at[-1] != column:
         return None
-    summed, around = own[-1] == term, [i for i in own[:-1] if i is not None]
-    return None if summed and around and c.at[0] != around[0] else Cut(a, b, c, row, column, term)
+    around = [i for i in own[:-1] if i is not None]
+    scale = kernel.tiles.scale if isinstance(kernel, Contraction) else kernel.scale
+    if own[-1] == term and around and c.at[0] != around[0]:
+        return None
+    return Cut(a, b, c, row, column, term, scale)
 
 
 def factors_of(kernel: Kernel) -> tuple[Read, Read] | None:
-    """The two reads of a product without scale, masks or bias."""
+    """The two reads of a product without masks or bias."""
     if isinstance(kernel, Contraction):
-        t = kernel.tiles
-        return (t.a, t.b) if t.scale == 1 and not kernel.node.masks else None
-    if not isinstance(kernel, Product) or kernel.contraction is not kernel.node or kernel.scale != 1:
+        return (kernel.tiles.a, kernel.tiles.b) if not kernel.node.masks else None
+    if not isinstance(kernel, Product) or kernel.contraction is not kernel.node:
         return None
     match = as_product(kernel.node)
     return (match.a, match.b) if match else None

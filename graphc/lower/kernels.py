@@ -230,8 +230,8 @@ class Placed:
 
 @dataclass(frozen=True)
 class Cut:
-    """c[row, column] = sum_term a[row, term]*b[term, column], a product of which rows or terms are cut into blocks; the
-    numbers are those of its equation's indices."""
+    """c[row, column] = scale * sum_term a[row, term]*b[term, column], a product of which rows or terms are cut into
+    blocks; the numbers are those of its equation's indices."""
 
     a: Placed
     b: Placed
@@ -239,6 +239,7 @@ class Cut:
     row: int
     column: int
     term: int
+    scale: sympy.Expr
 
 
 @dataclass(frozen=True)

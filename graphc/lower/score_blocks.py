@@ -35,7 +35,7 @@ from graphc.lower.kernels import Blocks, Contraction, Inside, Kernel, Nest, Prod
 from graphc.lower.layout import Buffer
 from graphc.lower.row_loops import HELD, Rows, rows_of
 
-BLOCK_BYTES = 1 << 17  # of the scores of a block: a level-2 cache holds them with their adjoints
+BLOCK_BYTES = 1 << 16  # of the scores of a block: a level-2 cache holds them with their adjoints
 FEWEST = 8  # queries of a block
 
 Same = Callable[[Buffer, Buffer], bool]
