@@ -8,6 +8,7 @@ import sympy
 
 from graphc.ir.affine import constant, index
 from graphc.ir.node import Equation, Read
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import placeholder, placeholder_index
 
 
@@ -67,7 +68,7 @@ def _oriented(y: Equation, free: list[set[int]], bound: int, scale: sympy.Expr) 
 
 def _two_factors(y: Equation) -> tuple[sympy.Expr, bool]:
     scale, rest = y.body.as_independent(
-        *[s for s in y.body.free_symbols if placeholder_index(s) is not None], as_Add=False
+        *[s for s in symbols_of(y.body) if placeholder_index(s) is not None], as_Add=False
     )
     factors = sympy.Mul.make_args(rest)
     return scale, len(factors) == 2 and all(placeholder_index(f) is not None for f in factors)
