@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import graphc as gc
 from graphc.declare.tensor import Tensor
 from graphc.derive.gradient import gradient
-from graphc.ir import contract
+from graphc.ir import build, contract
 from graphc.ir.affine import Affine, Gather, affine, constant, floor_div, index, modulo, substitute
 from graphc.ir.build import equation
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
@@ -91,6 +91,7 @@ def test_each_way_to_solve_a_delta_is_taken_and_right(name):
     """Mutation-checked: without the mask c | R, without 0 <= a < extent, or with ceil for floor a case fails."""
     taken, maps, extents, shape = CASES[name]
     contract.branches.clear()
+    build.settled.cache_clear()
     bar, w = pulled_back(maps, extents, shape)
     assert contract.branches[: len(taken.split())] == taken.split(), contract.branches
     values = np.random.default_rng(1).normal(size=extents)

@@ -14,7 +14,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import GraphcError
-from graphc.ir import contract
+from graphc.ir import build, contract
 from graphc.show.mathml import mathml
 from tests import graphs
 from tests.nets import text_of
@@ -215,6 +215,7 @@ def test_windows_of_drawn_shapes_have_the_derivatives_of_jax():
     cases = words()
     both = lambda data: [derivatives_in_jax(f)(*arrays) for (_, f, _), arrays in zip(cases.values(), data)]
     contract.branches.clear()
+    build.settled.cache_clear()
     wanted = graphs.in_jax(both)([arrays for _, _, arrays in cases.values()])
     for (name, (ours, _, arrays)), one in zip(cases.items(), wanted, strict=True):
         assert_derivatives(derivatives(ours, *arrays), one, name)

@@ -203,6 +203,8 @@ def modulo(x: Affine, divisor: int, extents: Sequence[Extent] | None = None) -> 
 
 def substitute(x: Affine, move: Callable[[int], Affine], extents: Sequence[Extent] | None = None) -> Affine:
     """Replace every index i by move(i); ``extents`` are those of the new indices and allow simplification."""
+    if not x.const and len(x.terms) == 1 and x.terms[0][1] == 1:  # most are just an index
+        return _substitute_atom(x.terms[0][0], move, extents)
     out = constant(x.const)
     for atom, coef in x.terms:
         out = out + _substitute_atom(atom, move, extents) * coef

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from weakref import WeakValueDictionary
 
 import sympy
@@ -16,6 +17,7 @@ from graphc.ir.affine import (
     affine,
     constant,
     describe,
+    gathers,
     identity,
     index,
     indices,
@@ -74,9 +76,50 @@ def equation(
     The first ``n_free`` extents are those of the result, the others are reduced.  Placeholder ``a_j`` of the body
     stands for operand j.  Returns the node that computes it, which is an operand itself for the identity.
     """
-    d = _Draft(tuple(extents), n_free, reducer, body, list(operands), list(masks))
+    operands, masks = tuple(operands), tuple(masks)
     if reducer in DENSE:
-        return _intern(d)
+        return _intern(_Draft(tuple(extents), n_free, reducer, body, list(operands), list(masks)))
+    d, idle = _alike(tuple(extents), n_free, reducer, body, operands, masks)
+    return _broadcast(d, idle) if idle else _intern(d)
+
+
+def _alike(
+    extents: tuple[Extent, ...], n_free: int, reducer: Reducer, body: sympy.Expr, operands: tuple[Operand, ...],
+    masks: tuple[Mask, ...],
+) -> tuple[_Draft, set[int]]:  # fmt: skip
+    """What :func:`settled` gives, found once for equations that differ in the nodes they read alone, as those of equal
+    layers do: all that it asks of these is their order, but of views and labels."""
+    nodes = sorted({op.node for op in operands if isinstance(op, Read)}, key=lambda n: n.serial)
+    maps = [m for op in operands for m in operand_maps(op)] + [m.map for m in masks]
+    if len(nodes) > len(_STANDS) or any(map(is_view, nodes)) or any(True for m in maps for _ in gathers(m)):
+        return settled.__wrapped__(extents, n_free, reducer, body, operands, masks)
+    stands = dict(zip(nodes, _STANDS, strict=False))
+    neutral = tuple(Read(stands[op.node], op.at) if isinstance(op, Read) else op for op in operands)
+    d, idle = settled(extents, n_free, reducer, body, neutral, masks)
+    back = dict(zip(_STANDS, nodes, strict=False))
+    own = [Read(back[op.node], op.at) if isinstance(op, Read) else op for op in d.operands]
+    return _Draft(d.extents, d.n_free, d.reducer, d.body, own, [*d.masks]), idle
+
+
+class _Stand(Node):
+    """The first, second, .. node that an equation reads, in order of their making."""
+
+    __slots__ = ()
+
+    def __init__(self, serial: int) -> None:  # no number of the count is taken  # pyright: ignore[reportMissingSuperCall]
+        self.serial, self.name, self.origin = serial, None, None
+
+
+_STANDS: list[Node] = [*map(_Stand, range(32))]
+
+
+@lru_cache(maxsize=2048)
+def settled(
+    extents: tuple[Extent, ...], n_free: int, reducer: Reducer, body: sympy.Expr, operands: tuple[Operand, ...],
+    masks: tuple[Mask, ...],
+) -> tuple[_Draft, set[int]]:  # fmt: skip
+    """The canonical form, or what is on its way to it with the free indices that nothing reads."""
+    d = _Draft(extents, n_free, reducer, body, list(operands), list(masks))
     _merge_operands(d)
     _inline_views(d)
     _fix_unit_indices(d)
@@ -93,10 +136,9 @@ def equation(
         d.body, d.operands, d.masks, d.extents = sympy.S.Zero, [], [], d.extents[:n_free]
     _drop_unused_indices(d)
     idle = _idle_free_indices(d)
-    if idle:
-        return _broadcast(d, idle)
-    _canonical_order(d)
-    return _intern(d)
+    if not idle:
+        _canonical_order(d)
+    return d, idle
 
 
 def constant_node(value: sympy.Expr | int, shape: Sequence[Extent] = ()) -> Node:

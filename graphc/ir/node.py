@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import sympy
 
-from graphc.ir.affine import Affine, Extent, Size
+from graphc.ir.affine import Affine, Extent, Size, gathers
 from graphc.ir.parts import symbols_of
 
 Reducer = Literal[
@@ -168,9 +168,13 @@ Operand = Read | Indicator | Position
 
 
 class Equation(Node):
-    """out[free..] = reduce_{bound.. : masks} body(a0, a1, ..), a_j the value of operand j."""
+    """out[free..] = reduce_{bound.. : masks} body(a0, a1, ..), a_j the value of operand j.
 
-    __slots__ = ("body", "extents", "masks", "n_free", "operands", "reducer")
+    ``reads`` are the operands that read nodes, ``sources`` the nodes read, gathered labels included,
+    each once and in order.
+    """
+
+    __slots__ = ("body", "extents", "masks", "n_free", "operands", "reads", "reducer", "sources")
 
     def __init__(
         self,
@@ -185,6 +189,10 @@ class Equation(Node):
         self.extents, self.n_free = extents, n_free
         self.reducer: Reducer = reducer
         self.body, self.operands, self.masks = body, operands, masks
+        self.reads = tuple(op for op in operands if isinstance(op, Read))
+        maps = [m for op in operands for m in operand_maps(op)] + [m.map for m in masks]
+        labels = [g.node for m in maps for g in gathers(m)]
+        self.sources: tuple[Node, ...] = tuple(dict.fromkeys([*(op.node for op in self.reads), *labels]))
 
     @property
     def shape(self) -> tuple[Extent, ...]:
@@ -203,10 +211,6 @@ class Equation(Node):
     def dense(self) -> bool:
         """A function of whole matrices: what it reads is one node, as it stands."""
         return self.reducer in DENSE
-
-    @property
-    def reads(self) -> tuple[Read, ...]:
-        return tuple(op for op in self.operands if isinstance(op, Read))
 
 
 def operand_maps(operand: Operand) -> tuple[Affine, ...]:

@@ -6,24 +6,21 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sympy import Expr
 
-from graphc.ir.affine import gathers, replace_nodes
+from graphc.ir.affine import replace_nodes
 from graphc.ir.build import equation
 from graphc.ir.contract import map_operand
-from graphc.ir.node import Equation, Leaf, Mask, Node, Operand, Read, free_sizes, operand_maps
+from graphc.ir.node import Equation, Leaf, Mask, Node, Operand, Read, free_sizes
 from graphc.ir.scan import Carry, Scan, Slice, Unrolled, scan_of, unrolled
 
 
-def sources(node: Node) -> list[Node]:
+def sources(node: Node) -> tuple[Node, ...]:
     """The nodes that an equation reads, gathered labels included, each once and in order; those of its steps of what is
     unrolled."""
+    if isinstance(node, Equation):
+        return node.sources
     if isinstance(node, Unrolled):
-        return list(dict.fromkeys([*node.scan.leaves, *node.scan.outside, *node.scan.nexts, node.of]))
-    if not isinstance(node, Equation):
-        return []
-    found = [op.node for op in node.reads]
-    maps = [m for op in node.operands for m in operand_maps(op)] + [m.map for m in node.masks]
-    found += [g.node for m in maps for g in gathers(m)]
-    return list(dict.fromkeys(found))
+        return tuple(dict.fromkeys([*node.scan.leaves, *node.scan.outside, *node.scan.nexts, node.of]))
+    return ()
 
 
 def topological(roots: Iterable[Node], reads: Callable[[Node], Iterable[Node]] = sources) -> list[Node]:
@@ -38,7 +35,7 @@ def topological(roots: Iterable[Node], reads: Callable[[Node], Iterable[Node]] =
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack += [(s, False) for s in reversed([*reads(node)])]
+            stack += [(s, False) for s in reversed([*reads(node)]) if s not in seen]
     return order
 
 
