@@ -26,7 +26,7 @@ import importlib
 import sys
 import types
 
-from graphc.native.gc_pause import at_rest
+from graphc.native.gc_pause import importing
 
 __version__ = "0.1.0"
 _THIS = sys.modules[__name__]
@@ -96,7 +96,7 @@ _ELEMENTWISE = "declare.pointwise"
 
 def _elementwise() -> list[str]:
     """The functions of one element, which their table names; reading it loads SymPy."""
-    with at_rest():
+    with importing():
         table = importlib.import_module("graphc.ir.scalar")
     return [name for name in table.PUBLIC if "." not in name]
 
@@ -108,7 +108,7 @@ def __getattr__(name: str) -> object:
     if name.startswith("__") or name not in _HOME and name not in _elementwise():
         raise _unknown(name)
     home = _HOME.get(name, _ELEMENTWISE)
-    with at_rest():
+    with importing():
         module = importlib.import_module(f"graphc.{home}")
         if home.startswith("declare."):  # what is declared can be drawn before a Model is made
             importlib.import_module("graphc.facade.attach")

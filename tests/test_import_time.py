@@ -18,6 +18,17 @@ seconds = time.perf_counter() - begin
 print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
 
+YOUNG = """
+import gc, json
+import graphc
+graphc.tanh, graphc.Model
+young = [len(gc.get_objects(n)) for n in (0, 1, 2)]
+gc.freeze()
+frozen = gc.get_freeze_count()
+graphc.nn, graphc.callbacks, graphc.compare
+print(json.dumps([young, frozen, gc.get_freeze_count()]))
+"""
+
 FIT = """
 import json, sys
 from tests import nets
@@ -40,6 +51,13 @@ def test_importing_graphc_loads_neither_sympy_nor_numba():
     print(f"import graphc: {1e3 * seconds:.1f} ms beyond NumPy")
     assert "graphc" in packages
     assert not {"sympy", "numba", "llvmlite", "scipy", "safetensors", "rich"} & set(packages)
+
+
+def test_no_collection_of_young_objects_walks_through_what_was_imported():
+    """What a user froze stays frozen. Mutation-checked: with at_rest alone there are 80,000 young ones."""
+    (first, second, old), frozen, still = output_of(YOUNG)
+    assert first + second < 5_000 < old
+    assert frozen > 50_000 and abs(still - frozen) < 1_000
 
 
 def test_a_second_process_fits_predicts_and_evaluates_without_numba():

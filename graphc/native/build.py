@@ -17,7 +17,7 @@ from typing import Any
 from graphc.errors import CompileError
 from graphc.native import blas_library, cache, stack
 from graphc.native.buffers import trim
-from graphc.native.gc_pause import at_rest
+from graphc.native.gc_pause import importing
 from graphc.native.loader import Program, pack, statistics, undefined_symbols
 
 __all__ = ["Program", "build", "statistics", "undefined_symbols"]
@@ -88,7 +88,7 @@ def compile_image(source: str, entries: Entries, *, name: str, store: cache.Stor
     CompileError
         When the text does not compile: a defect of graphc.
     """
-    with at_rest():
+    with importing():
         from numba.core.errors import NumbaError
 
         from graphc.native import machine_code, target
