@@ -22,7 +22,8 @@ from numba.core import cgutils, types
 
 from graphc.emit import bounds as words
 from graphc.native.ahead import Numbers, Trees, assigned, counted, inlined, terms
-from graphc.native.lowering import BINARY, COMPARED, Contexts, Intrinsic, Lowered, Typed, is_whole
+from graphc.native.contexts import Contexts, Typed
+from graphc.native.lowering import BINARY, COMPARED, Intrinsic, Lowered, is_whole
 from graphc.native.touched import BLOCKS, ONE, WHOLE, Block
 
 I64 = ir.IntType(64)

@@ -7,7 +7,6 @@ there are to be, so that they do not depend on the cores of a machine.
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from graphc.emit.parts import PARTS
-from graphc.native.lowering import Contexts, Lowered, Unfit, called
+from graphc.native.contexts import Contexts, Unfit
+from graphc.native.lowering import Lowered, called
+from graphc.native.trees import children, names_in
 
 CALL = 40
 """What a call of a primitive weighs, which is written out where it stands; a node of the syntax tree weighs 1."""
@@ -37,7 +38,7 @@ class Divided(Lowered):
         symbol: str,
     ) -> None:  # fmt: skip
         self.tree, self.symbol = tree, symbol
-        self.loads = _names(tree.body, ast.Load)
+        self.loads = names_in(tree.body)[0]
         self.parts = {id(run[0]): run for run in parts_of(tree.body, names[PARTS])}
         self.written = 0
         super().__init__(contexts, tree, kinds, names, module, symbol)
@@ -71,7 +72,7 @@ class Part(Lowered):
     """Some statements of an entry: a function whose last argument is the frame."""
 
     def __init__(self, whole: Divided, statements: Sequence[ast.stmt], symbol: str) -> None:
-        reads, writes = _names(statements, ast.Load), _names(statements, ast.Store)
+        reads, writes = names_in(statements)
         self.whole = whole
         self.given = [n for n in writes if n in whole.places or whole.loads[n] > reads[n]]
         known = {n: whole.places[n][0] for n in dict.fromkeys([*reads, *self.given]) if n in whole.places}
@@ -101,10 +102,6 @@ class Part(Lowered):
 def _slot(builder: ir.IRBuilder, frame: ir.Value, t: int, kind: ir.Type) -> ir.Value:
     """Where the frame holds its value number t."""
     return builder.bitcast(builder.gep(frame, [ir.IntType(64)(t)]), kind)
-
-
-def _names(statements: Sequence[ast.stmt], context: type[ast.expr_context]) -> Counter[str]:
-    return Counter(n.id for s in statements for n in ast.walk(s) if type(n) is ast.Name and type(n.ctx) is context)
 
 
 def parts_of(body: Sequence[ast.stmt], count: int) -> list[list[ast.stmt]]:
@@ -155,7 +152,7 @@ class _Weights:
     def of(self, node: ast.AST) -> int:
         if id(node) not in self.known:
             own = CALL if type(node) is ast.Call and not _is_light(node.func) else 1
-            self.known[id(node)] = own + sum(map(self.of, ast.iter_child_nodes(node)))
+            self.known[id(node)] = own + sum(map(self.of, children(node)))
         return self.known[id(node)]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +17,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import _Intrinsic as Intrinsic
 
+from graphc.native.contexts import Contexts, Typed, Unfit
+from graphc.native.trees import names_in
 from graphc.primitives.matmul.vector_ir import vector_unit
 
 BINARY = {
@@ -28,9 +29,6 @@ COMPARED = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }  # fmt: skip
-
-Typed = tuple[Any, ir.Value]  # a type of Numba, and the value
-
 
 WIDE, CHAINS = "graphc.wide", "graphc.chains"
 """They begin the mark of a branch back to the head of a loop; a number of its own, and the lanes of its vectors or how
@@ -44,40 +42,6 @@ FEW, MANY = 4, 16
 
 def _of_floats(kind: Any) -> bool:
     return isinstance(kind, types.CPointer) and isinstance(kind.dtype, types.Float)
-
-
-class Unfit(Exception):
-    """The text is not of the form that is lowered here."""
-
-
-class Contexts:
-    """The contexts of Numba, and what they have said before."""
-
-    def __init__(self, typing: Any, target: Any) -> None:
-        self.typing, self.target = typing, target
-        self.known: dict[tuple, tuple[Any, Callable]] = {}
-
-    def operation(self, function: Any, kinds: tuple[Any, ...]) -> tuple[Any, Callable]:
-        """The signature of an operator for some types, and what writes it."""
-        found = self.known.get((function, kinds))
-        if found is None:
-            signature = self.typing.resolve_function_type(function, kinds, {})
-            if signature is None:
-                raise Unfit(f"no {function} of {kinds}")
-            found = self.known[function, kinds] = signature, self.target.get_function(function, signature)
-        return found
-
-    def intrinsic(self, function: Intrinsic, kinds: tuple[Any, ...]) -> tuple[Any, Callable]:
-        """The same of an intrinsic, which may look at the values of whole numbers."""
-        if not function._prefer_literal:  # noqa: SLF001
-            kinds = tuple(map(types.unliteral, kinds))
-        found = self.known.get((function, kinds))
-        if found is None:
-            declared = function._defn(self.typing, *kinds)  # noqa: SLF001
-            if declared is None:
-                raise Unfit(f"no {function} of {kinds}")
-            found = self.known[function, kinds] = declared
-        return found
 
 
 class Lowered:
@@ -124,7 +88,7 @@ class Lowered:
     def begin(self, tree: ast.FunctionDef) -> None:
         """Count what is counted: how often names are assigned, and loops that were marked."""
         self.marked_loops = 0
-        self.assigned = Counter(n.id for n in ast.walk(tree) if type(n) is ast.Name and type(n.ctx) is ast.Store)
+        self.assigned = names_in([tree])[1]
 
     def end(self) -> None:
         """What is done before the function returns: nothing."""
@@ -313,7 +277,7 @@ class Lowered:
     def known(self, x: Any) -> Typed:
         """A number that the text or the module holds."""
         if type(x) is int:
-            return types.IntegerLiteral(x), self.context.get_constant(types.int64, x)
+            return self.contexts.whole(x)
         kind = types.float64 if type(x) is float else self.contexts.typing.resolve_value_type(x)
         if not isinstance(kind, types.Float | types.Integer):
             raise Unfit(repr(x))

@@ -37,10 +37,11 @@ from graphc.emit.bounds import TABLE
 from graphc.emit.parts import PARTS
 from graphc.native.bounds import Checked
 from graphc.native.bundles import bundled
+from graphc.native.contexts import Contexts, Unfit
 from graphc.native.divided import Divided
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
-from graphc.native.lowering import CHAINS, WIDE, Contexts, Lowered, Unfit, called
+from graphc.native.lowering import CHAINS, WIDE, Lowered, called
 from graphc.native.machine_code import Unit
 from graphc.native.subnormals import flushing
 from graphc.native.units import units_of
