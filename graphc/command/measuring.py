@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,14 @@ from graphc.command.files import CommandError
 from graphc.facade.inspecting import lowered
 from graphc.ir.node import Leaf
 from graphc.model import Model
+from graphc.records import record
 from graphc.show.explain import arena_bytes
 
 MOST_STEPS = 1 << 24
 ROUNDS = 3
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Wanted:
     """What is measured."""
 

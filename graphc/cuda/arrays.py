@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from graphc.cuda import dlpack
 from graphc.errors import DataError
+from graphc.records import record
 
 GPU_KINDS = (dlpack.CUDA, dlpack.CUDA_HOST, dlpack.CUDA_MANAGED)
 
@@ -43,7 +44,7 @@ class Machine(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class DeviceArray:
     """An array in C order that lies in the memory of a machine.
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from graphc import __version__
@@ -21,11 +21,12 @@ from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.errors import CompileError
 from graphc.native import cache
 from graphc.native.loader import statistics
+from graphc.records import record
 
 _compiling = threading.Lock()  # typing and lowering share tables
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CompiledKernel:
     """Machine code of one kernel: an ELF file, the name of the kernel in it, and what it takes."""
 

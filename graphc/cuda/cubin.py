@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+
+from graphc.records import record
 
 RESERVED = 1024  # bytes that the system takes of the shared memory of a block, from capability 9.0 on
 
@@ -12,7 +14,7 @@ _DOUBLE = re.compile(r"^\s*(?:@!?%\w+ )?(?!ld|st|mov)\w+\.[\w.:]*f64", re.M)
 _DIVISION = re.compile(r"^\s*(?:@!?%\w+ )?(?:div|rem)\.[su]64", re.M)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Report:
     """What one kernel takes.
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from graphc.cuda.arrays import DeviceArray
 from graphc.cuda.products import ColumnMajor, MatrixProduct, column_major
 from graphc.errors import DeviceError
+from graphc.records import record
 
 WORKSPACE = 32 * 2**20  # bytes: what cuBLAS itself takes on Hopper
 
@@ -35,7 +36,7 @@ class Heuristic(ctypes.Structure):
     )
 
 
-@dataclass
+@record
 class Planned:
     """A product with its descriptors and its algorithm."""
 

@@ -9,10 +9,11 @@ import ctypes
 import itertools
 import weakref
 from ctypes import POINTER, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from graphc.records import record
 
 CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
 VERSION = (1, 0)
@@ -117,7 +118,7 @@ def _c_order(shape: tuple[int, ...]) -> list[int]:
     return steps[len(shape) - 1 :: -1] if shape else []
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Received:
     """An array of another library, which lives at least as long as this; strides in elements, None in C order."""
 

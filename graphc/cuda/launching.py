@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,14 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.memory_map import capacity_of
 from graphc.emit.cuda.plan import CudaPlan
 from graphc.lower.kernels import Product, View
+from graphc.records import record
 
 RECORDED = 16  # steps in one recording at most, where launches cost something
 KEPT = 16  # recordings, for different rows and buffers
 CONTROL = np.dtype(np.int32)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Task:
     """What the host has to say for a launch.
 
@@ -48,7 +48,7 @@ class Task:
     draws: NDArray | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Outcome:
     """What a launch tells.
 
@@ -69,7 +69,7 @@ class Outcome:
     losses: NDArray
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Pending:
     """Where a launch leaves its control words, the totals of the epochs that ended, and the losses of steps."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -20,11 +19,12 @@ from graphc.cuda.arrays import DeviceArray
 from graphc.cuda.products import MatrixProduct
 from graphc.emit.cuda.program import CudaKernel, CudaProgram
 from graphc.lower.device import Device
+from graphc.records import record
 
 Arguments = Mapping[str, DeviceArray | int | float]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Loaded:
     """A kernel that a machine can launch.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from graphc.errors import DomainError
 from graphc.lower.kernels import Product, View
+from graphc.records import record
 
 Precision = Literal["float32", "tf32", "bf16", "float64"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MatrixProduct:
     """c[m, n] = scale * sum_k a[m, k]*b[k, n] + bias[n] + beta*c[m, n].
 
@@ -46,7 +46,7 @@ class MatrixProduct:
         return "float64" if self.precision == "float64" else "float32"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ColumnMajor:
     """C[m, n] = op(A) op(B) as a BLAS with column-major matrices takes it.
 

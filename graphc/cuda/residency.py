@@ -7,7 +7,6 @@ While one part is computed with, the host gathers the next and sends it beside t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from graphc.cuda.arrays import DeviceArray
 from graphc.cuda.machine import Machine
 from graphc.primitives.philox import permuted
+from graphc.records import record
 from graphc.run.sampler import Sampler
 
 SHARE = 0.8  # of the free memory that data may take
@@ -44,7 +44,7 @@ def fits(machine: Machine, data: Sequence[Any], kinds: Sequence[np.dtype]) -> bo
     return wanted <= SHARE * machine.room() and all(x.size <= LONGEST for x in data)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Ahead:
     """A part that is on its way: epoch and position of its first row, rows, and its arrays."""
 

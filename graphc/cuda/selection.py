@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from graphc.cuda import libraries
 from graphc.cuda.driver import Gpu
 from graphc.cuda.emulator import Emulator
 from graphc.cuda.machine import Machine
 from graphc.lower.tiers import Tier
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Place:
     """A machine and, for tests and comparisons, the tier that every plan is to take on it."""
 

@@ -11,7 +11,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from graphc.emit.cuda import control
 from graphc.emit.cuda.memory_map import LARGEST, TOLERANCE
 from graphc.emit.cuda.plan import CudaPlan
 from graphc.errors import DeviceError
+from graphc.records import record
 from graphc.run.mirrored import Mirrored
 from graphc.run.sampler import Sampler
 from graphc.run.training import BAD, Call, Moving, Settings, Watch, epochs_within, first_bad
@@ -37,7 +38,7 @@ MOST = 1 << 17  # steps of a launch: what is known ahead of them takes memory
 MEMORY = 1 << 24  # numbers known ahead of a launch, of all networks together
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Stand:
     """Where the networks of a launch stand in the data and their runs, and for how many steps they go: arrays with an
     element a network. ``keys`` are the orders of their data, ``numbers`` the steps done; ``ends`` says whether an epoch
@@ -77,7 +78,7 @@ class Stand:
         return all(map(np.array_equal, ours, theirs))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Books:
     """What the host keeps of a run: steps of the rule, place in the data, running totals."""
 

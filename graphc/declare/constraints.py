@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -20,6 +19,7 @@ from graphc.declare.names import shape_text
 from graphc.declare.origin import fail, located
 from graphc.errors import DomainError, FormulaError, ShapeError, TypeMismatchError
 from graphc.ir.scalar import maximum, number, numpy_function
+from graphc.records import record
 
 __all__ = ["Constraint", "box", "constraint", "max_norm", "nonnegative", "simplex", "unit_norm"]
 
@@ -35,7 +35,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Constraint:
     """theta <- formula, for every element after every update; equal by value.
 

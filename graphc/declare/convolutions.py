@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphc.declare.names import node_text
@@ -25,6 +24,7 @@ from graphc.ir.affine import Affine, Extent, floor_div, index, modulo
 from graphc.ir.build import equation
 from graphc.ir.node import Mask, Node, Read
 from graphc.ir.scalar import placeholder
+from graphc.records import record
 
 _PARAMETERS = """
 
@@ -196,7 +196,7 @@ def conv3d_transpose(
     return _convolution(o, x, kernel, bias)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Options:
     """What a convolution is asked for, and whether it is a transposed one."""
 

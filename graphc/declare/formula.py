@@ -15,7 +15,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import reduce
 
 import sympy as sp
@@ -23,6 +22,7 @@ from sympy import Expr, S, Symbol
 
 from graphc.errors import FormulaError, GraphcError
 from graphc.ir.scalar import WORDS, canonical, less, less_equal, number
+from graphc.records import record
 
 MAX_BYTES = 4096
 MAX_DEPTH = 64
@@ -32,7 +32,7 @@ _MAX_BITS = 8192
 _HUGE = sp.Integer(2) ** _MAX_BITS
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Limits:
     """How large a formula may be: bytes, depth, powers, digits of a number."""
 
@@ -73,7 +73,7 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Token:
     kind: str  # number, name, op, end
     text: str

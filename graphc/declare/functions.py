@@ -6,7 +6,6 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -22,6 +21,7 @@ from graphc.declare.tensor import combine
 from graphc.derive.differentiability import Hazard, hazards
 from graphc.errors import DomainError, FormulaError, NameClashError, TypeMismatchError
 from graphc.ir.scalar import FUNCTIONS, canonical, derivative, is_complex, placeholder
+from graphc.records import record
 from graphc.rewrite.stable import stabilise
 
 _WORD = re.compile(r"\d[\w.]*|([^\W\d]\w*)(?!\w)(?!\s*\()")
@@ -29,7 +29,7 @@ _PRIMES = ("", "'", "''", "'''")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Function:
     """A scalar function f(x) or f(a, b, ..), applied element by element: ``f(X)`` is one equation.
 
@@ -186,7 +186,7 @@ def _raised(n: int) -> str:
     return "" if n == 1 else str(n).translate(_SUPERSCRIPTS)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Report:
     """What a user should know about a scalar function before training with it."""
 

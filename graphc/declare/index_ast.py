@@ -19,6 +19,7 @@ from graphc.declare.views import labels_leaf
 from graphc.errors import IndexNotationError, TypeMismatchError
 from graphc.ir.affine import Extent
 from graphc.ir.node import MaskKind, Node, Reducer
+from graphc.records import record
 
 
 class IndexArithmetic:
@@ -167,7 +168,7 @@ class Indexed(Handle):
         return self
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Access(Indexed):
     """X[i, k + 1]."""
 
@@ -183,7 +184,7 @@ class Access(Indexed):
         return f"{self.name}[{inside}]" if self.at else self.name
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Place(Indexed):
     """An index map as a number."""
 
@@ -193,7 +194,7 @@ class Place(Indexed):
         return repr(self.map)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Iverson(Indexed):
     """1 where ``map >= 0`` (or ``== 0``), else 0."""
 
@@ -207,7 +208,7 @@ class Iverson(Indexed):
         return f"[{self.map!r} {'>=' if self.kind == 'ge' else '=='} 0]"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Apply(Indexed):
     """A scalar operation on expressions and exact numbers."""
 
@@ -221,7 +222,7 @@ class Apply(Indexed):
         return f"({self.op.text.format(*self.args)})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@record(frozen=True, eq=False, repr=False)
 class Reduce(Indexed):
     """A reduction of ``arg`` over indices that exist nowhere else."""
 

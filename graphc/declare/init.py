@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from numbers import Real
 from typing import Any, Literal, get_args
 
@@ -14,6 +14,7 @@ from graphc.declare.names import shape_text
 from graphc.declare.origin import fail
 from graphc.errors import DomainError, ShapeError, TypeMismatchError, UnknownNameError
 from graphc.ir.letters import close_name
+from graphc.records import record
 
 __all__ = [
     "Initialiser", "constant", "glorot", "glorot_normal", "glorot_uniform", "he", "he_normal", "he_uniform", "identity",
@@ -32,7 +33,7 @@ Distribution = Literal["truncated_normal", "normal", "uniform"]
 TRUNCATED = 0.8796256610342398  # the standard deviation of a standard normal number within [-2, 2]
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Initialiser:
     """How a parameter starts: a kind of random number, and its parameters for a shape.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -19,6 +18,7 @@ from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import leaves
+from graphc.records import record
 
 __all__ = ["Dense", "Layer", "Network", "sequential"]
 
@@ -59,7 +59,7 @@ class Layer:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Dense(Layer):
     """y[n, o] = activation(sum_i x[n, i]*W[i, o] + B[o]).
 

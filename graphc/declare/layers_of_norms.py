@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphc.declare.layers import Layer, check_count, next_number
@@ -16,6 +15,7 @@ from graphc.declare.tensor import Tensor
 from graphc.declare.windows import channel_axis
 from graphc.errors import ShapeError
 from graphc.ir.affine import Extent
+from graphc.records import record
 
 
 def known_extents(what: str, x: Tensor, axes: Sequence[int]) -> tuple[int, ...]:
@@ -39,7 +39,7 @@ def _scale_and_shift(x: Tensor, shape: tuple[int, ...], scale: bool, shift: bool
     ]
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class LayerNorm(Layer):
     """(x - mean)/sqrt(variance + eps)*scale + shift along some axes of each row; see :func:`graphc.layer_norm`.
 
@@ -81,7 +81,7 @@ class LayerNorm(Layer):
         return layer_norm(x, self.axis, params[0], params[1], self.eps)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class RMSNorm(Layer):
     """x/sqrt(mean(x²) + eps)*scale along some axes of each row; see :func:`graphc.rms_norm`.
 
@@ -122,7 +122,7 @@ class RMSNorm(Layer):
         return rms_norm(x, self.axis, params[0], self.eps)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class GroupNorm(Layer):
     """Layer norm of groups of channels of each row, with a scale and a shift for each channel; see
     :func:`graphc.group_norm`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graphc.declare.activations import activation
@@ -19,6 +18,7 @@ from graphc.declare.reductions import mean
 from graphc.declare.tensor import Tensor
 from graphc.declare.windows import Padding, channel_axis, paddings, whole_numbers
 from graphc.errors import ShapeError
+from graphc.records import record
 
 Sizes = int | Sequence[int]
 
@@ -31,7 +31,7 @@ class Plain(Layer):
         return []
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class _Convolution(Layer):
     filters: int
     size: Sizes
@@ -160,7 +160,7 @@ class Conv2DTranspose(_Convolution):
         return conv2d_transpose(x, kernel, bias, *options)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class _Pool(Plain):
     window: Sizes = 2
     stride: Sizes | None = None
@@ -248,7 +248,7 @@ class AvgPool2D(_AvgPool):
     """The mean of every window along (n, channels, height, width); see :func:`graphc.avg_pool`."""
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class _GlobalAvgPool(Plain):
     channels: str = "first"
 
@@ -321,7 +321,7 @@ class Flatten(Plain):
         return reshape(x, (x.shape[0], -1))
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Reshape(Plain):
     """Each row in another shape.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphc.declare.activations import activation
@@ -19,9 +18,10 @@ from graphc.declare.origin import fail
 from graphc.declare.reductions import sum
 from graphc.declare.tensor import Tensor
 from graphc.errors import ShapeError, TypeMismatchError
+from graphc.records import record
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Embedding(Layer):
     """y[.., j] = E[x[..], j]: a row of a table for every whole number; see :func:`graphc.embedding`.
 
@@ -68,7 +68,7 @@ class Embedding(Layer):
         return embedding(x, params[0])
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class MultiHeadAttention(Layer):
     """y = sum over heads h of attention(x WQ[h] + BQ[h], x WK[h] + BK[h], x WV[h] + BV[h]) WO[h] + BO.
 
@@ -170,7 +170,7 @@ def _for_heads(mask: Any) -> Any:
     return mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class TransformerBlock(Layer):
     """x + attention(norm(x)), then the same with two dense layers, by turns of each place (Vaswani et al. 2017).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,9 +19,10 @@ from graphc.declare.rearrange import concatenate
 from graphc.declare.scanning import scan
 from graphc.declare.tensor import Tensor
 from graphc.errors import ShapeError, TypeMismatchError
+from graphc.records import record
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Recurrent(Layer):
     """What recurrent layers share: parameters W (inputs, units), U (units, units), b (units,) for every gate."""
 
@@ -74,7 +75,7 @@ class Recurrent(Layer):
         return every if self.return_sequences else (last[0] if self.states > 1 else last)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class RNN(Recurrent):
     """h[t] = activation(x[t] W + h[t-1] U + b), the simple recurrent network (Elman 1990).
 
@@ -123,7 +124,7 @@ class RNN(Recurrent):
         return activation(self.activation)(x @ W + state @ U + b)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
@@ -178,7 +179,7 @@ class LSTM(Recurrent):
         return sigmoid(o) * tanh(c), c
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014).
 
@@ -243,7 +244,7 @@ class GRU(Recurrent):
         return z * state + (1 - z) * tanh(x @ Wh + bh + before)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Bidirectional(Layer):
     """A recurrent layer, and beside it another that begins with the last step (Schuster and Paliwal 1997).
 

@@ -9,7 +9,7 @@ function of ``gc.metrics`` returns is the formula over one batch; the model look
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from graphc.declare.pointwise import where
 from graphc.declare.tensor import Tensor
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Measure:
     """A metric by its name, the kind that tells how it is finished, and what it is made of; both empty for a mean over
     rows, which needs no finishing."""

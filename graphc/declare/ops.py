@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import sympy
 
 from graphc.ir.scalar import PUBLIC, absolute, equal, less, less_equal, maximum
+from graphc.records import record
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Op:
     """One scalar operation: how it is written and the body it stands for."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from graphc.declare.names import node_text
@@ -17,6 +17,7 @@ from graphc.ir.affine import Affine, Extent, index
 from graphc.ir.build import constant_node, equation
 from graphc.ir.node import Mask, Node, Read, Reducer
 from graphc.ir.scalar import placeholder
+from graphc.records import record
 
 
 def max_pool(
@@ -148,7 +149,7 @@ def global_avg_pool(x: Any, channels: str = "first", keepdims: bool = False) -> 
     return mean(Tensor(node), tuple(places), keepdims)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Options:
     """What a pooling is asked for."""
 

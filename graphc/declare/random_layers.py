@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphc.declare.constants import exact, is_number
@@ -22,11 +21,12 @@ from graphc.declare.statistics import var as var_of
 from graphc.declare.tensor import Tensor, as_node
 from graphc.errors import DomainError, ShapeError
 from graphc.ir.node import Node
+from graphc.records import record
 
 __all__ = ["BatchNorm", "Dropout", "GaussianNoise"]
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Dropout(Layer):
     """Every element is 0 with probability `rate` in training; see :func:`graphc.dropout`.
 
@@ -61,7 +61,7 @@ class Dropout(Layer):
         return dropout(x, self.rate)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class GaussianNoise(Layer):
     """Normal numbers are added in training.
 
@@ -142,7 +142,7 @@ def batch_norm(
     return scaled if shift is None else scaled + wide(shift)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class BatchNorm(Layer):
     """Batch normalisation: mean 0 and variance 1 over the batch, then a learned scale and shift.
 

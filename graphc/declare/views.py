@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -21,6 +20,7 @@ from graphc.ir.affine import Affine, Extent, Gather, constant, floor_div, index,
 from graphc.ir.build import equation, is_view
 from graphc.ir.node import Equation, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
+from graphc.records import record
 
 
 def view(node: Node, shape: Sequence[Extent], at: Sequence[Affine], masks: Sequence[Mask] = ()) -> Node:
@@ -31,7 +31,7 @@ def view(node: Node, shape: Sequence[Extent], at: Sequence[Affine], masks: Seque
 # ---------------------------------------------------------------- slices and gathers
 
 
-@dataclass
+@record
 class _Axis:
     """What one entry of an index does with one axis: the new extents, and where the old axis is read."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from graphc.declare.origin import fail
 from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Affine, Extent, constant, index, size
 from graphc.ir.node import Mask, Node
+from graphc.records import record
 
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Window:
     """The places stride*i + dilation*k - before for window i of ``count`` and element k of ``width``."""
 

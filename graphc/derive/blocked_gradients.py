@@ -7,7 +7,6 @@ of the user's and differentiate to 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import sympy
 
@@ -15,9 +14,10 @@ from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.scalar import derivative, placeholder, scalar_of, stop_gradient, where
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import sources, topological
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Blocked:
     """An operation through which no gradient flows: its name, the node, the parameters behind it, and those of them
     from which nothing else leads to the loss."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from sympy import Expr, Symbol
@@ -21,6 +21,7 @@ from graphc.ir.scalar import placeholder, scalar_of
 from graphc.ir.scalar_table import REALS, Interval
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import topological
+from graphc.records import record
 
 LARGEST = {"float32": float(np.finfo(np.float32).max), "float64": float(np.finfo(np.float64).max)}
 ORDER = ("smooth", "kinked", "jumps", "domain")  # from best to worst
@@ -29,7 +30,7 @@ _KIND = {"kink": "kinked", "infinite slope": "kinked", "jump": "jumps", "zero gr
 Ranges = Mapping[Leaf, Interval]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Finding:
     """Of one equation: its interval, its hazards, and the parts of its body that may leave a precision."""
 

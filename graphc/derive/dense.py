@@ -13,17 +13,16 @@ The sign of the determinant has the derivative 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sympy
 
 from graphc.ir.affine import Extent, identity, index
 from graphc.ir.build import constant_node, dense, equation
 from graphc.ir.node import Equation, Mask, Node, Operand, Read
 from graphc.ir.scalar import placeholder
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Stack:
     """Matrices X[b.., k, l], with ``lead`` before them where they belong to a stack of cotangents."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import sympy as sp
@@ -29,11 +28,12 @@ from graphc.ir.scalar import (
     step,
     where,
 )
+from graphc.records import record
 
 REALS: Interval = (-math.inf, math.inf)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Hazard:
     """One finding: kind is pole, domain, infinite slope, kink, jump, zero gradient or overflow."""
 

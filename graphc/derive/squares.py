@@ -4,7 +4,6 @@ without axes, such as the factor of a penalty."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import sympy
 from sympy import Expr
@@ -15,6 +14,7 @@ from graphc.ir.contract import map_operand
 from graphc.ir.node import Equation, Leaf, Node, Read, extent_symbols
 from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import placeholder_index
+from graphc.records import record
 
 
 class NoSquaresError(Exception):
@@ -25,7 +25,7 @@ class NoSquaresError(Exception):
         self.node = node
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Squares:
     """c Σ r²; ``rows`` is the free extent that is the first of r, if it has one. In c inputs are positive symbols of
     their names."""

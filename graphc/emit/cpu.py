@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from graphc.emit import control
@@ -25,9 +24,10 @@ from graphc.lower.cost import product_method
 from graphc.lower.kernels import results_of
 from graphc.lower.layout import ALIGN, Buffer, Count
 from graphc.lower.training import StepPlan
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Program:
     """The text of a program and the types of its entry's arguments; ``numbers`` are those that K has behind its
     arrays."""

@@ -8,9 +8,9 @@ bits do not depend on their number. What is singular or not positive definite gi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from graphc.emit.text import Text
+from graphc.records import record
 
 NAN = "INF - INF"
 
@@ -35,7 +35,7 @@ class Words:
         return f"{function}({x})"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Matrix:
     """Text of element [row, column] of the matrix of ``n`` rows and of the copy to work on, and three loop letters."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 from graphc.emit.expressions import Printer
@@ -20,6 +19,7 @@ from graphc.lower.layout import Buffer
 from graphc.lower.loop_fusion import guarded, joint_bodies, reads_straight
 from graphc.lower.norms import rare_part
 from graphc.lower.plan import scatter_target
+from graphc.records import record
 
 COMPARED = {"ge": ">=", "eq": "==", "ne": "!="}
 START = {"sum": "f(0.0)", "max": "-INF", "min": "INF", "prod": "f(1.0)", "logsumexp": "-INF"}
@@ -33,7 +33,7 @@ def divided_index(nest: Nest) -> int:
     return 0 if nest.share == "rows" else nest.order[-1 if nest.how == "memory" else 0]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Frame:
     """What stands around a nest in blocks: the letters of its indices whose loops are there, or will be, other letters
     that are taken, and the index that goes block by block."""

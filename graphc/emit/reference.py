@@ -6,7 +6,6 @@ It is the oracle the compiled backends are held against, and what names the firs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import sympy
@@ -20,13 +19,14 @@ from graphc.ir.scalar import numpy_function, placeholder_index
 from graphc.ir.scan import Scan, Unrolled
 from graphc.ir.walk import inside, sources, topological, within_steps
 from graphc.lower.norms import SCALES, reading_rescues, rescue_of
+from graphc.records import record
 from graphc.rewrite.norms import norms_in
 
 SERIAL = 1 << 18  # multiplications for which OpenBLAS begins no threads; on a busy machine these wait for a core
 NARROW = 16  # a product of so few rows, terms or columns is not worth threads
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Product:
     """A matrix product that is computed when its rows are asked for: all of it may not fit the cache."""
 

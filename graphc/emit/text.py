@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sympy import Rational
 
 from graphc.ir.affine import Extent
 from graphc.ir.letters import safe_name
 from graphc.lower.layout import Buffer, Count
+from graphc.records import record
 
 INDENT = "    "
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Piece:
     """Lines ``start`` to ``stop`` of a text, the loops of some kernels: how far in they stand, the buffers they touch,
     and the operations they take; ``apart`` says that they are a function in any case."""
@@ -27,7 +28,7 @@ class Piece:
     apart: bool = False
 
 
-@dataclass
+@record
 class Text:
     """Lines of a program under construction; ``pieces`` are those that may become functions.
 
@@ -111,7 +112,7 @@ class _Loops:
         self.text.depth -= len(self.heads)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Part:
     """The part of an extent that a thread computes: program text of its start, stop and length."""
 
@@ -165,7 +166,7 @@ def offset(base: str, rest: str) -> str:
     return f"{base} + {rest}" if rest else base
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rows:
     """The loops over the pieces of a row that lie side by side, where a piece begins in a buffer and in an array of the
     same row, and how long it is.  A buffer has room for more than there is along an inner free extent."""

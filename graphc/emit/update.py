@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import sympy
@@ -21,9 +20,10 @@ from graphc.optim.groups import AnyRule, Groups
 from graphc.optim.passes import Reduction, Statement, matrices, orthogonal, passes, with_gradient
 from graphc.optim.rules import NORM, Rule
 from graphc.optim.schedules import K, Schedule
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Hyper:
     """The run-time values behind H: their slots' names and the values themselves."""
 
@@ -61,7 +61,7 @@ def hyper_values(rule: AnyRule) -> Hyper:
     return Hyper(tuple(names), tuple(values))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Part:
     """A rule and what it updates: some parameters, the stretches in which they lie (None: all there is), the place of
     its first number behind H, and which of the rules it is."""
@@ -259,7 +259,7 @@ def _print_orthogonal(
         text.add(*(f"S[{place} + i] = S[{source} + i]" for place in (work, more)))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Constrained:
     """A parameter with a constraint: its name, where it begins, its shape, and what it is set to."""
 

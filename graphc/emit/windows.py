@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from graphc.ir.affine import Affine, Extent, FloorDiv, Modulo, constant, gathers, index, indices, substitute
 from graphc.ir.node import Equation, Node, Operand, Read
@@ -25,13 +24,14 @@ from graphc.lower.kernels import Nest
 from graphc.lower.layout import Buffer
 from graphc.lower.loop_fusion import guarded
 from graphc.lower.norms import rare_part
+from graphc.records import record
 
 TURNS = 25  # of a window, that are written out
 CHEAP = 20  # operations of a body: without a transcendental function
 NARROWEST, LONG = 4, 16  # turns of a loop that vectors are made of; so many that some may be left over
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Turn:
     """What one turn reads, and where it writes."""
 
@@ -39,7 +39,7 @@ class Turn:
     place: tuple[Affine, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Windows:
     """The loops that are left, as pairs of index and extent, and the turns inside them."""
 

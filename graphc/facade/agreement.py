@@ -9,13 +9,13 @@ shows as a spread as large as the result, and then nothing is concluded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphc.emit.reference import Product, evaluate, evaluate_all, evaluate_in_parts
 from graphc.ir.node import Leaf, Node
+from graphc.records import record
 
 PIECE = 1 << 16  # elements that are compared at a time: what is computed on the way stays in the cache
 LARGE = 1 << 20  # elements of a product from which on weighted sums of its rows are compared first
@@ -29,7 +29,7 @@ UNITS = (4.0, 32.0)  # amplitudes of the noise, in units of the last place, in t
 Feed = Mapping[Leaf, NDArray]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Precision:
     """What a program computes in: the type of its results, the unit of rounding of its factors, and how near a result
     may be (relative to the largest element) without asking further."""
@@ -52,7 +52,7 @@ PRECISIONS = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Difference:
     """A result of the program that is not what the formula gives."""
 
@@ -62,7 +62,7 @@ class Difference:
     exact: float
 
 
-@dataclass
+@record
 class Judgement:
     """``difference`` is None where all agree; ``unclear`` are the places of results of which nothing is known."""
 

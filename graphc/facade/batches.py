@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from graphc.errors import DataError, UnknownNameError
@@ -11,10 +11,11 @@ from graphc.facade.options import Options
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
 from graphc.lower.lengths import Lengths, each, has_rows, inner_extents, row_extents
+from graphc.records import record
 from graphc.run.data import Bound
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Batches:
     """The rows of an epoch and of a step, and those that a program has room for.
 

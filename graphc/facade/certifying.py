@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from graphc.ir.letters import close_name
 from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.text import equation_text, node_name
 from graphc.ir.walk import topological
+from graphc.records import record
 from graphc.show.explain import shortened
 
 Ranges = Mapping[str, Any] | None
@@ -26,7 +26,7 @@ _SAYS = {"kink": "kinked at", "infinite slope": "infinite slope at", "jump": "ju
          "pole": "not defined:", "domain": "not defined:"}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Entry:
     """What holds of one equation.
 
@@ -52,7 +52,7 @@ class Entry:
     gradient: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Certificate:
     """Differentiability and range of a whole model; print it.
 

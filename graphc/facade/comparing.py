@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from graphc.facade.options import BatchSize, Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule, rule_named
+from graphc.records import record
 from graphc.run.data import bind
 from graphc.run.history import Run
 from graphc.run.keeping import Trajectory
@@ -32,7 +32,7 @@ FAR = 10.0  # a path on which the loss rises to so many times what it was would 
 GOALS = (0.5, 0.1, 0.01)  # of the loss before the first step
 
 
-@dataclass
+@record
 class Comparison:
     """What :func:`graphc.compare` found; print it for the table, ``plot(path)`` draws curves and paths.
 

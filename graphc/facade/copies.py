@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -22,6 +22,7 @@ from graphc.ir.node import Leaf
 from graphc.lower.lengths import has_rows
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule
+from graphc.records import record
 from graphc.run.data import Bound
 from graphc.run.sampler import Sampler
 from graphc.run.sources import Order, block_of
@@ -31,7 +32,7 @@ from graphc.run.training import Settings
 PROBED = 64  # rows on which the loss before training is measured, at least
 
 
-@dataclass
+@record
 class Divided:
     """The data of every copy: rows to train on and rows that are held out, by seed; values of swept inputs, and which
     of these the validation data do not give."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from graphc.lower.lengths import Lengths
 from graphc.lower.plan import Plan
 from graphc.lower.training import layout_parameters
 from graphc.optim import AnyRule, Groups
+from graphc.records import record
 from graphc.run.frames import Columns
 
 APART = {"float32": 1e-3, "float64": 1e-8}  # relative to the largest element: such a stored value is called wrong
@@ -141,7 +142,7 @@ f(**{{name[2:]: arrays[name] for name in arrays.files}})
 """
 
 
-@dataclass
+@record
 class Stored:
     """What a file of a model takes of a function: its outputs, and the parameters among its arguments."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -25,6 +25,7 @@ from graphc.facade.splitting import split
 from graphc.facade.validating import HeldOut, held_out_for
 from graphc.facade.weighing import row_weights
 from graphc.optim import Curvature, average_places
+from graphc.records import record
 from graphc.run.data import Bound, Seen, bind
 from graphc.run.descent import Descent
 from graphc.run.epoch_ends import EpochEnds, is_log
@@ -43,7 +44,7 @@ MOST_STEPS = 1_000_000  # when only a tolerance ends the run
 ENDS = {control.CONVERGED: "converged", control.STUCK: "no progress"}  # what a run says of the end that a call found
 
 
-@dataclass
+@record
 class Prepared:
     """What a fit finds out before its first step; of ``hyper`` a run makes its own. ``reads`` and the like are what the
     model knows of the program."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from graphc.lower.plan import PlanOptions
 from graphc.native import cache
 from graphc.native.buffers import address, aligned
 from graphc.native.build import Program, find
+from graphc.records import record
 from graphc.rewrite.weights import depends_across_rows, depends_on
 from graphc.run import bounds
 from graphc.run.row_parts import RowParts, share_parts
@@ -40,7 +40,7 @@ ROWS, MOST_ROWS = 256, 8192  # of independent rows, that go through a function a
 MEMORY = 1 << 18  # bytes of the values of so many: a part of the second-level cache
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FunctionFacts:
     """What calling a function takes of its plan.
 
@@ -63,7 +63,7 @@ class FunctionFacts:
         return [tuple(e if isinstance(e, int) else sizes[e] for e in extents) for extents in self.outputs]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CompiledFunction:
     """A program ready to be called; ``lower`` makes its text anew, ``key`` is that of its verdict."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from graphc.ir.node import Leaf, Node
 from graphc.lower.lengths import lengths_of
 from graphc.optim import Curvature, Groups, optimizer_named, rule_named
 from graphc.primitives import philox
+from graphc.records import record
 from graphc.run.data import bind
 from graphc.run.sampler import Sampler
 from graphc.show import explain as pages
@@ -87,7 +87,7 @@ def source(model: Core, optimizer: Any, batch_size: int, target: str = "cpu") ->
     return lowered(model, optimizer, batch_size).text.text
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GradientCheck:
     """The result of :meth:`graphc.Model.check`: one line a parameter, relative errors.
 

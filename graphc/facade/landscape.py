@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from graphc.facade.state import Parameters
 from graphc.ir.node import Leaf
 from graphc.lower.training import layout_parameters
 from graphc.native.stack import cores
+from graphc.records import record
 from graphc.run.data import Bound, bind
 from graphc.run.history import Run
 from graphc.run.sweep import evaluate_many, rows_of
@@ -33,7 +34,7 @@ MEMORY = 128 << 20  # bytes of parameters that one native call is given at most
 Runs = Run | Mapping[str, Run] | None
 
 
-@dataclass
+@record
 class Landscape:
     """Loss over a line or a plane through the parameters; ``plot(path)`` draws it.
 

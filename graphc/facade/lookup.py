@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,9 +25,10 @@ from graphc.ir.node import Equation, Leaf, Node, extent_symbols
 from graphc.ir.walk import topological
 from graphc.native import cache
 from graphc.native.buffers import aligned
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Declared:
     """What a program is made from: the hash of it, and its leaves in the order they were made."""
 
@@ -36,7 +36,7 @@ class Declared:
     leaves: tuple[Leaf, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Constants:
     """What a program reads behind one pointer: ``arrays`` with their offsets in elements, and from ``first`` on the
     ``numbers`` of its formulas."""
@@ -71,7 +71,7 @@ class Constants:
         return Constants(tuple((leaves[t], int(at)) for t, at in arrays), int(first), tuple(map(float, numbers)))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Facts:
     """What running a program takes of its plan.
 

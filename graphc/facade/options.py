@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.errors import DomainError, TypeMismatchError
 from graphc.optim import Curvature, Groups, Rule, optimizer_named
+from graphc.records import record
 from graphc.run.callback import Callback, FunctionCallback, as_callback
 from graphc.run.keeping import Checkpoint
 from graphc.run.steering import EarlyStopping
@@ -39,7 +40,7 @@ def check_target(who: str, target: Any, precision: Any) -> None:
         raise DomainError(f"{who}: precision {precision!r} is for target='cuda'\n  hint: leave it out on the CPU")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Options:
     """The arguments of ``fit`` and ``sweep``; :meth:`checked` makes of them what a run takes."""
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.derive.gradient import adjoints, is_zero
 from graphc.ir.build import constant_node
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.verify import verify
 from graphc.ir.walk import topological
+from graphc.records import record
 from graphc.rewrite.fuse import is_contraction, is_layer
 from graphc.rewrite.normal import Applied, normalise, tidy_graph
 
 
-@dataclass
+@record
 class Graph:
     """Normal forms of the roots of a model: output, loss, metrics, under their names."""
 
@@ -23,7 +24,7 @@ class Graph:
     applied: list[Applied]
 
 
-@dataclass
+@record
 class Differentiated:
     """A loss with its derivatives, everything in normal form.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from graphc.errors import DataError, DomainError, ShapeError, UnknownNameError
 from graphc.facade.state import Parameters
 from graphc.ir.letters import close_name
+from graphc.records import record
 
 Product = Callable[[NDArray], NDArray]
 MARGIN = 0.2  # of the extent of a path, on each side
@@ -23,7 +23,7 @@ LANCZOS, RESIDUAL = 200, 1e-5  # steps at most; of the largest eigenvalue
 _ELEMENT = re.compile(r"\s*(\w+)\s*(?:\[([\d\s,]*)\])?\s*")
 
 
-@dataclass
+@record
 class Plane:
     """Where a landscape lies: ``origin + sum_d c[d]*directions[d]``, and between which coefficients it is drawn.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 
 from numpy.typing import NDArray
@@ -32,12 +32,13 @@ from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_
 from graphc.native import cache
 from graphc.native.build import Program, build, find
 from graphc.optim.groups import AnyRule
+from graphc.records import record
 from graphc.rewrite.weights import is_row_mean, total_weight
 
 OPERATIONS = 20e9  # a second: a rough guess, which measuring replaces
 
 
-@dataclass
+@record
 class Lowered:
     """The text of a program and its plan."""
 
@@ -45,7 +46,7 @@ class Lowered:
     step: StepPlan
 
 
-@dataclass
+@record
 class Compiled:
     """A program ready to run. Its text and plan are made anew when they are asked for: a program found in the cache by
     its declaration was not derived in this process. ``lower(apart=True)`` shares no memory between buffers; ``key``
@@ -137,7 +138,7 @@ def facts_of(lowered: Lowered) -> Facts:
     )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TrainingGraph:
     """What a training program computes: loss, gradients, metrics, states; ``params`` in the order they are stored,
     ``captions`` the formulas of equations, ``weights`` the input of sample weights when there are any."""
@@ -272,7 +273,7 @@ def _suggestion(what: str) -> str:
     return f"use gc.stop_gradient({what}(x)) if no gradient is meant, {straight} to pass it straight through"
 
 
-@dataclass
+@record
 class FunctionText:
     """A compiled function before it is built: text, plan, and the order of its arguments."""
 

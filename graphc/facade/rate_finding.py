@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ from graphc.facade.options import BatchSize, Options
 from graphc.facade.state import Parameters, State
 from graphc.lower.training import layout_parameters
 from graphc.optim import Rule, optimizer_named
+from graphc.records import record
 from graphc.show.plots import plot_rates, text_curve
 
 SMOOTH = 0.95  # of the mean of the losses so far that stays with every step, as Smith's followers smooth
 FIRST = 10  # steps after which a loss may be called too large
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LearningRates:
     """What ``gc.find_learning_rate`` found; print it, or plot it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from graphc.facade.checkpoint import read, restore_state
 from graphc.facade.core import Core
 from graphc.facade.options import Options
 from graphc.facade.trusted import as_json, reading, whole
+from graphc.records import record
 from graphc.run.history import Run
 from graphc.run.keeping import Checkpoint
 
@@ -24,7 +25,7 @@ OVER = ("early stopping", "callback")  # a run that a callback had stopped when 
 _MADE_BY = "\n  hint: runs are kept by callbacks=[gc.Checkpoint(path)] of model.fit"
 
 
-@dataclass
+@record
 class TakenUp:
     """What a fit begins with: its options, what is said about the checkpoint, what its callbacks remembered."""
 
@@ -52,7 +53,7 @@ class TakenUp:
             run.hyper[name] = value
 
 
-@dataclass
+@record
 class Part:
     """What a fit is of a run: all of it, or one of several fits in turn, ``before`` which there were so many steps.
 

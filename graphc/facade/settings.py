@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from graphc.errors import DomainError, NameClashError, TypeMismatchError
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf
 from graphc.optim import Rule
+from graphc.records import record
 from graphc.run.data import bind
 
 COLUMNS = ("seed", "initial", "loss", "best_loss", "steps", "stopped", "verdict")  # of the table of a sweep
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Setting:
     """One copy: its rule with a number for every hyper-parameter, its seed, its values of the swept inputs."""
 

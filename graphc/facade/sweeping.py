@@ -6,7 +6,7 @@ import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from graphc.ir.node import Leaf
 from graphc.lower.training import layout_parameters
 from graphc.native.stack import cores
 from graphc.optim import Rule
+from graphc.records import record
 from graphc.run.data import Bound, bind
 from graphc.run.history import History, Run
 from graphc.run.interrupt import DeferredInterrupt
@@ -52,7 +53,7 @@ _ENDS = {control.STOPPED: "interrupted", control.NONFINITE: "diverged", control.
          control.OVERFLOW: "diverged"}  # fmt: skip
 
 
-@dataclass
+@record
 class Sweep:
     """The result of :meth:`graphc.Model.sweep`; print it for the table.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from graphc.facade.agreement import Difference, Feed, Precision
 from graphc.ir.node import Node, Origin
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Report:
     """The first wrong value: its equation in one line, place, what the program has there and what it should have."""
 

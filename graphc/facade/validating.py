@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from graphc.facade.evaluating import evaluated_roots, loss_and_metrics
 from graphc.facade.preparing import evaluator
 from graphc.facade.weighing import weighed
 from graphc.ir.node import Leaf
+from graphc.records import record
 from graphc.run.data import Bound, convert
 from graphc.run.sources import Rows
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class HeldOut:
     """Validation data and the model that weighs them, with the machine that both lie on (None: the host)."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from weakref import WeakValueDictionary
 
@@ -40,11 +39,12 @@ from graphc.ir.node import (
 )
 from graphc.ir.parts import symbols_of, with_symbols
 from graphc.ir.scalar import placeholder, placeholder_index, where
+from graphc.records import record
 
 _table: WeakValueDictionary[tuple, Equation] = WeakValueDictionary()
 
 
-@dataclass
+@record
 class _Draft:
     """An equation on its way to canonical form."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.ir.affine import (
     Affine,
@@ -36,6 +36,7 @@ from graphc.ir.affine import (
     upper_bound,
 )
 from graphc.ir.node import Indicator, Mask, Operand, Position, Read
+from graphc.records import record
 
 LONG = 1 << 20  # stands for the length of a free extent when eliminations are compared
 branches: list[str] = []  # the branches taken since the last clear(); the tests assert that each was reached
@@ -55,7 +56,7 @@ def map_mask(mask: Mask, move: Callable[[Affine], Affine]) -> Mask:
     return Mask(mask.kind, move(mask.map), mask.modulus)
 
 
-@dataclass
+@record
 class _Solver:
     extents: list[Extent]
     n_free: int

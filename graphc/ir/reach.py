@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import sympy
@@ -18,6 +18,7 @@ import sympy
 from graphc.ir.affine import Affine, Atom, Extent, FloorDiv, Gather, Modulo, Size, gathers, size
 from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Read, operand_maps
 from graphc.ir.scalar import placeholder, where
+from graphc.records import record
 
 DEPTH = 3  # masks that are used together
 POINTS = 4000  # of an iteration space that are tried
@@ -25,7 +26,7 @@ POINTS = 4000  # of an iteration space that are tried
 Limits = Mapping[Leaf, set[Extent]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Place:
     """A map that selects along an axis of so many elements, and what holds where it is evaluated."""
 
@@ -34,7 +35,7 @@ class Place:
     masks: tuple[Mask, ...] = ()
 
 
-@dataclass
+@record
 class Space:
     """Where the indices of an equation run: their extents, the least sizes of free ones, what labels keep to, and maps
     that are known to be at least 0."""

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
 import sympy as sp
 from sympy import Expr
 
+from graphc.records import record
+
 Interval = tuple[float, float]
 REALS: Interval = (-math.inf, math.inf)
 POSITIVE: Interval = (0.0, math.inf)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Break:
     """A kink or jump of a function: where its first argument, or the difference of its two, is `at`."""
 
@@ -30,7 +32,7 @@ class Break:
     difference: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Scalar:
     """One scalar function: how it is written, evaluated, derived and bounded, and where it is not smooth.
 

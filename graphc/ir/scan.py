@@ -16,6 +16,7 @@ from graphc.ir.affine import Affine, Extent, constant, index, size
 from graphc.ir.build import equation
 from graphc.ir.node import Indicator, Leaf, Mask, Node, Read
 from graphc.ir.scalar import placeholder
+from graphc.records import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Slice:
     given: Node
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Scan:
     """So many steps, from the first to the last or ``backward`` from the last to the first.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import sympy
 
@@ -33,6 +33,7 @@ from graphc.ir.affine import (
 from graphc.ir.node import Equation, Mask, Node, Read
 from graphc.ir.scalar import placeholder, placeholder_index
 from graphc.lower.layout import Count
+from graphc.records import record
 
 DEEPEST = 3  # indices of a sum that do not lie in one piece: loops inside a tile
 LEAST, NARROWEST, FEWEST = 512, 4, 4  # multiplications of a tile, its columns; rows for which a factor is copied
@@ -44,7 +45,7 @@ ROWS = 8  # of a free extent, for an estimate
 Strides = Callable[[Node], "tuple[int, ...] | None"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Axis:
     """Indices that move together: extent*times values, a step of which moves so far in a, b and c.
 
@@ -77,7 +78,7 @@ class Axis:
         return replace(inner, extent=self.extent, times=self.times * inner.extent)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tiles:
     """c[r, s] = scale * sum a[r, k..] b[k.., s], for every step of ``loops``; columns lie side by side in b and c.
 
@@ -103,7 +104,7 @@ class Tiles:
         return self.rows.size * self.columns.size * math.prod(x.size for x in self.terms)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Transposed:
     """The copy b[k, s] of a right factor that is one matrix whose columns do not lie side by side: its sizes, and how
     far its rows and columns are apart."""
@@ -117,7 +118,7 @@ class Transposed:
 Copy = Equation | Transposed
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Factors:
     """An equation as two factors over indices that appear in linear maps only: ``maps`` of the axes of both reads,
     ``offsets`` in elements of a, b and c."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from graphc.records import record
 
 REGISTERS = 65_536  # of a multiprocessor; a warp takes them in eights a thread
 RESIDENT = 2048  # threads that a multiprocessor holds, from capability 8.0 on (1536 in 8.6 and 8.9)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Device:
     """A machine whose threads come in blocks.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphc.ir.scalar import cost
 from graphc.lower.kernels import Kernel, Nest, Product, Steps
@@ -25,9 +25,10 @@ from graphc.lower.tiers import (
     stages_within,
     summands_of,
 )
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Constant:
     """A number of the machine, its unit, and where it comes from."""
 
@@ -61,7 +62,7 @@ def value(name: str) -> float:
     return CONSTANTS[name].value
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Expected:
     """One stage: its title, launches, bytes that it reads and writes, µs."""
 
@@ -71,7 +72,7 @@ class Expected:
     microseconds: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Update:
     """What surrounds the stages: parameters, numbers that a step keeps (parameters and states), bytes of a batch."""
 

@@ -10,7 +10,6 @@ is the largest u, so that the sum is between 1 and the number of terms; where e 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import sympy
@@ -19,6 +18,7 @@ from graphc.ir.affine import Affine, constant, identity, index, substitute
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
 from graphc.ir.scalar import placeholder, placeholders
 from graphc.lower.logsumexp_parts import Parts
+from graphc.records import record
 
 POWERS = 2  # of a softmax, or softmaxes of one row, that a derivative multiplies
 
@@ -30,7 +30,7 @@ class share_of(sympy.Function):
     nargs = 2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Exponentials:
     """e[i, k] with its indices in the order ``axes`` of those of the logsumexp, and the inverse of their sum."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import sympy
@@ -19,13 +18,14 @@ from graphc.ir.walk import sources
 from graphc.lower.contractions import Axis, Tiles
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.norms import rare_part
+from graphc.records import record
 
 How = Literal["map", "register", "memory", "scatter", "dense"]
 Share = Literal["rows", "split", "one"]  # how threads divide a kernel, see graphc.lower.phases
 SEVERAL = 16  # rows of a tile that are worth dividing
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StoredTerms:
     """Where a logsumexp stores its exponentials, at which of its indices, and the inverse of their sum; ``top`` of a
     row where exponentials are computed again."""
@@ -37,7 +37,7 @@ class StoredTerms:
     top: Buffer | None = None
 
 
-@dataclass
+@record
 class Nest:
     """out[free..] = reduce body, as loops over ``order``.
 
@@ -82,7 +82,7 @@ class Nest:
         return f"loops ({self.how})"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class View:
     """A matrix inside a buffer: element [r, c] lies at offset + r*row + c*column."""
 
@@ -91,7 +91,7 @@ class View:
     column: Count
 
 
-@dataclass
+@record
 class Product:
     """out[m, n] = scale * sum_k a[m, k]*b[k, n] + bias[n], a matrix product; ``node`` is the equation it computes."""
 
@@ -114,7 +114,7 @@ class Product:
     method = "matrix product"
 
 
-@dataclass
+@record
 class Pack:
     """out[k, n] = view[k, n]: the copy of a right factor whose columns do not lie side by side, transposed."""
 
@@ -140,7 +140,7 @@ class Pack:
         return sizes and self.view.row == Count((((), 1),)) and self.view.column == Count.of((self.columns,))
 
 
-@dataclass
+@record
 class Contraction:
     """Products of matrices in an equation of any rank, see :mod:`graphc.lower.contractions`; ``a`` and ``b`` are the
     buffers of the factors, ``copies`` equations that hold a factor as the tiles read it."""
@@ -187,7 +187,7 @@ class Contraction:
         return f"matrix product{' for each of ' + ' x '.join(many) if many else ''}{sums}"
 
 
-@dataclass
+@record
 class Steps:
     """The steps of a scan, one after the other: ``before`` the first, kernels over the buffers of one step.
 
@@ -215,7 +215,7 @@ class Steps:
         return f"{self.node.scan.length} steps of {len(self.kernels)} kernels"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Placed:
     """A matrix of a product: its buffer, and for each axis the index that moves along it."""
 
@@ -228,7 +228,7 @@ class Placed:
         return sum((s.at({}) for s in moved), 0)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Cut:
     """c[row, column] = scale * sum_term a[row, term]*b[term, column], a product of which rows or terms are cut into
     blocks; the numbers are those of its equation's indices."""
@@ -242,7 +242,7 @@ class Cut:
     scale: sympy.Expr
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Inside:
     """A kernel inside of blocks, and its own index for each of the loops around it, None where it has none."""
 
@@ -258,7 +258,7 @@ class Inside:
         return found
 
 
-@dataclass
+@record
 class Blocks:
     """Kernels that go block by block through the last of the ``loops``, extents and letters, around all of them; a
     block has ``size`` turns (:mod:`graphc.lower.score_blocks`)."""

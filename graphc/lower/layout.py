@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from graphc.ir.affine import Extent
 from graphc.ir.letters import safe_name
 from graphc.ir.node import Node
+from graphc.records import record
 
 ALIGN = 16  # elements: 64 bytes of float32, so that vectors of every buffer start on a cache line
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Count:
     """A number of elements: ``sum coef * product of capacities``."""
 
@@ -49,7 +49,7 @@ class Count:
         return " + ".join(p.removeprefix("1*") for p in parts) or "0"
 
 
-@dataclass
+@record
 class Buffer:
     """Storage of one node: a region (the pointer argument it lies behind), an offset, row-major strides.
 
@@ -104,7 +104,7 @@ def place_part(buffer: Buffer, capacity: Mapping[str, int]) -> None:
     buffer.offset = Count((((), place.at(capacity)),)) if known else place
 
 
-@dataclass
+@record
 class Live:
     """A buffer request of the plan: alive from the kernel that writes it to the last that reads it."""
 

@@ -8,13 +8,13 @@ whatever is wanted outside the program read the sum, which then has a buffer of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import sympy
 
 from graphc.ir.affine import identity
 from graphc.ir.node import Equation, Node, Operand, Read
 from graphc.ir.scalar import placeholder
+from graphc.records import record
 
 
 class of_parts(sympy.Function):
@@ -24,7 +24,7 @@ class of_parts(sympy.Function):
     nargs = 2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Parts:
     """top[i] = max_k u[i, k], or 0 where that is not finite;  log[i] = log sum_k exp(u[i, k] - top[i])."""
 

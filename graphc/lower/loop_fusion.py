@@ -8,7 +8,6 @@ the forward loop can compute is stored there; reading it back costs less than th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy
@@ -20,6 +19,7 @@ from graphc.ir.scalar import cost, placeholder, placeholders, scalar_of, where
 from graphc.lower.exponentials import share_of
 from graphc.lower.kernels import Kernel, Nest
 from graphc.lower.layout import Buffer
+from graphc.records import record
 
 STORED = 20  # operations that storing a value must save: a transcendental function
 _FAMILY = {"cos": "sin", "tan": "sin"}
@@ -99,7 +99,7 @@ def joint_bodies(nests: Sequence[Nest]) -> tuple[list[sympy.Expr], list[Operand]
     return bodies, operands
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Stored:
     """A part of a later body that an earlier loop computes along."""
 

@@ -15,7 +15,6 @@ A root of a few squares, ``sqrt(x² + y²)``, is computed of scaled numbers too,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import sympy
@@ -25,6 +24,7 @@ from sympy import Add, Expr, Mul, S, Symbol
 from graphc.ir.affine import constant, identity, indices
 from graphc.ir.node import Equation, Node, Operand, Read
 from graphc.ir.scalar import absolute, guarded, less, maximum, placeholder, placeholder_index, stop_gradient, where
+from graphc.records import record
 from graphc.rewrite.norms import (
     asking,
     broken_powers,
@@ -42,7 +42,7 @@ from graphc.rewrite.norms import (
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Scales:
     """The sums of squares that are exact as they are, from tiny to huge, and the factors for the others."""
 
@@ -68,7 +68,7 @@ SCALES = {"float32": _scales(-80, 100, 100, -80), "float64": _scales(-900, 900, 
 FACTORS = [scales.of(placeholder(0), S.Zero) for scales in SCALES.values()]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rescue:
     """The factor c of a sum of squares, its scaled sum B and its root r."""
 

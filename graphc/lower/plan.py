@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from graphc.ir.affine import Affine, Gather, identity, index, size
@@ -44,12 +44,13 @@ from graphc.lower.row_loops import keep_one_row, run_by_rows
 from graphc.lower.scans import lower_scan
 from graphc.lower.score_blocks import in_blocks
 from graphc.lower.stored_factors import with_stored_factors
+from graphc.records import record
 from graphc.rewrite.norms import norms_in
 
 TWICE = 2  # times the size of an array that it may have with zeros around, for the sake of loops
 
 
-@dataclass
+@record
 class Plan:
     """Kernels in the order they run, the buffer of every node, and the size of the arena."""
 
@@ -70,7 +71,7 @@ class Plan:
         return [found[p] for p in sorted(found)]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PlanOptions:
     """How a plan is made.
 
@@ -89,7 +90,7 @@ class PlanOptions:
     passes: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Places:
     """Where values lie that a plan does not place.
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from graphc.records import record
 
 INFO = Path("/proc/cpuinfo")
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 LEVEL_2 = 2**20  # bytes, where the system does not tell
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Processor:
     """Vendor ("AuthenticAMD", "GenuineIntel", or the machine's architecture), bytes of a core's level-2 cache, and
     whether it has AVX-512."""
@@ -23,7 +25,7 @@ class Processor:
     avx512: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Cuts:
     """From where products are packed (:func:`graphc.lower.cost.product_method`).
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sympy
 
 from graphc.ir.affine import constant, index
 from graphc.ir.node import Equation, Read
 from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import placeholder, placeholder_index
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Matched:
     """An equation recognised as a matrix product of two reads."""
 

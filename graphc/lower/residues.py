@@ -10,16 +10,16 @@ Nothing is divided any more, and what is left is a product like that of a convol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graphc.ir.affine import Affine, Extent, floor_div, index, modulo, substitute
 from graphc.ir.build import always_true
 from graphc.ir.node import Equation, Mask, Read
 from graphc.ir.scalar import placeholder
 from graphc.lower.contractions import inside
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Step:
     """A condition that ``modulus`` divides free - bound + shift."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node, Read
@@ -34,6 +34,7 @@ from graphc.lower.cuts import (
 from graphc.lower.kernels import Blocks, Contraction, Inside, Kernel, Nest, Product, results_of, sources_of
 from graphc.lower.layout import Buffer
 from graphc.lower.row_loops import HELD, Rows, rows_of
+from graphc.records import record
 
 BLOCK_BYTES = 1 << 16  # of the scores of a block: a level-2 cache holds them with their adjoints
 FEWEST = 8  # queries of a block
@@ -95,7 +96,7 @@ class _Plan:
                     found.setdefault(id(b), []).append(at)
 
 
-@dataclass
+@record
 class _Chain:
     """Kernels of one :class:`Blocks` by their places in the plan; those ``again`` come first and compute once more what
     is computed elsewhere. ``large`` are the arrays of which there is room for a block; a cache that has ``held`` one of

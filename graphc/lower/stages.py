@@ -9,18 +9,19 @@ a function beside its derivative.  Any other conflict puts it into a later stage
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.ir.affine import Affine, Extent, gathers
 from graphc.ir.node import Equation, Leaf, Node, Read, operand_maps
 from graphc.lower.kernels import Kernel, Nest, Pack, Steps, equations_of, results_of
 from graphc.lower.layout import Buffer, Count, root_of
 from graphc.lower.loop_fusion import reads_straight
+from graphc.records import record
 
 Span = tuple[str, int, int]
 
 
-@dataclass
+@record
 class Group:
     """Kernels that one thread computes element by element, in this order; ``shape`` are their common free extents."""
 
@@ -34,7 +35,7 @@ class Group:
         return self.kernels[0]
 
 
-@dataclass
+@record
 class _Access:
     """What a kernel touches: the span it writes, and every read with its span (None for reads across elements)."""
 

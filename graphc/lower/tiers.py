@@ -11,7 +11,6 @@ D  C where the products dominate: the recording holds few steps
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from graphc.ir.node import DENSE
@@ -19,6 +18,7 @@ from graphc.lower.kernels import Kernel, Nest, Product, Steps
 from graphc.lower.layout import Count
 from graphc.lower.plan import Plan
 from graphc.lower.stages import Group, stages_of
+from graphc.records import record
 
 Tier = Literal["A", "B", "C", "D"]
 RESERVED = 8 * 1024  # bytes of shared memory for lanes, row order, flags
@@ -28,7 +28,7 @@ LANES = 256  # the most of them
 SERIAL = 512  # values that one thread adds one after another: some 15 µs on an H100
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Choice:
     """A tier with its reason, and the launch it needs."""
 

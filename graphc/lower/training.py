@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 from graphc.errors import DataError
@@ -15,6 +15,7 @@ from graphc.ir.walk import leaves as leaves_of
 from graphc.lower.layout import ALIGN, Buffer, Count
 from graphc.lower.lengths import Lengths, inner_extents, most, row_extents
 from graphc.lower.plan import Places, Plan, PlanOptions, copy_of, make_plan
+from graphc.records import record
 
 PARTS = 16  # of a batch that is computed in blocks: as many threads may share it
 LARGE = 1 << 22  # bytes of a step's values at one time from which blocks pay
@@ -26,7 +27,7 @@ MOST_PARAMETERS = 1 << 16  # whose gradients are added once more a block
 OF_SEVERAL = ("rows", "turns", "pass", "at", "first", "last")  # names of each of several free extents, after its own
 
 
-@dataclass
+@record
 class Input:
     """An input of a program: the pointer its data come through and the buffer that holds the rows of the batch, or
     that is where they lie."""
@@ -47,7 +48,7 @@ class Input:
         return self.buffer.moves
 
 
-@dataclass
+@record
 class Draw:
     """A random tensor: the buffer that every step fills, its number, elements of a row (or of all of it)."""
 
@@ -58,7 +59,7 @@ class Draw:
     row: int
 
 
-@dataclass
+@record
 class Layout:
     """The parameters one after the other: offsets in elements, each on a cache line, and the total."""
 
@@ -67,7 +68,7 @@ class Layout:
     total: int
 
 
-@dataclass
+@record
 class StepPlan:
     """A plan over batches of rows: what a training, an evaluation or a prediction program needs to know.
 

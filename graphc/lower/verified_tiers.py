@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+
+from graphc.records import record
 
 TABLE = Path(__file__).with_name("verified_tiers.json")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Seen:
     """All checks of numerics of a tier passed on a GPU.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from graphc.records import record
 
 ONE = -1  # a distance of one element
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Block:
     """Elements ``base[offset + i*step + i'*step' ..]``, every count from 0 on; all by the numbers of arguments.
 

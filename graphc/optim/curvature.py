@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from numbers import Real
 from typing import ClassVar
 
 from graphc.errors import DomainError, TypeMismatchError
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Curvature:
     """An optimizer that uses curvature; immutable, its state lives in the model that trains with it."""
 
@@ -49,7 +50,7 @@ class Curvature:
         return 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Searching(Curvature):
     """One that looks for a point along a line: see :mod:`graphc.emit.line_search`."""
 
@@ -69,7 +70,7 @@ class Searching(Curvature):
         return self.wolfe
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LBFGS(Searching):
     """Limited-memory BFGS (Liu, Nocedal 1989) with a strong Wolfe line search: d = -H g, H from the last steps.
 
@@ -110,7 +111,7 @@ class LBFGS(Searching):
         return self.c1, self.c2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ConjugateGradient(Searching):
     """Nonlinear conjugate gradients (Polak, Ribière 1969; restarted where their beta is negative): d = -g + beta d.
 
@@ -134,7 +135,7 @@ class ConjugateGradient(Searching):
         return self.c1, self.c2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class NewtonCG(Searching):
     """Newton's method; H d = -g is solved by conjugate gradients from exact Hessian-vector products, as far as is worth
     it or up to a direction of negative curvature (Nocedal, Wright, algorithm 7.1), with a strong Wolfe line search.
@@ -166,7 +167,7 @@ class NewtonCG(Searching):
         return self.c1, self.c2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LevenbergMarquardt(Curvature):
     """Levenberg-Marquardt for a loss that is a mean or a sum of squares of residuals r: (JᵀJ + mu I) d = -Jᵀr.
 

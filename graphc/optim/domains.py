@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.errors import DomainError
 from graphc.optim.schedules import Schedule
+from graphc.records import record
 
 PROBES = 9  # steps of a run at which the value of a schedule is looked at
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Domain:
     """An interval of numbers: how it is told, and why."""
 

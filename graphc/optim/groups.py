@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,9 +15,10 @@ from graphc.ir.node import Leaf
 from graphc.optim.rules import Rule
 from graphc.optim.turns import AVERAGE
 from graphc.optim.values import Hyper
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Groups:
     """What an optimizer is in a fit where it is a dict: rules by the names of parameters, the first that matches.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -50,13 +50,14 @@ from graphc.optim.turns import (
     in_turn_lines,
 )
 from graphc.optim.values import Hyper, extra_value, frozen, hyper_value, shown
+from graphc.records import record
 
 _EXTRAS = ("clip_value", "clip_norm", "decay")
 _CLIP_SLACK = sp.Rational(1, 10**6)
 _LATEX_NAMES = {Symbol("eps", real=True): r"\varepsilon", NORM: r"\left\|g\right\|", THETA: r"\theta"}
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Rule:
     """An immutable update rule, equal by value. Its state lives in the model that trains with it.
 

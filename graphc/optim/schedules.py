@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from graphc.declare.origin import located
 from graphc.errors import DomainError, FormulaError, TypeMismatchError
 from graphc.ir.scalar import less_equal, maximum, minimum, numpy_function, where
 from graphc.ir.scalar_latex import scalar_latex
+from graphc.records import record
 
 __all__ = [
     "Schedule", "constant", "cosine", "cosine_restarts", "cyclic", "exponential", "inverse_sqrt", "linear", "one_cycle",
@@ -34,7 +35,7 @@ K = Symbol("k", positive=True, integer=True)
 """The number of the step, from 1."""
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Schedule:
     """One formula of `k` and named constants; immutable, equal by value.
 

@@ -9,7 +9,7 @@ stabilise  scalar rules on every body
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
@@ -21,13 +21,14 @@ from graphc.ir.node import Equation, Node, Origin, Read
 from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import cost, is_complex, log1p, maximum, minimum, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
+from graphc.records import record
 from graphc.rewrite.fuse import compares, fuse, is_layer
 from graphc.rewrite.stable import stabilise, tidy
 
 _normal: WeakKeyDictionary[Node, Node] = WeakKeyDictionary()
 
 
-@dataclass
+@record
 class Applied:
     """One rewriting: the rule, the body before and after, why, and where."""
 
@@ -38,7 +39,7 @@ class Applied:
     origin: Origin | None
 
 
-@dataclass
+@record
 class Normal:
     """A rewritten graph: new nodes of the roots, the map from old to new nodes, and the rules that fired."""
 

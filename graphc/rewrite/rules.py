@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from graphc.errors import GraphcError
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rule:
     """One rewriting rule: `apply(before)` gives the rewritten thing, or None when the rule does not fit.
 
@@ -31,7 +32,7 @@ class Rule:
         return f"{self.name}: {self.before} -> {self.after}" + (f"   {self.when}" if self.when else "")
 
 
-@dataclass
+@record
 class Table:
     """An ordered list of rules with a name; the table in the documentation is printed from it."""
 
@@ -51,7 +52,7 @@ class Table:
         return "\n".join(map(str, self.rules))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RuleFired:
     """One application of a rule, for the report: what stood there, what stands there now, and why."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import DomainError, UnknownNameError
 from graphc.ir.letters import close_name
+from graphc.records import record
 
 if TYPE_CHECKING:
     from graphc.run.history import Run
@@ -37,7 +37,7 @@ class Callback:
         """Called after :meth:`begin` of a run that is taken up again, with what :meth:`state_dict` gave."""
 
 
-@dataclass
+@record
 class FunctionCallback(Callback):
     """Any function of the run; it stops the run by returning True."""
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf
 from graphc.lower.lengths import Lengths, lengths_of
 from graphc.native.buffers import address
+from graphc.records import record
 from graphc.run.frames import KEEP, Columns, as_array, as_table, names_of
 from graphc.run.loaders import gathered
 from graphc.run.sources import as_rows, is_sparse, values_of
@@ -29,7 +30,7 @@ NO_COLUMNS = Columns()
 MOST_ORDERED = 5  # arrays whose orders are tried to explain an error
 
 
-@dataclass
+@record
 class Bound:
     """Data ready for a program: contiguous arrays by input, the number of rows (of the longest of several free
     extents), names of the columns of frames; of rows that are held out also their weights."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from graphc.native.buffers import address, aligned
 from graphc.native.build import Program, build
 from graphc.native.bundles import bundle
 from graphc.optim.curvature import Curvature
+from graphc.records import record
 from graphc.run import bounds
 from graphc.run.data import Bound
 from graphc.run.epoch_ends import EpochEnds
@@ -41,7 +41,7 @@ def program_for(method: str, dtype: str) -> Program:
     return program
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Batch:
     """Rows that a step takes: as data and weights (``taken``), as constants and data in the order of the program's
     inputs; their lengths, how many rows or turns they count as, and their weight."""
@@ -53,7 +53,7 @@ class Batch:
     weight: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Called:
     """A call that a program makes: of what, with which arguments; ``words`` are the control words among them."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from graphc.native import cache
 from graphc.native.buffers import address, aligned
 from graphc.native.build import Program, build, find
 from graphc.native.bundles import bundle
+from graphc.records import record
 from graphc.run.callback import Callback, Watching
 from graphc.run.history import Run
 from graphc.run.keeping import Checkpoint, Trajectory
@@ -69,7 +70,7 @@ def _is_own(callback: Callback, kinds: tuple[type[Callback], ...]) -> bool:
     return any(type(callback).epoch_end is kind.epoch_end for kind in kinds)
 
 
-@dataclass
+@record
 class Validation:
     """The evaluation program and its arguments; ``arrays`` are those that belong to it, ``totals`` what it adds up,
     ``names`` the quantities."""
@@ -81,7 +82,7 @@ class Validation:
     arrays: Sequence[NDArray] = ()
 
 
-@dataclass
+@record
 class EpochEnds:
     """The ends of the epochs of one native call after another.
 

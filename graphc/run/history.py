@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from graphc.errors import UnknownNameError
 from graphc.ir.letters import close_name
+from graphc.records import record
 from graphc.run.steered import RunningHyper
 
 
@@ -19,7 +20,7 @@ class History(dict[str, list[float]]):
         raise UnknownNameError(f"the history has no entry {name!r}\n  hint: {close_name(str(name), self)}")
 
 
-@dataclass
+@record
 class Trace:
     """Parameters on the way of a run: ``points[i]``, all in one array, after ``steps[i]`` steps.
 
@@ -40,7 +41,7 @@ class Trace:
         self.points.append(point)
 
 
-@dataclass
+@record
 class Run:
     """The result of ``fit``.
 

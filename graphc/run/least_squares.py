@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from graphc.lower.lengths import Lengths
 from graphc.native.buffers import aligned
 from graphc.native.build import Program
 from graphc.optim.curvature import Curvature
+from graphc.records import record
 from graphc.run.descent import Batch, Called, Descent, joined
 from graphc.run.thread_team import TeamTuner
 from graphc.run.training import Settings
@@ -20,7 +21,7 @@ from graphc.run.training import Settings
 MULTIPLICATIONS = 2e9  # a second, until a step has been measured
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Block:
     """Residuals that a call gives, so many, ``inside`` of them a row: where they and their derivatives by each array of
     parameters lie in what it gives; the factor before them; the call itself, where no block before has made it."""
@@ -33,7 +34,7 @@ class Block:
     call: Called | None
 
 
-@dataclass
+@record
 class Asked:
     """What stands where a training program would: precision and sizes of the model, its gradient."""
 

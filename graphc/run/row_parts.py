@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graphc.native.buffers import address
 from graphc.native.stack import cores
+from graphc.records import record
 from graphc.run.thread_team import spread
 
 PARTS = 16  # at most
@@ -23,7 +23,7 @@ WORTH = 2e-3  # seconds of work from which dividing pays: threads begin within a
 PIECE = 1 << 22  # bytes of an array that one thread fills at a time
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RowParts:
     """Which arrays of a program have the rows on their first axis: they are passed a part at a time, the others whole.
 

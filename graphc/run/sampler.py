@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from graphc.lower.lengths import Lengths
 from graphc.primitives.philox import order_keys
+from graphc.records import record
 
 STREAM = 3  # of the order of the second of several free extents; the first has that of a single one
 
 
-@dataclass
+@record
 class Sampler:
     """Position in the sequence of batches: the order of epoch ``epoch`` depends on (seed, epoch) alone.
 

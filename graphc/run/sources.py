@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,13 +19,14 @@ from numpy.typing import DTypeLike, NDArray
 from graphc.ir.node import Leaf
 from graphc.native.buffers import address
 from graphc.primitives import philox
+from graphc.records import record
 from graphc.run.sampler import Sampler
 
 BLOCK = 2**24  # bytes of dense rows at a time
 LARGE = 2**28  # bytes: smaller files of another type are converted as a whole
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rows:
     """Rows of a matrix that is sparse, or of an array on disk; ``[rows]`` makes them dense.
 

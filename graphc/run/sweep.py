@@ -13,7 +13,7 @@ import ctypes
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from graphc.emit import control
 from graphc.lower.lengths import Lengths
 from graphc.native.buffers import LINE, address, aligned
 from graphc.native.loader import Program, assemble, load, statistics
+from graphc.records import record
 from graphc.run import bounds
 from graphc.run.sampler import Sampler
 from graphc.run.thread_team import one_thread_of_blas, spread
@@ -36,7 +37,7 @@ _OF_A_CALL = (control.STOP, control.PROGRESS, control.STATUS, control.DONE, cont
               control.VERDICT)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Start:
     """Where one copy begins: its weights, hyper-parameters and place in the data; and for how many steps it goes."""
 
@@ -146,7 +147,7 @@ def data_of(shared: Sequence[Any], place: int) -> list[Any]:
     return [x.arrays[place] if isinstance(x, Own) else x for x in shared]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Pace:
     """Where the way of the copies is divided into native calls: at the ends of epochs, and of blocks of rows.
 

@@ -12,12 +12,12 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from graphc.native import blas_library
 from graphc.native.build import Program
 from graphc.native.stack import cores
+from graphc.records import record
 
 WORTH = 15e-6  # seconds: shorter steps are not worth dividing, threads meet four times a step
 TRIAL = 0.01  # seconds of a trial
@@ -33,7 +33,7 @@ def first_team(seconds_per_step: float) -> int:
     return cores() if seconds_per_step >= TRIAL else 1
 
 
-@dataclass
+@record
 class Pace:
     """What calls of some number of threads take: seconds to begin (threads start and find their cores), and a step.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from graphc.errors import CompilerError
 from graphc.lower.lengths import Lengths
 from graphc.native.buffers import Addresses, address, aligned
 from graphc.native.build import Program
+from graphc.records import record
 from graphc.run import bounds
 from graphc.run.epoch_ends import EpochEnds
 from graphc.run.mirrored import Mirrored
@@ -58,14 +59,14 @@ class RuleState(Mirrored):
         self.step = self._known
 
 
-@dataclass
+@record
 class Totals:
     """Running totals of an epoch that a run may leave unfinished: weight of the rows seen, sums, largest gradient."""
 
     values: NDArray = field(default_factory=lambda: np.zeros(control.F_SIZE))
 
 
-@dataclass
+@record
 class Moving:
     """Everything that a step changes: parameters, the rule's state, the place in the data, running totals."""
 
@@ -96,7 +97,7 @@ class Moving:
         self.sampler.epoch, self.sampler.position = kept.sampler.epoch, kept.sampler.position
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Settings:
     """How a run goes about it: new order of the rows every epoch, losses of all steps kept, tolerance (0 for none),
     the number of threads (None to choose)."""
@@ -107,7 +108,7 @@ class Settings:
     threads: int | None = None
 
 
-@dataclass
+@record
 class Call:
     """One native call: what goes in, and what came out.
 
@@ -125,7 +126,7 @@ class Call:
     ends: EpochEnds | None = None
 
 
-@dataclass
+@record
 class Kept:
     """What there was before some step: the copy that a run goes back to when it meets a number that is not finite."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import sympy
 from sympy import Expr, S, Symbol
@@ -11,6 +11,7 @@ from sympy import Expr, S, Symbol
 from graphc.ir.affine import constant, index
 from graphc.ir.node import Equation, Leaf, Node
 from graphc.ir.scalar import OUT, derivative, placeholder
+from graphc.records import record
 from graphc.show.formulas import Printer
 from graphc.show.outline import Line, Outline
 from graphc.show.reading import Ref, Shown, Sum, written_out
@@ -19,7 +20,7 @@ from graphc.show.styles import Unicode
 MOST_PATHS = 4
 
 
-@dataclass
+@record
 class Chain:
     """dJ/dW = dJ/dZ1 · dZ1/dH0 · .., its factors as (left, right), and the result."""
 

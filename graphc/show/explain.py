@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import sympy
 
@@ -18,6 +17,7 @@ from graphc.lower.layout import Count
 from graphc.lower.loop_fusion import joined
 from graphc.lower.plan import Plan
 from graphc.lower.tiers import Choice, method_of, slow_sums, stages_for
+from graphc.records import record
 from graphc.rewrite.normal import Applied
 from graphc.show.derivation import Derivation
 from graphc.show.notebook import preformatted
@@ -25,7 +25,7 @@ from graphc.show.notebook import preformatted
 LONGEST = 60  # characters of a formula in a table
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Page:
     """A text that prints itself, in a notebook too."""
 
@@ -113,7 +113,7 @@ def plan_rows(plan: Plan, dtype: str, captions: Mapping[Node, str] | None = None
     return rows
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Taken:
     """What a kernel takes of a multiprocessor: registers a thread, bytes of shared memory a block, and the share of the
     threads that a multiprocessor holds which it can have there."""

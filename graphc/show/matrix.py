@@ -7,14 +7,13 @@ axes, and ``A B`` is the product of each with each, as NumPy's ``A @ B``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sympy
 from sympy import Expr
 
 from graphc.ir.affine import Gather
 from graphc.ir.node import Mask
 from graphc.ir.scalar import scalar_of
+from graphc.records import record
 from graphc.show.convolved import Convolution, convolution_of
 from graphc.show.formulas import ADD, ATOM, MUL, POWER, Printer, is_negative
 from graphc.show.names import Names
@@ -25,7 +24,7 @@ Index = int | None
 PRODUCT = MUL + 0.5  # X W0 binds more than ⊙, less than a power
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Form:
     """A printed matrix expression: how strongly it binds, whether it has rows, columns, and holds products."""
 

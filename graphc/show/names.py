@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.declare.tensor import index_letters as declared_letters
 from graphc.ir.affine import Affine, Extent
@@ -12,12 +12,13 @@ from graphc.ir.letters import index_letters
 from graphc.ir.node import Equation, Leaf, Node, Read
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import sources, topological
+from graphc.records import record
 
 _FAMILIES = {"δ": "δΔ", "Z": "ZAQ", "H": "HGY", "S": "SC", "L": "LE", "M": "MK", "P": "PR", "U": "UV", "G": "GF"}
 _REDUCED = {"sum": "S", "logsumexp": "L", "max": "M", "min": "M", "prod": "P"}
 
 
-@dataclass
+@record
 class Names:
     """Names of nodes and letters of their axes.
 

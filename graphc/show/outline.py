@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import sympy
 
@@ -11,6 +11,7 @@ from graphc.ir.node import Equation, Leaf, Node, Origin, Read
 from graphc.ir.scalar import placeholder, placeholder_index
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import consumers, sources, topological
+from graphc.records import record
 from graphc.show.formulas import Printer
 from graphc.show.matrix import matrix_form
 from graphc.show.names import Names, name_nodes, name_others
@@ -20,7 +21,7 @@ from graphc.show.styles import Unicode
 LONGEST = 6  # reads that an equation may bring along when it is put into another one
 
 
-@dataclass
+@record
 class Line:
     """One line of a derivation.
 
@@ -84,7 +85,7 @@ class Line:
         return form is not None and form.products
 
 
-@dataclass
+@record
 class Outline:
     """The lines of a derivation: forward, then adjoints, then gradients."""
 

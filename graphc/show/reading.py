@@ -7,7 +7,7 @@ The result is a SymPy expression over symbols that stand for :class:`Ref`, :clas
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import sympy
 from sympy import Expr, S, Symbol
@@ -27,10 +27,11 @@ from graphc.ir.scalar import (
     step,
     where,
 )
+from graphc.records import record
 from graphc.show.names import choose_letters, plain_letters
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Ref:
     """A named node at a place: X[i,k]."""
 
@@ -38,7 +39,7 @@ class Ref:
     at: tuple[Affine, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Sum:
     """A reduction inside an expression, such as the sum over k of X[i,k]·W[k,j]; `body` has no constant factor."""
 
@@ -48,7 +49,7 @@ class Sum:
     masks: tuple[Mask, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Softmax:
     """exp(body - logsumexp of body over the index `over`)."""
 
@@ -56,7 +57,7 @@ class Softmax:
     over: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Whole:
     """A function of a whole matrix at a place: A⁻¹[i,j], det A."""
 
@@ -64,14 +65,14 @@ class Whole:
     at: tuple[Affine, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Iverson:
     """[condition]: 1 where it holds, else 0."""
 
     mask: Mask
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Place:
     """An index map as a number."""
 
@@ -82,7 +83,7 @@ Logits = tuple[Node, Expr]
 Piece = Ref | Sum | Softmax | Whole | Iverson | Place
 
 
-@dataclass
+@record
 class Shown:
     """One equation as it is printed: name[free..] = expr, over an index space with letters."""
 

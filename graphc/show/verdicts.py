@@ -13,15 +13,16 @@ good         it made nine tenths of the fall or more
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
+
+from graphc.records import record
 
 TOO_SMALL, GOOD, TOO_LARGE, UNKNOWN = "too small", "good", "too large", ""
 SHARE = 0.9  # of the fall
 TAIL = 20  # one part in so many of the epochs decides the level
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Ended:
     """How one copy ended: its value, what it shares with its group, the loss before training, the means of epochs."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -19,6 +18,7 @@ from graphc.errors import DataError, DomainError, TypeMismatchError
 from graphc.facade.sweeping import Sweep
 from graphc.model import Model
 from graphc.optim import Curvature, Groups, optimizer_named
+from graphc.records import record
 from graphc.run.history import Run
 from graphc.run.steering import EarlyStopping
 from graphc.sklearn.networks import Shape, penalty_of
@@ -29,7 +29,7 @@ ACCEPTED: dict[str, Any] = {"order": "C", "accept_sparse": "csr"}
 MOST_ROWS = 200  # of a batch whose size is "auto", as in scikit-learn
 
 
-@dataclass
+@record
 class Rows:
     """What a fit is made of: the inputs of the loss by name (X may be sparse), a weight a row, classes to divide by."""
 

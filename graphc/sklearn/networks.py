@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from graphc.declare.tensor import Tensor
 from graphc.errors import DomainError, ShapeError, TypeMismatchError, UnknownNameError
 from graphc.ir.letters import close_name
 from graphc.ir.walk import leaves
+from graphc.records import record
 from graphc.sklearn.targets import BINARY, CLASSES, LABELS, NUMBERS
 
 __all__ = ["Declared", "autoencoder", "network_for"]
@@ -26,7 +26,7 @@ __all__ = ["Declared", "autoencoder", "network_for"]
 Declared = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Shape:
     """The arguments that say what the network is."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphc.emit.cuda.arithmetic import Term, minus, plus, times, u
 from graphc.emit.cuda.bodies import (
@@ -37,12 +37,13 @@ from graphc.lower.layout import Count
 from graphc.lower.plan import scatter_target
 from graphc.lower.stages import Group, stages_of
 from graphc.lower.tiers import lanes_of
+from graphc.records import record
 
 TILE, DEPTH, PATCH = 32, 32, 2
 """A block computes TILE x TILE elements of a product from DEPTH columns and rows at a time, PATCH x PATCH a thread."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Team:
     """Who computes: texts of a thread's number and the number of threads, of its block and the number of blocks.
 

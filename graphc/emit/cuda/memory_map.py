@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from graphc.emit.cuda.arithmetic import Maps, Term, plus, times, u
 from graphc.ir.affine import Affine, Gather
 from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN, Buffer, Count
 from graphc.lower.training import StepPlan
+from graphc.records import record
 
 EXTRAS = ALIGN  # elements behind the states of a copy: tolerance, largest gradient of the epoch, norm of the gradient
 TOLERANCE, LARGEST, NORM = range(3)
 NORMS = EXTRAS - NORM  # of so many rules at most
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Memory:
     """The regions of M, in elements: parameters, states and extras lead, since a copy of a network keeps those."""
 

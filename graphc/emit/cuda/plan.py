@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graphc.emit.cuda.launches import evaluation_launches, training_launches
 from graphc.emit.cuda.memory_map import Memory, memory_of
@@ -16,11 +15,12 @@ from graphc.lower.expected import Expected, Update, expected_step
 from graphc.lower.tiers import Choice, Tier
 from graphc.lower.training import StepPlan
 from graphc.optim.groups import AnyRule
+from graphc.records import record
 
 BYTES = {"float32": 4, "float64": 8}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CudaPlan:
     """A program, the plan behind it, and where everything lies; the totals of an epoch have ``width`` numbers: weight
     of the rows, loss, metrics."""

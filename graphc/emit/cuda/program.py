@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from graphc.ir.node import Node
 from graphc.lower.kernels import Product
 from graphc.lower.training import StepPlan
 from graphc.optim.groups import AnyRule
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Training:
     """What a program that trains is printed from.
 
@@ -28,7 +29,7 @@ class Training:
     tolerance: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CudaKernel:
     """One function of the text and how it is launched.
 
@@ -55,7 +56,7 @@ class CudaKernel:
     cooperative: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CudaProgram:
     """A module of kernels. ``order`` says what one step launches: names of kernels, and products left to a library."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sympy
 
 from graphc.optim.groups import AnyRule, Groups
 from graphc.optim.rules import Rule, Statement
 from graphc.optim.schedules import K, Schedule
+from graphc.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StepScalars:
     """The numbers that an update needs once a step, which the host computes for many steps ahead.
 

@@ -8,7 +8,6 @@ columns. Few columns, which would fill a part of a vector in a tile of :mod:`.ge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -18,6 +17,7 @@ from numba.core.extending import intrinsic
 from graphc.primitives.matmul.gemm import call_shared, cut, integer_of, lanes_of
 from graphc.primitives.matmul.vector_ir import Int, Vectors
 from graphc.primitives.memory import are_factors, is_pointer
+from graphc.records import record
 
 TALLEST = 6
 """Rows of a tile: with two columns, sums and what is loaded fit sixteen registers."""
@@ -26,7 +26,7 @@ UNROLLED = 8
 """Vectors along k that are written one after the other; more are a loop."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Side:
     """A factor: element (i, p, q, k) lies at base[i*step + p*far + q*near + k]."""
 
@@ -36,7 +36,7 @@ class Side:
     near: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Sums:
     """Lengths of the sums: ``far`` and ``near`` loops around ``k`` literal terms, in vectors of ``lanes``."""
 

@@ -15,7 +15,7 @@ the packing: their code is compiled once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from llvmlite import ir
@@ -27,6 +27,7 @@ from graphc.primitives.matmul.packed_kernel import LINE, Lines, Tile, emit_tile,
 from graphc.primitives.matmul.packing import TOGETHER, Operand, Part, pack, pack_tiles
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
 from graphc.primitives.memory import are_factors, as_index
+from graphc.records import record
 
 TERMS = 1024
 """Terms of a block: two panels of B take a third of a level-2 cache of 1 MiB, and C is passed through seldom."""
@@ -35,7 +36,7 @@ BLOCK_BYTES = 2**20
 """Size of the packed block of A, on the stack of the thread. Tiles read it slowly, so it may lie in a farther cache."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Scratch:
     """Two packed panels of B, a row for what lies below the last row of C, and one of zeros."""
 
@@ -54,7 +55,7 @@ class Scratch:
         return v.at(self.right, v.mul(v.ir.and_(t, I64(1)), panel_width(v) * TERMS))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Left:
     """The packed block of A: the rows of a tile beside one another, ``apart`` terms from those of the next."""
 
@@ -62,7 +63,7 @@ class Left:
     apart: ir.Value
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Result:
     """Rows of C: its corner, the distance of the rows, its extents.
 
@@ -78,7 +79,7 @@ class Result:
     fresh: ir.Value
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Panels:
     """How columns are cut: ``wide`` panels of three vectors, then ``narrow`` ones of two."""
 
@@ -124,7 +125,7 @@ def _emit_left(v: Vectors, a: Operand, height: ir.Value, terms: ir.Value, left: 
     v.loop(height, [], pack_left, step=rows)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Slices:
     """The next panel of B in slices of ``terms`` terms, one for each tile of this panel: as many as there are tiles."""
 

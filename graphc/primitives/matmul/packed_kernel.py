@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llvmlite import ir
 
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
+from graphc.records import record
 
 LINE = 64
 """Bytes of a cache line."""
@@ -32,7 +32,7 @@ def panel_width(v: Vectors) -> int:
     return tile_shape()[1] * (vector_unit()[0] // v.size)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Lines:
     """Cache lines of the right factor: ``count`` of them, from ``base`` on.
 
@@ -46,7 +46,7 @@ class Lines:
     across: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tile:
     """Where a tile finds its factors and its sums.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llvmlite import ir
 
 from graphc.primitives.matmul.transpose import transposed
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
+from graphc.records import record
 
 TOGETHER = 4
 """Vectors of a row of A that are packed in one go."""
@@ -23,7 +23,7 @@ SQUARE_BYTES = 32
 """Rows of the squares that are transposed in registers."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Operand:
     """A matrix whose element (k, w) lies at base[k*terms + w*width]; one of the strides is the literal 1."""
 
@@ -36,7 +36,7 @@ class Operand:
         return Operand(v.at(self.base, v.mul(k, self.terms), v.mul(w, self.width)), self.terms, self.width)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Part:
     """What is packed in one go: rows k < ``terms`` of a matrix, of its columns those that are ``present``.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llvmlite import ir
 
 from graphc.primitives.matmul.vector_ir import Int, Vectors
+from graphc.records import record
 
 SET, ADD, BIAS = 0, 1, 2
 """Modes: C = A B, C += A B, C = A B + bias."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Matrix:
     """Where element (i, j) lies: base[i*rows + j*columns]."""
 
@@ -25,7 +24,7 @@ class Matrix:
         return Matrix(self.base, self.columns, self.rows)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Product:
     """One product C[m, n] = start + A[m, k] B[k, n]; the bias of column j lies at bias[j*bias_step].
 
@@ -52,7 +51,7 @@ class Product:
         return self.mode == ADD or self.fresh is not None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Panel:
     """Columns ``first + t*width`` for t < count, ``width`` being the sum of ``lanes``, the vectors' lane counts.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from graphc.declare.names import shape_text
 from graphc.ir.node import Leaf, Node
 from graphc.ir.walk import sources
+from graphc.records import record
 from graphc.show.outline import Line
 from graphc.show.reading import Whole
 
@@ -28,7 +29,7 @@ KINDS: Mapping[str, str] = {
 }
 
 
-@dataclass
+@record
 class Box:
     """One box: a formula with its shape, or several of one layer.
 

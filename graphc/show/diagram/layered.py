@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+
+from graphc.records import record
 
 SWEEPS = 12
 THREAD = 10.0  # width of a place where an edge passes through a row
@@ -37,7 +38,7 @@ def _depths(count: int, edges: Sequence[Edge], pairs: Mapping[int, int]) -> list
     return [depth[v] for v in of]
 
 
-@dataclass
+@record
 class Placed:
     """Middles of the vertices along the rows; and for every edge the middles where it passes through rows between."""
 

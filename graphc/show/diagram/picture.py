@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from graphc.ir.node import Node
+from graphc.records import record
 from graphc.show.diagram.boxes import Box, boxes
 from graphc.show.diagram.layers import MANY, collapsed
 from graphc.show.diagram.svg import svg
@@ -14,7 +14,7 @@ from graphc.show.diagram.text import listing
 from graphc.show.outline import Line
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Picture:
     """The graph of a model, forward and backward: print it, save it as SVG, or let a notebook draw it.
 

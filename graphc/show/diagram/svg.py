@@ -7,9 +7,9 @@ and dark follow ``prefers-color-scheme``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 
+from graphc.records import record
 from graphc.show.diagram.boxes import KINDS, Box
 from graphc.show.diagram.layered import Placed, arrange, ranks
 
@@ -45,7 +45,7 @@ STYLE = f"""
 """
 
 
-@dataclass
+@record
 class Sized:
     """A box with its size and the middle of its place."""
 
@@ -61,7 +61,7 @@ class Sized:
         return self.height / 2 if self.box.kind in ("input", "param", "constant") else 5.0
 
 
-@dataclass
+@record
 class Drawn:
     """A placed box; ``ways`` are the points between what it reads and itself, from the top down."""
 

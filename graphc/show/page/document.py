@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from graphc.records import record
 from graphc.show.diagram.svg import DARK, LIGHT
 from graphc.show.page.tags import section, text
 
 LARGEST = 2_000_000  # bytes
 
 
-@dataclass
+@record
 class Part:
     """A section; one that is ``spare`` is left out, the last first, when the page would be too large."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from graphc.ir.node import Origin
+from graphc.records import record
 from graphc.show.page.tags import code, table, text
 
 AROUND, MOST = 1, 400  # lines shown around a declaration; lines of one file
@@ -37,7 +37,7 @@ def declared(origins: Sequence[Origin]) -> tuple[str, dict[Origin, str]]:
     return "".join(parts) or "<p>Where it was declared is not known.</p>", ids
 
 
-@dataclass
+@record
 class Block:
     """Lines of a program from ``start`` to before ``end`` that compute what these captions say."""
 
