@@ -136,21 +136,27 @@ def _renamed(lines: Sequence[str], buffers: Sequence[Buffer], more: list[str]) -
     offsets: dict[tuple[str, str], str] = {}  # pointer and name of an offset -> the neutral name
     pointers: dict[str, str] = {}
     by_name = {(b.region, b.name if b.region != b.name else ""): b for b in buffers}
-    regions = "|".join(re.escape(r) for r in {b.region for b in buffers})
-    own = "|".join(sorted((re.escape(name) for _, name in by_name if name), key=len, reverse=True))
-    pattern = re.compile(rf"\b({regions})(\[|, )(?:({own})\b)?" if own else rf"\b({regions})(\[|, )()")
+    regions = "|".join(sorted(re.escape(r) for r in {b.region for b in buffers}))
+    own = {name for _, name in by_name}
+    pattern = re.compile(rf"\b({regions})(\[|, )")
 
-    def neutral(m: re.Match[str]) -> str:
-        region, name = m[1], m[3] or ""
-        buffer = by_name.get((region, name))
-        key = (region, buffer.offset if buffer and not buffer.moves else name)
-        x = places.setdefault(key, f"x{len(places)}")
-        pointers[x] = region
-        if not name:
-            return x + m[2]
-        return x + m[2] + offsets.setdefault((x, name), f"at{len(offsets)}")
+    def neutral(line: str) -> str:
+        out, at = [], 0
+        for m in pattern.finditer(line):
+            if m.start() < at:  # the name of an offset, which is that of a region, too
+                continue
+            region, word = m[1], _WORD.match(line, m.end())
+            name = word[0] if word and word[0] in own else ""
+            buffer = by_name.get((region, name))
+            key = (region, buffer.offset if buffer and not buffer.moves else name)
+            x = places.setdefault(key, f"x{len(places)}")
+            pointers[x] = region
+            offset = offsets.setdefault((x, name), f"at{len(offsets)}") if name else ""
+            out += [line[at : m.start()], x, m[2], offset]
+            at = m.end() + len(name)
+        return "".join([*out, line[at:]])
 
-    neutral_lines = [pattern.sub(neutral, line) for line in lines]
+    neutral_lines = [*map(neutral, lines)]
     equal: list[str] = []
     first: dict[str, str] = {}
     for (x, _), at in offsets.items():

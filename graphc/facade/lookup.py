@@ -11,8 +11,8 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -116,9 +116,11 @@ def _description(node: Node, number: Mapping[Node, int]) -> list[Any]:
 def _surroundings() -> list[Any]:
     """What shapes a program beside its declaration: all sources of graphc, versions."""
     digest = hashlib.sha256()
-    folder = Path(graphc.__file__).parent
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+    folder = os.path.dirname(graphc.__file__)
+    for place, _, names in sorted(os.walk(folder)):
+        for name in sorted(n for n in names if n.endswith(".py")):
+            with open(os.path.join(place, name), "rb") as file:
+                digest.update(f"{place[len(folder) :]}/{name}\0".encode() + file.read())
     return [digest.hexdigest(), sympy.__version__, np.__version__]
 
 

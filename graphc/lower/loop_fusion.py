@@ -68,8 +68,10 @@ def _may_join(first: Kernel, second: Kernel, buffers: Mapping[Node, Buffer]) -> 
 
 def guarded(y: Equation) -> bool:
     """True when some reads of y are valid only where a mask or an indicator holds."""
+    if y.masks or len(y.reads) == len(y.operands):
+        return bool(y.masks)
     tests = {placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Indicator)}
-    return bool(y.masks) or (bool(tests) and any(w.args[0] in tests for w in parts_of_kind(y.body, where)))
+    return bool(tests) and any(w.args[0] in tests for w in parts_of_kind(y.body, where))
 
 
 def _plain_map(nest: Nest) -> bool:
@@ -145,7 +147,7 @@ def _is_dear(body: sympy.Expr) -> bool:
 
 def _in_terms_of(y: Equation, theirs: Equation) -> sympy.Expr | None:
     """The body of ``theirs`` over the operands of y, None when it reads anything else."""
-    if not set(theirs.operands) <= set(y.operands):
+    if not all(s in y.sources for s in theirs.sources) or not set(theirs.operands) <= set(y.operands):
         return None
     return theirs.body.xreplace({placeholder(j): placeholder(y.operands.index(op))
                                  for j, op in enumerate(theirs.operands)})  # fmt: skip
@@ -171,6 +173,8 @@ def _best(kernel: Nest, earlier: Sequence[Kernel]) -> _Stored | None:
 def _candidates(y: Equation, other: Nest) -> list[_Stored]:
     """Parts of y made of what ``other`` reads or computes, with what they share with its body."""
     theirs = other.equation
+    if other.node not in y.sources and not any(s in y.sources for s in theirs.sources):
+        return []  # so it is for most: a network of many layers has a pair of every two
     near = {*theirs.reads, Read(other.node, straight(y.shape))}
     known = {placeholder(j) for j, op in enumerate(y.operands) if op in near}
     if not known:
