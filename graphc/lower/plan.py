@@ -79,8 +79,7 @@ class PlanOptions:
     of the sums of its rows, so that threads share it. With ``apart`` no two buffers share memory: after a run every
     value is there to be looked at. With ``tensors`` products are found in equations of any rank, for a printer that
     knows :class:`~graphc.lower.kernels.Contraction`. With ``passes`` a row is computed in few passes, for threads that
-    compute whole rows: a logsumexp stores the exponentials that a softmax reads, and nests over the same rows share
-    a loop.
+    compute whole rows: a logsumexp stores the exponentials that a softmax reads, nests over the same rows share a loop.
     """
 
     dtype: str = "float32"
