@@ -184,7 +184,7 @@ def forget_indices(patch: pytest.MonkeyPatch) -> None:
     """A sum keeps a free index that nothing reads, and a matrix product fills one row of it."""
     patch.setattr("graphc.ir.build._idle_free_indices", lambda draft: set())
     patch.setattr("graphc.ir.verify._idle_indices", lambda y: [])
-    patch.setattr("graphc.lower.kernels._cover", lambda y, used: True)
+    patch.setattr("graphc.lower.products._cover", lambda y, used: True)
 
 
 def forget_a_part_under_a_guard(patch: pytest.MonkeyPatch) -> None:

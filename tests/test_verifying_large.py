@@ -91,3 +91,23 @@ def test_the_update_is_looked_at_in_places_that_include_both_ends(size: int):
     some = sample_of(size)
     assert some[0] == 0 and some[-1] == size - 1 and np.all(np.diff(some) > 0) and some.size == min(size, SAMPLE)
     assert np.max(np.diff(some), initial=1) <= max(1, size // 150)
+
+
+def test_a_gradient_that_is_rounding_alone_is_judged_by_that_of_one_evaluation(monkeypatch: pytest.MonkeyPatch):
+    """The bias of the keys before a softmax has the gradient 0: of every transformer's check that was most, seven
+    evaluations of the whole graph where two do."""
+    Q, K, C = (gc.input(name, (8, 16)) for name in "QKC")
+    b = gc.param("b", (16,), gc.normal(1.0))
+    slope = gc.grad(gc.sum(gc.softmax(Q @ gc.transpose(K + b)) * (C @ gc.transpose(C))), b).node
+    feed = {leaf.node: RNG.normal(size=(8, 16)).astype("f4") for leaf in (Q, K, C)}
+    feed[b.node] = RNG.normal(size=16).astype("f4")
+    [exact], [rounded] = evaluate([slope], feed), evaluate([slope], feed, dtype="float32")
+    assert np.abs(exact).max() < 1e-12 < np.abs(rounded).max()
+    graphs = [(lambda: [slope], feed)] * 2
+    asked = []
+    spreads = agreement.spreads_of
+    monkeypatch.setattr(agreement, "spreads_of", lambda *a: asked.append(a[-1]) or spreads(*a))
+    judged = judge([-rounded], graphs, PRECISIONS["float32"])
+    assert judged.difference is None and not judged.unclear and not asked
+    found = judge([rounded + np.float32(1)], graphs, PRECISIONS["float32"]).difference
+    assert found is not None and asked

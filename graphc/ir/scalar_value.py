@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ def value(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
 
 
 def _compute(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    if expr.is_number and not expr.args or expr.is_Rational or expr.is_NumberSymbol:
+    if not expr.args and expr.is_number:
         return dtype.type(float(expr))
     if expr.is_Mul:
         return _product(expr, values, dtype)
@@ -32,10 +32,17 @@ def _compute(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
 
 
 def _product(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    below = [1 / f for f in expr.args if f.is_Pow and f.exp.is_Rational and f.exp < 0]
-    above = [f for f in expr.args if 1 / f not in below]
+    above, below = _factors(expr)
     top = reduce(np.multiply, [value(f, values, dtype) for f in above]) if above else dtype.type(1)
     return reduce(np.divide, [value(f, values, dtype) for f in below], top)
+
+
+@lru_cache(maxsize=4096)
+def _factors(expr: Expr) -> tuple[list[Expr], list[Expr]]:
+    """What a product multiplies by, and what it divides by."""
+    divides = [f.is_Pow and f.exp.is_Rational and f.exp < 0 for f in expr.args]
+    above = [f for f, below in zip(expr.args, divides, strict=True) if not below]
+    return above, [1 / f for f, below in zip(expr.args, divides, strict=True) if below]
 
 
 def _power(base: Any, exponent: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
