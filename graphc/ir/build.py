@@ -21,6 +21,7 @@ from graphc.ir.affine import (
     index,
     indices,
     lower_bound,
+    size,
     substitute,
     upper_bound,
 )
@@ -130,6 +131,7 @@ def settled(
         _fix_unit_indices(d)
     _use_divisibility(d)
     _decide_indicators(d)
+    _hold_labels(d)
     _drop_provable_masks(d)
     _merge_operands(d)
     if reducer == "sum" and (d.body == 0 or any(never_true(m, d.extents) for m in d.masks)):
@@ -249,6 +251,21 @@ def _without_factor(body: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr | None
         if isinstance(factor, where) and factor.args[0] == symbol and factor.args[2] == 0:
             return body / factor * factor.args[1]
     return None
+
+
+def _hold_labels(d: _Draft) -> None:
+    """sum_{k: l[k - 2] = c} f  ->  sum_{k: k - 2 >= 0, l[k - 2] = c} f        a mask asks labels l that are there.
+
+    What it guards is 0 elsewhere, but may not say so by a mask: where a slope is asked for first, as in
+    guarded(cos(u), [k - 2 >= 0]*cos(u)*u, 0).
+    """
+    if d.reducer != "sum":
+        return
+    for label in [g for m in d.masks for g in gathers(m.map)]:
+        for place, extent in zip(label.at, label.node.shape, strict=True):
+            if not any(True for _ in gathers(place)):
+                ends = (place, size(extent) - place + -1)
+                d.masks += [m for m in (Mask("ge", end) for end in ends) if m not in d.masks]
 
 
 def _use_divisibility(d: _Draft) -> None:
