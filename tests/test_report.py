@@ -221,6 +221,12 @@ def test_captions_belong_to_the_lines_below_them():
     assert [(b.captions, b.start, b.end) for b in found] == [(["a = 1", "b = 2"], 1, 6), (["c = 3"], 6, 8)]
 
 
+def test_numbers_before_a_loop_take_none_of_its_captions():
+    """Since numbers of formulas are read at run time, the last of them took the whole program: no loop was marked."""
+    text = "def f():\n    # 2\n    k0 = K[0]\n    while i:\n        # a = 1\n        x\n        # b = 2\n        y\n"
+    assert [(b.captions, b.start, b.end) for b in blocks(text)] == [(["2"], 1, 3), (["a = 1"], 4, 6), (["b = 2"], 6, 8)]
+
+
 def test_curves_show_both_scales_and_what_is_not_finite():
     history = {"loss": [1.0, 0.1, 0.01], "val_loss": [2.0, 1.0, float("nan")], "acc": [0.5]}
     one = charts(history, dict.fromkeys(history, "epoch"))

@@ -47,7 +47,8 @@ class Block:
 
 
 def blocks(source: str) -> list[Block]:
-    """The commented pieces of a program: captions, one below the other, and the lines that belong to them."""
+    """The commented pieces of a program: captions, one below the other, and the lines that belong to them; a loop that
+    has captions inside belongs to none before it."""
     lines = source.splitlines()
     found: list[Block] = []
     t = 0
@@ -60,6 +61,8 @@ def blocks(source: str) -> list[Block]:
             t += 1
         while t < len(lines) and _indent(lines[t]) >= indent and not _comment(lines[t], indent) and lines[t].strip():
             t += 1
+        inner = (i for i in range(start, t) if lines[i].lstrip().startswith("# ") and _indent(lines[i]) > indent)
+        t = max((i for i in range(start, next(inner, start)) if _indent(lines[i]) == indent), default=t)
         captions = [x.strip().removeprefix("# ") for x in lines[start:t] if _comment(x, indent)]
         found.append(Block(captions, start, t))
     return found
