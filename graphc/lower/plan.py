@@ -42,7 +42,7 @@ from graphc.lower.products import Matched, as_product, bias_of
 from graphc.lower.residues import by_remainders
 from graphc.lower.row_loops import keep_one_row, run_by_rows
 from graphc.lower.scans import lower_scan
-from graphc.lower.score_blocks import in_blocks
+from graphc.lower.score_blocks import Uses, in_blocks
 from graphc.lower.stored_factors import with_stored_factors
 from graphc.records import record
 from graphc.rewrite.norms import norms_in
@@ -199,7 +199,7 @@ class _Planner:
         size, kept = BYTES[self.dtype], [self.buffers[root] for root in self.roots.values()]
         runs = run_by_rows(self.kernels, self.buffers, same, self.capacity, size, self.team)
         if not self.options.apart:
-            self.kernels = in_blocks(self.kernels, self.buffers, [*kept, *self.own], same, size, self.team)
+            self.kernels = in_blocks(Uses(self.kernels, self.buffers, [*kept, *self.own], same, size, self.team))
             keep_one_row(runs, self.kernels, self.buffers, kept)
 
     def _absorbed(self) -> dict[Node, Equation]:

@@ -42,37 +42,30 @@ FEWEST = 8  # queries of a block
 Same = Callable[[Buffer, Buffer], bool]
 
 
-def in_blocks(
-    kernels: Sequence[Kernel],
-    buffers: dict[Node, Buffer],
-    kept: Sequence[Buffer],
-    same: Same,
-    itemsize: int,
-    team: bool,
-) -> list[Kernel]:
-    """The kernels, with those of large scores in blocks; ``same`` tells whether two buffers have one memory.
-
-    All of ``kept`` stays. Threads of a ``team`` compute rows of the batch, each row with a block of its own.
-    """
-    plan = _Plan(kernels, buffers, kept, same, itemsize, team)
+def in_blocks(plan: Uses) -> list[Kernel]:
+    """The kernels, with those of large scores in blocks."""
     chains = _chains(plan)
     for chain in chains:
         _keep_tops(plan, chain)
         _give_room(plan, chain, chains)
-    found = [*kernels]
+    found = [*plan.kernels]
     for chain in chains:
         around = _around(plan, found, chain.kernels(plan))
         assert around is not None  # asked for when the chain was found, and others take kernels away alone
         loops = tuple((e, letter) for _, e, letter in chain.rows)
         found = [*around[0], Blocks(chain.inside, loops, chain.size, chain.phase, chain.share), *around[1]]
-    if chains and not team:
+    if chains and not plan.team:
         for position, kernel in enumerate(found):
             kernel.phase = position
     return found
 
 
-class _Plan:
-    """The kernels, who writes and reads each array, and which kernels chains have taken."""
+class Uses:
+    """The kernels, who writes and reads each array, and which kernels chains have taken.
+
+    All of ``kept`` stays; ``same`` tells whether two buffers have one memory. Threads of a ``team`` compute rows of the
+    batch, each row with a block of its own.
+    """
 
     def __init__(
         self,
@@ -128,13 +121,13 @@ class _Chain:
         """The number of the loop that goes block by block."""
         return len(self.rows) - 1
 
-    def kernels(self, plan: _Plan) -> list[Kernel]:
+    def kernels(self, plan: Uses) -> list[Kernel]:
         """The kernels of the plan that it takes away."""
         return [plan.kernels[at] for at in sorted(self.members)]
 
 
 # ---------------------------------------------------------------------------------------------- which kernels
-def _chains(plan: _Plan) -> list[_Chain]:
+def _chains(plan: Uses) -> list[_Chain]:
     """The chains with scores whose large arrays nothing else reads, and those without that share one with these."""
     begun = [_begun(plan, kernel) if isinstance(kernel, Nest) else None for kernel in plan.kernels]
     if all(chain is None or chain.held for chain in begun):
@@ -155,7 +148,7 @@ def _chains(plan: _Plan) -> list[_Chain]:
         found = [c for c in found if c not in left]
 
 
-def _begun(plan: _Plan, anchor: Nest) -> _Chain | None:
+def _begun(plan: Uses, anchor: Nest) -> _Chain | None:
     """The chain of a sum over long rows, None where it is none."""
     rows = rows_of(anchor)
     if rows is None or anchor.share != ("rows" if plan.team else "one"):
@@ -170,7 +163,7 @@ def _begun(plan: _Plan, anchor: Nest) -> _Chain | None:
     return _Chain(rows, width // plan.itemsize, min(size, int(around[-1])), held, anchor)
 
 
-def _grown(plan: _Plan, chain: _Chain, at: int) -> bool:
+def _grown(plan: Uses, chain: _Chain, at: int) -> bool:
     """Take the anchor, and what gives or reads large arrays, until nothing is left; False where one has no source."""
     if not _takes(plan, chain, at, tuple(i for i, _, _ in chain.rows)):
         return False
@@ -184,7 +177,7 @@ def _grown(plan: _Plan, chain: _Chain, at: int) -> bool:
     return True
 
 
-def _takes(plan: _Plan, chain: _Chain, at: int, own: Own) -> bool:
+def _takes(plan: Uses, chain: _Chain, at: int, own: Own) -> bool:
     """Take a kernel into a chain, where it fits."""
     inside = _inside(plan, chain, plan.kernels[at], own)
     if inside is not None and at not in chain.members:
@@ -192,7 +185,7 @@ def _takes(plan: _Plan, chain: _Chain, at: int, own: Own) -> bool:
     return inside is not None
 
 
-def _inside(plan: _Plan, chain: _Chain, kernel: Kernel, own: Own) -> Inside | None:
+def _inside(plan: Uses, chain: _Chain, kernel: Kernel, own: Own) -> Inside | None:
     """A kernel inside of the loops, its large arrays noted; None where it cannot go block by block."""
     if own[-1] is None or not isinstance(kernel, Nest | Product | Contraction):
         return None
@@ -206,7 +199,7 @@ def _inside(plan: _Plan, chain: _Chain, kernel: Kernel, own: Own) -> Inside | No
     return Inside(kernel, own, cut)
 
 
-def _large(plan: _Plan, chain: _Chain, kernel: Member, own: Own) -> Iterator[tuple[Buffer, Signature]]:
+def _large(plan: Uses, chain: _Chain, kernel: Member, own: Own) -> Iterator[tuple[Buffer, Signature]]:
     """What kernels compute for every query and key, of all that one kernel touches."""
     for b, at, _ in accesses_of(kernel, plan.buffers):
         signature = signature_of(at, own)
@@ -216,7 +209,7 @@ def _large(plan: _Plan, chain: _Chain, kernel: Member, own: Own) -> Iterator[tup
             yield b, signature
 
 
-def _has_source(plan: _Plan, chain: _Chain, key: int) -> bool:
+def _has_source(plan: Uses, chain: _Chain, key: int) -> bool:
     """Whether a large array is computed in the chain: by the kernel that does, or by one that does it once more."""
     buffer, signature = chain.large[key]
     at, *others = plan.writers[key]
@@ -250,7 +243,7 @@ def _once_more(kernel: Member, buffer: Buffer, phase: int) -> Member | None:
     return replace(kernel, phase=phase)
 
 
-def _readers(plan: _Plan, chain: _Chain) -> Iterator[tuple[int, Own]]:
+def _readers(plan: Uses, chain: _Chain) -> Iterator[tuple[int, Own]]:
     """Kernels that read large arrays, and nothing that others compute from results of the chain."""
     behind = _behind(plan, chain)
     for buffer, signature in chain.large.values():
@@ -266,7 +259,7 @@ def _readers(plan: _Plan, chain: _Chain) -> Iterator[tuple[int, Own]]:
                 yield at, own
 
 
-def _behind(plan: _Plan, chain: _Chain) -> set[int]:
+def _behind(plan: Uses, chain: _Chain) -> set[int]:
     """The arrays that others compute from results of a chain."""
     own = {id(b) for at in chain.members for b in plan.writes[at]}
     found: set[int] = set()
@@ -289,7 +282,7 @@ def _has_scores(chain: _Chain) -> bool:
     return False
 
 
-def _in_order(plan: _Plan, chain: _Chain) -> bool:
+def _in_order(plan: Uses, chain: _Chain) -> bool:
     """Whether no kernel needs of another what a later block computes."""
     every = [(x, b, signature_of(at, x.own), writes)
              for x in chain.inside for b, at, writes in accesses_of(x.kernel, plan.buffers)]  # fmt: skip
@@ -300,7 +293,7 @@ def _in_order(plan: _Plan, chain: _Chain) -> bool:
     return True
 
 
-def _may_wait(plan: _Plan, chain: _Chain) -> bool:
+def _may_wait(plan: Uses, chain: _Chain) -> bool:
     """Whether kernels may wait for the last of a chain, and what is computed once more finds what it is made of."""
     if _around(plan, plan.kernels, chain.kernels(plan)) is None:
         return False
@@ -313,7 +306,7 @@ def _may_wait(plan: _Plan, chain: _Chain) -> bool:
     return True
 
 
-def _alone(plan: _Plan, chain: _Chain, chains: Sequence[_Chain]) -> bool:
+def _alone(plan: Uses, chain: _Chain, chains: Sequence[_Chain]) -> bool:
     """Whether chains alone touch the large arrays of one, in the same blocks."""
     members = {at for c in chains for at in c.members}
     large = {key for c in chains for key in c.large}
@@ -330,7 +323,7 @@ def _alone(plan: _Plan, chain: _Chain, chains: Sequence[_Chain]) -> bool:
 
 # ---------------------------------------------------------------------------------------------- the new plan
 def _around(
-    plan: _Plan, kernels: Sequence[Kernel], members: Sequence[Kernel]
+    plan: Uses, kernels: Sequence[Kernel], members: Sequence[Kernel]
 ) -> tuple[list[Kernel], list[Kernel]] | None:
     """The kernels before and behind some that go together, None where one of these needs one behind them."""
     own = {id(m) for m in members}
@@ -349,7 +342,7 @@ def _around(
     return before, after
 
 
-def _conflict(plan: _Plan, a: Kernel, b: Kernel) -> bool:
+def _conflict(plan: Uses, a: Kernel, b: Kernel) -> bool:
     """Whether one writes what the other touches."""
     reads = [[plan.buffers[s] for s in sources_of(k) if s in plan.buffers] for k in (a, b)]
     writes = [results_of(a), results_of(b)]
@@ -357,7 +350,7 @@ def _conflict(plan: _Plan, a: Kernel, b: Kernel) -> bool:
     return any(plan.same(x, z) for xs, zs in pairs for x in xs for z in zs)
 
 
-def _room(plan: _Plan, chain: _Chain, key: int, size: int) -> tuple[Extent, ...]:
+def _room(plan: Uses, chain: _Chain, key: int, size: int) -> tuple[Extent, ...]:
     """So many queries; of the rows of a batch all that threads divide, else one."""
     buffer, signature = chain.large[key]
     kept = lambda t: t is None or (plan.team and t == 0)
@@ -365,7 +358,7 @@ def _room(plan: _Plan, chain: _Chain, key: int, size: int) -> tuple[Extent, ...]
     return tuple(one(e, t) for e, t in zip(buffer.extents, signature, strict=True))
 
 
-def _give_room(plan: _Plan, chain: _Chain, chains: Sequence[_Chain]) -> None:
+def _give_room(plan: Uses, chain: _Chain, chains: Sequence[_Chain]) -> None:
     """Room for one block of queries, for one query where one loop over them writes and reads an array alone."""
     for key, (buffer, _) in chain.large.items():
         touching = (plan.kernels[at] for at in (*plan.writers[key], *plan.readers.get(key, ())))
@@ -374,7 +367,7 @@ def _give_room(plan: _Plan, chain: _Chain, chains: Sequence[_Chain]) -> None:
         buffer.room = _room(plan, chain, key, 1 if alone else chain.size)
 
 
-def _keep_tops(plan: _Plan, chain: _Chain) -> None:
+def _keep_tops(plan: Uses, chain: _Chain) -> None:
     """Let logsumexps whose exponentials are computed again store the top of every row."""
     for at, x in chain.again.items():
         lse = plan.kernels[at]
