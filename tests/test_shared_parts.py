@@ -2,7 +2,7 @@
 
 import pytest
 import sympy as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from graphc.ir.parts import parts, parts_of_kind, symbols_of, with_symbols
@@ -44,6 +44,10 @@ def test_parts_are_those_of_the_tree(e: sp.Expr, others: list[sp.Expr]) -> None:
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(EXPRESSIONS)
+@example(sp.exp(-A[0] - A[1]) * A[2])
+@example(-A[0] * A[2] - A[1] * A[2])
+@example(sp.exp(sp.Mul(-1, A[0] + 2, evaluate=False)) + A[1])
+@example(sp.sin(2 * A[0] + 2 * A[1]) / 3 + A[2] / 3)
 def test_common_factors_are_those_of_sympy(e: sp.Expr) -> None:
     found, wanted = factored(e), sp.factor_terms(e)
     assert found == wanted and str(found) == str(wanted)
