@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.emit import score_blocks as printed
+from graphc.emit.reference import evaluate
 from graphc.facade.inspecting import lowered
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import FunctionText, function_text
-from graphc.ir.node import Leaf
+from graphc.ir.affine import index
+from graphc.ir.build import equation
+from graphc.ir.node import Indicator, Leaf, Mask
+from graphc.ir.scalar import placeholder
 from graphc.lower import row_loops, score_blocks
 from graphc.lower.plan import PlanOptions
 
@@ -68,11 +73,16 @@ def plan_of(outputs: list[gc.Tensor], inputs: list[gc.Tensor]) -> FunctionText:
 
 
 @pytest.mark.parametrize("how", POWERS)
-def test_blocks_have_the_values_and_gradients_of_jax(small: Callable[[int], None], how: str):
+def test_blocks_have_the_values_and_gradients_of_jax(
+    small: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, how: str
+):
     """Planted faults, seen to fail: sums over queries that begin anew with every block; a last block of eight (by the
-    check of texts); a factor of a product that is left out."""
+    check of texts); a factor of a product that is left out; keys that end one too early."""
+    monkeypatch.setattr(printed, "KEYS_AT_ONCE", 1)
     inputs, outputs, data, theirs = attention_of(how)
-    assert "for block in range(0, 20, 8):" in plan_of(outputs, inputs).text.text
+    text = plan_of(outputs, inputs).text.text
+    assert "for block in range(0, 20, 8):" in text
+    assert ("in range(keys_end):" in text) is (how == "causal")
     found = gc.compile(outputs=outputs, inputs=inputs, dtype="float64")(*data)
     total = lambda *a: jnp.sum(theirs(*a) ** POWERS[how])
     exact = [theirs(*data), *jax.grad(total, (0, 1, 2))(*data[:3])]
@@ -94,20 +104,23 @@ def elements_of(length: int) -> int:
 
 
 def test_a_step_in_blocks_has_the_bits_of_whole_arrays_whatever_the_threads(small: Callable[[int], None]):
-    """Planted fault, seen to fail: one block for all rows of the batch, which threads then share."""
+    """Also where every element is checked to be there before it is touched. Planted faults, seen to fail: one block for
+    all rows of the batch, which threads then share; loops of that check which say what vectors they make."""
     length = 70
     data = RNG.normal(size=(2, 5, length, 8)).astype("float32")
     words = (np.arange(length) < np.array([[70], [3], [41], [0], [64]])).astype("float32")
     found = []
-    for held, threads in ((1 << 40, 1), (0, 1), (0, 2)):
+    for held, threads, checks in ((1 << 40, 1, False), (0, 1, False), (0, 2, False), (0, 2, True)):
         small(held)
         net = model(length)
         assert ("for block in" in net.source(batch_size=3)) is (held == 0)
-        run = net.fit({"X": data[0], "T": data[1], "M": words}, epochs=2, batch_size=3, threads=threads)
+        given = {"X": data[0], "T": data[1], "M": words}
+        run = net.fit(given, epochs=2, batch_size=3, threads=threads, check_bounds=checks)
         outputs = net.predict({"X": data[0], "M": words})
-        found.append([np.asarray(run.history["loss"]), outputs, *(net.params[name] for name in net.params)])
+        loss = np.asarray(run.history["loss"])
+        found.append([outputs, *(net.params[name] for name in net.params), *([] if checks else [loss])])
     for other in found[1:]:
-        for first, second in zip(found[0], other, strict=True):
+        for first, second in zip(found[0], other, strict=False):
             np.testing.assert_array_equal(first, second)
 
 
@@ -117,6 +130,41 @@ def test_memory_grows_with_the_length_and_not_with_its_square(small: Callable[[i
     assert elements_of(160) < 2.1 * elements_of(80) < 2.1 * 3 * scores
     small(4 * scores)
     assert elements_of(80) > 3 * scores > elements_of(81)
+
+
+def seen_by(behind: int) -> gc.Tensor:
+    """Query t sees the keys up to so many behind t."""
+    seen = Indicator(Mask("ge", index(0) - index(1) + behind))
+    return gc.Tensor(equation((QUERIES, KEYS), 2, "sum", placeholder(0), [seen]))
+
+
+UNSEEN: dict[str, tuple[Callable[[gc.Tensor], gc.Tensor], bool]] = {
+    "those up to its own": (lambda s: gc.softmax(s, where=seen_by(0)), True),
+    "three behind": (lambda s: gc.softmax(s, where=seen_by(3)), True),
+    "two masks": (lambda s: gc.softmax(s, where=seen_by(0)) + gc.softmax(s, where=seen_by(5)), True),
+    "those before it": (lambda s: gc.softmax(s, where=seen_by(-1)), False),  # the first query sees none
+    "a number that is no infinity": (lambda s: gc.softmax(gc.where(seen_by(0), s, -1e4)), False),
+    "what is not 0 for a share of 0": (lambda s: gc.cos(gc.softmax(s, where=seen_by(0))), False),
+}
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+def test_keys_that_no_query_of_a_block_sees_are_left_out_where_they_count_for_nothing(
+    small: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, how: str
+):
+    """Planted faults, seen to fail: the smaller of two masks; a cosine of 0 taken for 0; keys that end too early."""
+    monkeypatch.setattr(printed, "KEYS_AT_ONCE", 1)
+    inputs, *_ = attention_of("")
+    weights, some = UNSEEN[how]
+    out = gc.matmul(weights(gc.matmul(inputs[0], gc.swapaxes(inputs[1], -1, -2))), inputs[2])
+    assert ("in range(keys_end):" in plan_of([out], inputs).text.text) is some
+    if how in ("three behind", "two masks"):
+        outputs = [out, *(gc.grad(gc.sum(out**2), leaf) for leaf in inputs)]
+        found = gc.compile(outputs=outputs, inputs=inputs, dtype="float64", verify=False)(q, k, v)
+        feed = {a.node: x for a, x in zip(inputs, (q, k, v), strict=True) if isinstance(a.node, Leaf)}
+        exact = evaluate([y.node for y in outputs], feed)
+        for ours, wanted in zip(found, exact, strict=True):
+            np.testing.assert_allclose(ours, wanted, rtol=1e-12, atol=1e-13 * np.abs(wanted).max())
 
 
 def test_scores_that_another_query_reads_stay_whole(small: Callable[[int], None]):

@@ -8,7 +8,7 @@ from functools import partial
 
 from graphc.emit.expressions import Printer
 from graphc.emit.matrices import Matrix, print_function
-from graphc.emit.text import BLOCK, Part, Text, extent, offset, place, simple, stride
+from graphc.emit.text import BLOCK, KEYS, Part, Text, extent, offset, place, simple, stride
 from graphc.emit.windows import Windows, in_one_piece, windows_of
 from graphc.ir.affine import Affine, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
@@ -36,11 +36,12 @@ def divided_index(nest: Nest) -> int:
 @record(frozen=True)
 class Frame:
     """What stands around a nest in blocks: the letters of its indices whose loops are there, or will be, other letters
-    that are taken, and the index that goes block by block."""
+    that are taken, the index that goes block by block, and that of keys which end before all of them."""
 
     letters: Mapping[int, str]
     taken: Collection[str]
     block: int
+    key: int = -1
 
 
 class NestPrinter:
@@ -64,6 +65,7 @@ class NestPrinter:
         if frame is not None:
             wanted = [frame.letters.get(i, "") for i in range(len(self.y.extents))]
             self.names, self.divided = index_letters(self.y.extents, wanted, frame.taken), frame.block
+        self.key = frame.key if frame is not None else -1
         self.masks = list(self.y.masks)
         self.invariant: list[str] = []
 
@@ -314,7 +316,9 @@ class NestPrinter:
         return self.text.loops(heads, invariant)
 
     def _bounds(self, i: int) -> str:
-        return self.part.bounds if i == self.divided else extent(self.y.extents[i])
+        if i == self.divided:
+            return self.part.bounds
+        return KEYS if i == self.key else extent(self.y.extents[i])
 
     def _out(self) -> str:
         return self._element(self.nest.out, self._own_place())

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from graphc.emit.expressions import Printer
 from graphc.emit.nests import Frame, NestPrinter
-from graphc.emit.text import BLOCK, Part, Text, extent, offset, place
+from graphc.emit.text import BLOCK, KEYS, Part, Text, extent, offset, place
 from graphc.ir.letters import index_letters
 from graphc.ir.node import Node
 from graphc.lower.cost import TILES
 from graphc.lower.kernels import Blocks, Cut, Inside, Kernel, Nest, Placed
 from graphc.lower.layout import Buffer, Count
 
+KEYS_AT_ONCE = 32  # loops go through so many at once; another number of them has a rest
 Group = tuple[Kernel, ...]  # kernels whose loops are joined
 
 
@@ -38,6 +39,8 @@ def print_blocks(
     even, end = isinstance(count, int) and count % blocks.size == 0, f"{BLOCK.start} + {blocks.size}"
     with text.loops([*heads, f"for {BLOCK.start} in range(0, {extent(count)}, {blocks.size}):"]):
         text.add(f"{BLOCK.stop} = {end}" if even else f"{BLOCK.stop} = {end} if {end} < {count} else {count}")
+        if blocks.keys:
+            text.add(*_last_key(blocks))
         for run in runs:
             text.add(*(f"# {caption(kernel)}" for group in run for kernel in group))
             first = inside[id(run[0][0])]
@@ -50,6 +53,12 @@ def print_blocks(
             _print_scale(text, cut, [f"for t in range({own.bounds}):"], offset(place(cut.c.buffer), "t"))
 
 
+def _last_key(blocks: Blocks) -> tuple[str, str]:
+    """Where the keys of a block end, behind those that its queries see."""
+    seen = f"({offset(BLOCK.stop, str(blocks.behind + KEYS_AT_ONCE - 1))})//{KEYS_AT_ONCE}*{KEYS_AT_ONCE}"
+    return f"{KEYS} = {seen}", f"{KEYS} = {KEYS} if {KEYS} < {blocks.keys} else {blocks.keys}"
+
+
 def _rows(cut: Cut, part: Part, rows: bool) -> Part:
     """The elements of what is added up block by block, of the rows of a part or of all."""
     out = cut.c.buffer
@@ -59,7 +68,7 @@ def _rows(cut: Cut, part: Part, rows: bool) -> Part:
 def _print_product(text: Text, x: Inside, cut: Cut, blocks: Blocks, length: str) -> None:
     """The call that computes a block of a product, or adds its part to a sum over all blocks."""
     steps = [*zip(x.own[:-1], (name for _, name in blocks.loops), strict=False), (x.last, BLOCK.start)]
-    size = lambda i: length if i == x.last else extent(x.kernel.node.extents[i])
+    size = lambda i: length if i == x.last else KEYS if i == x.key else extent(x.kernel.node.extents[i])
     a, b, c = (_at(matrix, steps) for matrix in (cut.a, cut.b, cut.c))
     adds = int(x.last == cut.term)
     text.add(f"{TILES}({a}, {cut.a.step(cut.row)}, {cut.a.step(cut.term)}, {b}, {cut.b.step(cut.term)}, 1, {c}, "
@@ -98,6 +107,6 @@ def _print_nests(
             own = group[0].own
             letters = {i: name for i, (_, name) in zip(own, blocks.loops, strict=True) if i is not None}
             taken = {name for i, (_, name) in zip(own, blocks.loops, strict=True) if i is None}
-            frame = Frame(letters, taken, group[0].last)
+            frame = Frame(letters, taken, group[0].last, group[0].key)
             nests = [x.kernel for x in group if isinstance(x.kernel, Nest)]
             NestPrinter(text, buffers, nests, BLOCK, len(letters) - (len(groups) == 1), frame).print()

@@ -137,6 +137,7 @@ class Part:
 
 BLOCK = Part("block", "block_end")
 """What goes block by block: of queries, where their scores do."""
+KEYS = "keys_end"  # where the keys end that a block of queries sees
 
 
 def extent(e: Extent) -> str:

@@ -244,11 +244,13 @@ class Cut:
 
 @record(frozen=True)
 class Inside:
-    """A kernel inside of blocks, and its own index for each of the loops around it, None where it has none."""
+    """A kernel inside of blocks, and its own index for each of the loops around it, None where it has none; ``key`` is
+    the one of the keys, where blocks leave some out."""
 
     kernel: Nest | Product | Contraction
     own: tuple[int | None, ...]
     cut: Cut | None = None
+    key: int = -1
 
     @property
     def last(self) -> int:
@@ -261,11 +263,17 @@ class Inside:
 @record
 class Blocks:
     """Kernels that go block by block through the last of the ``loops``, extents and letters, around all of them; a
-    block has ``size`` turns (:mod:`graphc.lower.score_blocks`)."""
+    block has ``size`` turns (:mod:`graphc.lower.score_blocks`).
+
+    Where ``keys`` is a number of them, loops over these end so many as ``behind`` the last turn of a block
+    (:mod:`graphc.lower.unseen`).
+    """
 
     inside: list[Inside]
     loops: tuple[tuple[Extent, str], ...]
     size: int
+    keys: int = 0
+    behind: int = 0
     phase: int = 0
     share: Share = "one"
     owner: int = 0
@@ -287,8 +295,9 @@ class Blocks:
 
     @property
     def method(self) -> str:
-        """How many kernels, and in how large blocks."""
-        return f"{len(self.inside)} kernels in blocks of {self.size} {self.loops[-1][1]}"
+        """How many kernels, in how large blocks, and whether with all keys."""
+        keys = ", keys as far as the mask goes" if self.keys else ""
+        return f"{len(self.inside)} kernels in blocks of {self.size} {self.loops[-1][1]}{keys}"
 
 
 Kernel = Nest | Product | Pack | Contraction | Steps | Blocks

@@ -34,6 +34,7 @@ from graphc.lower.cuts import (
 from graphc.lower.kernels import Blocks, Contraction, Inside, Kernel, Nest, Product, results_of, sources_of
 from graphc.lower.layout import Buffer
 from graphc.lower.row_loops import HELD, Rows, rows_of
+from graphc.lower.unseen import without_unseen
 from graphc.records import record
 
 BLOCK_BYTES = 1 << 16  # of the scores of a block: a level-2 cache holds them with their adjoints
@@ -52,12 +53,21 @@ def in_blocks(plan: Uses) -> list[Kernel]:
     for chain in chains:
         around = _around(plan, found, chain.kernels(plan))
         assert around is not None  # asked for when the chain was found, and others take kernels away alone
-        loops = tuple((e, letter) for _, e, letter in chain.rows)
-        found = [*around[0], Blocks(chain.inside, loops, chain.size, chain.phase, chain.share), *around[1]]
+        found = [*around[0], _blocks(plan, chain), *around[1]]
     if chains and not plan.team:
         for position, kernel in enumerate(found):
             kernel.phase = position
     return found
+
+
+def _blocks(plan: Uses, chain: _Chain) -> Blocks:
+    """The kernels of a chain as one, with as many keys as count."""
+    loops = tuple((e, letter) for _, e, letter in chain.rows)
+    blocks = Blocks(chain.inside, loops, chain.size, phase=chain.phase, share=chain.share)
+    seen = without_unseen(chain.inside, [b for b, _ in chain.large.values()], plan.buffers)
+    if seen is not None:
+        blocks.keys, (blocks.behind, blocks.inside) = chain.length, seen
+    return blocks
 
 
 class Uses:

@@ -152,6 +152,9 @@ class Ahead(Checks):
             else:
                 self.unfit(s)
 
+    def hint(self, s: ast.For, end: Any) -> None:
+        """Nothing: these loops make no vectors."""
+
     def assign(self, s: ast.Assign) -> None:
         [target] = s.targets
         found = self.value(s.value)

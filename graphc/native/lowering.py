@@ -192,10 +192,14 @@ class Lowered:
         b.store(b.sub(count, ir.Constant(number, 1), flags=["nsw"]), left)
         b.store(b.add(now, step if isinstance(step, ir.Value) else ir.Constant(number, step), flags=["nsw"]), turn)
         self.store(s.target.id, (types.int64, now))
-        end = self.turn(s.body, body, test, after)
+        self.hint(s, self.turn(s.body, body, test, after))
+
+    def hint(self, s: ast.For, end: Any) -> None:
+        """Tell LLVM what the first line of a loop says of its vectors."""
         first = s.body[0].value if isinstance(s.body[0], ast.Expr) else None
-        if isinstance(first, ast.Call) and isinstance(first.func, ast.Name) and first.func.id in ("wide", "chains"):
-            (self.widen if first.func.id == "wide" else self.chain)(s.iter, end)
+        word = first.func.id if isinstance(first, ast.Call) and isinstance(first.func, ast.Name) else ""
+        if word in ("wide", "chains") and isinstance(s.iter, ast.Call):
+            (self.widen if word == "wide" else self.chain)(s.iter, end)
 
     def widen(self, call: ast.Call, end: Any) -> None:
         """Tell LLVM how many turns of a loop are a vector, at the branch that ``end`` is: as many as leave no rest, or
