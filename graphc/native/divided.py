@@ -16,10 +16,14 @@ from numba.core import cgutils, types
 from graphc.emit.parts import PARTS
 from graphc.native.contexts import Contexts, Unfit
 from graphc.native.lowering import Lowered, called
+from graphc.native.repeats import rolled
 from graphc.native.trees import children, names_in
 
 CALL = 40
 """What a call of a primitive weighs, which is written out where it stands; a node of the syntax tree weighs 1."""
+
+PART = 1250
+"""What a part weighs where statements repeat, so that lines do not say how many there are to be: some sixty lines."""
 
 SHORT, FULL, LONG = 0.25, 1.2, 1.5
 """Lengths of a run that is none of its own, that ends a run, of a statement that is divided itself; in parts."""
@@ -37,11 +41,12 @@ class Divided(Lowered):
         self, contexts: Contexts, tree: ast.FunctionDef, kinds: Sequence[Any], names: Mapping[str, Any], module: Any,
         symbol: str,
     ) -> None:  # fmt: skip
-        self.tree, self.symbol = tree, symbol
-        self.loads = names_in(tree.body)[0]
-        self.parts = {id(run[0]): run for run in parts_of(tree.body, names[PARTS])}
+        self.tree, self.symbol = rolled(tree, names), symbol
+        self.loads = names_in(self.tree.body)[0]
+        count = names[PARTS] if self.tree is tree else min(names[PARTS], _count_of(self.tree.body))
+        self.parts = {id(run[0]): run for run in parts_of(self.tree.body, count)}
         self.written = 0
-        super().__init__(contexts, tree, kinds, names, module, symbol)
+        super().__init__(contexts, self.tree, kinds, names, module, symbol)
 
     def run(self, body: Sequence[ast.stmt]) -> None:
         waiting = [*body]
@@ -109,6 +114,11 @@ def parts_of(body: Sequence[ast.stmt], count: int) -> list[list[ast.stmt]]:
     weights = _Weights()
     whole = sum(map(weights.of, body))
     return [*_runs(body, whole / count, weights)] if count > 1 else []
+
+
+def _count_of(body: Sequence[ast.stmt]) -> int:
+    """How many parts there are to be where statements repeat."""
+    return round(sum(map(_Weights().of, body)) / PART)
 
 
 def _runs(body: Sequence[ast.stmt], length: float, weights: _Weights) -> Iterator[list[ast.stmt]]:

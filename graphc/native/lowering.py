@@ -18,7 +18,7 @@ from numba.core import cgutils, types
 from numba.core.extending import _Intrinsic as Intrinsic
 
 from graphc.native.contexts import Contexts, Typed, Unfit
-from graphc.native.trees import names_in
+from graphc.native.trees import Listed, names_in
 from graphc.primitives.matmul.vector_ir import vector_unit
 
 BINARY = {
@@ -293,6 +293,13 @@ class Lowered:
             return kind, self.builder.load(place)
         return self.known(self.names[node.id]) if node.id in self.names else self.unfit(node)
 
+    def listed(self, node: Listed) -> Typed:
+        """The number that a list has for the turn of a loop."""
+        number = self.context.get_value_type(types.int64)
+        values = ir.Constant(ir.ArrayType(number, len(node.numbers)), [*node.numbers])
+        table = cgutils.global_constant(self.builder, "graphc_places", values)
+        return types.int64, self.builder.load(self.builder.gep(table, [number(0), self.value(node.turn)[1]]))
+
     def element(self, node: ast.Subscript, writes: bool = False) -> tuple[ir.Value, Any]:  # noqa: ARG002  a check asks
         """Where an element of a pointer lies, and its type."""
         pointer, base = self.value(node.value)
@@ -415,4 +422,5 @@ STATEMENTS: dict[type, Callable[[Lowered, Any], None]] = {
 VALUES: dict[type, Callable[[Lowered, Any], Typed]] = {
     ast.Constant: Lowered.constant, ast.Name: Lowered.name, ast.Subscript: Lowered.item, ast.BinOp: Lowered.binary,
     ast.Compare: Lowered.compare, ast.UnaryOp: Lowered.unary, ast.IfExp: Lowered.either, ast.Call: Lowered.call,
+    Listed: Lowered.listed,
 }  # fmt: skip

@@ -31,3 +31,13 @@ def children(node: ast.AST) -> list[ast.AST]:
         elif isinstance(part, ast.AST):
             found.append(part)
     return found
+
+
+class Listed(ast.expr):
+    """The number that a list has for the turn of a loop."""
+
+    _fields = ("turn",)
+
+    def __init__(self, turn: str, numbers: Sequence[int]) -> None:
+        super().__init__()
+        self.turn, self.numbers = ast.Name(turn, ast.Load()), numbers
