@@ -13,6 +13,7 @@ from graphc.facade.pipeline import Differentiated, Graph, differentiate
 from graphc.ir.letters import close_name
 from graphc.ir.node import Leaf, Node
 from graphc.ir.text import equation_text
+from graphc.ir.walk import equations
 from graphc.show.derivation import Derivation
 from graphc.show.derivation import derivation as show_derivation
 
@@ -43,8 +44,16 @@ def _derived(model: Core) -> tuple[Graph, Differentiated]:
     """The graph that a derivation shows, and its derivatives."""
     graph, left_out = model.training_graph, {*model.metric_names, *model.state_roots}
     shown = Graph({n: r for n, r in graph.roots.items() if n not in left_out}, graph.new, graph.applied)
-    make = lambda: differentiate(shown, "loss", model.param_leaves, deltas=True)
-    return shown, model.once("derivation", make)
+    return shown, model.once("derivation", lambda: _derivatives_of(model, shown))
+
+
+def _derivatives_of(model: Core, shown: Graph) -> Differentiated:
+    """Those that training takes, where it has the same forward pass: no equation of that is put into another one, so
+    that it does not matter which of them are outputs."""
+    trained = (root for name, root in model.training_graph.roots.items() if not name.startswith("output:"))
+    if equations(shown.roots.values()) == equations(trained):
+        return model.differentiated()
+    return differentiate(shown, "loss", model.param_leaves, deltas=True)
 
 
 def _leaf(model: Core, wanted: Tensor | str) -> Leaf:
