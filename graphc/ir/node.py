@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import sympy
@@ -227,12 +228,13 @@ def extent_symbol(extent: Extent) -> sympy.Expr:
     return sympy.Symbol(extent, positive=True, integer=True)
 
 
-def extent_symbols(body: sympy.Expr) -> set[str]:
+@lru_cache(maxsize=4096)
+def extent_symbols(body: sympy.Expr) -> frozenset[str]:
     """Names of the free extents that a body divides or multiplies by."""
-    return {s.name for s in symbols_of(body) if s.is_integer and s.is_positive}
+    return frozenset(s.name for s in symbols_of(body) if s.is_integer and s.is_positive)
 
 
-def free_sizes(node: Equation) -> set[str]:
+def free_sizes(node: Equation) -> frozenset[str]:
     """Free extents whose run-time size an equation needs beyond its own loops."""
     maps = [m for op in node.operands for m in operand_maps(op)] + [mask.map for mask in node.masks]
     return extent_symbols(node.body) | {a.name for m in maps for a, _ in m.terms if isinstance(a, Size)}

@@ -25,9 +25,10 @@ def parts(expr: Basic) -> list[Any]:
     return list(found)
 
 
-def parts_of_kind(expr: Basic, *kinds: type) -> set[Any]:
+@lru_cache(maxsize=1 << 13)
+def parts_of_kind(expr: Basic, *kinds: type) -> frozenset[Any]:
     """The different parts of some classes."""
-    return {part for part in parts(expr) if isinstance(part, kinds)}
+    return frozenset(part for part in parts(expr) if isinstance(part, kinds))
 
 
 @lru_cache(maxsize=1 << 15)

@@ -25,17 +25,19 @@ def sources(node: Node) -> tuple[Node, ...]:
 
 def topological(roots: Iterable[Node], reads: Callable[[Node], Iterable[Node]] = sources) -> list[Node]:
     """Every node that the roots need, each after what it reads."""
-    seen: set[Node] = set()
+    done: dict[Node, bool] = {}  # False while what a node reads is on the stack above it
     order: list[Node] = []
-    stack = [(root, False) for root in reversed(list(roots))]
+    stack = [*reversed([*roots])]
     while stack:
-        node, done = stack.pop()
-        if done:
+        node = stack[-1]
+        if node not in done:
+            done[node] = False
+            stack += [s for s in reversed(tuple(reads(node))) if s not in done]
+            continue
+        stack.pop()
+        if not done[node]:
+            done[node] = True
             order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            stack += [(s, False) for s in reversed([*reads(node)]) if s not in seen]
     return order
 
 

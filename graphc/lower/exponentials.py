@@ -16,6 +16,7 @@ import sympy
 
 from graphc.ir.affine import Affine, constant, identity, index, substitute
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
+from graphc.ir.parts import parts_of_kind
 from graphc.ir.scalar import placeholder, placeholders
 from graphc.lower.logsumexp_parts import Parts
 from graphc.records import record
@@ -71,7 +72,7 @@ def may_store(y: Equation) -> bool:
 
 def softmaxes_in(y: Equation, among: Mapping[Equation, object]) -> Iterator[tuple[Equation, tuple[Affine, ...]]]:
     """The logsumexps of which y reads a softmax, and the indices, bound ones included, at which it does."""
-    for e in y.body.atoms(sympy.exp):
+    for e in parts_of_kind(y.body, sympy.exp):
         for j, at in _factors(y, e.args[0], among):
             node = _read(y, j).node
             assert isinstance(node, Equation)
@@ -82,7 +83,7 @@ def reading_exponentials(y: Equation, stored: Mapping[Node, Exponentials]) -> Eq
     """The equation with stored exponentials in place of those it would compute; y itself where it reads none."""
     operands = list(y.operands)
     shares = {}
-    for e in sorted(y.body.atoms(sympy.exp), key=sympy.default_sort_key):
+    for e in sorted(parts_of_kind(y.body, sympy.exp), key=sympy.default_sort_key):
         factors = []
         for j, at in _factors(y, e.args[0], stored):
             of, read = stored[_read(y, j).node], _read(y, j)

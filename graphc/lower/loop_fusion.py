@@ -117,23 +117,30 @@ def store_shared(kernels: Sequence[Kernel], make: Callable[[Equation, Nest, Nest
 
     ``make(equation, beside, reader)`` gives the nest of a stored part.
     """
-    found: list[Kernel] = []
+    found: list[tuple[Kernel, Nest | None]] = []
     for kernel in kernels:
-        if isinstance(kernel, Nest) and _plain_map(kernel):
-            _read_known(kernel, found)
-            best = _best(kernel, found)
+        nest = _as_map(kernel)
+        if nest is not None:
+            _read_known(nest, found)
+            best = _best(nest, found)
             if best is not None:
-                nest = make(_restricted(kernel.equation, best.part, kernel.equation.operands), best.beside, kernel)
-                found.insert(found.index(best.beside) + 1, nest)
-                _read_instead(kernel, best.part, nest.node)
-        found.append(kernel)
-    return found
+                stored = make(_restricted(nest.equation, best.part, nest.equation.operands), best.beside, nest)
+                at = next(t for t, (other, _) in enumerate(found) if other is best.beside)
+                found.insert(at + 1, (stored, _as_map(stored)))
+                _read_instead(nest, best.part, stored.node)
+        found.append((kernel, _as_map(kernel)))
+    return [kernel for kernel, _ in found]
 
 
-def _read_known(kernel: Nest, earlier: Sequence[Kernel]) -> None:
+def _as_map(kernel: Kernel) -> Nest | None:
+    return kernel if isinstance(kernel, Nest) and _plain_map(kernel) else None
+
+
+def _read_known(kernel: Nest, earlier: Sequence[tuple[Kernel, Nest | None]]) -> None:
     """Let a body read the values of expensive earlier bodies that it contains."""
-    for other in earlier:
-        if not (isinstance(other, Nest) and _plain_map(other) and other.node.shape == kernel.node.shape):
+    shape = kernel.node.shape
+    for _, other in earlier:
+        if other is None or other.node.shape != shape:
             continue
         body = _in_terms_of(kernel.equation, other.equation)
         if body is not None and _is_dear(body) and kernel.equation.body.has(body):
@@ -159,13 +166,12 @@ def _read_instead(kernel: Nest, part: sympy.Expr, node: Node) -> None:
     kernel.form = _restricted(y, body, (*y.operands, Read(node, straight(y.shape))))
 
 
-def _best(kernel: Nest, earlier: Sequence[Kernel]) -> _Stored | None:
-    between, found = False, []
-    for other in reversed(earlier):
-        near = isinstance(other, Nest) and _plain_map(other) and other.node.shape == kernel.node.shape
-        between = between or not near
-        if near and between:
-            assert isinstance(other, Nest)
+def _best(kernel: Nest, earlier: Sequence[tuple[Kernel, Nest | None]]) -> _Stored | None:
+    between, found, shape = False, [], kernel.node.shape
+    for _, other in reversed(earlier):
+        if other is None or other.node.shape != shape:
+            between = True
+        elif between:
             found += _candidates(kernel.equation, other)
     return max((c for c in found if c.gain >= STORED), key=lambda c: c.gain, default=None)
 

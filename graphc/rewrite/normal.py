@@ -18,7 +18,7 @@ import sympy
 from graphc.ir.affine import identity, indices
 from graphc.ir.build import constant_node, equation, inline
 from graphc.ir.node import Equation, Node, Origin, Read
-from graphc.ir.parts import symbols_of
+from graphc.ir.parts import parts_of_kind, symbols_of
 from graphc.ir.scalar import cost, is_complex, log1p, maximum, minimum, placeholder, placeholder_index
 from graphc.ir.walk import annotate, rebuild, transform
 from graphc.records import record
@@ -177,7 +177,7 @@ _GROWING = (sympy.exp, sympy.cosh, sympy.tanh)
 def _may_expose(y: Equation, producer: Node) -> bool:
     if not isinstance(producer, Equation) or not producer.elementwise or producer.masks:
         return False
-    names = {f.func.__name__ for f in producer.body.atoms(sympy.Function)}
+    names = {f.func.__name__ for f in parts_of_kind(producer.body, sympy.Function)}
     return bool(names & {"exp", "sigmoid", "cosh", "sinh", "tanh"}) and not is_layer(producer)
 
 
@@ -187,6 +187,7 @@ def _better(old: sympy.Expr, exposed: sympy.Expr, j: int) -> bool:
     return _hazards(after) < _hazards(old) or (_quotient(old, j) and cost(after) <= cost(old) + 20)
 
 
+@lru_cache(maxsize=4096)
 def _hazards(e: sympy.Expr) -> int:
     """Logarithms and divisions by a read: where rounding or overflow of a producer hurts."""
     logs = len(e.atoms(sympy.log, log1p))

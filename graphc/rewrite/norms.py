@@ -15,7 +15,7 @@ from sympy import Add, Expr, Mul, Pow, S
 from graphc.ir.affine import Extent
 from graphc.ir.build import inline
 from graphc.ir.node import Equation, Node, Operand, Read
-from graphc.ir.parts import symbols_of
+from graphc.ir.parts import parts_of_kind, symbols_of
 from graphc.ir.scalar import absolute, canonical, guarded, less, less_equal, maximum, placeholder_index
 
 _EPS = (sympy.Integer(2) ** -100, sympy.Integer(2) ** 40)
@@ -37,10 +37,8 @@ def is_norm(node: Node) -> bool:
 def with_stored_squares(y: Equation) -> tuple[Expr, list[Operand]]:
     """The body and operands of y with the squares themselves where it takes a root of stored ones."""
     body, operands = y.body, list(y.operands)
-    seen = {
-        e: _opened(e, operands, y)
-        for e in (*(p.base for p in broken_powers(body)), *(g.args[0] for g in body.atoms(guarded) if g.args[2] == 0))
-    }
+    asked = (g.args[0] for g in parts_of_kind(body, guarded) if g.args[2] == 0)
+    seen = {e: _opened(e, operands, y) for e in (*(p.base for p in broken_powers(body)), *asked)}
     powers = {p: seen[p.base] ** p.exp for p in broken_powers(body) if seen[p.base] != p.base}
     if not powers and not any(is_hypotenuse(p.base) for p in broken_powers(body)):
         return y.body, list(y.operands)
@@ -94,7 +92,9 @@ def divides_by_norm(y: Equation) -> bool:
     below = [g for f in factors for g in Mul.make_args(f) if g.is_Pow and g.exp.could_extract_minus_sign()]
     cubes = [f for f in factors if f.is_Pow and f.exp.is_Integer and f.exp > 1 and _reads_inverse(y, f.base)]
     known = (*below, *cubes)
-    others = [f for f in factors if f not in known and f.free_symbols and not _is_read_or_test(f)]
+    if not known:
+        return False
+    others = [f for f in factors if f not in known and symbols_of(f) and not _is_read_or_test(f)]
     steep = sum(-2 * g.exp for g in below if is_broken(g.exp)) > 1 or any(_has_eps(y, g.base) for g in below)
     if others or not (cubes or (below and (slopes or steep))):
         return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field
+from functools import lru_cache
 
 import sympy
 
 from graphc.ir.node import Equation, Leaf, Node, Origin, Read
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import placeholder, placeholder_index
 from graphc.ir.scan import Unrolled
 from graphc.ir.walk import consumers, sources, topological
@@ -150,8 +152,13 @@ def _goes_in(roots: Sequence[Node], names: Names) -> set[Node]:
 
 def _outside_exponentials(y: Equation) -> Iterator[Node]:
     """What an equation reads elsewhere than in exponentials; a logsumexp that is read in these alone is a softmax's."""
-    rest = y.body.replace(sympy.exp, lambda _: sympy.S.One)
-    return (op.node for j, op in enumerate(y.operands) if isinstance(op, Read) and rest.has(placeholder(j)))
+    outside = _symbols_outside_exponentials(y.body)
+    return (op.node for j, op in enumerate(y.operands) if isinstance(op, Read) and placeholder(j) in outside)
+
+
+@lru_cache(maxsize=4096)
+def _symbols_outside_exponentials(body: sympy.Expr) -> frozenset[sympy.Symbol]:
+    return symbols_of(body.replace(sympy.exp, lambda _: sympy.S.One))
 
 
 class _Writer:
@@ -185,9 +192,8 @@ class _Writer:
         give_letters(shown, own, self.hints(), self.names.given)
         return Line(shown, self.names, target=leaf)
 
-    def hints(self) -> list[Mapping[Node, Sequence[str]]]:
+    def hints(self) -> list[Callable[[Node], Sequence[str]]]:
         """How what is read is written elsewhere: adjoints, other equations, leaves as the forward pass reads them."""
-        equations: dict[Node, list[str]] = {
-            n: letters for n, letters in self.names.letters.items() if isinstance(n, Equation)
-        }
-        return [{n: x for n, x in equations.items() if self.names.is_adjoint(n)}, equations, self.read_as]
+        equation = lambda n: self.names.letters.get(n, ()) if isinstance(n, Equation) else ()
+        adjoint = lambda n: equation(n) if self.names.is_adjoint(n) else ()
+        return [adjoint, equation, lambda n: self.read_as.get(n, ())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
+from functools import lru_cache
 
 import sympy
 from sympy import Expr, S, Symbol
@@ -16,6 +17,7 @@ from graphc.ir.affine import Affine, Extent, constant, index, indices, substitut
 from graphc.ir.build import always_true, never_true
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Indicator, Mask, Node, Operand, Position, Read
+from graphc.ir.parts import parts_of_kind, symbols_of
 from graphc.ir.scalar import (
     FUNCTIONS,
     canonical,
@@ -101,8 +103,13 @@ class Shown:
 
     def constant_factor(self, expr: Expr) -> tuple[Expr, Expr]:
         """(c, rest) with expr = c*rest and c free of anything read."""
-        symbols = [s for s in expr.free_symbols if s in self.pieces]
-        return expr.as_independent(*symbols, as_Add=False) if symbols else (expr, sympy.S.One)
+        return _constant_factor(expr, frozenset(s for s in symbols_of(expr) if s in self.pieces))
+
+
+@lru_cache(maxsize=4096)
+def _constant_factor(expr: Expr, symbols: frozenset[Symbol]) -> tuple[Expr, Expr]:
+    """(c, rest) with expr = c*rest and c free of some symbols."""
+    return expr.as_independent(*symbols, as_Add=False) if symbols else (expr, sympy.S.One)
 
 
 def read_equation(node: Node, goes_in: Callable[[Node], bool], softmaxes: Mapping[Logits, Node]) -> Shown:
@@ -120,7 +127,7 @@ def read_equation(node: Node, goes_in: Callable[[Node], bool], softmaxes: Mappin
 
 
 def give_letters(
-    shown: Shown, own: Sequence[str], hints: Sequence[Mapping[Node, Sequence[str]]], names: Collection[str] = ()
+    shown: Shown, own: Sequence[str], hints: Sequence[Callable[[Node], Sequence[str]]], names: Collection[str] = ()
 ) -> None:
     """Letters for the index space: ``own`` for the free axes, bound ones by how ``hints`` write what is read; none that
     is in ``names``."""
@@ -128,7 +135,7 @@ def give_letters(
     wishes: dict[int, list[str]] = {}
     for hint in hints:
         for ref in shown.refs():
-            for a, letter in zip(ref.at, hint.get(ref.node, ()), strict=False):
+            for a, letter in zip(ref.at, hint(ref.node), strict=False):
                 i = a.plain_index
                 if i is not None and i not in given and letter:
                     wishes.setdefault(i, []).append(letter)
@@ -183,7 +190,7 @@ class _Builder:
         body, softmaxes = _name_softmax(y, [a.plain_index is not None for a in space])
 
         def filled(expr: Expr) -> Expr:
-            used = [(j, op) for j, op in enumerate(y.operands) if expr.has(placeholder(j))]
+            used = [(j, op) for j, op in enumerate(y.operands) if placeholder(j) in symbols_of(expr)]
             values = {placeholder(j): self.operand(map_operand(op, move)) for j, op in used}
             return written_out(_put_in(expr, values), self.shown.pieces)
 
@@ -284,7 +291,7 @@ def _name_softmax(y: Equation, runs: Sequence[bool]) -> tuple[Expr, dict[Symbol,
     """
     found: dict[Symbol, tuple[Expr, int]] = {}
     body = y.body
-    for grown in sorted(body.atoms(sympy.exp), key=sympy.default_sort_key):
+    for grown in sorted(parts_of_kind(body, sympy.exp), key=sympy.default_sort_key):
         n, exponent = _whole_multiple(grown.args[0])
         match = _softmax_of(y, exponent)
         if match and runs[match[1]]:
