@@ -220,7 +220,7 @@ class TransformerBlock(Layer):
 
     def __call__(self, x: Tensor, mask: Any = None) -> Tensor:
         """The layer with new parameters; a mask (n, places) says which places are seen."""
-        return self.apply(x, self.declare(x), mask)
+        return self._of(x, _declared([]), mask)
 
     def _parts(self, x: Tensor) -> tuple[LayerNorm, MultiHeadAttention, Dense, Dense]:
         width = known_extents("nn.TransformerBlock", x, [x.ndim - 1])[0] if x.ndim else 1
@@ -229,29 +229,33 @@ class TransformerBlock(Layer):
 
     def declare(self, x: Tensor) -> list[Any]:
         """New parameters of two norms, of the attention and of two dense layers."""
-        norm, heads, up, down = self._parts(x)
         given: list[Any] = []
-
-        def add(layer: Layer, z: Tensor) -> Tensor:
-            given.append(layer.declare(z))
-            return layer.apply(z, given[-1])
-
-        if self.norm_first:
-            y = x + add(heads, add(norm, x))
-            add(down, add(up, add(norm, y)))
-        else:
-            y = add(norm, x + add(heads, x))
-            add(norm, y + add(down, add(up, y)))
+        self._of(x, _declared(given), None)
         return given
 
     def apply(self, x: Tensor, params: Sequence[Any], mask: Any = None) -> Tensor:
         """The layer with given parameters."""
+        given = iter(params)
+        return self._of(x, lambda layer, z, **options: layer.apply(z, next(given), **options), mask)
+
+    def _of(self, x: Tensor, use: Callable[..., Tensor], mask: Any) -> Tensor:
+        """The layers of the block, one after another as ``use`` applies them."""
         norm, heads, up, down = self._parts(x)
         if self.norm_first:
-            y = x + heads.apply(norm.apply(x, params[0]), params[1], mask=mask)
-            return y + apply_all(y, zip((norm, up, down), params[2:]))
-        y = norm.apply(x + heads.apply(x, params[0], mask=mask), params[1])
-        return norm.apply(y + apply_all(y, zip((up, down), params[2:4])), params[4])
+            y = x + use(heads, use(norm, x), mask=mask)
+            return y + use(down, use(up, use(norm, y)))
+        y = use(norm, x + use(heads, x, mask=mask))
+        return use(norm, y + use(down, use(up, y)))
+
+
+def _declared(given: list[Any]) -> Callable[..., Tensor]:
+    """What applies a layer with new parameters, which go into the list."""
+
+    def use(layer: Any, z: Tensor, **options: Any) -> Tensor:
+        given.append(layer.declare(z))
+        return layer.apply(z, given[-1], **options)
+
+    return use
 
 
 class Residual(Layer):

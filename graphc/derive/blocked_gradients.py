@@ -7,6 +7,7 @@ of the user's and differentiate to 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import sympy
 
@@ -70,7 +71,7 @@ def _on_a_path(order: Sequence[Node], loss: Node, behind: dict[Node, tuple[Leaf,
         if node not in needed or not isinstance(node, Equation) or node.body.has(stop_gradient):
             continue
         for j, op in enumerate(node.operands):
-            if isinstance(op, Read) and behind[op.node] and not _only_in_conditions(node, j):
+            if isinstance(op, Read) and behind[op.node] and not _only_in_conditions(node.body, j):
                 needed.add(op.node)
     return needed
 
@@ -81,7 +82,7 @@ def _zero_gradient(node: Equation, behind: dict[Node, tuple[Leaf, ...]]) -> str 
     for j, op in enumerate(node.operands):
         if not isinstance(op, Read) or not behind[op.node] or derivative(node.body, j, use_output=False) != 0:
             continue
-        if not _only_in_conditions(node, j):
+        if not _only_in_conditions(node.body, j):
             return _function_name(node.body, j)
         if node.reducer == "min" and not any(
             behind[r.node] and r.node is not op.node and r.at == op.at for r in node.reads
@@ -90,11 +91,12 @@ def _zero_gradient(node: Equation, behind: dict[Node, tuple[Leaf, ...]]) -> str 
     return None
 
 
-def _only_in_conditions(node: Equation, j: int) -> bool:
+@lru_cache(maxsize=4096)
+def _only_in_conditions(body: sympy.Expr, j: int) -> bool:
     """True when a_j occurs only in conditions of ``where``: there the branches carry the gradient."""
     a = placeholder(j)
-    outside = node.body.replace(lambda e: isinstance(e, where), lambda e: sympy.Add(*e.args[1:]))
-    return node.body.has(a) and not outside.has(a)
+    outside = body.replace(lambda e: isinstance(e, where), lambda e: sympy.Add(*e.args[1:]))
+    return body.has(a) and not outside.has(a)
 
 
 def _function_name(body: sympy.Expr, j: int) -> str:

@@ -35,9 +35,9 @@ def rolled(tree: ast.FunctionDef, names: Mapping[str, Any]) -> ast.FunctionDef:
 class _Form:
     """What a statement is but for its places: names of whole numbers, and numbers whose remainder is taken."""
 
-    def __init__(self, statement: ast.stmt, names: Mapping[str, Any]) -> None:
-        self.names, self.words, self.places = names, [], []
-        self.repeats = self.add(statement)
+    def __init__(self, statement: ast.stmt, rolling: _Rolling) -> None:
+        self.names, self.form, self.words, self.places = rolling.names, rolling.form, [], []
+        self.repeats = self.add_parts(statement)
         self.text = " ".join(self.words)
 
     def add(self, node: ast.AST) -> bool:
@@ -50,15 +50,24 @@ class _Form:
         if isinstance(node, ast.Constant):
             self.words.append(repr(node.value))
             return type(node.value) is int
+        if isinstance(node, ast.stmt):
+            inner = self.form(node)
+            self.words.append(inner.text)
+            self.places += inner.places
+            return inner.repeats
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
+            self.words.append("? %")
+            self.places.append(node.left)
+            return self.add(node.right)
+        return self.add_parts(node)
+
+    def add_parts(self, node: ast.AST) -> bool:
+        """The same of what a node consists of."""
         if isinstance(node, _ELEMENTS_AND_WAYS_OUT):
             return False
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
             self.words += ["set", ast.unparse(node.value)]
             return _is_number(node.value) and self.add(node.targets[0].value) and self.add(node.targets[0].slice)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
-            self.words.append("? %")
-            self.places.append(node.left)
-            return self.add(node.right)
         self.words.append(type(node).__name__)
         for field in node._fields:
             part = getattr(node, field)
@@ -82,10 +91,17 @@ _ELEMENTS_AND_WAYS_OUT = (ast.Subscript, ast.Return, ast.Break, ast.While)
 class _Rolling:
     def __init__(self, names: Mapping[str, Any]) -> None:
         self.names, self.loops = names, 0
+        self.forms: dict[int, _Form] = {}
+
+    def form(self, s: ast.stmt) -> _Form:
+        """The form of a statement, which is asked for again where it stands within another one."""
+        if id(s) not in self.forms:
+            self.forms[id(s)] = _Form(s, self)
+        return self.forms[id(s)]
 
     def list_of(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements of a list, those that repeat as loops."""
-        forms = [_Form(s, self.names) for s in body]
+        forms = [*map(self.form, body)]
         kinds: dict[str, int] = {}
         known = [kinds.setdefault(f.text, len(kinds)) if f.repeats else -1 for f in forms]
         found: list[ast.stmt] = []
