@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import sympy
 
 from graphc.ir.letters import safe_name
+from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import scalar_of
 from graphc.lower.exponentials import share_of
 from graphc.lower.logsumexp_parts import of_parts
@@ -58,8 +60,7 @@ class Printer:
         """Note what occurs more than once in bodies that will be printed."""
         if self.share:
             for body in bodies:
-                found = (e for e in sympy.preorder_traversal(body) if isinstance(e, SHARED))
-                self.counts.update(e for e in found if not isinstance(e, of_parts))
+                self.counts.update(_shared_in(body))
 
     def text(self, e: sympy.Expr) -> tuple[str, int]:
         if e in self.temporaries:
@@ -160,7 +161,7 @@ class Printer:
 
     def _is_fixed(self, e: sympy.Expr) -> bool:
         """Whether e is made of free extents alone, so that it is computed once, outside the loops."""
-        return self.hoists and bool(e.free_symbols) and all(s.is_integer and s.is_positive for s in e.free_symbols)
+        return self.hoists and bool(symbols_of(e)) and all(s.is_integer and s.is_positive for s in symbols_of(e))
 
     def _extent(self, e: sympy.Expr) -> str:
         """A free extent as a number."""
@@ -236,6 +237,13 @@ def is_free(e: sympy.Expr) -> bool:
 def _is_literal(e: sympy.Expr) -> bool:
     """Whether e is a number that is known here; softplus(1)**2 is one that the program computes."""
     return bool(e.is_Number or e.is_number and not e.is_Function and e.is_comparable)
+
+
+@lru_cache(maxsize=4096)
+def _shared_in(body: sympy.Expr) -> tuple[sympy.Expr, ...]:
+    """What may be computed once of a body, as often as it stands there."""
+    found = (e for e in sympy.preorder_traversal(body) if isinstance(e, SHARED))
+    return tuple(e for e in found if not isinstance(e, of_parts))
 
 
 def _cheap_power(e: sympy.Expr) -> bool:

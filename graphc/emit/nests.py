@@ -13,6 +13,7 @@ from graphc.emit.windows import Windows, in_one_piece, windows_of
 from graphc.ir.affine import Affine, FloorDiv, Gather, Modulo, Size, identity, indices
 from graphc.ir.letters import index_letters, safe_name
 from graphc.ir.node import DENSE, Mask, Node, Operand, Position, Read
+from graphc.ir.parts import places_of
 from graphc.ir.scalar import placeholder, placeholders
 from graphc.lower.kernels import Nest, safest_first
 from graphc.lower.layout import Buffer
@@ -183,7 +184,7 @@ class NestPrinter:
         lines += [f"s = {START[y.reducer]}"] if sums else []
         join = "{0} + {1}" if y.reducer == "sum" else JOIN[y.reducer]
         for turn, own in zip(written.turns, texts, strict=True):
-            twice = [j for j in range(len(own)) if j not in same and rest.count(placeholder(j)) > 1]
+            twice = [j for j in range(len(own)) if j not in same and places_of(rest, placeholder(j)) > 1]
             lines += [f"a{j} = {own[j]}" for j in twice]
             known = {*same, *twice, len(own)}
             names = {placeholder(j): f"a{j}" if j in known else own[j] for j in range(len(own) + 1)}
@@ -260,7 +261,7 @@ class NestPrinter:
         bodies, operands = joint_bodies(self.nests)
         names, lines = {}, []
         for j, op in enumerate(operands):
-            names[placeholder(j)] = self._loaded(j, op, flat, sum(b.count(placeholder(j)) for b in bodies), lines)
+            names[placeholder(j)] = self._loaded(j, op, flat, sum(places_of(b, placeholder(j)) for b in bodies), lines)
         values = [placeholder(len(operands) + t) for t in range(len(bodies))]
         printer = Printer(names | {v: str(v) for v in values}, given=self.text.number)
         printer.count(bodies)
@@ -295,7 +296,7 @@ class NestPrinter:
         loose = bool(self.masks) or guarded(self.y)
         names = {}
         for j, op in enumerate(self.y.operands):
-            uses = self.y.body.count(placeholder(j))
+            uses = places_of(self.y.body, placeholder(j))
             names[placeholder(j)] = self._operand(op, flat) if loose else self._loaded(j, op, flat, uses, lines)
         printer = Printer(names, share=not loose, given=self.text.number)
         value = printer.print(self.y.body)

@@ -25,10 +25,22 @@ def parts(expr: Basic) -> list[Any]:
     return list(found)
 
 
-@lru_cache(maxsize=1 << 13)
 def parts_of_kind(expr: Basic, *kinds: type) -> frozenset[Any]:
     """The different parts of some classes."""
+    return _parts_of_kind(expr, kinds)
+
+
+@lru_cache(maxsize=1 << 13)
+def _parts_of_kind(expr: Basic, kinds: tuple[type, ...]) -> frozenset[Any]:
     return frozenset(part for part in parts(expr) if isinstance(part, kinds))
+
+
+@lru_cache(maxsize=1 << 15)
+def places_of(expr: Basic, symbol: Symbol) -> int:
+    """At how many places of an expression's tree a symbol stands, as `count` says."""
+    if symbol not in symbols_of(expr):
+        return 0
+    return 1 if expr == symbol else sum(places_of(part, symbol) for part in expr.args)
 
 
 @lru_cache(maxsize=1 << 15)

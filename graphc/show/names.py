@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 
@@ -157,7 +156,8 @@ def _prefix(family: str, taken: Iterable[str]) -> str:
 
 
 def _numbers(prefix: str, names: Iterable[str]) -> list[int]:
-    return [int(m[1]) for m in (re.fullmatch(rf"{prefix}(\d+)", n) for n in names) if m]
+    begins = len(prefix)
+    return [int(n[begins:]) for n in names if n.startswith(prefix) and n[begins:].isdecimal()]
 
 
 def _own_letters(node: Node, declared: Mapping[str, Sequence[str]], given: Collection[str]) -> list[str]:

@@ -302,6 +302,7 @@ def _name_softmax(y: Equation, runs: Sequence[bool]) -> tuple[Expr, dict[Symbol,
     return body, found
 
 
+@lru_cache(maxsize=4096)
 def _whole_multiple(exponent: Expr) -> tuple[int, Expr]:
     """(n, v) of n*v, n the largest whole number that divides all terms and is positive."""
     n, rest = sympy.factor_terms(exponent).as_coeff_Mul()
