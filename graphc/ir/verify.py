@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import WeakSet
 
 from graphc.errors import REPORT, CompilerError
 from graphc.ir.affine import gathers, indices
@@ -12,14 +13,17 @@ from graphc.ir.parts import symbols_of
 from graphc.ir.scalar import placeholder
 from graphc.ir.walk import topological
 
+_sound: WeakSet[Node] = WeakSet()  # an equation does not change
+
 
 def verify(roots: Iterable[Node]) -> None:
     """Raise CompilerError naming the equation when a node of the graph is malformed: a defect of graphc itself."""
     for node in topological(roots):
-        if isinstance(node, Equation):
+        if isinstance(node, Equation) and node not in _sound:
             problem = _problem(node)
             if problem:
                 raise CompilerError(f"internal defect: malformed equation {node!r}: {problem}\n  hint: {REPORT}")
+            _sound.add(node)
 
 
 def _problem(y: Equation) -> str | None:

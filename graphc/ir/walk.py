@@ -32,7 +32,8 @@ def topological(roots: Iterable[Node], reads: Callable[[Node], Iterable[Node]] =
         node = stack[-1]
         if node not in done:
             done[node] = False
-            stack += [s for s in reversed(tuple(reads(node))) if s not in done]
+            read = node.sources if reads is sources and type(node) is Equation else tuple(reads(node))
+            stack += [s for s in reversed(read) if s not in done]
             continue
         stack.pop()
         if not done[node]:
@@ -74,7 +75,10 @@ def leaves(roots: Iterable[Node]) -> list[Leaf]:
 
 def with_sources(node: Node, new: Mapping[Node, Node]) -> Node:
     """The node with others in place of those it reads."""
-    if all(new.get(s, s) is s for s in sources(node)):
+    for s in sources(node):
+        if new.get(s, s) is not s:
+            break
+    else:
         return node
     if isinstance(node, Unrolled):
         of = new.get(node.of, node.of)

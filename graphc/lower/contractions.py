@@ -33,6 +33,7 @@ from graphc.ir.affine import (
 from graphc.ir.node import Equation, Mask, Node, Read
 from graphc.ir.scalar import placeholder, placeholder_index
 from graphc.lower.layout import Count
+from graphc.lower.products import two_factors
 from graphc.records import record
 
 DEEPEST = 3  # indices of a sum that do not lie in one piece: loops inside a tile
@@ -248,9 +249,8 @@ def _factors(
     other extents, and the places of the result that belong to them."""
     if y.reducer != "sum" or y.elementwise or len(y.operands) != 2 or len(reads) != 2:
         return None
-    scale, rest = y.body.as_independent(*(placeholder(0), placeholder(1)), as_Add=False)
-    factors = sympy.Mul.make_args(rest)
-    if len(factors) != 2 or any(placeholder_index(f) is None for f in factors):
+    scale, pair = two_factors(y.body)
+    if not pair:
         return None
     steps = [strides(r.node) for r in reads] + [strides(y)]
     if any(s is None for s in steps):

@@ -31,7 +31,7 @@ def as_product(y: Equation) -> Matched | None:
     if y.reducer != "sum" or y.masks or len(y.operands) != 2 or len(y.reads) != 2:
         return None
     bound = [i for i in range(y.n_free, len(y.extents)) if y.extents[i] != 1]
-    scale, pair = _two_factors(y.body)
+    scale, pair = two_factors(y.body)
     if len(bound) != 1 or not pair:
         return None
     own = [_plain_indices(r) for r in y.reads]
@@ -68,7 +68,7 @@ def _oriented(y: Equation, free: list[set[int]], bound: int, scale: sympy.Expr) 
 
 
 @lru_cache(maxsize=4096)
-def _two_factors(body: sympy.Expr) -> tuple[sympy.Expr, bool]:
+def two_factors(body: sympy.Expr) -> tuple[sympy.Expr, bool]:
     """The number before a body, and whether the rest is two reads."""
     scale, rest = body.as_independent(*[s for s in symbols_of(body) if placeholder_index(s) is not None], as_Add=False)
     factors = sympy.Mul.make_args(rest)

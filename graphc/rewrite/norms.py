@@ -191,6 +191,7 @@ def _all_squares(body: Expr) -> bool:
     return all(root_of(term) is not None for term in Add.make_args(body))
 
 
+@lru_cache(maxsize=4096)
 def without_eps(base: Expr) -> Expr:
     """S of S + eps, eps from 2**-100 to 2**40: beside it no square that underflows is missed, nor it beside huge."""
     rest, eps = base.as_independent(*base.free_symbols, as_Add=True)[::-1] if base.is_Add else (base, S.Zero)
