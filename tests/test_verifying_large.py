@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.emit.reference import NARROW, SERIAL, Product, _blocks, evaluate, evaluate_in_parts
+from graphc.emit import reference
+from graphc.emit.reference import NARROW, SERIAL, SHORT, Product, _blocks, evaluate, evaluate_in_parts
 from graphc.facade import agreement
 from graphc.facade.agreement import LARGE, PIECE, PRECISIONS, judge, near
 from graphc.facade.trials import SAMPLE, sample_of
@@ -26,6 +29,50 @@ def test_a_product_in_parts_is_the_product(shape: tuple[int, int, int], sides: s
     if min(shape) <= NARROW:
         sizes = [np.prod([len(range(n)[i]), len(range(k)[t]), len(range(m)[j])]) for i, t, j in _blocks(left, right)]
         assert sum(sizes) == n * k * m and max(sizes) <= SERIAL
+
+
+CONTRACTIONS = [
+    "nij,jk->nik", "nij,nik->jk", "nij,nkj->nik", "abij,abkj->abik", "bija,abkj->kbai", "ni,n->i", "ij,ij->", "ij,ji->",
+    "ij,jik->k", "ijk,jl->lki", "i,ij->j",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", CONTRACTIONS)
+def test_a_contraction_of_two_factors_is_products_of_matrices(words: str, monkeypatch: pytest.MonkeyPatch):
+    """Indices in any order, in both factors or in one: the numbers of einsum, which is not asked."""
+    sides = dict(zip("nijkabl", (2, 3, 4, 5, 3, 2, 6), strict=True))
+    shapes = [tuple(sides[letter] for letter in factor) for factor in words.partition("->")[0].split(",")]
+    x, y = (gc.input(name, shape) for name, shape in zip("xy", shapes, strict=True))
+    feed = {leaf.node: RNG.normal(size=shape) for leaf, shape in zip((x, y), shapes, strict=True)}
+    exact = np.einsum(words, *feed.values())
+    node = gc.einsum(words, x, y).node
+    monkeypatch.setattr(np, "einsum", None)
+    [found], [waiting] = evaluate([node], feed), evaluate_in_parts([node], feed)
+    waiting = waiting.rows() if isinstance(waiting, Product) else waiting
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-13)
+    assert waiting.tobytes() == found.tobytes() and found.shape == exact.shape and found.flags.c_contiguous
+
+
+def test_a_product_of_a_moderate_size_begins_no_threads(monkeypatch: pytest.MonkeyPatch):
+    """Where no side is short, it goes part by part, too: threads wait for a core."""
+    left, right, asked = RNG.normal(size=(128, 64)), RNG.normal(size=(64, 256)), []
+    assert SERIAL < 128 * 64 * 256 <= SHORT
+    monkeypatch.setattr(reference, "_blocks", lambda *sides: asked.extend(_blocks(*sides)) or asked)
+    np.testing.assert_allclose(Product(left, right).rows(), left @ right, rtol=0, atol=1e-12)
+    assert len(asked) == 8
+
+
+def test_what_one_part_of_a_formula_reads_is_given_up_at_once():
+    """The distribution function of the normal distribution has 113 parts, most of them a polynomial: what is held at a
+    time are a few of them, and the memory of the next is that of the last."""
+    x = gc.input("x", ("n",))
+    node, feed = gc.special.ndtr(x).node, {x.node: RNG.normal(size=100_000)}
+    evaluate([node], feed)
+    tracemalloc.start()
+    evaluate([node], feed)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * 8 * 100_000
 
 
 @pytest.mark.parametrize("at", [(0, 0), (150, 299), (299, 17)])

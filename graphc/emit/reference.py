@@ -5,6 +5,7 @@ It is the oracle the compiled backends are held against, and what names the firs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ from graphc.records import record
 from graphc.rewrite.norms import norms_in
 
 SERIAL = 1 << 18  # multiplications for which OpenBLAS begins no threads; on a busy machine these wait for a core
+SHORT = 64 * SERIAL  # a product of so many takes one thread some milliseconds
 NARROW = 16  # a product of so few rows, terms or columns is not worth threads
 
 
@@ -42,7 +44,8 @@ class Product:
         """So many rows of it, or all."""
         left, right = self.left[low:high], self.right
         (rows, inner), columns = left.shape, right.shape[1]
-        if min(rows, inner, columns) > NARROW or rows * inner * columns <= SERIAL:
+        work = rows * inner * columns
+        if work <= SERIAL or (work > SHORT and min(rows, inner, columns) > NARROW):
             return left @ right
         result = np.zeros((rows, columns), np.result_type(left, right))
         for i, k, j in _blocks(left, right):
@@ -219,7 +222,7 @@ class _Interpreter:
     def _reduce(self, y: Equation, value: np.ndarray) -> np.ndarray:
         axes = tuple(range(y.n_free, len(y.extents)))
         if not axes:
-            return np.array(value)
+            return np.array(value, order="C")
         if y.reducer == "logsumexp":
             top = value.max(axis=axes, keepdims=True)
             safe = np.where(np.isfinite(top), top, self.dtype.type(0))
@@ -229,19 +232,27 @@ class _Interpreter:
         return reduce(value, axis=axes, initial=self.dtype.type(REDUCERS[y.reducer]))
 
     def _einsum(self, y: Equation) -> np.ndarray | None:
-        """A plain contraction as one einsum: the whole iteration space of a matrix product would not fit memory."""
+        """A plain contraction as products of matrices, by einsum where it is none: its whole iteration space would not
+        fit memory. Einsum takes longer, and lets BLAS begin threads for products that are not worth it."""
         parts = self._factors(y)
         if parts is None:
             return None
-        product = _matrix_product(parts, y.n_free)
-        if product is not None:
-            return product.rows()
-        return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
+        found = _matrices(parts, y.n_free)
+        if found is None:
+            return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
+        left, right, letters = found
+        value = left @ right if left.ndim > 2 else Product(left, right).rows()
+        value = value.reshape(self.shape([y.extents[i] for i in letters]))
+        return np.asarray(value.transpose([letters.index(i) for i in range(y.n_free)]), order="C")
 
     def product(self, y: Equation) -> Product | None:
         """The equation as a product of two matrices, if it is one."""
-        parts = self._factors(y)
-        return None if parts is None else _matrix_product(parts, y.n_free)
+        parts = self._factors(y) if y.n_free == 2 else None
+        found = None if parts is None else _matrices(parts, y.n_free)
+        if found is None or found[0].ndim > 2 or found[2] != [0, 1]:
+            return None
+        product = Product(*found[:2])
+        return product if product.shape == self.shape(y.shape) else None
 
     def _factors(self, y: Equation) -> list | None:
         """What a sum of products multiplies, as einsum expects it: arrays, each with the indices of its axes."""
@@ -268,6 +279,10 @@ class _Interpreter:
 
     def _read(self, node: Node, at: tuple[Affine, ...], space: tuple[int, ...]) -> np.ndarray:
         value = self.values[node]
+        letters = [i for i in (a.plain_index for a in at) if i is not None]
+        if len({*letters}) == len(at) and [space[i] for i in letters] == list(value.shape):  # a view
+            moved = value.transpose(sorted(range(len(at)), key=letters.__getitem__))
+            return moved.reshape([n if i in letters else 1 for i, n in enumerate(space)])
         places = [self._map(a, space) for a in at]
         return value[tuple(np.clip(p, 0, max(n - 1, 0)) for p, n in zip(places, value.shape, strict=True))]
 
@@ -295,12 +310,23 @@ class _Interpreter:
         return {"ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}[mask.kind](x, 0)
 
 
-def _matrix_product(parts: Sequence, n_free: int) -> Product | None:
-    """sum_k a[i, k]*b[k, j] of matrices, transposed or not, row after row in memory as einsum would not leave it."""
-    if len(parts) != 4 or n_free != 2:
+def _matrices(parts: Sequence, n_free: int) -> tuple[np.ndarray, np.ndarray, list[int]] | None:
+    """sum_k a[.., i, k]*b[.., k, j] as matrices or stacks of them, each of i, j and k standing for several indices; and
+    the indices of their product, whose rows are those of the first index where it is not one of the stack."""
+    if len(parts) != 4 or any(len(set(at)) < len(at) for at in parts[1::2]):
         return None
-    row = 0 if 0 in parts[1] else 2
-    (a, at), (b, of) = parts[row : row + 2], parts[2 - row : 4 - row]
-    if sorted(at) != [0, 2] or sorted(of) != [1, 2]:
+    (a, at), (b, of) = (parts[:2], parts[2:]) if 0 not in parts[3] else (parts[2:], parts[:2])
+    both = sorted({*at} & {*of})
+    stack, inner = [i for i in both if i < n_free], [i for i in both if i >= n_free]
+    rows, columns = (sorted({*letters} - {*both}) for letters in (at, of))
+    if max([*rows, *columns], default=-1) >= n_free:
         return None
-    return Product(a if at == [0, 2] else a.T, b if of == [2, 1] else b.T)
+    return _matrix(a, at, stack, rows, inner), _matrix(b, of, stack, inner, columns), [*stack, *rows, *columns]
+
+
+def _matrix(x: np.ndarray, at: list[int], *groups: list[int]) -> np.ndarray:
+    """The array with its indices in groups: one axis for each of the first group, one for each other group."""
+    moved = x.transpose([at.index(i) for group in groups for i in group])
+    stack, first = len(groups[0]), len(groups[0]) + len(groups[1])
+    shape = moved.shape
+    return moved.reshape(*shape[:stack], math.prod(shape[stack:first]), math.prod(shape[first:]))

@@ -221,6 +221,7 @@ def cost(expr: Expr) -> int:
 # ---------------------------------------------------------------- evaluation
 
 
+@lru_cache(maxsize=4096)
 def numpy_function(body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = ()) -> Callable[..., Any]:
     """A callable of `n_operands` broadcastable arrays, then one value for each of `symbols` (extents, OUT).
 

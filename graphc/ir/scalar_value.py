@@ -2,39 +2,74 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
 from sympy import Expr, S
 
+from graphc.ir.parts import parts
 from graphc.ir.scalar_table import BY_CLASS
 
 SQRT_EXPONENTS = (S.Half, -S.Half)
 
 
 def value(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    """The value of `expr`; `values` holds the symbols and remembers every shared sub-expression."""
-    if expr not in values:
-        values[expr] = _compute(expr, values, dtype)
-    return values[expr]
+    """The value of `expr`; `values` holds those of the symbols."""
+    return _Value(values, dtype, _shared(expr)).of(expr)
 
 
-def _compute(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    if not expr.args and expr.is_number:
-        return dtype.type(float(expr))
-    if expr.is_Mul:
-        return _product(expr, values, dtype)
-    if expr.is_Pow:
-        return _power(value(expr.base, values, dtype), expr.exp, values, dtype)
-    args = [value(a, values, dtype) for a in expr.args]
-    return reduce(np.add, args) if expr.is_Add else BY_CLASS[expr.func].numpy(*args)
+@lru_cache(maxsize=4096)
+def _shared(expr: Expr) -> frozenset[Expr]:
+    """What several parts of an expression read."""
+    read = Counter(a for part in parts(expr) for a in part.args)
+    return frozenset(a for a, times in read.items() if times > 1)
 
 
-def _product(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    above, below = _factors(expr)
-    top = reduce(np.multiply, [value(f, values, dtype) for f in above]) if above else dtype.type(1)
-    return reduce(np.divide, [value(f, values, dtype) for f in below], top)
+@lru_cache(maxsize=4096)
+def _number(expr: Expr) -> float:
+    return float(expr)
+
+
+class _Value:
+    """Remembers what several parts read and gives up the others at once: the next ones take their memory, which is
+    still in the cache."""
+
+    def __init__(self, values: dict[Expr, Any], dtype: np.dtype, shared: frozenset[Expr]) -> None:
+        self.values, self.dtype, self.shared = values, dtype, shared
+
+    def of(self, expr: Expr) -> Any:
+        if expr in self.values:
+            return self.values[expr]
+        found = self._compute(expr)
+        if expr in self.shared:
+            self.values[expr] = found
+        return found
+
+    def _compute(self, expr: Expr) -> Any:
+        if not expr.args and expr.is_number:
+            return self.dtype.type(_number(expr))
+        if expr.is_Mul:
+            return self._product(expr)
+        if expr.is_Pow:
+            return self._power(self.of(expr.base), expr.exp)
+        args = [self.of(a) for a in expr.args]
+        return reduce(np.add, args) if expr.is_Add else BY_CLASS[expr.func].numpy(*args)
+
+    def _product(self, expr: Expr) -> Any:
+        above, below = _factors(expr)
+        top = reduce(np.multiply, [self.of(f) for f in above]) if above else self.dtype.type(1)
+        return reduce(np.divide, [self.of(f) for f in below], top)
+
+    def _power(self, base: Any, exponent: Expr) -> Any:
+        if exponent in SQRT_EXPONENTS:
+            root = np.sqrt(base)
+            return root if exponent is S.Half else 1 / root
+        if exponent.is_Integer and abs(exponent) <= 64:
+            whole = _integer_power(base, abs(int(exponent)))
+            return whole if exponent > 0 else 1 / whole
+        return np.power(base, self.of(exponent))
 
 
 @lru_cache(maxsize=4096)
@@ -43,16 +78,6 @@ def _factors(expr: Expr) -> tuple[list[Expr], list[Expr]]:
     divides = [f.is_Pow and f.exp.is_Rational and f.exp < 0 for f in expr.args]
     above = [f for f, below in zip(expr.args, divides, strict=True) if not below]
     return above, [1 / f for f, below in zip(expr.args, divides, strict=True) if below]
-
-
-def _power(base: Any, exponent: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    if exponent in SQRT_EXPONENTS:
-        root = np.sqrt(base)
-        return root if exponent is S.Half else 1 / root
-    if exponent.is_Integer and abs(exponent) <= 64:
-        whole = _integer_power(base, abs(int(exponent)))
-        return whole if exponent > 0 else 1 / whole
-    return np.power(base, value(exponent, values, dtype))
 
 
 def _integer_power(base: Any, n: int) -> Any:

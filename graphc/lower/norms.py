@@ -102,6 +102,8 @@ def rescue_of(total: Equation, dtype: DTypeLike) -> Rescue:
 def reading_rescues(y: Equation, rescues: Mapping[Node, Rescue], dtype: DTypeLike) -> Equation:
     """The equation with roots of scaled sums in place of those that left the range of numbers, and with quotients by
     norms taken one by one; y itself without norms."""
+    if not broken_powers(y.body) and not any(op.node in rescues or is_norm(op.node) for op in y.reads):
+        return y
     body, operands = with_stored_squares(y)
     body, roots = _with_hypotenuses(body, np.dtype(dtype).name)
     for j, op in enumerate(y.operands):

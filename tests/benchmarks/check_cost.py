@@ -12,20 +12,42 @@ import importlib
 import json
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.benchmarks.contestants import answer_of
 from tests.benchmarks.startup import workload
 
-NETWORKS = ("W1", "W2", "W3", "W5", "W4")
+BLOCKS = {"a block": 1, "four blocks": 4}  # of a transformer: the bias of the keys has the gradient 0
+NETWORKS = ("W1", "W2", "W3", "W5", "W4", *BLOCKS)
+Made = Callable[[Any], tuple[Any, dict[str, Any]]]
+
+
+def network(name: str) -> tuple[Made, NDArray, NDArray]:
+    """What makes a model and the options of a step, and its data."""
+    if name not in BLOCKS:
+        wl = importlib.import_module("tests.benchmarks.workloads")
+        return workload(name), *wl.data(wl.WORKLOADS[name])
+
+    def made(gc: Any) -> tuple[Any, dict[str, Any]]:
+        X, T = (gc.input(word, ("n", 32, 64)) for word in "XT")
+        H = X
+        for _ in range(BLOCKS[name]):
+            H = gc.nn.TransformerBlock(4, 256)(H)
+        options = {"optimizer": gc.Adam(1e-3), "batch_size": 16, "shuffle": False, "steps": 1}
+        return gc.Model(H, gc.losses.mse(H, T)), options
+
+    x, t = np.random.default_rng(0).normal(size=(2, 16, 32, 64)).astype(np.float32)
+    return made, x, t
 
 
 def child(name: str, verify: bool) -> dict[str, float]:
     """One step; ``check`` are the seconds inside the check."""
     gc = importlib.import_module("graphc")
     fitting = importlib.import_module("graphc.facade.fitting")
-    wl = importlib.import_module("tests.benchmarks.workloads")
     importlib.import_module("sympy")
     inside, checked = [0.0], fitting.verify_training
 
@@ -37,8 +59,7 @@ def child(name: str, verify: bool) -> dict[str, float]:
             inside[0] += time.perf_counter() - started
 
     fitting.verify_training = timed
-    x, y = wl.data(wl.WORKLOADS[name])
-    made = workload(name)
+    made, x, y = network(name)
     clock, processor = time.perf_counter(), time.process_time()
     model, options = made(gc)
     model.fit(x, y, verify=verify, **options)
