@@ -288,7 +288,7 @@ def test_cuda_programs_without_a_fault_pass(name: str, tier: Tier):
 
 
 @pytest.mark.usefixtures("unverified")
-@pytest.mark.parametrize(("whole", "rows"), [(trials.WHOLE, 8), (0, 4)])
+@pytest.mark.parametrize(("whole", "rows"), [(trials.WHOLE, 8), (0, 5)])
 def test_on_a_gpu_a_whole_batch_is_checked_where_that_is_cheap(monkeypatch, whole: float, rows: int):
     """Blocks that do not wait for one another show when each has rows of its own."""
     seen: list[int] = []

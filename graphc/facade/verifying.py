@@ -25,7 +25,8 @@ from graphc.lower.lengths import Lengths, by_extent, has_rows, inner_extents, le
 from graphc.native import cache
 from graphc.run.sources import Rows
 
-ROWS = 4  # of every free extent at most
+AT_ONCE = 4  # rows that loops take at a time
+ROWS = AT_ONCE + 1  # of every free extent at most: a turn of such a loop, and its rest
 TRIES = 3  # sets of parameters, when the first say nothing
 CHEAP = 100_000  # numbers that go into a program which is run for two numbers of rows
 LARGEST = 20_000_000  # elements of an equation that the interpreter may have to hold
@@ -64,8 +65,8 @@ def verify_program(trial: Trial, key: str) -> str:
 
 
 def _other_rows(trial: Trial, feed: Feed) -> None:
-    """Loops that take four rows at a time have a rest for other numbers of rows: one row less, where that is cheap."""
-    if trial.least >= ROWS or sum(x.size for x in feed.values()) > CHEAP:
+    """A program that never has more than four rows shows the rest of its loops with three, where that is cheap."""
+    if trial.least >= AT_ONCE or sum(x.size for x in feed.values()) > CHEAP:
         return
     kept = inner_extents(leaf for leaf in feed if leaf.kind == "random")  # what is drawn depends on their size
     less = {leaf: _one_less(leaf, x, kept) for leaf, x in feed.items()}
@@ -77,7 +78,7 @@ def _other_rows(trial: Trial, feed: Feed) -> None:
 
 
 def _one_less(leaf: Leaf, x: NDArray, kept: Sequence[str]) -> NDArray:
-    part = tuple(slice(n - 1) if isinstance(e, str) and n == ROWS and e not in kept else slice(n)
+    part = tuple(slice(n - 1) if isinstance(e, str) and n == AT_ONCE and e not in kept else slice(n)
                  for e, n in zip(leaf.shape, x.shape, strict=True))  # fmt: skip
     return np.asarray(x[part], order="C")
 

@@ -46,7 +46,7 @@ LIMITS["blocks"] |= {"emit.row_blocks.PARTS": 3}
 LIMITS["in place"] = LIMITS["blocks"] | {"facade.preparing.NEAR": 0}
 """Thresholds as they are, and so small that all that can be divided among threads, or packed, or computed in three
 parts of blocks of two rows, is; the last reads these rows where the data lie."""
-CHUNK = 4  # rows at a time in predict and evaluate
+CHUNK = 6  # rows at a time in predict and evaluate
 
 
 class Numbers(list):
@@ -177,8 +177,10 @@ class Plain:
         self.change, self.rng, self.divides = change, np.random.default_rng(seed), divides
         self.texts: list[str] = []
 
-    def load(self, text: Program) -> _Loaded:
+    def load(self, text: Program, compiling: Callable[[], None] | None = None) -> _Loaded:
         """What ``build_text`` gives."""
+        if compiling is not None:
+            compiling()
         self.texts.append(self.change(text.text))
         return _Loaded(text, self.texts[-1], self)
 
