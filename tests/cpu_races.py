@@ -264,7 +264,9 @@ class _Text(Program):
     told = None
 
     @classmethod
-    def of(cls, text: Program) -> _Text:
+    def of(cls, text: Program, compiling: Callable[[], None] | None = None) -> _Text:
+        if compiling is not None:
+            compiling()
         return cls(text.name, text.text, text.entry, text.arguments, text.numbers)
 
 

@@ -116,7 +116,7 @@ def evaluated(
 def interpreted() -> Iterator[None]:
     """Within it, nothing is compiled."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "trainer_for", lambda *a: InterpretedTrainer(a[0], a[2], weighted=a[4]))
+        patch.setattr(fitting, "trainer_for", lambda *a, **_: InterpretedTrainer(a[0], a[2], weighted=a[4]))
         patch.setattr(fitting, "verify_training", lambda *_: [])
         patch.setattr(validating, "evaluator", lambda *_: None)
         patch.setattr(fitting, "Trainer", InterpretedTrainer)

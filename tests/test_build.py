@@ -133,9 +133,11 @@ def test_a_divisor_of_zero_ends_nothing(memory: build.Program):
 
 
 def test_a_module_is_compiled_once_and_then_taken_from_the_cache(tmp_path):
-    before = dict(statistics)
-    first = build.build(SCALE, SCALE_ENTRIES, name="scale", folder=tmp_path)
-    second = build.build(SCALE, SCALE_ENTRIES, name="scale", folder=tmp_path)
+    before, told = dict(statistics), []
+    tell = lambda: told.append(statistics["compiled"] - before["compiled"])
+    first = build.build(SCALE, SCALE_ENTRIES, name="scale", folder=tmp_path, compiling=tell)
+    second = build.build(SCALE, SCALE_ENTRIES, name="scale", folder=tmp_path, compiling=tell)
+    assert told == [1]
     scaled(first)
     scaled(second)
     change = {name: statistics[name] - before[name] for name in statistics}

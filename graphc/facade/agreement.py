@@ -73,7 +73,12 @@ class Judgement:
 Graph = tuple[Callable[[], Sequence[Node]], Feed]
 
 
-def judge(found: Sequence[NDArray | None], graphs: Sequence[Graph], precision: Precision) -> Judgement:
+def judge(
+    found: Sequence[NDArray | None],
+    graphs: Sequence[Graph],
+    precision: Precision,
+    known: Sequence[NDArray | Product] | None = None,
+) -> Judgement:
     """Compare results with the values of nodes.
 
     Parameters
@@ -84,10 +89,15 @@ def judge(found: Sequence[NDArray | None], graphs: Sequence[Graph], precision: P
         Nodes of the same results with the numbers of their leaves, exact in ``dtype``, the precision of the program:
         as declared, then rewritten.  The second is asked where the first says nothing, because it overflows or cancels
         where the rewritten one does not.
+    known
+        What the first nodes give in the precision of the program, where that was evaluated before.
     """
     silent = {t for t, value in enumerate(found) if value is None}
     told = {t: value for t, value in enumerate(found) if value is not None and value.size}
-    quick = _not_near(told, graphs[0][0](), list(told), graphs[0][1], precision)
+    if known is None:
+        quick = _not_near(told, graphs[0][0](), list(told), graphs[0][1], precision)
+    else:
+        quick = {t: known[t] for t, value in told.items() if not near(value, known[t], precision.close)}
     lost = {t for t in quick if not np.isfinite(told[t]).all()}
     if lost:  # what overflows in the precision of the program by the formula itself is no fault
         graph, feed = graphs[-1]

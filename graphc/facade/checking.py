@@ -31,9 +31,10 @@ def verify_training(
     weighted: bool,
     precision: str,
     params: Parameters | None = None,
+    rehearsed: TrainingTrial | None = None,
 ) -> list[str]:
-    """Check a training program that has not been checked before, with the parameters of the model or given ones;
-    returns notes for the run.
+    """Check a training program that has not been checked before, with the parameters of the model or given ones, or by
+    a trial that was made while it was compiled; returns notes for the run.
 
     Raises
     ------
@@ -43,7 +44,8 @@ def verify_training(
     if isinstance(trainer, Trainer):
         assert model.last_compiled is not None
         key = model.last_compiled.key
-        return _verdict(model, key, lambda: TrainingTrial(model, trainer, rule, data, weighted, params))
+        make = lambda: rehearsed or TrainingTrial(model, trainer.capacity, rule, data, weighted, params)
+        return _verdict(model, key, lambda: make().of(trainer))
     key = model.once(("key of", id(trainer)), lambda: _device_key(model, trainer, rule, weighted, precision))
     return _verdict(model, key, lambda: DeviceTrial(model, trainer, rule, data, weighted, params, precision))
 

@@ -17,7 +17,13 @@ from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared
 from graphc.facade.options import Options
 from graphc.facade.preparing import chunk, rule_key, trained_by, trainer
-from graphc.facade.programs import TrainingGraph, constants_of, expected_seconds, training_step
+from graphc.facade.programs import (
+    Compiling,
+    TrainingGraph,
+    constants_of,
+    expected_seconds,
+    training_step,
+)
 from graphc.lower.choice import MANY
 from graphc.lower.device import Device
 from graphc.lower.lengths import Lengths, most, shape_of
@@ -109,10 +115,12 @@ def trainer_for(
     weighted: bool,
     place: Place | None,
     copies: int = 1,
+    compiling: Compiling = None,
 ) -> Trainer | CudaTrainer:
-    """The training program of a machine (None: the CPU) with its buffers, for so many copies of the network."""
+    """The training program of a machine (None: the CPU) with its buffers, for so many copies of the network;
+    ``compiling`` is called before LLVM compiles it."""
     if place is None:
-        return trainer(model, rule, capacity, weighted, in_order=not options.shuffle)
+        return trainer(model, rule, capacity, weighted, not options.shuffle, compiling)
     return _cuda_trainer(model, options, rule, most(capacity), weighted, place, copies)
 
 

@@ -20,8 +20,10 @@ from graphc.facade.devices import place_for, trainer_for
 from graphc.facade.diagnosis import explain_divergence, explain_overflow
 from graphc.facade.options import Options
 from graphc.facade.quiet import QuietEpochs
+from graphc.facade.rehearsing import Rehearsal
 from graphc.facade.resuming import Part, whole_run
 from graphc.facade.splitting import split
+from graphc.facade.trials import TrainingTrial
 from graphc.facade.validating import HeldOut, held_out_for
 from graphc.facade.weighing import row_weights
 from graphc.optim import Curvature, average_places
@@ -92,12 +94,16 @@ def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
     check_schedules(options, before.step - run.steps + part.before if before else 0, batches.per_epoch)
     model.params.initialize(seed)
     started = time.perf_counter()
-    trainer = trainer_for(model, options, options.rule, batches.capacity, weights is not None, place)
+    rule, weighted = options.rule, weights is not None
+    with Rehearsal(lambda: TrainingTrial(model, batches.capacity, rule, data, weighted, None)) as rehearsal:
+        compiling = rehearsal.begin if options.verify else None
+        trainer = trainer_for(model, options, rule, batches.capacity, weighted, place, compiling=compiling)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     validation = held_out_for(model, held_out, place, options.verify)
     run.note([*model.notes, *part.taken_up.notes, *data.notes, *choice, *trainer.notes])
     if options.verify:
-        run.notes += verify_training(model, trainer, options.rule, data, weights is not None, options.precision)
+        how = options.precision, None, rehearsal.trial
+        run.notes += verify_training(model, trainer, rule, data, weighted, *how)
     run.compile_seconds += time.perf_counter() - started
     data.look(set(data.unseen) - set(model.nan_propagating))
     averages = average_places(options.rule, model.params.trained)

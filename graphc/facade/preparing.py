@@ -12,7 +12,15 @@ from graphc.facade.core import Core
 from graphc.facade.deriving import captions
 from graphc.facade.lookup import declared, remembered
 from graphc.facade.pipeline import Differentiated
-from graphc.facade.programs import Compiled, Lowered, TrainingGraph, evaluation_text, obtain, training_text
+from graphc.facade.programs import (
+    Compiled,
+    Compiling,
+    Lowered,
+    TrainingGraph,
+    evaluation_text,
+    obtain,
+    training_text,
+)
 from graphc.ir.node import Node
 from graphc.ir.walk import free_extents
 from graphc.lower.layout import Count
@@ -38,11 +46,17 @@ def rule_key(rule: AnyRule) -> tuple:
 
 
 def training_program(
-    model: Core, rule: AnyRule, capacity: Lengths, weighted: bool = False, in_order: bool = False
+    model: Core,
+    rule: AnyRule,
+    capacity: Lengths,
+    weighted: bool = False,
+    in_order: bool = False,
+    compiling: Compiling = None,
 ) -> Compiled:
-    """The training program for an update rule and a batch size; with ``in_order`` for rows in the order of the data."""
+    """The training program for an update rule and a batch size; with ``in_order`` for rows in the order of the data.
+    ``compiling`` is called before it is compiled."""
     key = ("train", rule_key(rule), capacity, weighted, in_order, model.dtype, model.checks_bounds)
-    return model.once(key, lambda: _training(model, rule, capacity, weighted, in_order))
+    return model.once(key, lambda: _training(model, rule, capacity, weighted, in_order, compiling))
 
 
 def training_lowered(model: Core, rule: AnyRule, capacity: Lengths) -> Lowered:
@@ -67,14 +81,16 @@ def _lower(
     return training_text(model.name, graph, rule, capacity, options, in_order)
 
 
-def _training(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool) -> Compiled:
+def _training(
+    model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool, compiling: Compiling
+) -> Compiled:
     weights, dtype = model.weight_leaf if weighted else None, model.dtype
     lower = lambda apart=False: _lower(model, rule, capacity, weighted, in_order, PlanOptions(dtype, apart=apart))
     others = [*model.kept_leaves, *([weights] if weights else [])]
     schedules = [(n, v.text) for n, v in rule.hyper.items() if isinstance(v, Schedule)]
     options = "train", rule_key(rule), schedules, capacity, weighted, in_order, dtype, model.name, model.metric_names
     found = declared(model.raw_roots, others, *options, *_more(model))
-    return _of_model(model, obtain(found, model.name, dtype, lower, model.checks_bounds))
+    return _of_model(model, obtain(found, model.name, dtype, lower, model.checks_bounds, compiling))
 
 
 def _more(model: Core) -> list[str]:
@@ -88,10 +104,12 @@ def _of_model(model: Core, compiled: Compiled) -> Compiled:
     return compiled
 
 
-def trainer(model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool) -> Trainer:
+def trainer(
+    model: Core, rule: AnyRule, capacity: Lengths, weighted: bool, in_order: bool, compiling: Compiling = None
+) -> Trainer:
     """The training program with its buffers; ``in_order`` when no run shuffles the rows."""
     in_order = in_order and _worth_no_copy(model, capacity)
-    compiled = model.last_compiled = training_program(model, rule, capacity, weighted, in_order)
+    compiled = model.last_compiled = training_program(model, rule, capacity, weighted, in_order, compiling)
     model.last_curvature = None
     model.reads, model.nan_propagating = (compiled.facts.inputs, compiled.constants), compiled.facts.nan_propagating
     return model.once(("trainer", id(compiled)), lambda: _trainer(model, compiled, capacity))

@@ -35,6 +35,8 @@ from graphc.optim.groups import AnyRule
 from graphc.records import record
 from graphc.rewrite.weights import is_row_mean, total_weight
 
+Compiling = Callable[[], None] | None
+
 OPERATIONS = 20e9  # a second: a rough guess, which measuring replaces
 
 
@@ -75,16 +77,22 @@ class Compiled:
 
 
 def obtain(
-    found: Declared, name: str, dtype: str, lower: Callable[..., Lowered], check_bounds: bool = False
+    found: Declared,
+    name: str,
+    dtype: str,
+    lower: Callable[..., Lowered],
+    check_bounds: bool = False,
+    compiling: Compiling = None,
 ) -> Compiled:
-    """The program of a declaration: found in the cache by the declaration, else lowered and built."""
+    """The program of a declaration: found in the cache by the declaration, else lowered and built; ``compiling`` is
+    called before it is compiled."""
     lower = _bounded(lower) if check_bounds else lower
     facts = recall(found)
     program = find(facts.machine_code, {facts.entry: facts.signature}, name=name) if facts else None
     lowered = None
     if facts is None or program is None:
         lowered = lower()
-        facts, program = facts_of(lowered), build_text(lowered.text)
+        facts, program = facts_of(lowered), build_text(lowered.text, compiling)
         remember(found, facts)
     key = verdict_key(found, facts.machine_code)
     compiled = Compiled(facts, program, facts.constants.packed(dtype), lower, key)
@@ -217,7 +225,7 @@ def evaluation_text(
     return Lowered(evaluation_program(name, step, options.dtype, pointers, scalars), step)
 
 
-def build_text(text: Text) -> Program:
+def build_text(text: Text, compiling: Compiling = None) -> Program:
     """The compiled program of a text, from the cache where it is there.
 
     Raises
@@ -228,7 +236,7 @@ def build_text(text: Text) -> Program:
     found = unassigned(without_table(text.text))
     if found:
         raise CompileError(f"internal defect: the text of the program {text.name!r}: {found[0]}\n  hint: {REPORT}")
-    return build(text.text, {text.entry: text.signature}, name=text.name)
+    return build(text.text, {text.entry: text.signature}, name=text.name, compiling=compiling)
 
 
 def constants_of(buffers: Sequence[Buffer], text: Text | None = None) -> Constants:

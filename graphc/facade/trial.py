@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from graphc.emit.reference import Product
 from graphc.facade.agreement import Difference, Feed, Precision
 from graphc.ir.node import Node, Origin
 from graphc.records import record
@@ -34,12 +35,15 @@ class Trial:
         Few rows of data and the parameters at hand, in the types of the program.
     least : int
         Rows that fixed places of the data need.
+    known : list of array or Product, optional
+        The results for ``feed`` in the precision of the program, as declared, where they were evaluated before.
     """
 
     results: Sequence[str]
     feed: Feed
     precision: Precision
     least = 1
+    known: Sequence[NDArray | Product] | None = None
 
     def run(self, feed: Feed) -> Sequence[NDArray | None]:
         """The results of the program; None for one that it does not tell, as the loss of a step that overflowed."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.emit.reference import evaluate
+from graphc.emit.reference import evaluate, evaluate_in_parts
 from graphc.emit.update import hyper_values
 from graphc.facade import programs
 from graphc.facade.agreement import PRECISIONS, QUICK, Difference, Feed, spreads_of
@@ -22,7 +22,7 @@ from graphc.facade.lookup import Facts
 from graphc.facade.state import Parameters, named_arrays
 from graphc.facade.trial import Report, Trial
 from graphc.facade.unrewritten import declared_gradients, unrewritten
-from graphc.facade.verifying import ROWS, few_rows, work_of_interpreter
+from graphc.facade.verifying import ROWS, few_rows, is_too_large, work_of_interpreter
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
 from graphc.lower.layout import Count
@@ -103,19 +103,39 @@ class TrainingTrial(Trial):
     """One step of a training program on the CPU: loss, metrics, gradients, and the update."""
 
     def __init__(
-        self, model: Core, trainer: Any, rule: AnyRule, data: Bound, weighted: bool, params: Parameters | None = None
+        self, model: Core, capacity: Lengths, rule: AnyRule, data: Bound, weighted: bool, params: Parameters | None
     ) -> None:
-        self.model, self.trainer, self.weighted = model, trainer, weighted
+        self.model, self.weighted = model, weighted
         self.rule = rule.with_rate(1.0)  # it shows the gradient in the parameters, and seldom overflows
         self.trained = [leaf for leaf in model.param_leaves if rule.of(str(leaf.name)) is not None]
         self.least = least_of(model.rows_needed)
-        self.feed = self.few(data, each(trainer.capacity, lambda n: min(max(ROWS, self.least), n)), params)
+        self.feed = self.few(data, each(capacity, lambda n: min(max(ROWS, self.least), n)), params)
         self.precision = PRECISIONS[model.dtype]
         self.results = ["the loss", *(f"the metric {n}" for n in model.metric_names), *self.named_gradients()]
         self.results += [f"the state {leaf.name}" for leaf in model.updates]
         places = places_of(model)
         self.places = {leaf: places[leaf] for leaf in self.trained}
         self.states = {leaf: places[leaf] for leaf in model.updates}
+        self.memory: tuple[NDArray, RuleState] | None = None
+
+    def of(self, trainer: Any) -> TrainingTrial:
+        """The trial of the program of a trainer."""
+        self.trainer = trainer
+        return self
+
+    def rehearse(self) -> None:
+        """What the check needs that no program is needed for."""
+        if not is_too_large(self):
+            nodes, given = self.declared(), self.given(self.feed)
+            self.known = evaluate_in_parts(nodes, given, dtype=self.precision.dtype)
+            self.memory = self._fresh(self.feed)
+            self.memory[1].values.fill(0)  # touched now, not by the step
+
+    def _fresh(self, feed: Feed) -> tuple[NDArray, RuleState]:
+        """Parameters as they lie behind a program's pointer, and states of 0."""
+        flat = flat_parameters(self.model, feed)
+        states = RuleState(aligned(len(self.rule.states) * flat.size, self.model.dtype))
+        return flat, states
 
     def few(self, data: Bound, most: Lengths, params: Parameters | None) -> dict[Leaf, NDArray]:
         """Rows of the data with their weights, and the parameters."""
@@ -136,8 +156,8 @@ class TrainingTrial(Trial):
 
     def step(self, trainer: Trainer | CudaTrainer, order: Sequence[Leaf], feed: Feed) -> list[NDArray | None]:
         """One step from a feed; ``self.after`` is what it leaves. Returns loss and metrics, None when it was bad."""
-        flat, rows = flat_parameters(self.model, feed), lengths_of(feed)
-        states = RuleState(aligned(len(self.rule.states) * flat.size, self.model.dtype))
+        (flat, states), self.memory = self.memory if self.memory and feed is self.feed else self._fresh(feed), None
+        rows = lengths_of(feed)
         self.after, call = Moving(Mirrored(flat), states, Sampler.over(rows), Totals()), Call(1)
         hyper = np.array([*hyper_values(self.rule).values, 0.0])
         arrays = [np.asarray(feed[leaf], order="C") for leaf in order]
@@ -298,7 +318,8 @@ class DeviceTrial(TrainingTrial):
         params: Parameters | None,
         precision: str,
     ) -> None:
-        super().__init__(model, trainer, rule, data, weighted, params)
+        super().__init__(model, trainer.capacity, rule, data, weighted, params)
+        self.of(trainer)
         if precision != "float32":
             self.precision = PRECISIONS[precision]
         whole = self.few(data, trainer.capacity, params)

@@ -46,7 +46,7 @@ def verify_program(trial: Trial, key: str) -> str:
     CompilerError
         When a result is not what its formula gives.
     """
-    if _too_large([*trial.declared(), *trial.rewritten()], trial.feed):
+    if is_too_large(trial):
         return "not checked against its formulas, which are too large for the interpreter"
     unclear: Sequence[int] = ()
     for feed in _feeds(trial.feed):
@@ -90,7 +90,8 @@ def _keep(key: str) -> None:
 
 
 def _judge(trial: Trial, feed: Feed) -> Judgement:
-    return judge(trial.run(feed), [(trial.declared, trial.given(feed)), (trial.rewritten, feed)], trial.precision)
+    graphs = [(trial.declared, trial.given(feed)), (trial.rewritten, feed)]
+    return judge(trial.run(feed), graphs, trial.precision, trial.known if feed is trial.feed else None)
 
 
 def _feeds(feed: Feed) -> Iterator[Feed]:
@@ -102,9 +103,10 @@ def _feeds(feed: Feed) -> Iterator[Feed]:
         yield {**feed, **drawn}
 
 
-def _too_large(nodes: Sequence[Node], feed: Feed) -> bool:
-    sizes = {e: n for leaf, x in feed.items() for e, n in zip(leaf.shape, x.shape, strict=True)}
-    equations = [n for n in topological(nodes) if isinstance(n, Equation)]
+def is_too_large(trial: Trial) -> bool:
+    """Whether an equation has more elements than the interpreter may hold."""
+    sizes = {e: n for leaf, x in trial.feed.items() for e, n in zip(leaf.shape, x.shape, strict=True)}
+    equations = [n for n in topological([*trial.declared(), *trial.rewritten()]) if isinstance(n, Equation)]
     return any(len(y.reads) != 2 and _elements(y.extents, sizes) > LARGEST for y in equations)
 
 

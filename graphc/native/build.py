@@ -30,7 +30,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_compiling.acquire, after_in_parent=release, after_in_child=release)
 
 
-def build(source: str, entries: Entries, *, name: str, folder: str | Path | None = None) -> Program:
+def build(
+    source: str,
+    entries: Entries,
+    *,
+    name: str,
+    folder: str | Path | None = None,
+    compiling: Callable[[], None] | None = None,
+) -> Program:
     """Compile a generated module, or take its machine code from the cache.
 
     Parameters
@@ -44,6 +51,8 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
         Shown in tracebacks and errors.
     folder
         Where compiled code is kept; default: the environment variable GRAPHC_CACHE, else the user's cache folder.
+    compiling
+        Called before the text is compiled, if it is.
 
     Raises
     ------
@@ -56,6 +65,8 @@ def build(source: str, entries: Entries, *, name: str, folder: str | Path | None
     if found is not None:
         return found
     statistics["compiled"] += 1
+    if compiling is not None:
+        compiling()
     store = cache.open_store(folder)
     with _compiling:
         image = stack.with_room(lambda: compile_image(source, words, name=name, store=store))

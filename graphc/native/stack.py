@@ -36,7 +36,7 @@ def with_room(work: Callable[[], T]) -> T:
     """What ``work`` returns or raises, done on a stack that is large enough."""
     if is_roomy():
         return work()
-    elsewhere = _Elsewhere(work)
+    elsewhere = Elsewhere(work)
     elsewhere.wait()
     return elsewhere.result()
 
@@ -49,7 +49,7 @@ def cores() -> int:
 
 def together(work: Callable[[], None], count: int) -> None:
     """Do ``work`` in so many threads at a time, one of which is that of the caller; all have ended afterwards."""
-    others = [_Elsewhere(work) for _ in range(count - 1)]
+    others = [Elsewhere(work) for _ in range(count - 1)]
     try:
         work()
     finally:
@@ -59,7 +59,7 @@ def together(work: Callable[[], None], count: int) -> None:
         other.result()
 
 
-class _Elsewhere(Generic[T]):
+class Elsewhere(Generic[T]):
     """Work in a thread with a large stack, which has begun."""
 
     def __init__(self, work: Callable[[], T]) -> None:
