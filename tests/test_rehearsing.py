@@ -13,7 +13,7 @@ from graphc.emit.reference import evaluate_in_parts
 from graphc.errors import CompileError
 from graphc.facade import agreement, rehearsing, trials
 from graphc.facade.agreement import PRECISIONS, judge
-from graphc.facade.rehearsing import Rehearsal
+from graphc.facade.rehearsing import LARGE, Rehearsal
 from tests.test_verifying import Careless, classifier, fit
 
 
@@ -39,21 +39,23 @@ class Trial:
 
 
 def test_a_rehearsal_has_ended_behind_its_block_whatever_becomes_of_it(monkeypatch: pytest.MonkeyPatch):
-    """What fails in its thread is done again by the check, which says so; with one core there is none."""
+    """What fails in its thread is done again by the check, which says so; with one core, or for few parameters, there
+    is none."""
     monkeypatch.setattr(rehearsing, "cores", lambda: 2)
     done, go = [], threading.Event()
-    with pytest.raises(CompileError), Rehearsal(lambda: Trial(lambda: done.append(go.wait(10)))) as rehearsal:
+    with pytest.raises(CompileError), Rehearsal(LARGE, lambda: Trial(lambda: done.append(go.wait(10)))) as rehearsal:
         rehearsal.begin()
         threading.Timer(0.05, go.set).start()
         raise CompileError("not compiled")
     assert done == [True]
-    with Rehearsal(lambda: Trial(lambda: 1 / 0)) as rehearsal:
+    with Rehearsal(LARGE, lambda: Trial(lambda: 1 / 0)) as rehearsal:
         rehearsal.begin()
     assert isinstance(rehearsal.trial, Trial)
-    monkeypatch.setattr(rehearsing, "cores", lambda: 1)
-    with Rehearsal(lambda: Trial(lambda: done.append(False))) as rehearsal:
-        rehearsal.begin()
-    assert rehearsal.trial is None and done == [True]
+    for cores, elements in ((1, LARGE), (2, LARGE - 1)):
+        monkeypatch.setattr(rehearsing, "cores", lambda n=cores: n)
+        with Rehearsal(elements, lambda: Trial(lambda: done.append(False))) as rehearsal:
+            rehearsal.begin()
+        assert rehearsal.trial is None and done == [True]
 
 
 @pytest.mark.parametrize(("size", "rows"), [(9, [5]), (4, [4, 3])])
@@ -67,6 +69,7 @@ def test_a_turn_and_the_rest_of_loops_of_four_rows_are_seen_in_one_step(
     noted = lambda self, feed: seen.append(trials.lengths_of(feed)) or run(self, feed)
     monkeypatch.setattr(trials.TrainingTrial, "run", noted)
     monkeypatch.setattr(rehearsing, "cores", lambda: 2)
+    monkeypatch.setattr(rehearsing, "LARGE", 0)
     for module in (trials, agreement):
         note = lambda *a, **k: evaluated.append(threading.current_thread().name) or evaluate_in_parts(*a, **k)
         monkeypatch.setattr(module, "evaluate_in_parts", note)

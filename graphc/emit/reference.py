@@ -6,7 +6,7 @@ It is the oracle the compiled backends are held against, and what names the firs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import sympy
@@ -47,27 +47,30 @@ class Product:
         work = rows * inner * columns
         if work <= SERIAL or (work > SHORT and min(rows, inner, columns) > NARROW):
             return left @ right
-        result = np.zeros((rows, columns), np.result_type(left, right))
-        for i, k, j in _blocks(left, right):
-            result[i, j] += left[i, k] @ right[k, j]
-        return result
+        axis = _divided(left, right)
+        length = (rows, inner, columns)[axis]
+        step = max(1, SERIAL * length // work)
+        parts, whole = length // step, length - length % step
+        if axis == 0:
+            first = (left[:whole].reshape(parts, step, inner) @ right).reshape(whole, columns)
+            return np.concatenate([first, left[whole:] @ right])
+        if axis == 1:
+            factors = left[:, :whole].reshape(rows, parts, step).transpose(1, 0, 2)
+            first = factors @ right[:whole].reshape(parts, step, columns)
+            return first.sum(axis=0) + left[:, whole:] @ right[whole:]
+        first = left @ right[:, :whole].reshape(inner, parts, step).transpose(1, 0, 2)
+        return np.hstack([first.transpose(1, 0, 2).reshape(rows, whole), left @ right[:, whole:]])
 
 
-def _blocks(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[slice, slice, slice]]:
-    """Rows, terms and columns of small parts of a product, divided along an axis whose parts lie together in memory."""
-    (rows, inner), columns = left.shape, right.shape[1]
+def _divided(left: np.ndarray, right: np.ndarray) -> int:
+    """Rows, terms or columns (0, 1, 2), of which a product is made part by part: all parts in one call of NumPy, which
+    asks for the lock of Python once. What lies together in memory stays together where it can."""
+    (rows, inner) = left.shape
     if inner <= NARROW:
-        axis = 0
-    elif rows <= NARROW:
-        axis = 1 if right.flags.c_contiguous else 2
-    else:
-        axis = 0 if left.flags.c_contiguous else 1
-    whole = [slice(0, n) for n in (rows, inner, columns)]
-    length = whole[axis].stop
-    step = max(1, SERIAL * length // (rows * inner * columns))
-    for at in range(0, length, step):
-        i, k, j = (slice(at, at + step) if t == axis else part for t, part in enumerate(whole))
-        yield i, k, j
+        return 0
+    if rows <= NARROW:
+        return 1 if right.flags.c_contiguous else 2
+    return 0 if left.flags.c_contiguous else 1
 
 
 def evaluate(

@@ -95,7 +95,8 @@ def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
     model.params.initialize(seed)
     started = time.perf_counter()
     rule, weighted = options.rule, weights is not None
-    with Rehearsal(lambda: TrainingTrial(model, batches.capacity, rule, data, weighted, None)) as rehearsal:
+    trial = lambda: TrainingTrial(model, batches.capacity, rule, data, weighted, None)
+    with Rehearsal(model.params.held.size, trial) as rehearsal:
         compiling = rehearsal.begin if options.verify else None
         trainer = trainer_for(model, options, rule, batches.capacity, weighted, place, compiling=compiling)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice

@@ -85,11 +85,11 @@ def _norm(arrays: Sequence[NDArray]) -> float:
     return float(np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in arrays)))
 
 
-def flat_parameters(model: Core, feed: Feed) -> NDArray:
-    """The parameters of a feed as they lie behind a program's pointer."""
+def flat_parameters(model: Core, feed: Feed, put: Callable[[NDArray, NDArray], None] = assign) -> NDArray:
+    """The parameters of a feed as they lie behind a program's pointer; by all cores, or as ``put`` does it."""
     flat = aligned(model.params.held.size, model.dtype)
     for leaf, place in places_of(model).items():
-        assign(flat[place], feed[leaf].ravel())
+        put(flat[place], feed[leaf].ravel())
     return flat
 
 
@@ -128,12 +128,12 @@ class TrainingTrial(Trial):
         if not is_too_large(self):
             nodes, given = self.declared(), self.given(self.feed)
             self.known = evaluate_in_parts(nodes, given, dtype=self.precision.dtype)
-            self.memory = self._fresh(self.feed)
+            self.memory = self._fresh(self.feed, np.copyto)  # by this thread alone
             self.memory[1].values.fill(0)  # touched now, not by the step
 
-    def _fresh(self, feed: Feed) -> tuple[NDArray, RuleState]:
+    def _fresh(self, feed: Feed, put: Callable[[NDArray, NDArray], None] = assign) -> tuple[NDArray, RuleState]:
         """Parameters as they lie behind a program's pointer, and states of 0."""
-        flat = flat_parameters(self.model, feed)
+        flat = flat_parameters(self.model, feed, put)
         states = RuleState(aligned(len(self.rule.states) * flat.size, self.model.dtype))
         return flat, states
 
