@@ -4,7 +4,8 @@ Three sets of points make one loss, each of its own number: inside, where ``u.d(
 both ends, where u = 0, and at the start, u(x, 0) = -sin(pi x) (Raissi, Perdikaris and Karniadakis 2019). The exact
 solution is that of Cole and Hopf, by quadrature (Basdevant et al. 1986).
 
-Run longer, L-BFGS goes on from round to round with new points: ``python examples/burgers.py 5000 20 3000 1500 12``.
+Run longer, L-BFGS goes on from round to round with new points, more of them at the shock:
+``python examples/burgers.py 5000 20 3000 1500 12``.
 """
 
 import sys
@@ -38,10 +39,9 @@ def declared(width: int) -> gc.Model:
     return gc.Model(output=u, loss=inside + 10 * (ends + begin), metrics=metrics, dtype="float64")
 
 
-def points(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Points inside, more the nearer the shock is; a tenth of as many at the ends and at the start."""
-    near, nearer = n // 12, n // 4
-    within = ((1, n - near - nearer), (0.1, near), (0.02, nearer))
+def points(n: int, rng: np.random.Generator, shock: int = 0) -> dict[str, np.ndarray]:
+    """Points inside, a third near the shock, some within it; a tenth of as many at the ends and at the start."""
+    within = ((1, n - n // 3), (0.1, n // 3 - shock), (0.02, shock))
     x = np.concatenate([rng.uniform(-at, at, k) for at, k in within])
     m = n // 10
     column = lambda values: np.reshape(values, (-1, 1))
@@ -62,7 +62,8 @@ def main(
     print(f"loss after Adam {run.history['loss'][int(adam) - 1]:.2e}, after L-BFGS {run.history['loss'][-1]:.2e}")
     print(run)
     for number in range(1, int(rounds)):
-        run = model.fit(points(int(count), rng), optimizer=plan[1], steps=int(lbfgs), batch_size=None, seed=1)
+        data = points(int(count), rng, int(count) // 4)
+        run = model.fit(data, optimizer=plan[1], steps=int(lbfgs), batch_size=None, seed=1)
         print(f"round {number + 1}: loss {run.history['loss'][-1]:.2e}")
 
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 201), np.linspace(0.01, 1, 100)), axis=-1).reshape(-1, 2)
