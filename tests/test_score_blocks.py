@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -103,7 +104,9 @@ def elements_of(length: int) -> int:
     return lowered(model(length)._core, batch_size=3).step.plan.arena.at({"n": 3})
 
 
-def test_a_step_in_blocks_has_the_bits_of_whole_arrays_whatever_the_threads(small: Callable[[int], None]):
+def test_a_step_in_blocks_has_the_bits_of_whole_arrays_whatever_the_threads(
+    small: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     """Also where every element is checked to be there before it is touched. Planted faults, seen to fail: one block for
     all rows of the batch, which threads then share; loops of that check which say what vectors they make."""
     length = 70
@@ -112,6 +115,7 @@ def test_a_step_in_blocks_has_the_bits_of_whole_arrays_whatever_the_threads(smal
     found = []
     for held, threads, checks in ((1 << 40, 1, False), (0, 1, False), (0, 2, False), (0, 2, True)):
         small(held)
+        monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path / str(held)))  # a program is found by what is declared
         net = model(length)
         assert ("for block in" in net.source(batch_size=3)) is (held == 0)
         given = {"X": data[0], "T": data[1], "M": words}
