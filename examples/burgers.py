@@ -5,7 +5,7 @@ both ends, where u = 0, and at the start, u(x, 0) = -sin(pi x) (Raissi, Perdikar
 solution is that of Cole and Hopf, by quadrature (Basdevant et al. 1986).
 
 Run longer, L-BFGS goes on from round to round with new points, more of them at the shock:
-``python examples/burgers.py 5000 20 3000 1500 12``.
+``python examples/burgers.py 5000 20 3000 1500 16`` (0.04 % in eight minutes).
 """
 
 import sys
