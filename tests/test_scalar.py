@@ -143,6 +143,17 @@ def test_the_subgradient_at_a_break_is_the_documented_one(body, at_zero):
     assert numpy_function(derivative(body, 0), 2, (OUT,))(np.float64(0), np.float64(0), 0.0) == at_zero
 
 
+@pytest.mark.parametrize(
+    ("body", "times"),
+    [(sp.tanh(A), 2.0), (sp.sqrt(B), 2.0), (A * B + A, 1.0), (maximum(A, B), 1.0), (relu(A), 1.0), (less(A, B), 1.0)],
+)
+def test_noise_is_put_on_what_is_rounded_within_a_body_and_not_on_what_is_chosen(body, times):
+    """Planted fault, seen to fail: noise on every function."""
+    x, y = np.array([-0.75, 1.5]), np.array([0.5, 0.25])
+    exact, noisy = (numpy_function(body + 1, 2, (), blur)(x, y) - 1 for blur in (None, lambda v: 2 * v))
+    np.testing.assert_allclose(noisy, times * exact, rtol=1e-12)
+
+
 def test_a_nan_of_the_branch_not_taken_reaches_neither_value_nor_derivative():
     """Mutation-checked: c*da + (1 - c)*db instead of where(c, da, db) gives NaN here."""
     body = where(less(0, A), sp.sqrt(A) * sp.log(A), A * B)

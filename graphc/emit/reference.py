@@ -82,7 +82,8 @@ def evaluate(
 ) -> list[np.ndarray]:
     """The values of ``roots`` for the given leaves; ``sizes`` gives free extents that no fed leaf has.
 
-    ``blur`` is applied to everything that is computed, not to what is chosen: a maximum is one of its operands.
+    ``blur`` is applied to everything that is computed, functions within a body too, not to what is chosen: a maximum is
+    one of its operands.
     """
     values = evaluate_all(roots, feed, sizes, dtype, blur)
     return [values[r] for r in roots]
@@ -201,7 +202,7 @@ class _Interpreter:
         arguments = [self._operand(op, space) for op in y.operands]
         symbols = sorted((s for s in symbols_of(y.body) if placeholder_index(s) is None), key=str)
         extra = [self.dtype.type(self.sizes[s.name]) for s in symbols]
-        f = numpy_function(y.body, len(y.operands), tuple(symbols))
+        f = numpy_function(y.body, len(y.operands), tuple(symbols), self.blur)
         value = np.broadcast_to(np.asarray(f(*arguments, *extra), dtype=self.dtype), space)
         identity = REDUCERS[y.reducer]
         for mask in y.masks:

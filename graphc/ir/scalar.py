@@ -49,7 +49,7 @@ from graphc.ir.functions.of_logarithms import derived
 from graphc.ir.functions.smooth import bce, elu, leaky_relu, logcosh, sigmoid, sigmoid_minus, softplus, xlogx, xlogx1p
 from graphc.ir.parts import parts, parts_of_kind, symbols_of
 from graphc.ir.scalar_table import BY_CLASS, FUNCTIONS, PUBLIC, WORDS, Break, Interval, Scalar
-from graphc.ir.scalar_value import SQRT_EXPONENTS, value
+from graphc.ir.scalar_value import SQRT_EXPONENTS, Blur, value
 
 __all__ = [
     "FUNCTIONS", "OUT", "PUBLIC", "WORDS", "Break", "Interval", "Scalar", "absolute", "bce", "canonical", "cost",
@@ -222,8 +222,12 @@ def cost(expr: Expr) -> int:
 
 
 @lru_cache(maxsize=4096)
-def numpy_function(body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = ()) -> Callable[..., Any]:
+def numpy_function(
+    body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = (), blur: Blur | None = None
+) -> Callable[..., Any]:
     """A callable of `n_operands` broadcastable arrays, then one value for each of `symbols` (extents, OUT).
+
+    `blur` is applied to the functions inside (:mod:`graphc.ir.scalar_value`).
 
     The arithmetic runs in the common float (or complex) dtype of the arrays, float64 if none is floating; constants are
     rounded once to it.
@@ -241,7 +245,7 @@ def numpy_function(body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = ()
         dtype = _common_dtype(arrays[:n_operands] or arrays)
         values = {s: np.asarray(v).astype(dtype)[()] for s, v in zip((*slots, *symbols), arrays, strict=True)}
         with np.errstate(all="ignore"):
-            return value(body, values, dtype)
+            return value(body, values, dtype, blur)
 
     return evaluate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache, reduce
 from typing import Any
 
@@ -15,9 +16,13 @@ from graphc.ir.scalar_table import BY_CLASS
 SQRT_EXPONENTS = (S.Half, -S.Half)
 
 
-def value(expr: Expr, values: dict[Expr, Any], dtype: np.dtype) -> Any:
-    """The value of `expr`; `values` holds those of the symbols."""
-    return _Value(values, dtype, _shared(expr)).of(expr)
+Blur = Callable[[np.ndarray], np.ndarray]
+
+
+def value(expr: Expr, values: dict[Expr, Any], dtype: np.dtype, blur: Blur | None = None) -> Any:
+    """The value of `expr`; `values` holds those of the symbols. `blur` is applied to functions and powers that are
+    computed on the way, not to what is chosen."""
+    return _Value(values, dtype, _shared(expr), blur).of(expr)
 
 
 @lru_cache(maxsize=4096)
@@ -25,6 +30,14 @@ def _shared(expr: Expr) -> frozenset[Expr]:
     """What several parts of an expression read."""
     read = Counter(a for part in parts(expr) for a in part.args)
     return frozenset(a for a, times in read.items() if times > 1)
+
+
+def _rounds(expr: Expr) -> bool:
+    """Whether a part is a power, or a function that does more than to choose, as a comparison or a maximum does."""
+    if not expr.is_Function:
+        return bool(expr.is_Pow)
+    entry = BY_CLASS[expr.func]
+    return not entry.chooses and not entry.kinks
 
 
 @lru_cache(maxsize=4096)
@@ -36,13 +49,17 @@ class _Value:
     """Remembers what several parts read and gives up the others at once: the next ones take their memory, which is
     still in the cache."""
 
-    def __init__(self, values: dict[Expr, Any], dtype: np.dtype, shared: frozenset[Expr]) -> None:
-        self.values, self.dtype, self.shared = values, dtype, shared
+    def __init__(
+        self, values: dict[Expr, Any], dtype: np.dtype, shared: frozenset[Expr], blur: Blur | None
+    ) -> None:
+        self.values, self.dtype, self.shared, self.blur = values, dtype, shared, blur
 
     def of(self, expr: Expr) -> Any:
         if expr in self.values:
             return self.values[expr]
         found = self._compute(expr)
+        if self.blur is not None and _rounds(expr):
+            found = self.blur(np.asarray(found))
         if expr in self.shared:
             self.values[expr] = found
         return found

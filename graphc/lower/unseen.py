@@ -79,7 +79,6 @@ def _counts_for_nothing(
     else:
         factors = [values.get(id(buffers[r.node])) for r in factors_of(x.kernel) or () if r.node in buffers]
         value = sympy.S.Zero if sympy.S.Zero in factors else None
-    assert x.key is not None
     summed = x.key >= y.n_free
     if summed and (value is None or value != NEUTRAL.get(y.reducer)):
         return False
