@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import sympy
 
 import graphc as gc
 from graphc.emit.reference import SERIAL, SHORT, Product, evaluate, evaluate_in_parts
 from graphc.facade import agreement
 from graphc.facade.agreement import LARGE, PIECE, PRECISIONS, judge, near
 from graphc.facade.trials import SAMPLE, sample_of
+from graphc.ir import scalar_value
+from graphc.ir.scalar import numpy_function, placeholder
 
 RNG = np.random.default_rng(3)
 
@@ -67,17 +70,53 @@ def test_a_contraction_of_two_factors_is_products_of_matrices(words: str, monkey
     assert waiting.tobytes() == found.tobytes() and found.shape == exact.shape and found.flags.c_contiguous
 
 
-def test_what_one_part_of_a_formula_reads_is_given_up_at_once():
+def test_a_long_formula_of_one_array_is_computed_in_pieces(monkeypatch: pytest.MonkeyPatch):
     """The distribution function of the normal distribution has 113 parts, most of them a polynomial: what is held at a
-    time are a few of them, and the memory of the next is that of the last."""
-    x = gc.input("x", ("n",))
-    node, feed = gc.special.ndtr(x).node, {x.node: RNG.normal(size=100_000)}
+    time are those of a piece and the result, which is that of the whole."""
+    x = gc.input("x", ("n", 5))
+    node, feed = gc.special.ndtr(x).node, {x.node: RNG.normal(size=(20_001, 5))}
     evaluate([node], feed)
     tracemalloc.start()
-    evaluate([node], feed)
+    [found] = evaluate([node], feed)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 20 * 8 * 100_000
+    assert most < 4 * 8 * 100_005
+    monkeypatch.setattr(scalar_value, "PIECE", found.size)
+    assert evaluate([node], feed)[0].tobytes() == found.tobytes() and found.shape == (20_001, 5)
+
+
+def test_what_one_part_of_a_formula_reads_is_given_up_at_once():
+    """Formulas of two arrays are computed as a whole: the memory of the next part is that of the last."""
+    a, b = placeholder(0), placeholder(1)
+    horner, arrays = a, RNG.normal(size=(2, 100_000))
+    for k in range(60):
+        horner = horner * b + 1 / sympy.Integer(k + 2)
+    f = numpy_function(horner, 2)
+    f(*arrays)
+    tracemalloc.start()
+    f(*arrays)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * 8 * 100_000
+
+
+READS = {
+    "a part": (lambda X: X[1:4], lambda x: x[1:4]),
+    "every second": (lambda X: X[1::2], lambda x: x[1::2]),
+    "a fixed place": (lambda X: X[:, 2], lambda x: x[:, 2]),
+    "an axis of 1": (lambda X: X[:, :, :1] + X[:, 3:4], lambda x: x[:, :, :1] + x[:, 3:4]),
+    "transposed": (lambda X: gc.transpose(X, (2, 0, 1))[1:], lambda x: x.transpose(2, 0, 1)[1:]),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_what_lies_in_one_run_is_read_as_it_lies(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Slices and fixed places are views of an array, which no index of a place is made for."""
+    X = gc.input("X", (5, 4, 3))
+    part, of = READS[name]
+    feed = {X.node: RNG.normal(size=(5, 4, 3))}
+    monkeypatch.setattr(np, "clip", None)
+    np.testing.assert_array_equal(evaluate([gc.exp(part(X)).node], feed)[0], np.exp(of(feed[X.node])))
 
 
 @pytest.mark.parametrize("at", [(0, 0), (150, 299), (299, 17)])
@@ -145,9 +184,9 @@ def test_the_update_is_looked_at_in_places_that_include_both_ends(size: int):
     assert np.max(np.diff(some), initial=1) <= max(1, size // 150)
 
 
-def test_a_gradient_that_is_rounding_alone_is_judged_by_that_of_one_evaluation(monkeypatch: pytest.MonkeyPatch):
+def test_a_gradient_that_is_rounding_alone_is_judged_by_one_evaluation(monkeypatch: pytest.MonkeyPatch):
     """The bias of the keys before a softmax has the gradient 0: of every transformer's check that was most, seven
-    evaluations of the whole graph where two do."""
+    evaluations of the whole graph where one does: it is as near as the terms of its sum let it be."""
     Q, K, C = (gc.input(name, (8, 16)) for name in "QKC")
     b = gc.param("b", (16,), gc.normal(1.0))
     slope = gc.grad(gc.sum(gc.softmax(Q @ gc.transpose(K + b)) * (C @ gc.transpose(C))), b).node
@@ -157,9 +196,24 @@ def test_a_gradient_that_is_rounding_alone_is_judged_by_that_of_one_evaluation(m
     assert np.abs(exact).max() < 1e-12 < np.abs(rounded).max()
     graphs = [(lambda: [slope], feed)] * 2
     asked = []
-    spreads = agreement.spreads_of
-    monkeypatch.setattr(agreement, "spreads_of", lambda *a: asked.append(a[-1]) or spreads(*a))
+    note = lambda *a, **k: asked.append(a) or evaluate(*a, **k)
+    monkeypatch.setattr(agreement, "evaluate", note)
     judged = judge([-rounded], graphs, PRECISIONS["float32"])
     assert judged.difference is None and not judged.unclear and not asked
-    found = judge([rounded + np.float32(1)], graphs, PRECISIONS["float32"]).difference
-    assert found is not None and asked
+    terms = evaluate_in_parts([slope], feed, dtype="float32").terms(0)
+    assert terms is not None and terms.shape == (16,) and (np.abs(rounded) < 16 * 2.0**-23 * terms).all()
+    judge([rounded + np.float32(1e-4) * terms], graphs, PRECISIONS["float32"])
+    assert asked  # farther away than terms round: noise has to decide
+    for wrong in (rounded + np.float32(0.1) * terms, rounded * np.nan):
+        assert judge([wrong], graphs, PRECISIONS["float32"]).difference is not None
+
+
+def test_the_terms_of_sums_are_told_by_their_sizes():
+    """Of products those of their factors; an equation that adds up nothing has none."""
+    X, Y = gc.input("X", (4, 6)), gc.input("Y", (6, 3))
+    nodes = [(X @ Y).node, gc.sum(gc.sin(X) - 1, axis=1).node, gc.exp(X).node, gc.max(X, axis=0).node]
+    x, y = RNG.normal(size=(4, 6)), RNG.normal(size=(6, 3))
+    values = evaluate_in_parts(nodes, {X.node: x, Y.node: y})
+    np.testing.assert_allclose(values.terms(0), np.abs(x) @ np.abs(y) / np.sqrt(6), rtol=1e-14)
+    np.testing.assert_allclose(values.terms(1), np.abs(np.sin(x) - 1).sum(axis=1) / np.sqrt(6), rtol=1e-14)
+    assert values.terms(2) is None and values.terms(3) is None

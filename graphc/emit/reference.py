@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sympy
@@ -89,9 +90,31 @@ def evaluate(
     return [values[r] for r in roots]
 
 
+class Values(Sequence["np.ndarray | Product"]):
+    """The values of nodes, one after the other, and how large the terms of their sums are."""
+
+    def __init__(self, nodes: Sequence[Node], found: Mapping[Node, np.ndarray | Product], run: _Interpreter) -> None:
+        self._nodes, self._found, self._run = nodes, found, run
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._found[self._nodes[place]]
+
+    def terms(self, place: int) -> np.ndarray | None:
+        """The sums of the sizes of the terms, divided by the root of their number: at most the root of the sum of their
+        squares, by which rounding errors of their own grow. None for what is no sum."""
+        node = self._nodes[place]
+        if not isinstance(node, Equation) or node.reducer != "sum" or node.elementwise:
+            return None
+        with np.errstate(all="ignore"):
+            return self._run.equation(node, np.abs) / np.sqrt(self._run.length(node))
+
+
 def evaluate_in_parts(
     roots: Sequence[Node], feed: Mapping[Leaf, np.ndarray], dtype: DTypeLike = np.float64
-) -> list[np.ndarray | Product]:
+) -> Values:
     """The values of ``roots``, where matrix products that nothing else reads, as the gradients of weights, wait."""
     order, run = topological(roots), _Interpreter(feed, {}, np.dtype(dtype))
     run.unrolled, steps = _of_scans(order), within_steps(order)
@@ -106,7 +129,7 @@ def evaluate_in_parts(
                 found[node] = run.product(node) or run.equation(node)
             else:
                 found[node] = run.values[node] = run.value(node)
-    return [found[root] for root in roots]
+    return Values(roots, found, run)
 
 
 def evaluate_all(
@@ -191,11 +214,16 @@ class _Interpreter:
     def shape(self, extents: Sequence[int | str]) -> tuple[int, ...]:
         return tuple(e if isinstance(e, int) else self.sizes[e] for e in extents)
 
-    def equation(self, y: Equation) -> np.ndarray:
+    def length(self, y: Equation) -> int:
+        """Terms of every sum."""
+        return math.prod(self.shape(y.extents[y.n_free :]))
+
+    def equation(self, y: Equation, of: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+        """The value of an equation; ``of`` is applied to what it adds up, and to the factors of a product instead."""
         if y.dense:
             return of_matrices(y.reducer, self.values[y.reads[0].node])
         y = self._rescued(y)
-        contracted = self._einsum(y)
+        contracted = self._einsum(y, of)
         if contracted is not None:
             return contracted
         space = self.shape(y.extents)
@@ -203,7 +231,9 @@ class _Interpreter:
         symbols = sorted((s for s in symbols_of(y.body) if placeholder_index(s) is None), key=str)
         extra = [self.dtype.type(self.sizes[s.name]) for s in symbols]
         f = numpy_function(y.body, len(y.operands), tuple(symbols), self.blur)
-        value = np.broadcast_to(np.asarray(f(*arguments, *extra), dtype=self.dtype), space)
+        found = f(*arguments, *extra)
+        value = np.asarray(found if of is None else of(found), dtype=self.dtype)
+        value = value if value.shape == space else np.broadcast_to(value, space)
         identity = REDUCERS[y.reducer]
         for mask in y.masks:
             value = np.where(self._mask(mask, space), value, self.dtype.type(identity))
@@ -226,7 +256,7 @@ class _Interpreter:
     def _reduce(self, y: Equation, value: np.ndarray) -> np.ndarray:
         axes = tuple(range(y.n_free, len(y.extents)))
         if not axes:
-            return np.array(value, order="C")
+            return np.asarray(value, order="C")
         if y.reducer == "logsumexp":
             top = value.max(axis=axes, keepdims=True)
             safe = np.where(np.isfinite(top), top, self.dtype.type(0))
@@ -235,12 +265,14 @@ class _Interpreter:
         reduce = {"sum": np.sum, "max": np.max, "min": np.min, "prod": np.prod}[y.reducer]
         return reduce(value, axis=axes, initial=self.dtype.type(REDUCERS[y.reducer]))
 
-    def _einsum(self, y: Equation) -> np.ndarray | None:
+    def _einsum(self, y: Equation, of: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray | None:
         """A plain contraction as products of matrices, by einsum where it is none: its whole iteration space would not
         fit memory. Einsum takes longer, and lets BLAS begin threads for products that are not worth it."""
         parts = self._factors(y)
         if parts is None:
             return None
+        if of is not None:
+            parts[::2] = map(of, parts[::2])
         found = _matrices(parts, y.n_free)
         if found is None:
             return np.asarray(np.einsum(*parts, list(range(y.n_free)), optimize=True), dtype=self.dtype)
@@ -283,9 +315,11 @@ class _Interpreter:
 
     def _read(self, node: Node, at: tuple[Affine, ...], space: tuple[int, ...]) -> np.ndarray:
         value = self.values[node]
-        letters = [i for i in (a.plain_index for a in at) if i is not None]
-        if len({*letters}) == len(at) and [space[i] for i in letters] == list(value.shape):  # a view
-            moved = value.transpose(sorted(range(len(at)), key=letters.__getitem__))
+        runs = [run for run in (_run(a, n, space) for a, n in zip(at, value.shape, strict=True)) if run is not None]
+        letters = [i for _, i in runs if i is not None]
+        if len(runs) == len(at) and len({*letters}) == len(letters):  # a view
+            part = value[tuple(run for run, _ in runs)]
+            moved = part.transpose(sorted(range(len(letters)), key=letters.__getitem__))
             return moved.reshape([n if i in letters else 1 for i, n in enumerate(space)])
         places = [self._map(a, space) for a in at]
         return value[tuple(np.clip(p, 0, max(n - 1, 0)) for p, n in zip(places, value.shape, strict=True))]
@@ -312,6 +346,18 @@ class _Interpreter:
         if mask.kind == "divides":
             return np.asarray(x % mask.modulus == 0)
         return {"ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal}[mask.kind](x, 0)
+
+
+def _run(a: Affine, n: int, space: tuple[int, ...]) -> tuple[int | slice, int | None] | None:
+    """The places of an axis of n that a map goes through, all within it, and its index if it has one; None for others
+    than c + s*i."""
+    if a.is_constant:
+        return (a.const, None) if 0 <= a.const < n else None
+    (atom, step), *others = a.terms
+    if others or not isinstance(atom, int) or step < 1 or a.const < 0:
+        return None
+    end = a.const + step * (space[atom] - 1) + 1
+    return (slice(a.const, max(end, 0), step), atom) if end <= n else None
 
 
 def _matrices(parts: Sequence, n_free: int) -> tuple[np.ndarray, np.ndarray, list[int]] | None:

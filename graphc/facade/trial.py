@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from graphc.emit.reference import Product
+from graphc.emit.reference import Values
 from graphc.facade.agreement import Difference, Feed, Precision
 from graphc.ir.node import Node, Origin
 from graphc.records import record
@@ -35,7 +35,7 @@ class Trial:
         Few rows of data and the parameters at hand, in the types of the program.
     least : int
         Rows that fixed places of the data need.
-    known : list of array or Product, optional
+    known : Values, optional
         The results for ``feed`` in the precision of the program, as declared, where they were evaluated before.
     """
 
@@ -43,7 +43,7 @@ class Trial:
     feed: Feed
     precision: Precision
     least = 1
-    known: Sequence[NDArray | Product] | None = None
+    known: Values | None = None
 
     def run(self, feed: Feed) -> Sequence[NDArray | None]:
         """The results of the program; None for one that it does not tell, as the loss of a step that overflowed."""

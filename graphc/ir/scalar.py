@@ -243,7 +243,8 @@ def numpy_function(
 
     def evaluate(*arrays: Any) -> Any:
         dtype = _common_dtype(arrays[:n_operands] or arrays)
-        values = {s: np.asarray(v).astype(dtype)[()] for s, v in zip((*slots, *symbols), arrays, strict=True)}
+        given = zip((*slots, *symbols), arrays, strict=True)
+        values = {s: np.asarray(v).astype(dtype, copy=False)[()] for s, v in given}
         with np.errstate(all="ignore"):
             return value(body, values, dtype, blur)
 

@@ -29,7 +29,7 @@ def norms_in(y: Equation) -> list[Equation]:
 
 def is_norm(node: Node) -> bool:
     """True for what holds the root of a sum of squares."""
-    if not isinstance(node, Equation) or not node.elementwise:
+    if not isinstance(node, Equation) or not node.elementwise or not broken_powers(node.body):
         return False
     return bool(norms_in(node)) or any(_is_over_squares(node, p.base) for p in broken_powers(node.body))
 

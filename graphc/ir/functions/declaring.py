@@ -105,7 +105,7 @@ class _Evaluated:
     def __call__(self, *arrays: Any) -> Any:
         kinds = [np.asarray(a).dtype for a in arrays]
         dtype = np.result_type(*[k if k.kind in "fc" else np.dtype(np.float64) for k in kinds])
-        values = {s: np.asarray(a).astype(dtype)[()] for s, a in zip(self.slots, arrays, strict=True)}
+        values = {s: np.asarray(a).astype(dtype, copy=False)[()] for s, a in zip(self.slots, arrays, strict=True)}
         with np.errstate(all="ignore"):
             return value(self.body, values, dtype)
 
