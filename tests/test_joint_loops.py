@@ -56,6 +56,25 @@ def test_a_derivative_that_shares_functions_is_computed_with_them_and_stored():
     assert len(re.findall(r"# part of δ[01]\[i,j\]   \(\d\)\n +for t", source)) == 2
 
 
+def test_a_sum_over_rows_reads_the_activation_that_the_forward_pass_has_stored():
+    """The layer of one input is no product: its gradients contain tanh(x*v[k] + b[k]), which four loops computed."""
+    x, b = gc.input("X", ("n", 1)), gc.param("b", (5,), V[0])
+    u = gc.tanh(gc.tanh(x @ gc.param("V", (1, 5), V[:1]) + b) @ gc.param("W", (5, 5), W)) @ gc.param("U", (5, 1), U)
+    model = gc.Model(output=u, loss=gc.mean((u.d(x, 2) - 1) ** 2), dtype="float64")
+    model.fit(X[:, :1], optimizer=gc.SGD(0.1), steps=1, batch_size=None)
+    assert calls(expanded(model.source()), "tanh") == 2
+
+    def loss(params):
+        own = lambda x: (jnp.tanh(jnp.tanh(x * params["V"][0] + params["b"]) @ params["W"]) @ params["U"])[0]
+        return jnp.mean((jax.vmap(jax.grad(jax.grad(own)))(X[:, 0].astype("float64")) - 1) ** 2)
+
+    with jax.enable_x64(True):
+        arrays = {"V": V[:1], "b": V[0], "W": W, "U": U}
+        before = {name: jnp.asarray(value, "float64") for name, value in arrays.items()}
+        for name, slope in jax.grad(loss)(before).items():
+            np.testing.assert_allclose(model.params[name], before[name] - 0.1 * slope, rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("act", [gc.relu, gc.tanh, gc.sigmoid], ids=["relu", "tanh", "sigmoid"])
 def test_a_derivative_in_terms_of_the_output_is_not_stored(act):
     assert not [k for k in kernels(network(act)).kernels if isinstance(k, Nest) and k.part_of is not None]

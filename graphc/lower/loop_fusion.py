@@ -12,13 +12,15 @@ from functools import lru_cache
 
 import sympy
 
-from graphc.ir.affine import Affine, constant, index
+from graphc.ir.affine import Affine, constant, index, indices, substitute
+from graphc.ir.contract import map_operand
 from graphc.ir.node import Equation, Indicator, Node, Operand, Read
 from graphc.ir.parts import parts, parts_of_kind, symbols_of, with_symbols
 from graphc.ir.scalar import cost, placeholder, placeholders, scalar_of, where
 from graphc.lower.exponentials import share_of
 from graphc.lower.kernels import Kernel, Nest
 from graphc.lower.layout import Buffer
+from graphc.lower.norms import rare_part
 from graphc.records import record
 
 STORED = 20  # operations that storing a value must save: a transcendental function
@@ -113,21 +115,23 @@ class _Stored:
 def store_shared(kernels: Sequence[Kernel], make: Callable[[Equation, Nest, Nest], Nest]) -> list[Kernel]:
     """Insert the nests that compute shared parts of later bodies, and let those bodies read them.
 
-    A body that contains the whole body of an earlier one reads its value instead of computing it again.
+    A body, that of a sum too, that contains the whole body of an earlier one reads its value instead of computing it
+    again: the gradient of a bias, Σ_k y[k, j]*(1 - tanh(z[k, j])²), reads the activation.
 
     ``make(equation, beside, reader)`` gives the nest of a stored part.
     """
     found: list[tuple[Kernel, Nest | None]] = []
     for kernel in kernels:
         nest = _as_map(kernel)
+        if isinstance(kernel, Nest) and (nest is not None or _plain_sum(kernel)):
+            _read_known(kernel, found)
         if nest is not None:
-            _read_known(nest, found)
             best = _best(nest, found)
             if best is not None:
                 stored = make(_restricted(nest.equation, best.part, nest.equation.operands), best.beside, nest)
                 at = next(t for t, (other, _) in enumerate(found) if other is best.beside)
                 found.insert(at + 1, (stored, _as_map(stored)))
-                _read_instead(nest, best.part, stored.node)
+                _read_instead(nest, best.part, Read(stored.node, straight(stored.node.shape)))
         found.append((kernel, _as_map(kernel)))
     return [kernel for kernel, _ in found]
 
@@ -136,15 +140,24 @@ def _as_map(kernel: Kernel) -> Nest | None:
     return kernel if isinstance(kernel, Nest) and _plain_map(kernel) else None
 
 
+def _plain_sum(nest: Nest) -> bool:
+    """A sum without anything computed beside it, whose loops hold for other bodies, too."""
+    y = nest.equation
+    return y.reducer == "sum" and nest.how in ("register", "memory") and not guarded(y) and rare_part(y) is None
+
+
 def _read_known(kernel: Nest, earlier: Sequence[tuple[Kernel, Nest | None]]) -> None:
     """Let a body read the values of expensive earlier bodies that it contains."""
-    shape = kernel.node.shape
     for _, other in earlier:
-        if other is None or other.node.shape != shape:
+        if other is None or not _is_dear(other.equation.body):
             continue
-        body = _in_terms_of(kernel.equation, other.equation)
-        if body is not None and _is_dear(body) and kernel.equation.body.has(body):
-            _read_instead(kernel, body, other.node)
+        y, known = kernel.equation, other.equation
+        for own in _places(y, known):
+            body = _in_terms_of(y, known, own)
+            if body is not None and y.body.has(body):
+                at = tuple(constant(0) if e == 1 else index(own[i]) for i, e in enumerate(known.shape))
+                _read_instead(kernel, body, Read(other.node, at))
+                break
 
 
 def _is_dear(body: sympy.Expr) -> bool:
@@ -152,18 +165,46 @@ def _is_dear(body: sympy.Expr) -> bool:
     return cost(body) >= STORED or body.has(share_of)
 
 
-def _in_terms_of(y: Equation, theirs: Equation) -> sympy.Expr | None:
-    """The body of ``theirs`` over the operands of y, None when it reads anything else."""
-    if not all(s in y.sources for s in theirs.sources) or not set(theirs.operands) <= set(y.operands):
-        return None
-    return theirs.body.xreplace({placeholder(j): placeholder(y.operands.index(op))
-                                 for j, op in enumerate(theirs.operands)})  # fmt: skip
+def _places(y: Equation, known: Equation) -> list[dict[int, int]]:
+    """The indices of y that may stand for those of ``known``: those at which it reads what ``known`` reads."""
+    if not set(known.sources) <= set(y.sources):
+        return []
+    found: list[dict[int, int]] = [{}]
+    for read in known.reads:
+        same = [r for r in y.reads if r.node is read.node]
+        found = [new for own in found for r in same if (new := _moved(own, read, r, known, y)) is not None]
+    wanted = {i for i, e in enumerate(known.shape) if e != 1}
+    return [own for own in found if wanted <= set(own)]
 
 
-def _read_instead(kernel: Nest, part: sympy.Expr, node: Node) -> None:
+def _moved(own: dict[int, int], read: Read, other: Read, known: Equation, y: Equation) -> dict[int, int] | None:
+    """The indices with those at which a read is the other one, None where it cannot be."""
+    new = dict(own)
+    for a, b in zip(read.at, other.at, strict=True):
+        i, j = a.plain_index, b.plain_index
+        if i is None or j is None:
+            if a != b or indices(a):
+                return None
+        elif known.extents[i] != y.extents[j] or new.setdefault(i, j) != j:
+            return None
+    return new
+
+
+def _in_terms_of(y: Equation, known: Equation, own: Mapping[int, int]) -> sympy.Expr | None:
+    """The body of ``known`` over the operands of y, None when it has anything else."""
+    names = {}
+    for j, op in enumerate(known.operands):
+        moved = map_operand(op, lambda x: substitute(x, lambda i: index(own.get(i, i)), y.extents))
+        if moved not in y.operands:
+            return None
+        names[placeholder(j)] = placeholder(y.operands.index(moved))
+    return known.body.xreplace(names)
+
+
+def _read_instead(kernel: Nest, part: sympy.Expr, read: Read) -> None:
     y = kernel.equation
     body = replaced_part(y.body, part, placeholder(len(y.operands)))
-    kernel.form = _restricted(y, body, (*y.operands, Read(node, straight(y.shape))))
+    kernel.form = _restricted(y, body, (*y.operands, read))
 
 
 def _best(kernel: Nest, earlier: Sequence[tuple[Kernel, Nest | None]]) -> _Stored | None:
@@ -235,7 +276,7 @@ def replaced_part(e: sympy.Expr, part: sympy.Expr, name: sympy.Symbol) -> sympy.
 
 
 def _restricted(y: Equation, body: sympy.Expr, operands: Sequence[Operand]) -> Equation:
-    """An elementwise equation over the indices of y, with those operands alone that its body needs."""
+    """An equation over the indices of y, with those operands alone that its body needs."""
     used = placeholders(body)
     names = {placeholder(j): placeholder(t) for t, j in enumerate(used)}
-    return Equation(y.shape, y.n_free, "sum", body.xreplace(names), tuple(operands[j] for j in used), ())
+    return Equation(y.extents, y.n_free, "sum", body.xreplace(names), tuple(operands[j] for j in used), ())

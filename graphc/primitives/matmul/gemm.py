@@ -26,8 +26,12 @@ from graphc.primitives.memory import are_factors, as_index, is_pointer
 LATENCY = 4
 """Cycles from one fused operation of a chain to the next; a lone row takes at least so many for each term."""
 
-BLOCKS = {32: (8, 4, 4, 4), 16: (8, 6)}
+BLOCKS = {32: (8, 4, 4, 4), 16: (8, 6, 4)}
 """Vector registers -> rows of a block of 1, 2, ... vectors: enough sums to hide the latency, and little code."""
+
+WIDTH = {32: 4, 16: 2}
+"""Vector registers -> vectors of a panel, at most; one more where a lone vector would be left, which loads a factor for
+every fused operation."""
 
 
 ROWS, SMALL, OFTEN = 32, 1024, 8
@@ -208,11 +212,13 @@ def _start(v: Vectors, p: Product, place: ir.Value, bias: ir.Value, lanes: int, 
 def panels(v: Vectors, p: Product) -> list[Panel]:
     """Cut the columns: panels of nearly equal width, so that no narrow one is left, and a masked last vector."""
     lanes = lanes_of(v, p.n) if p.b.columns == 1 and p.c.columns == 1 else 1
-    most = len(BLOCKS[vector_unit()[1]])
+    most = WIDTH[vector_unit()[1]]
     if not isinstance(p.n, int):
         return _run_time_panels(v, p.n, lanes, most)
-    vectors = -(-p.n // lanes)
-    return _grouped(cut(vectors, most), lanes, p.n % lanes)
+    *widths, last = cut(-(-p.n // lanes), most)
+    if last == 1 and widths:
+        last += widths.pop()
+    return _grouped([*widths, last], lanes, p.n % lanes)
 
 
 def _run_time_panels(v: Vectors, n: ir.Value, lanes: int, most: int) -> list[Panel]:

@@ -17,6 +17,7 @@ from numba.core.extending import intrinsic
 
 from graphc.primitives.matmul.gemm import (
     BLOCKS,
+    WIDTH,
     Matrix,
     Panel,
     Product,
@@ -34,7 +35,7 @@ from graphc.primitives.memory import are_factors, is_pointer
 def emit_lines(v: Vectors, p: Product, lines: int, steps: tuple[int, int]) -> None:
     """Tiles of as many lines as make whole tiles; ``steps`` are the distances of lines in B and in C."""
     assert isinstance(p.n, int)
-    lanes, most = lanes_of(v, p.n), len(BLOCKS[vector_unit()[1]])
+    lanes, most = lanes_of(v, p.n), WIDTH[vector_unit()[1]]
     line = [(o, min(lanes, p.n - o)) for o in range(0, p.n, lanes)]  # column, lanes that exist
     group = min(lines, most // math.gcd(len(line), most))
 
