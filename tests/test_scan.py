@@ -17,11 +17,13 @@ import pytest
 import graphc as gc
 from graphc.declare.tensor import Tensor
 from graphc.derive.gradient import gradient, hessian_vector, tangent
+from graphc.emit import reference
 from graphc.emit.reference import evaluate
 from graphc.ir.build import constant_node
 from graphc.ir.lifting import hoisted
 from graphc.ir.node import Leaf
 from graphc.ir.scan import Carry, unrolled, with_time
+from graphc.rewrite.norms import norms_in
 from tests.text_check import findings_of, recording
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -373,3 +375,14 @@ def test_errors_are_in_the_users_words() -> None:
             declare(last + kept[0] @ W)
     with pytest.raises(gc.errors.TypeMismatchError, match="would update the state"):
         gc.scan(lambda h, x: (gc.nn.BatchNorm()(x @ W + h), None), zero, X)
+
+
+@pytest.mark.parametrize("steps", [2, 40])
+def test_the_interpreter_looks_for_norms_once_in_every_equation_of_a_step(monkeypatch, steps):
+    """Seen to fail when it does so at every step."""
+    asked = []
+    monkeypatch.setattr(reference, "norms_in", lambda y: asked.append(y) or norms_in(y))
+    x, w = gc.input("x", ("n", steps, U)), gc.param("w", (U, U))
+    last, _ = gc.scan(lambda h, x: (gc.tanh(h @ w + x),) * 2, np.zeros((1, U)), x)
+    evaluate([last.node], {x.node: np.ones((3, steps, U)), w.node: np.eye(U)})
+    assert asked and len(asked) == len({*asked})

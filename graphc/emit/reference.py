@@ -173,6 +173,8 @@ class _Interpreter:
         self.values: dict[Node, np.ndarray] = {}
         self.unrolled: dict[Scan, list[Unrolled]] = {}
         self.blur: Callable[[np.ndarray], np.ndarray] | None = None
+        self.scaled = self.dtype.name in SCALES
+        self.without_norms: dict[Equation, Equation] = {}  # the steps of a scan ask for the same ones
         for leaf, value in feed.items():
             for extent, found in zip(leaf.shape, np.shape(value), strict=True):
                 if isinstance(extent, str):
@@ -241,17 +243,22 @@ class _Interpreter:
 
     def _rescued(self, y: Equation) -> Equation:
         """y with norms that neither overflow nor underflow; see :mod:`graphc.lower.norms`."""
-        if self.dtype.name not in SCALES:
+        if not self.scaled:
             return y
-        rescues = {}
-        for total in norms_in(y):
+        if y in self.without_norms:
+            return self.without_norms[y]
+        rescues, norms = {}, norms_in(y)
+        for total in norms:
             rescue = rescue_of(total, self.dtype)
             factor = self.values[rescue.factor] = self.equation(rescue.factor)
             if factor.any():
                 rescues[total] = rescue
                 self.values[rescue.total] = self.equation(rescue.total)
                 self.values[rescue.root] = self.equation(rescue.root)
-        return reading_rescues(y, rescues, self.dtype)
+        found = reading_rescues(y, rescues, self.dtype)
+        if not norms:
+            self.without_norms[y] = found
+        return found
 
     def _reduce(self, y: Equation, value: np.ndarray) -> np.ndarray:
         axes = tuple(range(y.n_free, len(y.extents)))
