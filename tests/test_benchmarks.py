@@ -6,6 +6,7 @@ import math
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 
 from graphc.emit.reference import evaluate
 from graphc.ir.walk import leaves
-from tests.benchmarks import bounds, child, drawn, graphc_peer, jax_peer, report, run
+from tests.benchmarks import bounds, child, drawn, estimators, graphc_peer, jax_peer, report, run
 from tests.benchmarks import workloads as wl
 from tests.benchmarks.contestants import AVX2, Child, Contestant, Dropped, environment, is_installed
+from tests.interpreted import interpreted
 
 SKLEARN = Contestant("sklearn", "fit", 1, sys.executable)
 
@@ -212,3 +214,29 @@ def test_only_the_largest_number_of_threads_is_left_to_graphc():
     options = run.arguments(["--workloads", "W1", "--random", "3", "--threads", "1", "2", "--peers", "graphc"])
     assert options.workloads == ["W1", *(f"R3.{k}" for k in range(10))]
     assert [(c.mode, c.threads) for c in run.contestants(options)] == [("fit", 1), ("fit", 2), ("auto", 2)]
+
+
+def test_the_estimators_are_asked_alike_and_a_line_tells_what_both_answer(monkeypatch, capsys):
+    """graphc by NumPy, in this process. Mutation-checked: equal scores; a cold time in place of a cached one."""
+    asked: list[tuple[str, str]] = []
+
+    def ask(cache: str, what: str, threads: int, who: str, *arguments: Any) -> tuple[Any, float]:
+        asked.append((what, who))
+        found = estimators.child(what, threads, who, *arguments)
+        return (found, 0.0) if what == "scores" else (float(len(asked)), 10.0 * len(asked))
+
+    monkeypatch.setattr(estimators, "ask", ask)
+    with interpreted():
+        given = "--data wine diabetes --repeats 1 --folds 2 --seeds 2 --epochs 5"
+        estimators.main(given.split())
+    head, rule, wine, diabetes = capsys.readouterr().out.splitlines()
+    assert head.count("|") == rule.count("|") == wine.count("|") == diabetes.count("|")
+    assert wine.endswith("| 30.00 | 40.00 | 50.00 | 3.00 | 4.00 | 5.00 |")
+    assert asked[:5] == [("scores", "graphc"), ("scores", "MLP"), *[("fit", "graphc")] * 2, ("fit", "MLP")]
+    ours, theirs, difference = (float(cell.split("±")[0]) for cell in wine.split("|")[2:5])
+    assert 0.3 < ours <= 1 and 0.3 < theirs <= 1 and difference == pytest.approx(ours - theirs, abs=2e-3)
+
+
+def test_an_estimator_fits_in_a_process_of_its_own(tmp_path):
+    fit, whole = estimators.ask(str(tmp_path), "fit", 1, "MLP", "wine", 2)
+    assert 0 < fit < whole

@@ -29,6 +29,14 @@ graphc.nn, graphc.callbacks, graphc.compare
 print(json.dumps([young, frozen, gc.get_freeze_count()]))
 """
 
+COLLECTED = """
+import gc, json
+seen = []
+gc.callbacks.append(lambda phase, about: seen.append(phase))
+import graphc.sklearn
+print(json.dumps(seen))
+"""
+
 FIT = """
 import json, sys
 from tests import nets
@@ -58,6 +66,11 @@ def test_no_collection_of_young_objects_walks_through_what_was_imported():
     (first, second, old), frozen, still = output_of(YOUNG)
     assert first + second < 5_000 < old
     assert frozen > 50_000 and abs(still - frozen) < 1_000
+
+
+def test_importing_the_estimators_runs_no_collections():
+    """Mutation-checked: without ``importing`` there are 500."""
+    assert len(output_of(COLLECTED)) < 20
 
 
 def test_a_second_process_fits_predicts_and_evaluates_without_numba():

@@ -6,13 +6,15 @@ The one room that imports scikit-learn, which the extra ``sklearn`` installs; it
 import importlib.util
 
 from graphc.errors import MissingExtraError
+from graphc.native.gc_pause import importing
 
 if importlib.util.find_spec("sklearn") is None:
     raise MissingExtraError("graphc.sklearn needs scikit-learn\n  hint: pip install 'graphc[sklearn]'")
 
-from graphc.sklearn.classifier import GraphClassifier
-from graphc.sklearn.regressor import GraphRegressor
-from graphc.sklearn.search import SweepSearchCV
-from graphc.sklearn.transformer import GraphTransformer
+with importing():
+    from graphc.sklearn.classifier import GraphClassifier
+    from graphc.sklearn.regressor import GraphRegressor
+    from graphc.sklearn.search import SweepSearchCV
+    from graphc.sklearn.transformer import GraphTransformer
 
 __all__ = ["GraphClassifier", "GraphRegressor", "GraphTransformer", "SweepSearchCV"]
