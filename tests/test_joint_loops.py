@@ -12,9 +12,13 @@ import pytest
 import graphc as gc
 from graphc.emit.shared import expanded
 from graphc.facade.programs import TrainingGraph, training_text
+from graphc.ir.affine import index
+from graphc.ir.build import equation
+from graphc.ir.node import Equation, Indicator, Mask, Read
+from graphc.ir.scalar import placeholder, where
 from graphc.lower.kernels import Nest
 from graphc.lower.layout import Buffer, Count
-from graphc.lower.loop_fusion import joined
+from graphc.lower.loop_fusion import guarded, joined
 from graphc.lower.plan import PlanOptions
 from graphc.optim.known import SGD
 
@@ -101,6 +105,18 @@ def test_joined_kernels_are_neighbours_of_one_phase_and_depend_on_the_same_eleme
     assert max(map(len, groups)) == 2
     for first, second in (g for g in groups if len(g) == 2):
         assert (first.phase, first.order, first.share) == (second.phase, second.order, second.share)
+
+
+def test_a_test_of_indices_guards_what_may_not_be_there_and_not_one_number():
+    """Mutation-checked: every choice by a test guards; none does."""
+    x, c = gc.input("x", (3,)).node, gc.input("c", ()).node
+    one, two, three = map(placeholder, range(3))
+    after = Indicator(Mask("ge", index(0) - 1))
+    body = where(one, two, three)
+    for read, found in ((Read(x, (index(0) - 1,)), True), (Read(c, ()), False)):
+        nest = equation((3,), 1, "sum", body, [after, read, Read(c, ())])
+        assert isinstance(nest, Equation) and guarded(nest) is found
+        assert not guarded(equation((3,), 1, "sum", one + two, [after, Read(x, (index(0),))]))
 
 
 def test_a_loop_that_reads_another_element_of_its_neighbour_stands_alone():

@@ -10,17 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy
 
 import graphc as gc
+from graphc.declare.tensor import as_node
 from graphc.emit import score_blocks as printed
 from graphc.emit.reference import evaluate
 from graphc.facade.inspecting import lowered
 from graphc.facade.pipeline import read_graph
 from graphc.facade.programs import FunctionText, function_text
-from graphc.ir.affine import index
+from graphc.ir.affine import identity, index
 from graphc.ir.build import equation
-from graphc.ir.node import Indicator, Leaf, Mask
-from graphc.ir.scalar import placeholder
+from graphc.ir.node import Indicator, Leaf, Mask, Read
+from graphc.ir.scalar import placeholder, where
 from graphc.lower import row_loops, score_blocks
 from graphc.lower.plan import PlanOptions
 
@@ -83,7 +85,7 @@ def test_blocks_have_the_values_and_gradients_of_jax(
     inputs, outputs, data, theirs = attention_of(how)
     text = plan_of(outputs, inputs).text.text
     assert "for block in range(0, 20, 8):" in text
-    assert ("in range(keys_end):" in text) is (how == "causal")
+    assert ("in range(keys_end):" in text) is ("causal" in how)
     found = gc.compile(outputs=outputs, inputs=inputs, dtype="float64")(*data)
     total = lambda *a: jnp.sum(theirs(*a) ** POWERS[how])
     exact = [theirs(*data), *jax.grad(total, (0, 1, 2))(*data[:3])]
@@ -142,10 +144,20 @@ def seen_by(behind: int) -> gc.Tensor:
     return gc.Tensor(equation((QUERIES, KEYS), 2, "sum", placeholder(0), [seen]))
 
 
+def and_one(s: gc.Tensor, place: int) -> gc.Tensor:
+    """Scores of the keys up to the place of a query, 0 at one key that is not among them; one equation."""
+    after, one = Indicator(Mask("ge", index(2) - index(3))), Indicator(Mask("eq", index(3) - place))
+    a, b, c, d = map(placeholder, range(4))
+    operands = [after, Read(s.node, identity(4)), one, Read(as_node(-np.inf, "where"), ())]
+    return gc.Tensor(equation(s.shape, 4, "sum", where(a, b, where(c, sympy.S.Zero, d)), operands))
+
+
 UNSEEN: dict[str, tuple[Callable[[gc.Tensor], gc.Tensor], bool]] = {
     "those up to its own": (lambda s: gc.softmax(s, where=seen_by(0)), True),
     "three behind": (lambda s: gc.softmax(s, where=seen_by(3)), True),
     "two masks": (lambda s: gc.softmax(s, where=seen_by(0)) + gc.softmax(s, where=seen_by(5)), True),
+    "the first one too": (lambda s: gc.softmax(and_one(s, 0)), True),
+    "the second one too": (lambda s: gc.softmax(and_one(s, 1)), False),
     "those before it": (lambda s: gc.softmax(s, where=seen_by(-1)), False),  # the first query sees none
     "a number that is no infinity": (lambda s: gc.softmax(gc.where(seen_by(0), s, -1e4)), False),
     "what is not 0 for a share of 0": (lambda s: gc.cos(gc.softmax(s, where=seen_by(0))), False),
@@ -156,7 +168,8 @@ UNSEEN: dict[str, tuple[Callable[[gc.Tensor], gc.Tensor], bool]] = {
 def test_keys_that_no_query_of_a_block_sees_are_left_out_where_they_count_for_nothing(
     small: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, how: str
 ):
-    """Planted faults, seen to fail: the smaller of two masks; a cosine of 0 taken for 0; keys that end too early."""
+    """Planted faults, seen to fail: the smaller of two masks; a cosine of 0 taken for 0; keys that end too early;
+    any one key taken for the first."""
     monkeypatch.setattr(printed, "KEYS_AT_ONCE", 1)
     inputs, *_ = attention_of("")
     weights, some = UNSEEN[how]

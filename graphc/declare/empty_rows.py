@@ -13,26 +13,38 @@ import numpy as np
 import sympy
 
 from graphc.declare import pointwise
+from graphc.declare.broadcasting import broadcast_read
 from graphc.declare.origin import stamp
 from graphc.declare.reducing import keep_axes, normal_axes, reduce_axes
 from graphc.declare.tensor import Tensor, as_node
-from graphc.ir.affine import Extent
-from graphc.ir.build import elementwise
-from graphc.ir.node import Equation, Indicator, Leaf, Node, Operand, Read
+from graphc.ir.affine import Extent, affine
+from graphc.ir.build import elementwise, equation
+from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Operand, Read
 from graphc.ir.scalar import placeholder, placeholder_index, where
 
 
 def masked(what: str, x: Tensor, axis: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
     """What is left of the elements where a mask is not 0, and where something is.
 
-    The first is −∞ where the mask is 0, and 0 in rows along `axis` of which nothing is more than −∞.  The second is 1
-    in the other rows, their axes with extent 1; it is None when nothing is known to be missing.
+    The first is −∞ where the mask is 0. In rows along `axis` of which nothing is more than −∞ its first element is 0,
+    so that their logsumexp is a number, and what a mask on the indices hides is −∞ there, too. The second is 1 in the
+    other rows, their axes with extent 1; it is None when nothing is known to be missing.
     """
     z = x if mask is True else pointwise.where(mask, x, -np.inf)
     axes = normal_axes(z.node, axis, what)
     alone = mask is not True and not np.isneginf(_lowest(x.node)).any()
     some = _some_left(z.node, axes, as_node(mask, "where") if alone else None)
-    return (z, None) if some is None else (pointwise.where(some, z, 0), some)
+    return (z, None) if some is None else (_first_left(some.node, z.node, axes), some)
+
+
+def _first_left(some: Node, z: Node, axes: Sequence[int]) -> Tensor:
+    """z where some of a row is left; else 0 at the first place along the axes, −∞ at the others."""
+    kept, value, first, infinite = map(placeholder, range(4))
+    infinity = as_node(-np.inf, "where")
+    place = Indicator(Mask("eq", affine(0, dict.fromkeys(axes, 1))))
+    operands = [broadcast_read(some, z.shape), broadcast_read(z, z.shape), place, broadcast_read(infinity, z.shape)]
+    body = where(kept, value, where(first, sympy.S.Zero, infinite))
+    return Tensor(stamp(equation(z.shape, z.rank, "sum", body, operands), [some, z]))
 
 
 def _some_left(z: Node, axes: Sequence[int], mask: Node | None) -> Tensor | None:

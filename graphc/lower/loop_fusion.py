@@ -69,11 +69,13 @@ def _may_join(first: Kernel, second: Kernel, buffers: Mapping[Node, Buffer]) -> 
 
 
 def guarded(y: Equation) -> bool:
-    """True when some reads of y are valid only where a mask or an indicator holds."""
+    """True when some reads of y are valid only where a mask or an indicator holds; one number always is."""
     if y.masks or len(y.reads) == len(y.operands):
         return bool(y.masks)
     tests = {placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Indicator)}
-    return bool(tests) and any(w.args[0] in tests for w in parts_of_kind(y.body, where))
+    placed = {placeholder(j) for j, op in enumerate(y.operands) if isinstance(op, Read) and op.at}
+    chosen = (w.args[1:] for w in parts_of_kind(y.body, where) if w.args[0] in tests) if tests else ()
+    return any(symbols_of(part) & placed for branches in chosen for part in branches)
 
 
 def _plain_map(nest: Nest) -> bool:

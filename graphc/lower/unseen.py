@@ -4,7 +4,8 @@
 
 For the queries before ``stop``, E is 0 at the keys from stop + c on, so that every sum over keys may end there, and δV
 of these keys gets nothing.  Whether this holds is asked of the equations: with the mask decided, each large array is 0,
--∞ or unknown there; a sum must add 0, a maximum compare with -∞.
+-∞ or unknown there; a sum must add 0, a maximum compare with -∞.  A query that sees nothing has a score at its first
+key (:mod:`graphc.declare.empty_rows`), which is no unseen one.
 """
 
 from __future__ import annotations
@@ -66,12 +67,17 @@ def _is_causal(mask: Mask, x: Inside) -> bool:
     return mask.kind == "ge" and dict(mask.map.terms) == {x.last: 1, x.key: -1}
 
 
+def _is_first(mask: Mask, x: Inside) -> bool:
+    """Whether it says that a key is the first, which every query of a causal mask sees."""
+    return mask.kind == "eq" and not mask.map.const and dict(mask.map.terms) in ({x.key: 1}, {x.key: -1})
+
+
 def _counts_for_nothing(
     x: Inside, shift: int, values: Values, large: set[int], buffers: Mapping[Node, Buffer]
 ) -> bool:
     """Whether a kernel needs no unseen key; notes what it leaves there in the large arrays that it writes."""
     y = _equation(x)
-    fails = lambda mask: _is_causal(mask, x) and mask.map.const <= shift
+    fails = lambda mask: (_is_causal(mask, x) and mask.map.const <= shift) or _is_first(mask, x)
     if isinstance(x.kernel, Nest):
         masked = any(map(fails, y.masks))
         known = {placeholder(j): _operand(op, fails, values, buffers) for j, op in enumerate(y.operands)}
