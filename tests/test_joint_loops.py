@@ -109,12 +109,12 @@ def test_joined_kernels_are_neighbours_of_one_phase_and_depend_on_the_same_eleme
 
 def test_a_test_of_indices_guards_what_may_not_be_there_and_not_one_number():
     """Mutation-checked: every choice by a test guards; none does."""
-    x, c = gc.input("x", (3,)).node, gc.input("c", ()).node
+    x, c, d = gc.input("x", (3,)).node, gc.input("c", ()).node, gc.input("d", ()).node
     one, two, three = map(placeholder, range(3))
     after = Indicator(Mask("ge", index(0) - 1))
     body = where(one, two, three)
     for read, found in ((Read(x, (index(0) - 1,)), True), (Read(c, ()), False)):
-        nest = equation((3,), 1, "sum", body, [after, read, Read(c, ())])
+        nest = equation((3,), 1, "sum", body, [after, read, Read(d, ())])
         assert isinstance(nest, Equation) and guarded(nest) is found
         assert not guarded(equation((3,), 1, "sum", one + two, [after, Read(x, (index(0),))]))
 
