@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.derive import pullback
+from graphc.derive.gradient import gradient
+from graphc.emit.reference import evaluate
 from graphc.facade import deriving
+from graphc.ir import build
 from graphc.ir.build import settled
 
 
@@ -21,15 +27,29 @@ def network(depth: int, width: int = 6) -> gc.Model:
     return gc.Model(output=H, loss=gc.losses.mse(H, T))
 
 
-def test_equations_that_differ_in_their_nodes_alone_are_brought_to_normal_form_once():
-    """Mutation-checked: with the nodes themselves in the key every layer has forms of its own."""
-    found = []
+def test_equations_that_differ_in_their_nodes_alone_are_brought_to_normal_form_once(monkeypatch: pytest.MonkeyPatch):
+    """Mutation-checked: with the nodes themselves in the key every layer has forms and pullbacks of its own."""
+    found, pulled, made = [], [], pullback._pulled
+    monkeypatch.setattr(pullback, "_pulled", lambda *a: pulled.append(a) or made(*a))
     for depth in (4, 12):
         settled.cache_clear()
+        build._described.clear()
+        pulled.clear()
         model = network(depth)
         assert str(model.derive()).count("\n") > 3 * depth
-        found.append(settled.cache_info().misses)
-    assert found[0] == found[1] > 10
+        found.append((settled.cache_info().misses, len(pulled)))
+    assert found[0] == found[1] and found[0][0] > 10 and 4 < found[0][1] < 12
+
+
+def test_a_pullback_that_is_known_reads_its_own_nodes():
+    """Products alike but for the order in which their nodes were made, the cotangent's among them: mutation-checked,
+    what is found for one order is wrong for another."""
+    A, B, C, D = (gc.param(name, (3, 4)) for name in "ABCD")
+    feed = {leaf.node: np.random.default_rng(0).normal(size=(3, 4)) for leaf in (A, B, C, D)}
+    for X, Y, seed in itertools.permutations((A, B, C, D), 3):
+        found = evaluate(gradient((X * Y).node, [X.node, Y.node], seed.node), feed)
+        for slope, other in zip(found, (Y, X), strict=True):
+            np.testing.assert_array_equal(slope, feed[seed.node] * feed[other.node])
 
 
 def recurrent() -> gc.Model:

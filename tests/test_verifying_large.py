@@ -13,9 +13,13 @@ import graphc as gc
 from graphc.emit.reference import SERIAL, SHORT, Product, evaluate, evaluate_in_parts
 from graphc.facade import agreement
 from graphc.facade.agreement import LARGE, PIECE, PRECISIONS, judge, near
-from graphc.facade.trials import SAMPLE, sample_of
+from graphc.facade.updating import LEAST, RUN, SAMPLE, Updated, sample_of
 from graphc.ir import scalar_value
 from graphc.ir.scalar import numpy_function, placeholder
+from graphc.optim.rules import reference_step
+from graphc.run.mirrored import Mirrored
+from graphc.run.sampler import Sampler
+from graphc.run.training import Moving, RuleState, Totals
 
 RNG = np.random.default_rng(3)
 
@@ -177,11 +181,43 @@ def test_an_infinity_of_a_product_is_near_itself_alone():
         assert not near(exact, product, 1e-9)
 
 
-@pytest.mark.parametrize("size", [1, 100, SAMPLE, SAMPLE + 1, SAMPLE + 77, 1_000_003])
-def test_the_update_is_looked_at_in_places_that_include_both_ends(size: int):
-    some = sample_of(size)
-    assert some[0] == 0 and some[-1] == size - 1 and np.all(np.diff(some) > 0) and some.size == min(size, SAMPLE)
-    assert np.max(np.diff(some), initial=1) <= max(1, size // 150)
+@pytest.mark.parametrize("most", [LEAST, 1111, SAMPLE])
+@pytest.mark.parametrize("size", [1, 100, 513, SAMPLE, SAMPLE + 1, SAMPLE + 77, 1_000_003])
+def test_the_update_is_looked_at_in_places_that_include_both_ends(size: int, most: int):
+    some = sample_of(size, most)
+    assert some[0] == 0 and some[-1] == size - 1 and np.all(np.diff(some) > 0)
+    assert min(size, most - RUN) <= some.size <= most
+    assert np.max(np.diff(some), initial=1) <= max(1, 28 * size // most)
+
+
+def test_one_wrong_update_is_found_and_named_by_its_parameter():
+    """Several parameters are compared at once; the first that is wrong is told, at its place."""
+    V, W = gc.param("V", (3, 700)), gc.param("W", (700, 2))
+    leaves = V.node, W.node
+    rule = gc.Momentum(0.1).with_rate(0.1)
+    feed = {leaf: RNG.normal(size=leaf.shape).astype("f4") for leaf in leaves}
+    slopes = {leaf: RNG.normal(size=leaf.shape).astype("f4") for leaf in leaves}
+    flat, g = (np.concatenate([x[leaf].ravel() for leaf in leaves]) for x in (feed, slopes))
+    theta, states = reference_step(rule, flat.astype("f8"), g.astype("f8"))
+    places = {leaves[0]: slice(0, 2100), leaves[1]: slice(2100, 3500)}
+
+    def wrong(at: int | None, state: int | None = None):
+        left, kept = theta.astype("f4"), np.concatenate(list(states.values())).astype("f4")
+        if at is not None:
+            left[at] += 1e-2
+        if state is not None:
+            kept[state] = np.nan
+        after = Moving(Mirrored(left), RuleState(kept), Sampler(), Totals())
+        updated = Updated(after, places, False, PRECISIONS["float32"], 7)
+        return updated.wrong(feed, rule, slopes, dict.fromkeys(leaves, 0.0))
+
+    assert wrong(None) is None
+    name, difference = wrong(2100 + 700)
+    assert "W" in name and difference.at == (350, 0) and difference.place == 7
+    name, difference = wrong(700, 2100)
+    assert "theta" in name and "V" in name and difference.at == (1, 0)
+    name, difference = wrong(None, 701)
+    assert "V" in name and "theta" not in name and difference.at == (1, 1) and np.isnan(difference.found)
 
 
 def test_a_gradient_that_is_rounding_alone_is_judged_by_one_evaluation(monkeypatch: pytest.MonkeyPatch):

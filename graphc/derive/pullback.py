@@ -15,9 +15,9 @@ from __future__ import annotations
 import sympy
 
 from graphc.derive.dense import pullback_dense, pushforward_dense
-from graphc.derive.zero_times_infinity import careful, times
+from graphc.derive.zero_times_infinity import careful, is_delicate, times
 from graphc.ir.affine import Affine, Extent, identity, index, substitute
-from graphc.ir.build import equation
+from graphc.ir.build import Described, equation, equation_of
 from graphc.ir.contract import map_mask, map_operand
 from graphc.ir.node import Equation, Mask, Node, Operand, Read
 from graphc.ir.parts import symbols_of, with_symbols
@@ -33,6 +33,15 @@ def pullback(y: Equation, ybar: Node, j: int, lead: tuple[Extent, ...] = ()) -> 
         return pullback_dense(y, ybar, lead)
     read = y.operands[j]
     assert isinstance(read, Read)
+    if y.reducer not in ("sum", "logsumexp") or y.labels or is_delicate(y.body):
+        return equation(*_pulled(y, ybar, j, read, lead))  # which asks the nodes for more than their order
+    operands = tuple(op.at if isinstance(op, Read) else op for op in y.operands)
+    key = "pullback", y.extents, y.n_free, y.reducer, y.body, operands, y.masks, j, read.node.shape, lead
+    return equation_of(key, [*(op.node for op in y.reads), y, ybar], lambda: _pulled(y, ybar, j, read, lead))
+
+
+def _pulled(y: Equation, ybar: Node, j: int, read: Read, lead: tuple[Extent, ...]) -> Described:
+    """The pullback before it is brought to canonical form."""
     n_lead = len(lead)
     r = n_lead + read.node.rank
 
@@ -45,7 +54,7 @@ def pullback(y: Equation, ybar: Node, j: int, lead: tuple[Extent, ...] = ()) -> 
     slope = _slope(y, j, operands, out, r)
     body = times(slope, _add(operands, Read(ybar, identity(n_lead) + out)), ybar, y)
     masks += [Mask("eq", shift(a) - index(n_lead + t)) for t, a in enumerate(read.at)]
-    return equation(lead + read.node.shape + y.extents, r, "sum", body, operands, masks)
+    return lead + read.node.shape + y.extents, r, "sum", body, operands, masks
 
 
 def pushforward(y: Equation, tangents: dict[Node, Node]) -> Node | None:

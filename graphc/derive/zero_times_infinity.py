@@ -30,7 +30,7 @@ from graphc.ir.scalar_table import Interval, classes
 
 def careful(slope: Expr, y: Equation) -> Expr:
     """The derivative of the body of y with 0 in the place of 0·∞."""
-    if not _is_delicate(y.body):
+    if not is_delicate(y.body):
         return slope
     known = ranges_of_reads(y)
     facts = tuple(sorted(((s, r) for s, r in known.items() if s in symbols_of(y.body)), key=lambda f: str(f[0])))
@@ -42,7 +42,7 @@ def times(slope: Expr, cotangent: Symbol, bar: Node, y: Equation) -> Expr:
 
     In the slope the operand behind those of y is y itself.
     """
-    if y.reducer != "sum" or not _is_delicate(y.body) or (isinstance(bar, Equation) and not bar.operands):
+    if y.reducer != "sum" or not is_delicate(y.body) or (isinstance(bar, Equation) and not bar.operands):
         return slope * cotangent
     known = {**ranges_of_reads(y), OUT: range_of(y)}
     factors = Mul.make_args(slope.xreplace({placeholder(len(y.operands)): OUT}))
@@ -63,7 +63,7 @@ def _may_be_0_because_of(y: Equation, bar: Node) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_delicate(body: Expr) -> bool:
+def is_delicate(body: Expr) -> bool:
     """Whether a body holds anything whose derivative may be infinite."""
     if body.has(sympy.log, log1p, *classes("grows"), *classes("steep")):
         return True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from graphc.facade.lookup import Facts
 from graphc.facade.state import Parameters, named_arrays
 from graphc.facade.trial import Report, Trial
 from graphc.facade.unrewritten import declared_gradients, unrewritten
+from graphc.facade.updating import Updated
 from graphc.facade.verifying import ROWS, few_rows, is_too_large, work_of_interpreter
 from graphc.ir.affine import Extent
 from graphc.ir.node import Leaf, Node
@@ -31,7 +31,6 @@ from graphc.lower.lengths import most as most_of
 from graphc.native.buffers import aligned
 from graphc.native.build import Program
 from graphc.optim import AnyRule, Groups, Rule
-from graphc.optim.rules import reference_step
 from graphc.run.data import Bound
 from graphc.run.mirrored import Mirrored
 from graphc.run.row_parts import assign
@@ -40,10 +39,6 @@ from graphc.run.training import Call, Evaluator, Moving, RuleState, Totals, Trai
 
 if TYPE_CHECKING:
     from graphc.cuda.training import CudaTrainer
-
-SAMPLE, RUN = 4096, 16  # elements of a parameter whose update is looked at, so many that lie together
-Update = tuple[NDArray, NDArray, NDArray, NDArray, dict[str, NDArray], bool]
-"""Places of a parameter, its elements and gradient there, what the rule makes of them, and whether that is finite."""
 
 WHOLE = 2e7  # elements of a step that the interpreter computes for a whole batch: a few tenths of a second
 COUNTED = (1.0, 2.0, 1.0, 3.0)  # weights of the rows of a trial: a weight of 2 is that row twice
@@ -63,26 +58,6 @@ def _parameters(model: Core, values: Parameters | None = None) -> dict[Leaf, NDA
 def sizes_of(feed: Feed) -> dict[str, int]:
     """The run-time sizes of the free extents."""
     return {e: n for leaf, x in feed.items() for e, n in zip(leaf.shape, x.shape, strict=True) if isinstance(e, str)}
-
-
-def sample_of(size: int) -> NDArray:
-    """Places of some elements: all of a small array, else its ends and short runs that lie evenly between."""
-    if size <= SAMPLE:
-        return np.arange(size)
-    ends = SAMPLE // 8
-    starts = np.linspace(ends, size - ends - RUN, (SAMPLE - 2 * ends) // RUN).astype(np.int64)
-    between = (starts[:, None] + np.arange(RUN)).ravel()
-    return np.concatenate([np.arange(ends), between, np.arange(size - ends, size)])
-
-
-def _elements(arrays: Sequence[NDArray], samples: Sequence[NDArray]) -> NDArray:
-    """Some elements of each, one array after another."""
-    chosen = [x.ravel()[some] for x, some in zip(arrays, samples, strict=True)]
-    return np.concatenate(chosen, dtype=np.float64) if chosen else np.empty(0)
-
-
-def _norm(arrays: Sequence[NDArray]) -> float:
-    return float(np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in arrays)))
 
 
 def flat_parameters(model: Core, feed: Feed, put: Callable[[NDArray, NDArray], None] = assign) -> NDArray:
@@ -194,7 +169,8 @@ class TrainingTrial(Trial):
         """The first parameter or state that is not what the rule makes of the program's own gradient."""
         slopes = dict(zip(self.places, self.exact_gradients(feed), strict=True))
         rounding = dict(zip(self.places, self.rounding(feed), strict=True))
-        told = (self._after_rule(feed, rule, {x: slopes[x] for x in own}, rounding) for rule, own in self._parts())
+        left = Updated(self.after, self.places, self.bad, self.precision, len(self.results))
+        told = (left.wrong(feed, rule, {x: slopes[x] for x in own}, rounding) for rule, own in self._parts())
         return next((found for found in told if found is not None), None)
 
     def _parts(self) -> list[tuple[Rule, list[Leaf]]]:
@@ -203,61 +179,6 @@ class TrainingTrial(Trial):
             return [(self.rule, self.trained)]
         return [(part, [x for x in self.trained if x.name in names]) for names, part in self.rule if part is not None]
 
-    def _after_rule(
-        self, feed: Feed, rule: Rule, gradients: Mapping[Leaf, NDArray], rounding: Mapping[Leaf, float]
-    ) -> tuple[str, Difference] | None:
-        norm, total = _norm([*gradients.values()]) if rule.needs_norm else 0.0, self.after.parameters.size
-        for leaf, update in zip(gradients, self._updates(feed, rule, gradients, norm), strict=True):
-            place, blur = self.places[leaf], rounding[leaf]
-            some, theta, slopes, exact, states, finite = update
-            if self.bad and not finite:
-                return None
-            changes = [("theta", self.after.parameters, theta, exact)]
-            changes += [(n, self.after.rule.values[t * total :], 0 * theta, states[n])
-                        for t, n in enumerate(rule.states)]  # fmt: skip
-            for name, flat, before, wanted in changes:
-                found = self._apart(flat[place][some], before, wanted, slopes, blur)
-                if found is not None:
-                    at = np.unravel_index(int(some[found.at]), feed[leaf].shape)
-                    whose = f"{name} of the rule {rule.name}, for {leaf.name},"
-                    return whose, replace(found, at=tuple(int(i) for i in at))
-        return None
-
-    def _updates(
-        self, feed: Feed, rule: Rule, gradients: Mapping[Leaf, NDArray], norm: float
-    ) -> Iterator[Update]:
-        """What the rule makes of each parameter; of large ones at some places, where no element asks for the others."""
-        if rule.reduces or any(leaf.constraint is not None for leaf in gradients):
-            for leaf, gradient in gradients.items():
-                yield self._whole_update(rule, leaf, feed[leaf], gradient, norm)
-            return
-        samples = [sample_of(g.size) for g in gradients.values()]
-        theta = _elements([feed[leaf] for leaf in gradients], samples)
-        slopes = _elements([*gradients.values()], samples)
-        exact, states = reference_step(rule, theta, slopes, norm=norm)
-        finite, first = self._finite(rule, theta, slopes, norm), 0
-        for some in samples:
-            part, first = slice(first, first + some.size), first + some.size
-            of = {n: x[part] for n, x in states.items()}
-            yield some, theta[part], slopes[part], exact[part], of, bool(finite[part].all())
-
-    def _whole_update(self, rule: Rule, leaf: Leaf, value: NDArray, gradient: NDArray, norm: float) -> Update:
-        theta, g = (np.asarray(x, np.float64).reshape(value.shape) for x in (value, gradient))
-        exact, states = reference_step(rule, theta, g, norm=norm)
-        exact = exact if leaf.constraint is None else leaf.constraint.apply(exact)
-        finite = bool(self._finite(rule, theta, g, norm).all())
-        flat = {n: np.broadcast_to(x, theta.shape).ravel() for n, x in states.items()}
-        return np.arange(theta.size), theta.ravel(), g.ravel(), exact.ravel(), flat, finite
-
-    def _finite(self, rule: Rule, theta: NDArray, slopes: NDArray, norm: float) -> NDArray:
-        """Which updates are finite in the precision of the program: asked where the step was not."""
-        if not self.bad:
-            return np.ones(theta.shape, bool)
-        with np.errstate(all="ignore"):
-            rounded = [x.astype(self.precision.dtype) for x in (theta, slopes)]
-            new, states = reference_step(rule, rounded[0], rounded[1], norm=norm)
-        return np.logical_and.reduce([np.isfinite(x) for x in (slopes, new, *states.values())])
-
     def exact_gradients(self, feed: Feed) -> list[NDArray]:  # noqa: ARG002  others have to evaluate them
         """The gradients that the update began with."""
         return self.gradients()
@@ -265,21 +186,6 @@ class TrainingTrial(Trial):
     def rounding(self, feed: Feed) -> list[float]:  # noqa: ARG002
         """What rounding may change of the gradient of each parameter, from that of the program to the exact one."""
         return [0.0] * len(self.places)
-
-    def _apart(
-        self, found: NDArray, before: NDArray, exact: NDArray, gradient: NDArray, blur: float
-    ) -> Difference | None:
-        """An element that is not as exact as the rounding of the new value lets it be; where the gradient is little
-        more than rounding, rules that divide by its size say nothing."""
-        change, slope = np.abs(exact - before), np.abs(gradient)
-        allowed = 8 * self.precision.eps * np.abs(exact) + 10 * self.precision.close * np.max(change, initial=0.0)
-        allowed += self.precision.least
-        told = np.isfinite(exact) & (slope >= max(self.precision.close * np.max(slope, initial=0.0), 1e3 * blur))
-        gap = np.where(told, np.abs(found - exact), 0.0)
-        if not np.any(~(gap <= allowed)):
-            return None
-        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.nan_to_num(gap, nan=np.inf))), gap.shape))
-        return Difference(len(self.results), at, float(found[at]), float(exact[at]))
 
     # ------------------------------------------------------------------ what a difference comes from
     def first_wrong(self, feed: Feed) -> Report | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from weakref import WeakValueDictionary
 
@@ -43,6 +43,8 @@ from graphc.ir.scalar import placeholder, placeholder_index, where
 from graphc.records import record
 
 _table: WeakValueDictionary[tuple, Equation] = WeakValueDictionary()
+Described = tuple[Sequence[Extent], int, Reducer, sympy.Expr, Sequence[Operand], Sequence[Mask]]
+"""What :func:`equation` is given."""
 
 
 @record
@@ -94,12 +96,38 @@ def _alike(
     maps = [m for op in operands for m in operand_maps(op)] + [m.map for m in masks]
     if len(nodes) > len(_STANDS) or any(map(is_view, nodes)) or any(True for m in maps for _ in gathers(m)):
         return settled.__wrapped__(extents, n_free, reducer, body, operands, masks)
-    stands = dict(zip(nodes, _STANDS, strict=False))
-    neutral = tuple(Read(stands[op.node], op.at) if isinstance(op, Read) else op for op in operands)
-    d, idle = settled(extents, n_free, reducer, body, neutral, masks)
-    back = dict(zip(_STANDS, nodes, strict=False))
-    own = [Read(back[op.node], op.at) if isinstance(op, Read) else op for op in d.operands]
-    return _Draft(d.extents, d.n_free, d.reducer, d.body, own, [*d.masks]), idle
+    d, idle = settled(extents, n_free, reducer, body, tuple(_reading(operands, nodes, _STANDS)), masks)
+    return _of_nodes(d, nodes), idle
+
+
+def _reading(operands: Sequence[Operand], nodes: Sequence[Node], others: Sequence[Node]) -> list[Operand]:
+    """The operands with other nodes in the place of these."""
+    new = dict(zip(nodes, others, strict=False))
+    return [Read(new[op.node], op.at) if isinstance(op, Read) else op for op in operands]
+
+
+def _of_nodes(d: _Draft, nodes: Sequence[Node]) -> _Draft:
+    """A draft that reads stands with the nodes they stand for."""
+    return _Draft(d.extents, d.n_free, d.reducer, d.body, _reading(d.operands, _STANDS, nodes), [*d.masks])
+
+
+def equation_of(key: Hashable, nodes: Sequence[Node], make: Callable[[], Described]) -> Node:
+    """The equation that ``make`` describes by the arguments of :func:`equation`, made once for all nodes that stand in
+    the same order: but for the nodes that it reads, all of it follows from ``key``."""
+    order = sorted({*nodes}, key=lambda n: n.serial)
+    if len(order) > len(_STANDS) or any(map(is_view, order)):
+        return equation(*make())
+    place = {node: t for t, node in enumerate(order)}
+    full = key, *(place[node] for node in nodes)
+    if full not in _described:
+        extents, n_free, reducer, body, operands, masks = make()
+        neutral = tuple(_reading(operands, order, _STANDS))
+        if len(_described) >= MOST:
+            _described.clear()
+        _described[full] = settled(tuple(extents), n_free, reducer, body, neutral, tuple(masks))
+    d, idle = _described[full]
+    d = _of_nodes(d, order)
+    return _broadcast(d, idle) if idle else _intern(d)
 
 
 class _Stand(Node):
@@ -112,9 +140,11 @@ class _Stand(Node):
 
 
 _STANDS: list[Node] = [*map(_Stand, range(32))]
+MOST = 2048  # equations that are remembered without their nodes
+_described: dict[Hashable, tuple[_Draft, set[int]]] = {}
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=MOST)
 def settled(
     extents: tuple[Extent, ...], n_free: int, reducer: Reducer, body: sympy.Expr, operands: tuple[Operand, ...],
     masks: tuple[Mask, ...],

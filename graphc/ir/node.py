@@ -171,11 +171,11 @@ Operand = Read | Indicator | Position
 class Equation(Node):
     """out[free..] = reduce_{bound.. : masks} body(a0, a1, ..), a_j the value of operand j.
 
-    ``reads`` are the operands that read nodes, ``sources`` the nodes read, gathered labels included,
-    each once and in order.
+    ``reads`` are the operands that read nodes, ``labels`` the nodes whose numbers are places, ``sources`` the nodes
+    read, both kinds, each once and in order.
     """
 
-    __slots__ = ("body", "extents", "masks", "n_free", "operands", "reads", "reducer", "sources")
+    __slots__ = ("body", "extents", "labels", "masks", "n_free", "operands", "reads", "reducer", "sources")
 
     def __init__(
         self,
@@ -192,8 +192,8 @@ class Equation(Node):
         self.body, self.operands, self.masks = body, operands, masks
         self.reads = tuple(op for op in operands if isinstance(op, Read))
         maps = [m for op in operands for m in operand_maps(op)] + [m.map for m in masks]
-        labels = [g.node for m in maps for g in gathers(m)]
-        self.sources: tuple[Node, ...] = tuple(dict.fromkeys([*(op.node for op in self.reads), *labels]))
+        self.labels = tuple(dict.fromkeys(g.node for m in maps for g in gathers(m)))
+        self.sources: tuple[Node, ...] = tuple(dict.fromkeys([*(op.node for op in self.reads), *self.labels]))
 
     @property
     def shape(self) -> tuple[Extent, ...]:
