@@ -45,7 +45,7 @@ def test_a_pullback_that_is_known_reads_its_own_nodes():
     """Products alike but for the order in which their nodes were made, the cotangent's among them: mutation-checked,
     what is found for one order is wrong for another."""
     A, B, C, D = (gc.param(name, (3, 4)) for name in "ABCD")
-    feed = {leaf.node: np.random.default_rng(0).normal(size=(3, 4)) for leaf in (A, B, C, D)}
+    feed = dict(zip((x.node for x in (A, B, C, D)), np.random.default_rng(0).normal(size=(4, 3, 4)), strict=True))
     for X, Y, seed in itertools.permutations((A, B, C, D), 3):
         found = evaluate(gradient((X * Y).node, [X.node, Y.node], seed.node), feed)
         for slope, other in zip(found, (Y, X), strict=True):
