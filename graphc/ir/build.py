@@ -119,14 +119,14 @@ def equation_of(key: Hashable, nodes: Sequence[Node], make: Callable[[], Describ
         return equation(*make())
     place = {node: t for t, node in enumerate(order)}
     full = key, *(place[node] for node in nodes)
-    if full not in _described:
+    found = _described.get(full)
+    if found is None:
         extents, n_free, reducer, body, operands, masks = make()
         neutral = tuple(_reading(operands, order, _STANDS))
         if len(_described) >= MOST:
             _described.clear()
-        _described[full] = settled(tuple(extents), n_free, reducer, body, neutral, tuple(masks))
-    d, idle = _described[full]
-    d = _of_nodes(d, order)
+        found = _described[full] = settled(tuple(extents), n_free, reducer, body, neutral, tuple(masks))
+    d, idle = _of_nodes(found[0], order), found[1]
     return _broadcast(d, idle) if idle else _intern(d)
 
 
