@@ -150,7 +150,7 @@ def test_the_subgradient_at_a_break_is_the_documented_one(body, at_zero):
 def test_noise_is_put_on_what_is_rounded_within_a_body_and_not_on_what_is_chosen(body, times):
     """Planted fault, seen to fail: noise on every function."""
     x, y = np.array([-0.75, 1.5]), np.array([0.5, 0.25])
-    exact, noisy = (numpy_function(body + 1, 2, (), blur)(x, y) - 1 for blur in (None, lambda v: 2 * v))
+    exact, noisy = (numpy_function(body + 1, 2)(x, y, blur=blur) - 1 for blur in (None, lambda v: 2 * v))
     np.testing.assert_allclose(noisy, times * exact, rtol=1e-12)
 
 

@@ -15,6 +15,9 @@ from graphc.facade import agreement
 from graphc.facade.agreement import LARGE, PIECE, PRECISIONS, judge, near
 from graphc.facade.updating import LEAST, RUN, SAMPLE, Updated, sample_of
 from graphc.ir import scalar_value
+from graphc.ir.affine import identity
+from graphc.ir.build import equation
+from graphc.ir.node import Read
 from graphc.ir.scalar import numpy_function, placeholder
 from graphc.optim.rules import reference_step
 from graphc.run.mirrored import Mirrored
@@ -247,7 +250,9 @@ def test_a_gradient_that_is_rounding_alone_is_judged_by_one_evaluation(monkeypat
 def test_the_terms_of_sums_are_told_by_their_sizes():
     """Of products those of their factors; an equation that adds up nothing has none."""
     X, Y = gc.input("X", (4, 6)), gc.input("Y", (6, 3))
-    nodes = [(X @ Y).node, gc.sum(gc.sin(X) - 1, axis=1).node, gc.exp(X).node, gc.max(X, axis=0).node]
+    body = sympy.sin(placeholder(0)) - 1
+    total = equation((4, 6), 1, "sum", body, [Read(X.node, identity(2))])
+    nodes = [(X @ Y).node, total, gc.exp(X).node, gc.max(X, axis=0).node]
     x, y = RNG.normal(size=(4, 6)), RNG.normal(size=(6, 3))
     values = evaluate_in_parts(nodes, {X.node: x, Y.node: y})
     np.testing.assert_allclose(values.terms(0), np.abs(x) @ np.abs(y) / np.sqrt(6), rtol=1e-14)

@@ -232,8 +232,8 @@ class _Interpreter:
         arguments = [self._operand(op, space) for op in y.operands]
         symbols = sorted((s for s in symbols_of(y.body) if placeholder_index(s) is None), key=str)
         extra = [self.dtype.type(self.sizes[s.name]) for s in symbols]
-        f = numpy_function(y.body, len(y.operands), tuple(symbols), self.blur)
-        found = f(*arguments, *extra)
+        f = numpy_function(y.body, len(y.operands), tuple(symbols))
+        found = f(*arguments, *extra, blur=self.blur)
         value = np.asarray(found if of is None else of(found), dtype=self.dtype)
         value = value if value.shape == space else np.broadcast_to(value, space)
         identity = REDUCERS[y.reducer]

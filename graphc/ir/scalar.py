@@ -222,12 +222,10 @@ def cost(expr: Expr) -> int:
 
 
 @lru_cache(maxsize=4096)
-def numpy_function(
-    body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = (), blur: Blur | None = None
-) -> Callable[..., Any]:
+def numpy_function(body: Expr, n_operands: int, symbols: tuple[Symbol, ...] = ()) -> Callable[..., Any]:
     """A callable of `n_operands` broadcastable arrays, then one value for each of `symbols` (extents, OUT).
 
-    `blur` is applied to the functions inside (:mod:`graphc.ir.scalar_value`).
+    Its argument `blur` is applied to the functions inside (:mod:`graphc.ir.scalar_value`).
 
     The arithmetic runs in the common float (or complex) dtype of the arrays, float64 if none is floating; constants are
     rounded once to it.
@@ -241,7 +239,7 @@ def numpy_function(
     slots = [placeholder(j) for j in range(n_operands)]
     _check_supported(body, {*slots, *symbols})
 
-    def evaluate(*arrays: Any) -> Any:
+    def evaluate(*arrays: Any, blur: Blur | None = None) -> Any:
         dtype = _common_dtype(arrays[:n_operands] or arrays)
         given = zip((*slots, *symbols), arrays, strict=True)
         values = {s: np.asarray(v).astype(dtype, copy=False)[()] for s, v in given}
