@@ -23,6 +23,7 @@ from graphc.emit.cpu import Program
 from graphc.emit.shared import expanded
 from graphc.ir import drawing
 from graphc.ir.scalar import FUNCTIONS
+from graphc.native.build import Compiling
 from graphc.primitives import noise, philox
 from graphc.run.thread_team import Arguments, arguments_of
 
@@ -264,9 +265,9 @@ class _Text(Program):
     told = None
 
     @classmethod
-    def of(cls, text: Program, compiling: Callable[[], None] | None = None) -> _Text:
+    def of(cls, text: Program, compiling: Compiling = None) -> _Text:
         if compiling is not None:
-            compiling()
+            compiling()()
         return cls(text.name, text.text, text.entry, text.arguments, text.numbers)
 
 

@@ -2,60 +2,64 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import graphc as gc
 from graphc.emit.reference import evaluate_in_parts
-from graphc.errors import CompileError
-from graphc.facade import agreement, rehearsing, trials
+from graphc.facade import agreement, trials
 from graphc.facade.agreement import PRECISIONS, judge
-from graphc.facade.rehearsing import LARGE, Rehearsal
+from graphc.facade.rehearsing import Rehearsal
+from graphc.native import target
+from graphc.native.build import build
+from graphc.native.machine_code import Works
 from tests.test_verifying import Careless, classifier, fit
 
 
 def test_what_was_evaluated_before_is_compared_and_not_evaluated_again(monkeypatch: pytest.MonkeyPatch):
+    """Also where the first result tells nothing, as the loss of a step that went wrong."""
     x = gc.param("x", (3,), 0.0)
-    y, feed = gc.exp(x).node, {x.node: np.array([1.0, 2.0, 3.0])}
-    known = evaluate_in_parts([y], feed)
+    s, y, feed = gc.sum(x).node, gc.exp(x).node, {x.node: np.array([1.0, 2.0, 3.0])}
+    known = evaluate_in_parts([s, y], feed)
     asked = []
     note = lambda nodes, *a, **k: asked.append(len(nodes)) or evaluate_in_parts(nodes, *a, **k)
     monkeypatch.setattr(agreement, "evaluate_in_parts", note)
-    graphs = [(lambda: [y], feed)] * 2
-    assert judge([np.asarray(known[0])], graphs, PRECISIONS["float64"], known).difference is None and not asked
-    wrong = known[0] + np.array([0, 0, 1e-3])
-    found = judge([wrong], graphs, PRECISIONS["float64"], known).difference
-    assert found is not None and found.at == (2,)
+    graphs = [(lambda: [s, y], feed)] * 2
+    right = np.asarray(known[1])
+    assert judge([None, right], graphs, PRECISIONS["float64"], known).difference is None and not asked
+    found = judge([None, right + np.array([0, 0, 1e-3])], graphs, PRECISIONS["float64"], known).difference
+    assert found is not None and found.at == (2,) and found.place == 1
 
 
 class Trial:
     """In place of the trial of a training program."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], object]) -> None:
         self.rehearse = work
 
 
-def test_a_rehearsal_has_ended_behind_its_block_whatever_becomes_of_it(monkeypatch: pytest.MonkeyPatch):
-    """What fails in its thread is done again by the check, which says so; with one core, or for few parameters, there
-    is none."""
-    monkeypatch.setattr(rehearsing, "cores", lambda: 2)
-    done, go = [], threading.Event()
-    with pytest.raises(CompileError), Rehearsal(LARGE, lambda: Trial(lambda: done.append(go.wait(10)))) as rehearsal:
-        rehearsal.begin()
-        threading.Timer(0.05, go.set).start()
-        raise CompileError("not compiled")
-    assert done == [True]
-    with Rehearsal(LARGE, lambda: Trial(lambda: 1 / 0)) as rehearsal:
-        rehearsal.begin()
-    assert isinstance(rehearsal.trial, Trial)
-    for cores, elements in ((1, LARGE), (2, LARGE - 1)):
-        monkeypatch.setattr(rehearsing, "cores", lambda n=cores: n)
-        with Rehearsal(elements, lambda: Trial(lambda: done.append(False))) as rehearsal:
-            rehearsal.begin()
-        assert rehearsal.trial is None and done == [True]
+TEXT = "def f(x):\n    x[0] = x[0] + 1.0\n    return 0\n"
+
+
+def test_a_rehearsal_is_held_while_llvm_works_and_does_not_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """What fails in it is done again by the check, which says so. What the cache has is not rehearsed."""
+    done: list[str] = []
+    work = lambda: done.append("rehearsed") or 1 / 0
+    kept, trial = target.lower, Trial(work)
+    monkeypatch.setattr(target, "lower", lambda *a: kept(*a) and done.append("written"))
+    held = Works.images
+    monkeypatch.setattr(Works, "images", lambda works: done.append("waited for") or held(works))
+    for name, seen in (("first", ["made", "written", "rehearsed", "waited for"]), ("second", [])):
+        rehearsal = Rehearsal(lambda: done.append("made") or trial)
+        program = build(TEXT, {"f": ("float64*",)}, name=name, folder=tmp_path, compiling=rehearsal)
+        assert done == seen and rehearsal.trial is (trial if seen else None)
+        done.clear()
+    x = np.array([1.0])
+    program.call("f", x.ctypes.data)
+    assert x[0] == 2
 
 
 @pytest.mark.parametrize(("size", "rows"), [(9, [5]), (4, [4, 3])])
@@ -63,15 +67,12 @@ def test_a_turn_and_the_rest_of_loops_of_four_rows_are_seen_in_one_step(
     size: int, rows: list[int], monkeypatch: pytest.MonkeyPatch
 ):
     """Where a batch has no five rows, in two; the formulas are evaluated once for each, the first time ahead."""
-    seen: list[int] = []
-    evaluated: list[str] = []
+    seen: list[object] = []
     run = trials.TrainingTrial.run
     noted = lambda self, feed: seen.append(trials.lengths_of(feed)) or run(self, feed)
     monkeypatch.setattr(trials.TrainingTrial, "run", noted)
-    monkeypatch.setattr(rehearsing, "cores", lambda: 2)
-    monkeypatch.setattr(rehearsing, "LARGE", 0)
     for module in (trials, agreement):
-        note = lambda *a, **k: evaluated.append(threading.current_thread().name) or evaluate_in_parts(*a, **k)
+        note = lambda *a, **k: seen.append("formulas") or evaluate_in_parts(*a, **k)
         monkeypatch.setattr(module, "evaluate_in_parts", note)
     assert fit(classifier, Careless(verify=True), batch_size=size).notes == []
-    assert seen == rows and evaluated == ["graphc", "MainThread"][: len(rows)]
+    assert seen == ["formulas", *rows, *["formulas"] * (len(rows) - 1)]

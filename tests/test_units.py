@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +95,43 @@ def test_what_llvm_refuses_in_any_thread_is_told_by_the_one_that_asked():
     units = [*lowered(), ("define i32 @broken( {",)]
     with pytest.raises(RuntimeError, match="parsing error"):
         machine_code.compiled(units, target.target_machines(3))
+
+
+def test_llvm_works_on_the_first_units_while_others_are_written(monkeypatch: pytest.MonkeyPatch):
+    """The longest that waits is the next one, and images come in the order of units; a failure of whoever writes ends
+    the threads, and what is not begun is left."""
+    kept, begun, go = machine_code.object_file, [], threading.Event()
+
+    def object_file(unit: machine_code.Unit, machine: Any) -> bytes:
+        begun.append(unit[0])
+        assert go.wait(10)
+        return kept(FORMS[unit[0]], machine)
+
+    first, *others = lowered()
+    FORMS = {"first": first, "short": others[0], "longer": others[1]}
+    monkeypatch.setattr(machine_code, "object_file", object_file)
+    machines, before = target.target_machines(2), sys.getswitchinterval()
+    with machine_code.Works(machines) as works:
+        works.add(("first",))
+        while not begun:
+            time.sleep(1e-3)
+        works.add(("short",))
+        works.add(("longer",))
+        go.set()
+        images = works.images()
+    assert begun == ["first", "longer", "short"]
+    assert images == [kept(FORMS[name], machines[0]) for name in ("first", "short", "longer")]
+    go.clear()
+    begun.clear()
+    with pytest.raises(KeyboardInterrupt), machine_code.Works(machines) as works:
+        for name in ("first", "short", "longer"):
+            works.add((name,))
+        while not begun:
+            time.sleep(1e-3)
+        threading.Timer(0.05, go.set).start()
+        raise KeyboardInterrupt
+    assert begun == ["first"] and sys.getswitchinterval() == before
+    assert not [t for t in threading.enumerate() if t.name == "graphc"]
 
 
 def test_passes_and_code_do_not_wait_for_another_thread_that_is_in_llvm(monkeypatch: pytest.MonkeyPatch):

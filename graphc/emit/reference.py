@@ -102,6 +102,10 @@ class Values(Sequence["np.ndarray | Product"]):
     def __getitem__(self, place: Any) -> Any:
         return self._found[self._nodes[place]]
 
+    def of(self, places: Iterable[int]) -> Values:
+        """Those at some places."""
+        return Values([self._nodes[t] for t in places], self._found, self._run)
+
     def terms(self, place: int) -> np.ndarray | None:
         """The sums of the sizes of the terms, divided by the root of their number: at most the root of the sum of their
         squares, by which rounding errors of their own grow. None for what is no sum."""

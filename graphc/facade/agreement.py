@@ -97,7 +97,7 @@ def judge(
     if known is None:
         quick = _not_near(told, graphs[0][0](), list(told), graphs[0][1], precision)
     else:
-        quick = _apart(told, known, list(told), precision)
+        quick = _apart(told, known.of(told), list(told), precision)
     lost = {t for t in quick if not np.isfinite(told[t]).all()}
     if lost:  # what overflows in the precision of the program by the formula itself is no fault
         graph, feed = graphs[-1]

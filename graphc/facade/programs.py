@@ -30,12 +30,10 @@ from graphc.lower.nan_propagation import propagating
 from graphc.lower.plan import Places, Plan, PlanOptions, make_plan
 from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_of_block
 from graphc.native import cache
-from graphc.native.build import Program, build, find
+from graphc.native.build import Compiling, Program, build, find
 from graphc.optim.groups import AnyRule
 from graphc.records import record
 from graphc.rewrite.weights import is_row_mean, total_weight
-
-Compiling = Callable[[], None] | None
 
 OPERATIONS = 20e9  # a second: a rough guess, which measuring replaces
 

@@ -24,6 +24,9 @@ __all__ = ["Program", "build", "statistics", "undefined_symbols"]
 
 Entries = Mapping[str, tuple[str, ...]]
 
+Compiling = Callable[[], Callable[[], None]] | None
+"""What is called before a text is compiled; it returns what is to be done while LLVM works."""
+
 _compiling = threading.Lock()  # typing and lowering share tables
 if hasattr(os, "register_at_fork"):
     release = _compiling.release
@@ -36,7 +39,7 @@ def build(
     *,
     name: str,
     folder: str | Path | None = None,
-    compiling: Callable[[], None] | None = None,
+    compiling: Compiling = None,
 ) -> Program:
     """Compile a generated module, or take its machine code from the cache.
 
@@ -52,7 +55,7 @@ def build(
     folder
         Where compiled code is kept; default: the environment variable GRAPHC_CACHE, else the user's cache folder.
     compiling
-        Called before the text is compiled, if it is.
+        Called before the text is compiled, if it is; what it returns is done while LLVM works.
 
     Raises
     ------
@@ -65,11 +68,10 @@ def build(
     if found is not None:
         return found
     statistics["compiled"] += 1
-    if compiling is not None:
-        compiling()
+    meanwhile = compiling() if compiling else None
     store = cache.open_store(folder)
     with _compiling:
-        image = stack.with_room(lambda: compile_image(source, words, name=name, store=store))
+        image = stack.with_room(lambda: compile_image(source, words, name=name, store=store, meanwhile=meanwhile))
     trim()
     if store:
         store.put(key, image)
@@ -91,8 +93,16 @@ def _load(name: str, image: bytes, entries: Entries) -> Program:
     return Program(name, image, entries)
 
 
-def compile_image(source: str, entries: Entries, *, name: str, store: cache.Store | None = None) -> bytes:
-    """Machine code of a program, for :func:`graphc.native.loader.load`; units in ``store`` are not compiled again.
+def compile_image(
+    source: str,
+    entries: Entries,
+    *,
+    name: str,
+    store: cache.Store | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> bytes:
+    """Machine code of a program, for :func:`graphc.native.loader.load`; units in ``store`` are not compiled again. LLVM
+    begins with the first units that are written; ``meanwhile`` is done when all are.
 
     Raises
     ------
@@ -109,10 +119,12 @@ def compile_image(source: str, entries: Entries, *, name: str, store: cache.Stor
     shared = target.replace_shared(functions, entries)
     wanted = {entry: (functions[entry], tuple(words)) for entry, words in entries.items()}
     try:
-        own, units = target.lower(wanted, shared, functions_of(tree))
-        kept = _Kept(store, units)
-        machines = target.target_machines(min(1 + len(kept.missing), stack.cores()))
-        made, *others = machine_code.compiled([own, *kept.missing.values()], machines)
+        with machine_code.Works(target.target_machines(stack.cores())) as works:
+            units = _Units(store, works.add)
+            target.lower(wanted, shared, functions_of(tree), units.take)
+            if meanwhile is not None:
+                meanwhile()
+            images = units.images(works.images())
     except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
         reason = str(error).strip().splitlines()
         detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")
@@ -120,8 +132,7 @@ def compile_image(source: str, entries: Entries, *, name: str, store: cache.Stor
             f"internal defect: the generated program {name!r} does not compile: {detail}; "
             f"please report it with the generated text"
         ) from None
-    kept.add(others)
-    image = pack([made, *kept.images.values()])
+    image = pack(images)
     unknown = {s for s in undefined_symbols(image) if s.startswith("graphc")} - {*blas_library.SYMBOLS}
     if unknown:
         detail = f"the generated program {name!r} calls {min(unknown)}, which nothing defines"
@@ -133,24 +144,35 @@ unit_statistics = {"compiled": 0, "loaded_from_cache": 0}
 """The same of the units of modules that were compiled."""
 
 
-class _Kept:
-    """The machine code of a program's units: what the cache has, and what is missing."""
+class _Units:
+    """What a program is made of, in the order in which it is written: the cache has the machine code of some units, the
+    others are compiled."""
 
-    def __init__(self, store: cache.Store | None, units: Mapping[str, tuple[str, ...]]) -> None:
-        self._store, self.images = store, dict.fromkeys(units, b"")
-        self._keys = {symbol: cache.key_of_unit(*texts) for symbol, texts in units.items()} if store else {}
-        for symbol, key in self._keys.items():
-            self.images[symbol] = (store and store.get(key, cache.UNIT)) or b""
-        self.missing = {symbol: units[symbol] for symbol, image in self.images.items() if not image}
-        unit_statistics["compiled"] += len(self.missing)
-        unit_statistics["loaded_from_cache"] += len(units) - len(self.missing)
+    def __init__(self, store: cache.Store | None, compiled: Callable[[tuple[str, ...]], None]) -> None:
+        self._store, self._compile = store, compiled
+        self._images: dict[str, bytes] = {}
+        self._keys: dict[str, str] = {}
 
-    def add(self, images: Sequence[bytes]) -> None:
-        """Those that were missing, in their order."""
-        for symbol, image in zip(self.missing, images, strict=True):
-            self.images[symbol] = image
-            if self._store:
+    def take(self, symbol: str, texts: tuple[str, ...]) -> None:
+        """A unit, or what belongs to this program alone, which has no symbol and is never kept."""
+        if symbol and self._store:
+            self._keys[symbol] = cache.key_of_unit(*texts)
+            self._images[symbol] = self._store.get(self._keys[symbol], cache.UNIT) or b""
+        self._images.setdefault(symbol, b"")
+        if symbol:
+            unit_statistics["loaded_from_cache" if self._images[symbol] else "compiled"] += 1
+        if not self._images[symbol]:
+            self._compile(texts)
+
+    def images(self, made: Sequence[bytes]) -> list[bytes]:
+        """All object files, what belongs to this program alone first; ``made`` are those that were missing, which the
+        cache gets."""
+        missing = [symbol for symbol, image in self._images.items() if not image]
+        for symbol, image in zip(missing, made, strict=True):
+            self._images[symbol] = image
+            if symbol in self._keys and self._store:
                 self._store.put(self._keys[symbol], image, cache.UNIT)
+        return [self._images.pop(""), *self._images.values()]
 
 
 def functions_of(tree: ast.Module) -> dict[str, ast.FunctionDef]:

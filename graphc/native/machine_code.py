@@ -6,19 +6,92 @@ each works on a module of a context of its own; they are made past llvmlite's lo
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import math
+import sys
 from collections.abc import Sequence
+from queue import Empty, PriorityQueue
+from types import TracebackType
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
-from graphc.native.stack import together
+from graphc.native.stack import Elsewhere
 from graphc.primitives.vector_math import vector_abi
 from graphc.primitives.vector_math.functions import ABI_FUNCTIONS
 
 Unit = tuple[str, ...]
 """Texts of LLVM modules that are linked and optimised as one."""
+
+SOON = 2e-4
+"""Seconds after which Python's lock is passed on while units are written and compiled."""
+
+
+class Works:
+    """LLVM at work on units that are given to it one after the other, by a thread for each machine but one; the caller
+    takes that one when it has no more to give. The longest unit that waits is the next.
+
+    Used as a context, whose end is that of all threads. Whoever gives units holds Python's lock, for which the others
+    would wait five milliseconds whenever LLVM returns: it is passed on sooner meanwhile.
+    """
+
+    def __init__(self, machines: Sequence[llvm.TargetMachine]) -> None:
+        self._machines, self._others = [*machines], list[Elsewhere[None]]()
+        self._waiting: PriorityQueue[tuple[float, int, Unit]] = PriorityQueue()
+        self._found: dict[int, bytes] = {}
+        self._given = 0
+
+    def __enter__(self) -> Works:
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(SOON, self._interval))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        sys.setswitchinterval(self._interval)
+        if kind is not None:
+            with contextlib.suppress(Empty):
+                while True:
+                    self._waiting.get_nowait()
+        self._close()
+        for other in self._others:
+            other.wait()
+
+    def add(self, unit: Unit) -> None:
+        """One more unit."""
+        self._waiting.put((-sum(map(len, unit)), self._given, unit))
+        self._given += 1
+        if len(self._others) + 1 < len(self._machines):
+            machine = self._machines[len(self._others)]
+            self._others.append(Elsewhere(lambda: self._work(machine)))
+
+    def images(self) -> list[bytes]:
+        """The object files of all units, in the order in which they were given.
+
+        Raises
+        ------
+        RuntimeError
+            When LLVM refuses a text.
+        """
+        self._close()
+        self._work(self._machines[-1])
+        for other in self._others:
+            other.wait()
+        for other in self._others:
+            other.result()
+        return [self._found[t] for t in range(self._given)]
+
+    def _work(self, machine: llvm.TargetMachine) -> None:
+        while (waiting := self._waiting.get())[2]:
+            self._found[waiting[1]] = object_file(waiting[2], machine)
+
+    def _close(self) -> None:
+        """Nobody waits for units any longer."""
+        for t in range(len(self._machines)):
+            self._waiting.put((math.inf, t, ()))
 
 
 def compiled(units: Sequence[Unit], machines: Sequence[llvm.TargetMachine]) -> list[bytes]:
@@ -29,25 +102,10 @@ def compiled(units: Sequence[Unit], machines: Sequence[llvm.TargetMachine]) -> l
     RuntimeError
         When LLVM refuses a text.
     """
-    waiting = sorted(range(len(units)), key=lambda t: sum(map(len, units[t])))  # the longest comes first
-    free, found = list(machines), {}
-
-    def work() -> None:
-        machine = free.pop()
-        while waiting:
-            at = _taken(waiting)
-            if at is not None:
-                found[at] = object_file(units[at], machine)
-
-    together(work, len(machines))
-    return [found[t] for t in range(len(units))]
-
-
-def _taken(waiting: list[int]) -> int | None:
-    try:
-        return waiting.pop()
-    except IndexError:  # another thread was faster
-        return None
+    with Works(machines) as works:
+        for unit in units:
+            works.add(unit)
+        return works.images()
 
 
 def object_file(unit: Unit, machine: llvm.TargetMachine) -> bytes:

@@ -47,18 +47,6 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def together(work: Callable[[], None], count: int) -> None:
-    """Do ``work`` in so many threads at a time, one of which is that of the caller; all have ended afterwards."""
-    others = [Elsewhere(work) for _ in range(count - 1)]
-    try:
-        work()
-    finally:
-        for other in others:
-            other.wait()
-    for other in others:
-        other.result()
-
-
 class Elsewhere(Generic[T]):
     """Work in a thread with a large stack, which has begun."""
 

@@ -362,9 +362,12 @@ def lower(
     entries: dict[str, tuple[Callable[..., int], tuple[str, ...]]],
     shared: Shared | None = None,
     trees: Mapping[str, Tree] = MappingProxyType({}),
+    give: Callable[[str, Unit], None] = lambda symbol, unit: None,
 ) -> tuple[Unit, dict[str, Unit]]:
     """Type and lower every entry, and what they share, to LLVM's language: what belongs to this program alone, and its
     units by their symbols; ``trees`` are the functions of the text as they were parsed.
+
+    ``give`` is called with each of them as soon as it is written, what belongs to the program under an empty symbol.
 
     Raises
     ------
@@ -377,18 +380,28 @@ def lower(
     with _compiling():
         for name, (function, words) in entries.items():
             kinds = tuple(map(argument_type, words))
-            own.append(_divided(_to_ir(function, kinds, trees, name, SYMBOL_PREFIX + name), units))
+            module = _to_ir(function, kinds, trees, name, SYMBOL_PREFIX + name)
+            for symbol, text in units_of(module, SYMBOL_PREFIX):
+                if symbol:
+                    _give(units, symbol, text, give)
+                else:
+                    own.append(_finished(text))
+                    if len(own) == len(entries):
+                        own += _twins(entries)
+                        give("", tuple(own))
         while symbol := next((symbol for symbol in shared.types if symbol not in units), ""):  # functions call others
             name, kinds = shared.types[symbol]
-            units[symbol] = (_divided(_to_ir(shared.functions[name], kinds, trees, name, symbol), units),)
-    return (*own, *_twins(entries)), units
+            module = _to_ir(shared.functions[name], kinds, trees, name, symbol)
+            for other, text in units_of(module, SYMBOL_PREFIX):
+                _give(units, other or symbol, text, give)
+    return tuple(own), units
 
 
-def _divided(module: Any, units: dict[str, Unit]) -> str:
-    """The text of a module without its units, which are added to those of the program."""
-    rest, found = units_of(module, SYMBOL_PREFIX)
-    units.update((symbol, (_finished(text),)) for symbol, text in found.items())
-    return _finished(rest)
+def _give(units: dict[str, Unit], symbol: str, text: str, give: Callable[[str, Unit], None]) -> None:
+    """One more unit, if it is not known."""
+    if symbol not in units:
+        units[symbol] = (_finished(text),)
+        give(symbol, units[symbol])
 
 
 def _finished(text: str) -> str:

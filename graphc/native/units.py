@@ -8,7 +8,7 @@ differs in one layer finds the others.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from llvmlite import ir
 
@@ -18,8 +18,9 @@ FEW = 24  # instructions of a function that does little more than to call anothe
 _NAME, _METADATA = re.compile(r'@"([^"]+)"'), re.compile(r"!\d+")
 
 
-def units_of(module: ir.Module, stem: str) -> tuple[str, dict[str, str]]:
-    """The text of a module without its units, and that of each unit by its symbol, which begins with ``stem``.
+def units_of(module: ir.Module, stem: str) -> Iterator[tuple[str, str]]:
+    """The text of a module without its units, under an empty symbol, then that of each unit under its own, which begins
+    with ``stem``; the longest functions come first.
 
     Whoever calls a unit declares it; other functions and constants that a unit reads stand beside it once more.
     """
@@ -27,24 +28,33 @@ def units_of(module: ir.Module, stem: str) -> tuple[str, dict[str, str]]:
     for name in units:
         module.globals[name].linkage = ""
     whole = _Whole(module, units)
-    return whole.text([name for name in whole.texts if name not in units]), {n: whole.text([n]) for n in units}
+    yield "", whole.text([name for name in module.globals if name not in units])
+    for name in sorted(units, key=lambda n: (-_length(module.globals[n]), n)):
+        yield name, whole.text([name])
 
 
 class _Whole:
     def __init__(self, module: ir.Module, units: Collection[str]) -> None:
-        self.texts = {name: str(value) for name, value in module.globals.items()}
+        self.globals, self._texts = module.globals, dict[str, str]()
         self.declared = {name: _declaration(module.globals[name]) for name in units}
         self.head = [f'target triple = "{module.triple}"', f'target datalayout = "{module.data_layout}"']
         self.head += [kind.get_declaration() for kind in module.get_identified_types().values()]
         self.metadata = {text.split(" ", 1)[0]: text for text in map(str, module.metadata)}
 
+    def text_of(self, name: str) -> str:
+        """What is written of a function or a constant, once: the first units are compiled while others are written."""
+        if name not in self._texts:
+            self._texts[name] = str(self.globals[name])
+        return self._texts[name]
+
     def text(self, names: Collection[str]) -> str:
         """A module of some functions, and of what they read."""
         found, waiting = dict.fromkeys(names, ""), [*names]
         for name in waiting:  # it grows
-            found[name] = self.texts[name] if name in names else self.declared.get(name, self.texts[name])
+            is_declared = name in self.declared and name not in names
+            found[name] = self.declared[name] if is_declared else self.text_of(name)
             read = dict.fromkeys([*_NAME.findall(found[name]), keeper(name)])
-            new = [n for n in read if n in self.texts and n not in found]
+            new = [n for n in read if n in self.globals and n not in found]
             found.update(dict.fromkeys(new, ""))
             waiting += new
         text = "\n".join(found.values())
@@ -61,7 +71,11 @@ def _is_unit(value: object) -> bool:
     """A function that stands by itself, and is worth it."""
     if not isinstance(value, ir.Function) or value.is_declaration or "noinline" not in value.attributes:
         return False
-    return sum(len(block.instructions) for block in value.blocks) > FEW
+    return _length(value) > FEW
+
+
+def _length(function: ir.Function) -> int:
+    return sum(len(block.instructions) for block in function.blocks)
 
 
 def _declaration(function: ir.Function) -> str:

@@ -24,6 +24,7 @@ from graphc.ir import drawing
 from graphc.ir.scalar import FUNCTIONS
 from graphc.lower.lengths import Lengths
 from graphc.lower.processor import Cuts
+from graphc.native.build import Compiling
 from graphc.primitives import noise, philox
 from graphc.run.sweep import Together, data_of
 from graphc.run.thread_team import Arguments, arguments_of
@@ -177,10 +178,10 @@ class Plain:
         self.change, self.rng, self.divides = change, np.random.default_rng(seed), divides
         self.texts: list[str] = []
 
-    def load(self, text: Program, compiling: Callable[[], None] | None = None) -> _Loaded:
+    def load(self, text: Program, compiling: Compiling = None) -> _Loaded:
         """What ``build_text`` gives."""
         if compiling is not None:
-            compiling()
+            compiling()()
         self.texts.append(self.change(text.text))
         return _Loaded(text, self.texts[-1], self)
 
