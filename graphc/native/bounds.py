@@ -184,7 +184,7 @@ class Ahead(Checks):
         found = self.value(node)
         if found is None:
             return TRUE, TRUE, False
-        holds = self.context.is_true(self.builder, *found)
+        holds = self.contexts.truth(self.builder, *found)
         return holds, self.builder.not_(holds), True
 
     def _joined(self, first: Condition, part: ast.expr, every: bool) -> Condition:

@@ -31,6 +31,11 @@ class Contexts:
             found = self.numbers[x] = types.IntegerLiteral(x), self.target.get_constant(types.int64, x)
         return found
 
+    def truth(self, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> ir.Value:
+        """Whether a value counts as true. The outcome of a comparison does by itself; Numba would import its typed
+        lists to say so, a hundredth of a second the first time."""
+        return value if kind == types.boolean else self.target.is_true(builder, kind, value)
+
     def operation(self, function: Any, kinds: tuple[Any, ...]) -> tuple[Any, Callable]:
         """The signature of an operator for some types, and what writes it."""
         found = self.known.get((function, kinds))

@@ -269,7 +269,7 @@ class Lowered:
             self.test(node.operand, orelse, then)
         else:
             kind, value = self.value(node)
-            self.builder.cbranch(self.context.is_true(self.builder, kind, value), then, orelse)
+            self.builder.cbranch(self.contexts.truth(self.builder, kind, value), then, orelse)
 
     # ------------------------------------------------------------------ values
     def value(self, node: ast.expr) -> Typed:
