@@ -10,7 +10,7 @@ from graphc.lower.kernels import Kernel, work_of
 PARTS = "PARTS"
 """The constant of a text that says so."""
 
-LINES, MOST = 60, 8
+LINES, MOST = 30, 8
 """Lines of a part, at least; the most parts."""
 
 WORK = 100_000

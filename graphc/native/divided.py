@@ -22,8 +22,8 @@ from graphc.native.trees import children, names_in
 CALL = 40
 """What a call of a primitive weighs, which is written out where it stands; a node of the syntax tree weighs 1."""
 
-PART = 1250
-"""What a part weighs where statements repeat, so that lines do not say how many there are to be: some sixty lines."""
+PART = 600
+"""What a part weighs where statements repeat, so that lines do not say how many there are to be: some thirty lines."""
 
 SHORT, FULL, LONG = 0.25, 1.2, 1.5
 """Lengths of a run that is none of its own, that ends a run, of a statement that is divided itself; in parts."""

@@ -136,7 +136,12 @@ def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     tuning.loop_unrolling = False
     tuning.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, tuning)
-    _past_the_lock("LLVMPY_RunNewModulePassManager")(builder.getModulePassManager(), module, builder)
+    passes = builder.getModulePassManager()
+    try:
+        _past_the_lock("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+    finally:  # llvmlite keeps them for ever: the class that would free them is not asked first
+        ffi.lib.LLVMPY_DisposeNewModulePassManger(passes)
+        passes.detach()
     vector_abi.complete(module, ABI_FUNCTIONS, lambda library: optimize(library, machine))
 
 
