@@ -12,6 +12,7 @@ memory     fits in processes whose address space is limited: a model, a MemoryEr
 from __future__ import annotations
 
 import argparse
+import gc as collector
 import os
 import resource
 import subprocess
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -131,7 +133,15 @@ def many_steps(steps: int = 10**7) -> str:
     return f"{steps} steps in {seconds:.1f} s: {before:.0f} MB + {after - before:.1f}; handles {files}"
 
 
-def many_fits(fits: int = 10**4, models: int = 200) -> str:
+def _of_width(width: int) -> None:
+    """A model that no other program is like, trained and dropped."""
+    X, T = gc.input("X", ("n", 32)), gc.input("T", ("n", 8))
+    Y = gc.nn.Dense(8)(gc.nn.Dense(width, activation="tanh")(gc.nn.Dense(width + 3, activation="tanh")(X)))
+    x = np.zeros((64, 32), np.float32)
+    gc.Model(Y, gc.losses.mse(Y, T)).fit(x, x[:, :8].copy(), optimizer=gc.Adam(1e-3), steps=1, batch_size=64)
+
+
+def many_fits(fits: int = 10**4, models: int = 200, widths: int = 48) -> str:
     model = nets.xor()
     once = lambda m: m.fit(XOR_X, XOR_T, optimizer=gc.SGD(0.5), steps=4, batch_size=4)
     for _ in range(300):
@@ -151,6 +161,17 @@ def many_fits(fits: int = 10**4, models: int = 200) -> str:
     assert handles() == files, (files, handles())
     assert dropped < 1.0, dropped
     told = f"{models} models dropped: {dropped:.2f} MB each; handles {files}"
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, GRAPHC_CACHE=folder):
+        for width in range(40, 48):
+            _of_width(width)
+        collector.collect()
+        mid = resident()
+        for width in range(50, 50 + widths):
+            _of_width(width)
+        collector.collect()
+        compiled = (resident() - mid) / widths
+    assert compiled < 0.5, compiled
+    told += f"; {widths} compiled and dropped: {compiled:.2f} MB each"
     return f"{fits} fits: {before:.0f} MB + {growth:.1f}; {told}"
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+AT_ONCE = 3  # collections of younger objects that count for one rest; after ten one of all is due
+
 
 @contextmanager
 def at_rest() -> Iterator[None]:
@@ -21,15 +23,16 @@ def at_rest() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            gc.enable()
             _make_up(gc.get_count()[0] - before)
+            gc.enable()
 
 
 def _make_up(made: int) -> None:
-    """The first call looks through what was made, the others count."""
+    """The first call looks through what was made, the others count; a first program alone makes no collection of all
+    due, which takes a tenth of a second and more."""
     young, middle, _ = gc.get_threshold()
     if young:
-        for _ in range(made // (young * max(middle, 1))):
+        for _ in range(min(made // (young * max(middle, 1)), AT_ONCE)):
             gc.collect(1)
 
 

@@ -44,7 +44,7 @@ from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
 from graphc.native.lowering import CHAINS, WIDE, Lowered, called
 from graphc.native.machine_code import Unit
 from graphc.native.subnormals import flushing
-from graphc.native.units import units_of
+from graphc.native.units import forget, units_of
 
 _MARK = re.compile(rf'^(!\d+) = !{{ !"({WIDE}|{CHAINS})", i32 \d+, i32 (\d+) }}', re.MULTILINE)
 _ASKED = {WIDE: "vectorize.width", CHAINS: "interleave.count"}
@@ -389,11 +389,13 @@ def lower(
                     if len(own) == len(entries):
                         own += _twins(entries)
                         give("", tuple(own))
+            forget(module)
         while symbol := next((symbol for symbol in shared.types if symbol not in units), ""):  # functions call others
             name, kinds = shared.types[symbol]
             module = _to_ir(shared.functions[name], kinds, trees, name, symbol)
             for other, text in units_of(module, SYMBOL_PREFIX):
                 _give(units, other or symbol, text, give)
+            forget(module)
     return tuple(own), units
 
 
