@@ -9,7 +9,7 @@ is the largest u, so that the sum is between 1 and the number of terms; where e 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 import sympy
@@ -66,11 +66,14 @@ def exponentials_of(y: Equation, parts: Parts, order: Sequence[Affine]) -> Expon
 
 
 def may_store(y: Equation) -> bool:
-    """True for a logsumexp without masks whose exponentials have a place: extents behind the first are literal."""
-    return not y.masks and not any(isinstance(e, str) for e in y.extents[1:])
+    """True for a logsumexp without masks whose exponentials take no memory of another order: behind the first its
+    extents are literal, or it reads an array as large as they are."""
+    free = any(isinstance(e, str) for e in y.extents[1:])
+    every = {i for i, e in enumerate(y.extents) if e != 1}
+    return not y.masks and (not free or any(every <= {a.plain_index for a in r.at} for r in y.reads))
 
 
-def softmaxes_in(y: Equation, among: Mapping[Equation, object]) -> Iterator[tuple[Equation, tuple[Affine, ...]]]:
+def softmaxes_in(y: Equation, among: Mapping[Node, object]) -> Iterator[tuple[Equation, tuple[Affine, ...]]]:
     """The logsumexps of which y reads a softmax, and the indices, bound ones included, at which it does."""
     for e in parts_of_kind(y.body, sympy.exp):
         for j, at in _factors(y, e.args[0], among):
@@ -101,12 +104,6 @@ def reading_exponentials(y: Equation, stored: Mapping[Node, Exponentials]) -> Eq
     return Equation(y.extents, y.n_free, y.reducer, body.xreplace(names), kept, y.masks)
 
 
-def reads_of_exponentials(nodes: Iterable[Equation], stored: Mapping[Node, Exponentials]) -> set[Node]:
-    """The logsumexps that some of the equations read otherwise than through their exponentials."""
-    left = (reading_exponentials(y, stored) for y in nodes)
-    return {read.node for y in left for read in y.reads if read.node in stored}
-
-
 def _axes(y: Equation, order: Sequence[Affine]) -> tuple[int, ...]:
     """The indices of y sorted by those of its reader, where each is one; the rows of a batch stay first."""
     own = range(len(y.extents))
@@ -120,9 +117,7 @@ def _axes(y: Equation, order: Sequence[Affine]) -> tuple[int, ...]:
 Factor = tuple[int, tuple[Affine, ...]]  # an operand that reads a logsumexp, and indices, bound ones included
 
 
-def _factors(
-    y: Equation, argument: sympy.Expr, among: Mapping[Equation, object] | Mapping[Node, object]
-) -> Sequence[Factor]:
+def _factors(y: Equation, argument: sympy.Expr, among: Mapping[Node, object]) -> Sequence[Factor]:
     """The softmaxes that exp(argument) is the product of; none where it is no product."""
     needed = []
     for j, op in enumerate(y.operands):

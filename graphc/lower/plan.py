@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from types import MappingProxyType
+from typing import TypeVar
 
 from graphc.ir.affine import Affine, Gather, identity, index, size
 from graphc.ir.build import always_true
@@ -19,7 +20,6 @@ from graphc.lower.exponentials import (
     exponentials_of,
     may_store,
     reading_exponentials,
-    reads_of_exponentials,
     softmaxes_in,
 )
 from graphc.lower.kernels import (
@@ -47,6 +47,7 @@ from graphc.lower.stored_factors import with_stored_factors
 from graphc.records import record
 from graphc.rewrite.norms import norms_in
 
+T = TypeVar("T")
 TWICE = 2  # times the size of an array that it may have with zeros around, for the sake of loops
 
 
@@ -129,6 +130,7 @@ class _Planner:
         self.kernels: list[Kernel] = []
         self.copies: list[Kernel] = []
         self.walk = scans_whole(self.roots.values())
+        self.steps = within_steps(self.walk)
         self.order = [n for n in self.walk if isinstance(n, Equation)]
         self.count = consumers(self.roots.values())
         self.pinned: dict[Node, Buffer] = {}
@@ -150,17 +152,17 @@ class _Planner:
         self.copies.append(Nest(copy_of(node), buffer, "map", tuple(i for i, e in enumerate(node.shape) if e != 1)))
 
     def run(self) -> Plan:
-        absorbed, steps = self._absorbed(), within_steps(self.walk)
+        absorbed = self._absorbed()
         whole = self._wanted_whole(absorbed)
         if self.options.passes:
-            self._find_exponentials(steps, whole)
+            self._find_exponentials(whole)
 
         def lower(node: Node) -> None:
             if isinstance(node, Unrolled):
                 if node not in self.buffers:
                     found = [n for n in self.walk if isinstance(n, Unrolled) and n.scan is node.scan]
                     lower_scan(self, found, lower_one)
-            elif isinstance(node, Equation) and node not in steps:
+            elif isinstance(node, Equation) and node not in self.steps:
                 lower_one(node)
 
         def lower_one(node: Equation) -> None:
@@ -245,16 +247,20 @@ class _Planner:
         inverse = self.buffers[terms.inverse] = Buffer(f"{name}_inverse", "A", terms.inverse.shape, node=terms.inverse)
         return StoredTerms(out, terms.at, inverse, terms.terms)
 
-    def _find_exponentials(self, steps: Collection[Node], whole: Collection[Node]) -> None:
+    def _find_exponentials(self, whole: Collection[Node]) -> None:
         """The logsumexps whose exponentials some equation reads, and those that are read as sums, too."""
-        nodes = [y for y in self.order if y not in steps]
-        able = {y: self.parts[y] for y in nodes if y in self.parts and may_store(y)}
-        for y in nodes:
-            for of, at in softmaxes_in(y, able):
+        able: dict[Node, Parts] = {y: self.parts[y] for y in self.order if y in self.parts and may_store(y)}
+        for y in self.order:
+            for of, at in softmaxes_in(y, self._near(y, able)):
                 if of not in self.terms:
                     self.terms[of] = exponentials_of(of, able[of], at)
-        left = [y for y in self.order if y in steps]
-        self.summed = {*whole, *reads_of_exponentials(nodes, self.terms), *(s for y in left for s in sources(y))}
+        reading = (reading_exponentials(y, self._near(y, self.terms)) for y in self.order)
+        self.summed = {*whole, *(read.node for y in reading for read in y.reads)}
+
+    def _near(self, y: Equation, among: Mapping[Node, T]) -> dict[Node, T]:
+        """Those of some logsumexps whose exponentials y may read: steps of a scan read none of before the first."""
+        within = any(s in self.steps for s in y.sources)
+        return {of: among[of] for of in y.sources if of in among and (of in self.steps or not within)}
 
     def _lower_rescues(self, node: Equation) -> None:
         """What a norm needs where its sum of squares leaves the range of numbers, once for all that read the sum."""
@@ -380,8 +386,8 @@ class _Planner:
         return [rows, Nest(node, out, "register", (0,), form=total)]
 
     def _nest(self, node: Equation, out: Buffer) -> Nest:
-        y = reading_exponentials(reading_rescues(node, self.rescues, self.dtype), self.terms)
-        y = reading_parts(y, self.parts)
+        y = reading_rescues(node, self.rescues, self.dtype)
+        y = reading_parts(reading_exponentials(y, self._near(y, self.terms)), self.parts)
         form = y if y is not node else None
         target = scatter_target(node)
         if target is not None:

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 import sympy
 
 from graphc.ir.build import equation
-from graphc.ir.node import Equation, Leaf, Node, Operand, Read
+from graphc.ir.node import Equation, Leaf, Node, Read
+from graphc.ir.parts import parts_of_kind, symbols_of
 from graphc.ir.scalar import cost, placeholder, placeholders
 from graphc.ir.scan import Carry, Scan, Slice, Unrolled, scan_of, unrolled
 from graphc.ir.walk import annotate, inside, rebuild, scans_whole, topological, with_sources
-from graphc.lower.loop_fusion import STORED, guarded, largest_parts, reads_straight, replaced_part, straight
+from graphc.lower.loop_fusion import STORED, guarded, largest_parts, replaced_part, straight
 
 
 def with_stored_factors(roots: Iterable[Node]) -> list[Node]:
@@ -63,8 +64,8 @@ class _Reading:
         return unrolled(self._scan, self._now.get(of, of), of in self._now)
 
     def _split(self, y: Equation) -> Node:
-        """An elementwise equation that reads its expensive factors."""
-        if not y.elementwise or guarded(y):
+        """An equation that reads its expensive factors: any of an elementwise one, the softmaxes of a sum."""
+        if guarded(y) or not (y.elementwise or y.reducer == "sum"):
             return y
         for scan in dict.fromkeys(given.scan for given in self._of.values()):
             before: Equation | None = None
@@ -74,25 +75,24 @@ class _Reading:
 
     def _factor(self, y: Equation, scan: Scan) -> sympy.Expr | None:
         """A part of the body that values of one scan decide, and that is worth a place of its own."""
-        known: set[sympy.Symbol] = {placeholder(j) for j, op in enumerate(y.operands) if self._is_of(y, op, scan)}
-        parts = (part for part in largest_parts(y.body, known) if part != y.body)
-        return next((part for part in parts if cost(part) >= STORED), None)
-
-    def _is_of(self, y: Equation, op: Operand, scan: Scan) -> bool:
-        """Whether an operand is what the other scan has at the same place."""
-        if not isinstance(op, Read) or not isinstance(op.node, Leaf) or not reads_straight(y, op):
-            return False
-        return op.node in self._of and self._of[op.node].scan is scan
+        of = lambda op: isinstance(op.node, Leaf) and op.node in self._of and self._of[op.node].scan is scan
+        given = {placeholder(j): op for j, op in enumerate(y.operands) if isinstance(op, Read) and of(op)}
+        known = {s for s, op in given.items() if op.node.shape == y.extents and op.at == straight(y.extents)}
+        parts = largest_parts(y.body, known) if y.elementwise else []
+        of_rows = lambda e: symbols_of(e) <= given.keys() and bool(symbols_of(e) & known) and not symbols_of(e) <= known
+        exps = sorted(filter(of_rows, parts_of_kind(y.body, sympy.exp)), key=sympy.default_sort_key)
+        return next((part for part in (*parts, *exps) if part != y.body and cost(part) >= STORED), None)
 
     def _reading(self, y: Equation, part: sympy.Expr, scan: Scan) -> Equation:
         """y with a part of its body read, which becomes a value of the other scan's step."""
-        used, at = placeholders(part), straight(y.shape)
-        sources = [op.node for op in (y.operands[j] for j in used) if isinstance(op, Read)]
+        used, at = placeholders(part), straight(y.extents)
         names = {placeholder(j): placeholder(t) for t, j in enumerate(used)}
-        reads = [Read(self._of[s].of, at) for s in sources if isinstance(s, Leaf)]
-        factor = unrolled(scan, equation(y.shape, y.rank, "sum", part.xreplace(names), reads))
+        given = [op for op in (y.operands[j] for j in used) if isinstance(op, Read)]
+        reads = [Read(self._of[op.node].of, op.at) for op in given if isinstance(op.node, Leaf)]
+        factor = unrolled(scan, equation(y.extents, len(y.extents), "sum", part.xreplace(names), reads))
         assert isinstance(factor, Unrolled)
-        leaf = self._factors.setdefault(factor, Leaf("slope", y.shape, "step"))
+        known = next((leaf for leaf, given in self._of.items() if given is factor), None)
+        leaf = known or self._factors.setdefault(factor, Leaf("slope", y.extents, "step"))
         body = replaced_part(y.body, part, placeholder(len(y.operands)))
         made = rebuild(y, [*y.operands, Read(leaf, at)], body)
         assert isinstance(made, Equation)
