@@ -152,6 +152,15 @@ def and_one(s: gc.Tensor, place: int) -> gc.Tensor:
     return gc.Tensor(equation(s.shape, 4, "sum", where(a, b, where(c, sympy.S.Zero, d)), operands))
 
 
+def high(s: gc.Tensor) -> gc.Tensor:
+    return gc.stop_gradient(gc.less(0, s))
+
+
+def greatest(s: gc.Tensor) -> gc.Tensor:
+    """-1 or -2 of the keys up to the place of a query, 0 of others: the greatest."""
+    return gc.max(gc.where(seen_by(0), gc.where(high(s), -1, -2), 0), axis=-1, keepdims=True)
+
+
 UNSEEN: dict[str, tuple[Callable[[gc.Tensor], gc.Tensor], bool]] = {
     "those up to its own": (lambda s: gc.softmax(s, where=seen_by(0)), True),
     "three behind": (lambda s: gc.softmax(s, where=seen_by(3)), True),
@@ -160,6 +169,8 @@ UNSEEN: dict[str, tuple[Callable[[gc.Tensor], gc.Tensor], bool]] = {
     "the second one too": (lambda s: gc.softmax(and_one(s, 1)), False),
     "those before it": (lambda s: gc.softmax(s, where=seen_by(-1)), False),  # the first query sees none
     "a number that is no infinity": (lambda s: gc.softmax(gc.where(seen_by(0), s, -1e4)), False),
+    "whether any is left": (lambda s: gc.softmax(s, where=gc.where(high(s), seen_by(0), 0)), True),
+    "a maximum below what is chosen behind": (lambda s: gc.softmax(s, where=seen_by(0)) * greatest(s), False),
     "what is not 0 for a share of 0": (lambda s: gc.cos(gc.softmax(s, where=seen_by(0))), False),
 }
 
@@ -169,13 +180,13 @@ def test_keys_that_no_query_of_a_block_sees_are_left_out_where_they_count_for_no
     small: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, how: str
 ):
     """Planted faults, seen to fail: the smaller of two masks; a cosine of 0 taken for 0; keys that end too early;
-    any one key taken for the first."""
+    any one key taken for the first; a maximum of 0 and less that ends with the keys; one of 0 and 1 that does not."""
     monkeypatch.setattr(printed, "KEYS_AT_ONCE", 1)
     inputs, *_ = attention_of("")
     weights, some = UNSEEN[how]
     out = gc.matmul(weights(gc.matmul(inputs[0], gc.swapaxes(inputs[1], -1, -2))), inputs[2])
     assert ("in range(keys_end):" in plan_of([out], inputs).text.text) is some
-    if how in ("three behind", "two masks"):
+    if how in ("three behind", "two masks", "whether any is left"):
         outputs = [out, *(gc.grad(gc.sum(out**2), leaf) for leaf in inputs)]
         found = gc.compile(outputs=outputs, inputs=inputs, dtype="float64", verify=False)(q, k, v)
         feed = {a.node: x for a, x in zip(inputs, (q, k, v), strict=True) if isinstance(a.node, Leaf)}

@@ -4,8 +4,9 @@
 
 For the queries before ``stop``, E is 0 at the keys from stop + c on, so that every sum over keys may end there, and δV
 of these keys gets nothing.  Whether this holds is asked of the equations: with the mask decided, each large array is 0,
--∞ or unknown there; a sum must add 0, a maximum compare with -∞.  A query that sees nothing has a score at its first
-key (:mod:`graphc.declare.empty_rows`), which is no unseen one.
+-∞ or unknown there; a sum must add 0, a maximum compare with what it is at least: -∞, or 0 where it asks whether a
+query sees anything.  One that sees nothing has a score at its first key (:mod:`graphc.declare.empty_rows`), which is no
+unseen one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sympy import Expr
 
 from graphc.ir.functions.choices import where
 from graphc.ir.node import Equation, Indicator, Leaf, Mask, Node, Operand, Read
-from graphc.ir.scalar import placeholder
+from graphc.ir.scalar import placeholder, placeholder_index
 from graphc.lower.cuts import accesses_of, factors_of, writes_of
 from graphc.lower.exponentials import share_of
 from graphc.lower.kernels import Inside, Nest
@@ -86,7 +87,7 @@ def _counts_for_nothing(
         factors = [values.get(id(buffers[r.node])) for r in factors_of(x.kernel) or () if r.node in buffers]
         value = sympy.S.Zero if sympy.S.Zero in factors else None
     summed = x.key >= y.n_free
-    if summed and (value is None or value != NEUTRAL.get(y.reducer)):
+    if summed and not _adds_nothing(y, value):
         return False
     for b, _ in writes_of(x.kernel):
         exponentials = isinstance(x.kernel, Nest) and x.kernel.terms is not None and b is x.kernel.terms.out
@@ -95,6 +96,26 @@ def _counts_for_nothing(
         elif not summed and not (x.cut is not None and x.last == x.cut.term and value == 0):
             return False
     return True
+
+
+def _adds_nothing(y: Equation, value: Expr | None) -> bool:
+    """Whether a sum is the same without a term of some value; a maximum is, where no term is less than this."""
+    if y.reducer == "max" and value is not None:
+        return bool(value <= _least(y, y.body))
+    return value is not None and value == NEUTRAL.get(y.reducer)
+
+
+def _least(y: Equation, e: Expr) -> Expr:
+    """What a part of a body is at least, as far as numbers that are chosen from say."""
+    if e.is_Number:
+        return e
+    if isinstance(e, where):
+        return min(_least(y, chosen) for chosen in e.args[1:])
+    op = y.operands[j] if (j := placeholder_index(e)) is not None else None
+    chosen = op.node if isinstance(op, Read) else None
+    if isinstance(chosen, Equation) and chosen.elementwise and not chosen.masks:
+        return _least(chosen, chosen.body)
+    return -sympy.oo
 
 
 def _operand(op: Operand, fails, values: Values, buffers: Mapping[Node, Buffer]) -> Expr | None:
