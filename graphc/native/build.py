@@ -119,7 +119,7 @@ def compile_image(
     shared = target.replace_shared(functions, entries)
     wanted = {entry: (functions[entry], tuple(words)) for entry, words in entries.items()}
     try:
-        with machine_code.Works(target.target_machines(stack.cores())) as works:
+        with machine_code.Works(target.target_machines(min(stack.cores(), machine_code.MOST))) as works:
             units = _Units(store, works.add)
             target.lower(wanted, shared, functions_of(tree), units.take)
             if meanwhile is not None:

@@ -25,6 +25,9 @@ from graphc.primitives.vector_math.functions import ABI_FUNCTIONS
 Unit = tuple[str, ...]
 """Texts of LLVM modules that are linked and optimised as one."""
 
+MOST = 16
+"""Threads: a program has few units that take long, and to prepare one takes 0.2 ms."""
+
 SOON = 2e-4
 """Seconds after which Python's lock is passed on while units are written and compiled."""
 
