@@ -94,6 +94,49 @@ def test_equal_elements_keep_their_order_and_no_gradient_is_lost():
         np.testing.assert_array_equal(a, b)
 
 
+def test_nan_has_the_place_that_numpy_gives_it():
+    """It was left out of an order, with 0 in its stead, and argmax gave the extent."""
+    S = gc.input("S", (3, 5))
+    holes = TIED.copy()
+    holes[0, 1] = holes[2, 0] = holes[2, 3] = np.nan
+    outputs = [gc.sort(S), gc.argsort(S), gc.argmax(S, axis=1), gc.argmin(S, axis=0), *gc.top_k(S, 3)]
+    found = gc.compile(outputs, [S])(holes)
+    first = np.argsort(-np.nan_to_num(holes, nan=np.inf), axis=1, kind="stable")[:, :3]  # NaN is the largest
+    wanted = [
+        np.sort(holes), np.argsort(holes, axis=1, kind="stable"), holes.argmax(1), holes.argmin(0),
+        np.take_along_axis(holes, first, 1), first,
+    ]  # fmt: skip
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+PLACES: dict[str, Any] = {
+    "largest": lambda o, a, c, p: c[o.argmax(a, axis=1)],
+    "smallest, all rows": lambda o, a, c, p: a[o.argmin(a, axis=0)],
+    "in order": lambda o, a, c, p: o.take_along_axis(a * c[:, 0], o.argsort(a, axis=1), axis=1) * np.arange(5),
+    "ranks": lambda o, a, c, p: o.argsort(o.argsort(a, axis=1), axis=1) * a,
+    "taken": lambda o, a, c, p: o.take(c, o.argsort(a, axis=1)[:, :2], axis=0),
+    "two at once": lambda o, a, c, p: (c @ c.T)[o.argmax(a, axis=1), o.argsort(a, axis=1)[:, 1]],
+    "beside labels": lambda o, a, c, p: (c[:, None, :] * c[:, :, None])[p[:, 0], :, o.argmax(a[:, :3], axis=1)],
+    "one-hot": lambda o, a, c, p: (gc if o is gc else jax.nn).one_hot(o.argmax(a, axis=1), 5) @ c,
+}
+
+
+def test_computed_places_are_an_index():
+    """Values and gradients by what is read, in one program, are those of JAX."""
+    C, table = gc.param("C", (5, 3)), RNG.normal(size=(5, 3))
+    ours = [total(gc, f(gc, X, C, P)) for f in PLACES.values()]
+    f = gc.compile([*ours, *(gc.grad(J, C if k != 1 else X) for k, J in enumerate(ours) if k != 3)], [X, C, P])
+    wanted, slopes = [], []
+    for k, g in enumerate(PLACES.values()):
+        loss = lambda a, c, g=g: total(jnp, g(jnp, a, c, jnp.asarray(APART)))
+        value, slope = graphs.in_jax(jax.value_and_grad(loss, (0, 1)))(x, table)
+        wanted.append(value)
+        slopes += [slope[int(k != 1)]] if k != 3 else []
+    for name, a, b in zip([*PLACES, *PLACES], f(x, table, APART), [*wanted, *slopes], strict=False):
+        graphs.assert_near(a, b, 1e-12, name)
+
+
 def test_a_program_gives_what_the_interpreter_gives():
     """Its text, as Python: derivatives of places that are put, of places that are read, of elements in order."""
     K = gc.input("K", ("n", 2, 5, 5))
@@ -127,6 +170,11 @@ def test_a_program_gives_what_the_interpreter_gives():
         (lambda: gc.put_along_axis(X, P, V, 1, "mean"), DomainError, "put_along_axis: reduce is 'mean'\n"),
         (lambda: gc.put_along_axis(X, P, X, 1), ShapeError,
          "put_along_axis: the values are X[n, 5] for indices of shape (n, 4)\n"),
+        (lambda: gc.param("C", (4, 2))[gc.argmax(X, axis=1)], ShapeError,
+         "an index of axis 0 of C[4, 2]: the places are those of 5 elements, not of 4\n"),
+        (lambda: gc.one_hot(gc.argmax(X, axis=0), 5), ShapeError,
+         "the labels of one_hot: the places are those of n elements, not of 5\n"),
+        (lambda: gc.put_along_axis(X, gc.argsort(X), 1.0, 1), TypeMismatchError, "put_along_axis: the places "),
         (lambda: gc.sort(X, 0), ShapeError, "sort: axis 0 of X[n, 5] has the free extent n\n"),
         (lambda: gc.top_k(X, 6), DomainError, "top_k: k is 6 for 5 elements\n  hint: give a whole number from 1 to 5."),
         (lambda: gc.argsort(X[gc.indices("i"), 0]), IndexNotationError, "gc.argsort works on whole axes"),

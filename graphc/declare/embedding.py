@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import sympy
 
+from graphc.declare.computed_places import extent_of_places
 from graphc.declare.constants import constant_leaf
 from graphc.declare.names import check_shape, node_text
 from graphc.declare.origin import fail, stamp
 from graphc.declare.tensor import Tensor, as_node
-from graphc.declare.views import gather, labels_leaf, subscript
+from graphc.declare.views import check_places, gather, labels_leaf, subscript
 from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent, identity, index, modulo
 from graphc.ir.build import equation
-from graphc.ir.node import Indicator, Mask, Node, Position
-from graphc.ir.scalar import placeholder
+from graphc.ir.node import Indicator, Mask, Node, Position, Read
+from graphc.ir.scalar import equal, placeholder, stop_gradient
 
 
 def one_hot(labels: Any, classes: int) -> Tensor:
@@ -27,7 +28,7 @@ def one_hot(labels: Any, classes: int) -> Tensor:
     Parameters
     ----------
     labels : Tensor or array of integers
-        A Tensor is declared with ``dtype="int64"``.
+        A Tensor is declared with ``dtype="int64"``, or what gc.argmax, argmin, argsort or top_k gives.
     classes : int
         How many there are; labels are below.
 
@@ -47,6 +48,10 @@ def one_hot(labels: Any, classes: int) -> Tensor:
     if not isinstance(classes, Integral) or isinstance(classes, bool) or classes < 1:
         fail(TypeMismatchError, f"one_hot: there are {classes!r:.40} classes", "give a whole number of at least 1.")
     node, count = label_node("one_hot", labels, int(classes)), int(classes)
+    if labels_leaf(node) is None:
+        operands = [Read(node, identity(node.rank)), Position(index(node.rank))]
+        same = equal(stop_gradient(placeholder(0)), placeholder(1))
+        return Tensor(stamp(equation((*node.shape, count), node.rank + 1, "sum", same, operands), [node]))
     chosen = gather(node, identity(node.rank), count) - index(node.rank)
     return Tensor(stamp(_indicator((*node.shape, count), Mask("eq", chosen)), [node]))
 
@@ -59,7 +64,7 @@ def embedding(labels: Any, table: Any) -> Tensor:
     Parameters
     ----------
     labels : Tensor or array of integers
-        A Tensor is declared with ``dtype="int64"``.
+        A Tensor is declared with ``dtype="int64"``, or what gc.argmax, argmin, argsort or top_k gives.
     table : Tensor
         Of shape (labels, width), with any number of further axes.
 
@@ -83,14 +88,17 @@ def embedding(labels: Any, table: Any) -> Tensor:
 
 
 def label_node(what: str, labels: Any, count: Extent) -> Node:
-    """The node of integer data that stay below a number."""
+    """The node of integer data, or of computed places, that stay below a number."""
     if isinstance(labels, Tensor):
         node = labels.node
     elif np.asarray(labels).dtype.kind in "iu":
         node = constant_leaf(np.asarray(labels), f"the labels of {what}", labels=True)
     else:
         fail(TypeMismatchError, f"{what}: the labels {labels!r:.60} are no whole numbers", "number them from 0.")
-    leaf = labels_leaf(node)
+    leaf, found = labels_leaf(node), extent_of_places(node)
+    if leaf is None and found is not None:
+        check_places(found, count, f"the labels of {what}")
+        return node
     if leaf is None:
         message = f"{what}: {node_text(node)} is no integer data"
         fail(TypeMismatchError, message, 'declare it with gc.input(..., dtype="int64").')

@@ -7,6 +7,7 @@ from typing import Any
 
 import sympy
 
+from graphc.declare.computed_places import at_places
 from graphc.declare.index_ast import Indexed
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.origin import fail, stamp
@@ -14,8 +15,8 @@ from graphc.declare.pointwise import where
 from graphc.declare.reducing import one_axis
 from graphc.declare.shapes import broadcast_to
 from graphc.declare.tensor import Tensor, as_node
-from graphc.declare.views import gather, labels_of, view
-from graphc.errors import DomainError, IndexNotationError, ShapeError
+from graphc.declare.views import gather, labels_leaf, labels_of, place_of, view
+from graphc.errors import DomainError, IndexNotationError, ShapeError, TypeMismatchError
 from graphc.ir.affine import Affine, Extent, constant, index
 from graphc.ir.build import equation
 from graphc.ir.node import Mask, Node, Operand, Position, Read, Reducer
@@ -35,7 +36,7 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     x : Tensor or array
     indices : Tensor or array of integers
         Of as many axes as `x`; but for `axis` their extents are those of `x` or 1. A Tensor is declared with
-        ``dtype="int64"``.
+        ``dtype="int64"``, or what gc.argmax, argmin, argsort or top_k gives.
     axis : int
         Along which axis the places are.
 
@@ -61,8 +62,9 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
     node, t, labels = _read("take_along_axis", x, indices, axis)
     shape: list[Extent] = [labels.shape[s] if s == t or e == 1 else e for s, e in enumerate(node.shape)]
     at = [constant(0) if e == 1 else index(s) for s, e in enumerate(node.shape)]
-    at[t] = gather(labels, _aligned(labels), node.shape[t])
-    return Tensor(view(node, shape, at))
+    computed: list[tuple[Read, Extent]] = []
+    at[t] = place_of(labels, _aligned(labels), node.shape[t], len(shape), computed)
+    return Tensor(at_places(node, shape, at, computed) if computed else view(node, shape, at))
 
 
 def put_along_axis(x: Any, indices: Any, values: Any, axis: int = -1, reduce: str | None = None) -> Tensor:
@@ -101,6 +103,9 @@ def put_along_axis(x: Any, indices: Any, values: Any, axis: int = -1, reduce: st
     if reduce is not None and reduce not in _REDUCE:
         fail(DomainError, f"put_along_axis: reduce is {reduce!r:.40}", 'choose "sum", "prod", "max", "min" or None.')
     node, t, labels = _read("put_along_axis", x, indices, axis)
+    if labels_leaf(labels) is None:
+        message = f"put_along_axis: the places {node_text(labels)} are computed"
+        fail(TypeMismatchError, message, "read at such places, x[p], or multiply by gc.one_hot(p, count).")
     wide = [e if s != t else labels.shape[t] for s, e in enumerate(node.shape)]
     put = _spread(values, wide)
     own = tuple(index(s) for s in range(node.rank))

@@ -8,6 +8,7 @@ from typing import Any
 
 import sympy
 
+from graphc.declare.computed_places import note_places
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail, stamp
 from graphc.declare.views import view
@@ -83,7 +84,7 @@ def keep_axes(node: Node, reduced: Node, axes: Sequence[int]) -> Node:
 
 
 def arg_axis(node: Node, axis: int, reducer: Reducer) -> Node:
-    """out[i..] = min_k (k where x[i.., k] is the largest (or smallest), else the extent): the first of equal ones."""
+    """out[i..] = min_k (k where x[i.., k] is the largest (or smallest) or NaN, else the extent): the first of them."""
     top = reduce_axes(node, reducer, (axis,))
     kept = [t for t in range(node.rank) if t != axis]
     order = [*kept, axis]
@@ -91,8 +92,10 @@ def arg_axis(node: Node, axis: int, reducer: Reducer) -> Node:
     k = index(len(kept))
     operands: list[Operand] = [Read(node, at), Read(top, tuple(index(t) for t in range(len(kept)))), Position(k)]
     extent = extent_symbol(node.shape[axis])
-    body = where(equal(placeholder(0), placeholder(1)), placeholder(2), extent)
-    return stamp(equation([node.shape[t] for t in order], len(kept), "min", body, operands), [node])
+    number = equal(placeholder(0), placeholder(0))
+    body = where(equal(placeholder(0), placeholder(1)), placeholder(2), where(number, extent, placeholder(2)))
+    found = stamp(equation([node.shape[t] for t in order], len(kept), "min", body, operands), [node])
+    return note_places(found, node.shape[axis])
 
 
 def running(node: Node, axis: int, reducer: Reducer) -> Node:

@@ -206,7 +206,9 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = 
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The place of the largest element, the first of equal ones; its gradient is 0.
+    """The place of the largest element, the first of equal ones, or of the first NaN; its gradient is 0.
+
+    It may be an index: ``C[gc.argmax(x, axis=1)]``.
 
     Parameters
     ----------
@@ -232,7 +234,9 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The place of the smallest element, the first of equal ones; its gradient is 0.
+    """The place of the smallest element, the first of equal ones, or of the first NaN; its gradient is 0.
+
+    It may be an index: ``C[gc.argmin(x, axis=1)]``.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc.declare import pointwise
 from graphc.declare.attention import causal_mask
+from graphc.declare.computed_places import note_places
 from graphc.declare.index_ast import Indexed
 from graphc.declare.names import node_text
 from graphc.declare.origin import fail
@@ -19,8 +20,8 @@ from graphc.errors import DomainError, IndexNotationError, ShapeError
 
 
 def sort(x: Any, axis: int = -1) -> Tensor:
-    """The elements along an axis in ascending order; each has the gradient of its place. It costs the square of the
-    extent.
+    """The elements along an axis in ascending order, NaN as if it were infinite; each has the gradient of its
+    place. It costs the square of the extent.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def sort(x: Any, axis: int = -1) -> Tensor:
 
 
 def argsort(x: Any, axis: int = -1) -> Tensor:
-    """The places of the elements along an axis in ascending order, equal ones in theirs; its gradient is 0.
+    """The places of the elements along an axis in ascending order, equal ones in theirs and NaN as if it were
+    infinite; its gradient is 0.
 
     Parameters
     ----------
@@ -65,11 +67,12 @@ def argsort(x: Any, axis: int = -1) -> Tensor:
     """
     z = _last("argsort", x, axis)
     count = int(z.shape[-1])
-    return moveaxis(_at(_rank(z, ascending=True), np.arange(count), count), -1, axis)
+    return moveaxis(_places(_rank(z, ascending=True), count), -1, axis)
 
 
 def top_k(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest elements along an axis, the largest first, and their places; of equal ones the first comes first.
+    NaN counts as infinity.
 
     Parameters
     ----------
@@ -105,7 +108,7 @@ def top_k(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor,
     if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= extent:
         fail(DomainError, f"top_k: k is {k!r:.40} for {extent} elements", f"give a whole number from 1 to {extent}.")
     rank = _rank(z, ascending=not largest)
-    values, places = _at(rank, z, int(k)), _at(rank, np.arange(extent), int(k))
+    values, places = _at(rank, z, int(k)), _places(rank, int(k))
     return moveaxis(values, -1, axis), moveaxis(places, -1, axis)
 
 
@@ -123,7 +126,11 @@ def _last(what: str, x: Any, axis: Any) -> Tensor:
 
 
 def _rank(z: Tensor, ascending: bool) -> Tensor:
-    """How many elements come before each: those beyond it, and of equal ones those that stand before it."""
+    """How many elements come before each: those beyond it, and of equal ones those that stand before it.
+
+    NaN, which NumPy puts last, counts as infinity: compared as it is, it would have no place at all.
+    """
+    z = pointwise.where(pointwise.less(z, np.inf), z, np.inf)
     mine, others = z[..., :, None], z[..., None, :]
     beyond = pointwise.less(others, mine) if ascending else pointwise.less(mine, others)
     until = Tensor(causal_mask(z.shape[-1], z.shape[-1]))  # the element itself is one of them
@@ -135,3 +142,9 @@ def _at(rank: Tensor, values: Any, count: int) -> Tensor:
     there = pointwise.equal(pointwise.stop_gradient(rank)[..., None, :], np.arange(count)[:, None])
     spread = values[..., None, :] if isinstance(values, Tensor) else values
     return sum(pointwise.where(there, spread, 0), axis=-1)
+
+
+def _places(rank: Tensor, count: int) -> Tensor:
+    """out[.., r] = the place of the element that comes at place r."""
+    extent = int(rank.shape[-1])
+    return Tensor(note_places(_at(rank, np.arange(extent), count).node, extent))

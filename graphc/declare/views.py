@@ -11,6 +11,7 @@ import numpy as np
 import sympy
 
 from graphc.declare.broadcasting import broadcast_maps, broadcast_shape, extent_clash
+from graphc.declare.computed_places import at_places, extent_of_places
 from graphc.declare.conditions import of_node
 from graphc.declare.constants import constant_leaf
 from graphc.declare.names import node_text, shape_text
@@ -70,21 +71,34 @@ def _read_axes(node: Node, entries: list[Any], axes: list[_Axis], common: tuple[
     shape: list[Extent] = list(common) if apart else []
     place, first = 0, not apart
     at: list[Affine] = []
+    computed: list[tuple[Read, Extent]] = []
+    rank = len(common) + sum(len(axis.extents) for axis in axes)
     for entry, axis in zip(entries, axes):
         if axis.labels is not None and first:
             place, first = len(shape), False
             shape += common
-        if entry is not None:
-            at.append(_place(axis, len(shape), node.shape[len(at)], place, len(common)))
+        if axis.labels is not None:
+            maps = _behind(place, broadcast_maps(axis.labels.shape, len(common)))
+            at.append(place_of(axis.labels, maps, node.shape[len(at)], rank, computed))
+        elif entry is not None:
+            at.append(axis.start + index(len(shape)) * axis.step if axis.step else axis.start)
         shape += axis.extents
-    return view(node, shape, at)
+    return at_places(node, shape, at, computed) if computed else view(node, shape, at)
 
 
-def _place(axis: _Axis, position: int, extent: Extent, place: int, rank: int) -> Affine:
-    if axis.labels is not None:
-        at = broadcast_maps(axis.labels.shape, rank)
-        return gather(axis.labels, tuple(substitute(a, lambda i: index(i + place)) for a in at), extent)
-    return axis.start + index(position) * axis.step if axis.step else axis.start
+def _behind(place: int, maps: Sequence[Affine]) -> tuple[Affine, ...]:
+    """Index maps of axes that stand behind so many others."""
+    return tuple(substitute(a, lambda i: index(i + place)) for a in maps)
+
+
+def place_of(
+    labels: Node, at: tuple[Affine, ...], extent: Extent, rank: int, computed: list[tuple[Read, Extent]]
+) -> Affine:
+    """Where labels say: the map labels[at]; of computed ones, which are added to the list, an index of a sum."""
+    if labels_leaf(labels) is not None:
+        return gather(labels, at, extent)
+    computed.append((Read(labels, at), extent))
+    return index(rank + len(computed) - 1)
 
 
 def _without_masks(node: Node, key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -146,7 +160,7 @@ def _axis(node: Node, t: int, entry: Any) -> _Axis:
 
 
 def labels_of(node: Node, t: int, entry: Any) -> Node:
-    """The integer data that an index of axis t is; constant ones are counted from the start.
+    """The integer data, or computed places, that an index of axis t is; constant ones are counted from the start.
 
     Raises
     ------
@@ -203,7 +217,10 @@ def _slice(node: Node, t: int, entry: slice) -> _Axis:
 
 
 def _check_labels(labels: Node, extent: Extent, node: Node, t: int) -> None:
-    leaf = labels_leaf(labels)
+    leaf, found = labels_leaf(labels), extent_of_places(labels)
+    if leaf is None and found is not None:
+        check_places(found, extent, f"an index of axis {t} of {node_text(node)}")
+        return
     if leaf is None and of_node(labels):
         message = f"indexing {node_text(node)}: how many elements a condition chooses is known at run time only"
         hint = "choose with gc.where(condition, x, 0), or reduce what holds: gc.sum(x, where=condition)."
@@ -214,6 +231,12 @@ def _check_labels(labels: Node, extent: Extent, node: Node, t: int) -> None:
     if leaf.kind == "constant" and isinstance(extent, int) and not ((leaf.value >= 0) & (leaf.value < extent)).all():
         message = f"an index is out of range for axis {t} of {node_text(node)} with extent {extent}"
         fail(ShapeError, message, f"the indices of that axis are 0 to {extent - 1}.")
+
+
+def check_places(found: Extent, extent: Extent, what: str) -> None:
+    """Refuse computed places of an axis that may be longer than the one that they are used for."""
+    if found != extent and (isinstance(found, str) or isinstance(extent, str) or found > extent):
+        fail(ShapeError, f"{what}: the places are those of {found} elements, not of {extent}", "the extents are equal.")
 
 
 def labels_leaf(labels: Node) -> Leaf | None:
