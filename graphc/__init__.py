@@ -161,6 +161,9 @@ def _hint(name: str, place: str = "") -> str:
         return f"; here it is {found}"
     everywhere = [*_HOME, *_elementwise()]
     known = dir(globals()[place]) if place in globals() else everywhere
+    homes = [other for other, module in _NAMESPACES.items() if other != place and name in _public(module)]
+    if homes and name not in everywhere:
+        return f"; here it is gc.{homes[0]}.{name}"
     swapped = [n for n in known if sorted(n.lower()) == sorted(name.lower())]  # tahn is tanh, though tan is as near
     close = swapped or difflib.get_close_matches(name, known, n=1)
     shown = f"graphc.{place}" if place else "graphc"
@@ -168,6 +171,10 @@ def _hint(name: str, place: str = "") -> str:
     if place and spelled and not swapped:
         return f"; here it is gc.{spelled[0]}"
     return f"; did you mean {shown}.{close[0]}?" if close else f"; dir({shown}) lists the public names"
+
+
+def _public(module: str) -> list[str]:
+    return [name for name in dir(importlib.import_module(f"graphc.{module}")) if not name.startswith("_")]
 
 
 def __dir__() -> list[str]:

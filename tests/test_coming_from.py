@@ -42,6 +42,7 @@ def test_no_word_is_there_twice_and_spelling_still_helps():
         ("losses", "crossentropy", "; did you mean graphc.losses.cross_entropy?"),
         ("losses", "softmax", "; here it is gc.softmax"),
         ("losses", "binary_cross_entropy", "; here it is gc.losses.bce"),
+        ("special", "cholesky", "; here it is gc.linalg.cholesky"),
         ("nn", "Sigmoid", "; here it is gc.sigmoid"),
         ("activations", "ReLU", "; did you mean graphc.activations.relu?"),
         ("special", "erfcc", "; did you mean graphc.special.erfc?"),
@@ -56,6 +57,23 @@ def test_names_that_a_namespace_lacks_lead_on_as_those_of_graphc_do(place: str, 
     with pytest.raises(AttributeError) as caught:
         getattr(getattr(gc, place), name)
     assert str(caught.value) == f"module 'graphc.{place}' has no attribute {name!r}{hint}"
+
+
+def test_a_word_is_told_where_it_lives_and_a_tensor_knows_other_libraries_words():
+    x = gc.input("X", ("n", 3))
+    for ask, hint in {
+        lambda: gc.erfinv: "; here it is gc.special.erfinv",
+        lambda: gc.Dense: "; here it is gc.nn.Dense",
+        lambda: gc.ones: "; here it is np.ones, an array: X + a makes it a constant",  # a name of gc.init, too
+        lambda: x.detach: "; here it is gc.stop_gradient",
+        lambda: x.unsqueeze: "; here it is gc.expand_dims, or x[:, None]",
+        lambda: x.squeze: "; did you mean x.squeeze?",
+    }.items():
+        with pytest.raises(AttributeError) as caught:
+            ask()
+        assert str(caught.value).endswith(hint)
+    with pytest.raises(TypeMismatchError, match="no parameters; elsewhere the name stands for np.zeros, an array"):
+        gc.zeros((2, 3))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("option", ["learning_rate", "verbose", "validation_split", "x_train", "epoch"])

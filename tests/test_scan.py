@@ -24,6 +24,7 @@ from graphc.ir.lifting import hoisted
 from graphc.ir.node import Leaf
 from graphc.ir.scan import Carry, unrolled, with_time
 from graphc.rewrite.norms import norms_in
+from tests import graphs
 from tests.text_check import findings_of, recording
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -386,3 +387,15 @@ def test_the_interpreter_looks_for_norms_once_in_every_equation_of_a_step(monkey
     last, _ = gc.scan(lambda h, x: (gc.tanh(h @ w + x),) * 2, np.zeros((1, U)), x)
     evaluate([last.node], {x.node: np.ones((3, steps, U)), w.node: np.eye(U)})
     assert asked and len(asked) == len({*asked})
+
+
+def test_what_is_given_back_has_the_axis_of_the_steps_without_xs_too():
+    """`axis` was ignored where nothing is given for every step."""
+    X = gc.input("X", ("n", 2))
+    step = lambda h, _: (2 * h, h)
+    for axis, shape in {None: (3, "n", 2), 0: (3, "n", 2), 1: ("n", 3, 2), -1: ("n", 2, 3)}.items():
+        every = gc.scan(step, X, length=3, axis=axis)[1]
+        assert every.shape == shape
+        x = np.arange(8.0).reshape(4, 2)
+        found = graphs.reference([every], {X: x})[0]
+        np.testing.assert_array_equal(found, np.stack([x, 2 * x, 4 * x], axis=axis or 0))

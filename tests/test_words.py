@@ -175,6 +175,13 @@ def test_values_that_are_no_numbers_are_told_as_numpy_tells_them():
     np.testing.assert_array_equal(found, np.nan_to_num(np.float32(x)))
 
 
+def test_no_activation_hides_a_nan():
+    """threshold gave its value in its stead."""
+    for name in dir(gc.activations):
+        if name in PUBLIC:
+            assert np.isnan(numpy_function(body_of(PUBLIC[name]), 1)(np.array([np.nan]))).all(), name
+
+
 # ---------------------------------------------------------------- everything else follows from the declaration
 
 

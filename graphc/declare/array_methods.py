@@ -12,6 +12,7 @@ from graphc.declare.origin import fail
 from graphc.declare.public import closest, find, word
 from graphc.errors import ShapeError, TypeMismatchError
 from graphc.ir.affine import Extent
+from graphc.words import meaning
 
 Axis = int | Sequence[int] | None
 
@@ -177,9 +178,10 @@ class ArrayMethods(NodeHandle):
         def __getattr__(self, name: str) -> Any:
             message = f"a Tensor has no attribute {name!r}"
             if not name.startswith("_"):
-                known = find(name)
+                known, other = find(name), meaning(name)
                 near = closest(name, [n for n in dir(type(self)) if not n.startswith("_")])
-                message += f"; write gc.{known.__name__}(x)" if known else f"; did you mean x.{near}?" if near else ""
+                lead = f"; here it is {other}" if other else f"; did you mean x.{near}?" if near else ""
+                message += f"; write gc.{known.__name__}(x)" if known else lead
             raise AttributeError(message, name=name, obj=self)
 
     if TYPE_CHECKING:  # what the operators of a handle give here; with an indexed expression, such an expression

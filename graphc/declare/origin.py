@@ -15,7 +15,7 @@ from graphc.declare.written import note_written
 from graphc.errors import REPORT, CompilerError, DivergenceError, GraphcError, TypeMismatchError
 from graphc.ir.letters import close_name
 from graphc.ir.node import CELLS, Node, Origin
-from graphc.words import option_hint
+from graphc.words import meaning, option_hint
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,7 +149,9 @@ def refuse_arguments(
         if option not in known:
             hint = (advice and advice(args, option)) or option_hint(option, known) or close_name(option, open_ or known)
             fail(TypeMismatchError, f"{name}: there is no option {option!r}", hint)
-    hint = f"its parameters are {', '.join(known)}." if known else "it has no parameters."
+    other = meaning(name)
+    none = f"it has no parameters; elsewhere the name stands for {other}." if other else "it has no parameters."
+    hint = f"its parameters are {', '.join(known)}." if known else none
     fail(TypeMismatchError, f"{name}: {_misfit(signature, args, options)}", hint)
 
 

@@ -53,7 +53,7 @@ def scan(
     axis : int, optional
         The axis of `xs`, and of what is given back, that the steps run over.  By default the one behind the rows: 1 of
         ("n", steps, width), and of ("n", "t", width), whose number of steps is that of the data of each call; 0 of
-        (steps, width).
+        (steps, width); without `xs` the first one.
     reverse : bool
         Whether to begin with the last step.
     lengths : Tensor or array, optional
@@ -212,7 +212,7 @@ def _leaf(node: Node, name: str, shape: tuple[Extent, ...]) -> Leaf:
 def _axis(nodes: list[Node], axis: int | None) -> int:
     """The axis of the steps."""
     if not nodes:
-        return 0
+        return axis or 0
     shape = nodes[0].shape
     if axis is None:
         found = int(isinstance(shape[0], str)) if shape else 0
@@ -300,5 +300,5 @@ def _check_labels(scan: Scan) -> None:
 
 def _placed(node: Node, at: int) -> Node:
     """v[.., t, ..] of v[t, ..]."""
-    at = min(at, node.rank - 1)
+    at = min(at, node.rank - 1) if at >= 0 else max(at + node.rank, 0)
     return transposed(node, [*range(1, at + 1), 0, *range(at + 1, node.rank)])

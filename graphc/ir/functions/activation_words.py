@@ -73,7 +73,7 @@ activation("soft_shrink", lambda x, threshold=0.5: relu(x - threshold) - relu(-x
            "x moved towards 0 by a threshold, 0 between.", explained={"threshold": "At least 0."})
 activation("hard_shrink", lambda x, threshold=0.5: where(less_equal(absolute(x), threshold), 0, x),
            "x where |x| > threshold, else 0.", explained={"threshold": "At least 0."})
-activation("threshold", lambda x, threshold=0.0, value=0.0: where(less(threshold, x), x, value),
+activation("threshold", lambda x, threshold=0.0, value=0.0: where(less_equal(x, threshold), value, x),
            "x where x > threshold, else value.",
            explained={"threshold": "Where it begins.", "value": "What stands below."})
 activation("squareplus", _squareplus,
