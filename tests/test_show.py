@@ -472,3 +472,14 @@ def test_latex_sets_letters_outside_english_and_greek_as_text_which_katex_takes_
     assert r"\text{vé} &\leftarrow g + \text{vé} μ" in texts[-2]
     assert gc.input("αé", ())._repr_latex_() == r"${α\text{é}} \in \mathbb{R}$"
     assert gc.input("Xy", ("N",))._repr_latex_() == r"$\mathrm{Xy} \in \mathbb{R}^{N}$"
+
+
+def test_a_division_by_a_long_decimal_is_printed_as_one():
+    """It was exp(x)·10000000000000000/25066282746310002 in lowest terms."""
+    x = gc.param("x", (3,))
+    for y, text in {
+        gc.sum(x + gc.exp(x) / 2.5066282746310002): "exp(x[i])/2.5066282746310002",
+        gc.sum(x + 30000 * gc.exp(x) / 7): "30000·exp(x[i])/7",
+        gc.sum(x + 10000 * gc.exp(x)): "10000·exp(x[i])",
+    }.items():
+        assert text in str(gc.derive(y))

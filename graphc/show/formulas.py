@@ -146,8 +146,8 @@ class Printer:
         """Texts of the factors above and below the line."""
         value, others = constant.as_coeff_Mul()
         decimal = _decimal(value) if value.p != 1 or others == 1 else ""
-        top = [decimal] if decimal else [str(value.p)] if value.p != 1 else []
-        bottom = [str(value.q)] if value.q != 1 and not decimal else []
+        over, under = (decimal, "") if decimal else _shortened(value)
+        top, bottom = [over] if over else [], [under] if under else []
         for factor in sympy.Mul.make_args(others) if others != 1 else []:
             below = factor.is_Pow and factor.exp.could_extract_minus_sign()
             (bottom if below else top).append(self.grouped(1 / factor if below else factor, POWER))
@@ -324,6 +324,14 @@ def _decimal(value: Expr) -> str:
         return ""
     texts = f"{float(value):.8g}", repr(float(value))
     return next((t for t in texts if "e" not in t and sympy.Rational(t) == value), "")
+
+
+def _shortened(value: Expr) -> tuple[str, str]:
+    """What stands above and below the line: 100000/12533 is 1 over 0.12533."""
+    under = _decimal(1 / value) if value.q > 10**4 else ""
+    if under:
+        return "", under
+    return str(value.p) if value.p != 1 else "", str(value.q) if value.q != 1 else ""
 
 
 def _one_floor(atom: FloorDiv) -> tuple[Affine, int]:
