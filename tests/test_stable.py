@@ -31,6 +31,7 @@ from graphc.ir.scalar import (
     xlogx,
     xlogx1p,
 )
+from graphc.rewrite.cancelling import cancelled
 from graphc.rewrite.stable import TABLES, stabilise, tidy
 
 Z, T, W = placeholder(0), placeholder(1), placeholder(2)
@@ -269,3 +270,17 @@ def test_no_common_denominator_is_sought_for_a_large_expression(monkeypatch):
     for count in (2, 30):
         tidy(sp.Add(*terms[:count]))
     assert asked == [sp.Add(*terms[:2])]
+
+
+def test_a_quotient_whose_common_denominator_would_be_long_is_left(monkeypatch: pytest.MonkeyPatch):
+    """The slope of a spline of rational functions: fifteen seconds. Planted fault, seen to fail: a bound of operations
+    alone, of which it has few."""
+    asked = []
+    monkeypatch.setattr(sp, "cancel", lambda e: asked.append(e) or sp.together(e))
+    a = [placeholder(j) for j in range(9)]
+    x = (a[0] - a[2]) / a[3]
+    below = a[8] + x * (1 - x) * (a[6] - 2 * a[8])
+    y = a[1] + a[7] * (a[4] * x * (1 - x) + a[8] * x**2) / below
+    slope = sp.diff(y**2, a[0])
+    assert slope.count_ops() < 200 and cancelled(slope) is None and not asked
+    assert cancelled(x * (1 - x) + 1 / below) is not None and asked

@@ -26,6 +26,7 @@ from graphc.ir.scalar import (
     softplus,
 )
 from graphc.rewrite import range_rules  # noqa: F401  importing them fills the tables
+from graphc.rewrite.cancelling import cancelled
 from graphc.rewrite.common_factors import factored
 from graphc.rewrite.rules import TRIGGERS, Rule, RuleFired, Table
 from graphc.rewrite.stable_rules import EXTREMES, FUNCTIONS, LOGARITHMS, POWERS, PRODUCTS, SUMS, TABLES
@@ -35,7 +36,6 @@ __all__ = ["TABLES", "RuleFired", "stabilise", "tidy"]
 TRIGGERS.update((exp, log, sinh, cosh, tanh, sigmoid, softplus, log1p, expm1, maximum, minimum, absolute))
 _FUEL = 500
 _HUGE = 2**100
-_LARGEST_CANCELLED = 200  # operations: of 340 a common denominator made 27,000, of 1,400 some 230,000 in a minute
 
 
 def stabilise(expr: Expr) -> tuple[Expr, tuple[RuleFired, ...]]:
@@ -105,8 +105,8 @@ def tidy(expr: Expr) -> Expr:
     if not (expr.is_Add or expr.is_Mul or expr.is_Pow) or expr.has(sp.Float):
         return expr
     forms = [expr, factored(expr)]
-    if _divides_by_reads(expr) and expr.count_ops() <= _LARGEST_CANCELLED:
-        forms += _cancelled(expr)
+    quotient = cancelled(expr) if _divides_by_reads(expr) else None
+    forms += [] if quotient is None else [quotient, factored(quotient)]
     return min((form for form in forms if not is_complex(form) and not _made_huge(form, expr)), key=cost, default=expr)
 
 
@@ -118,11 +118,3 @@ def _made_huge(form: Expr, expr: Expr) -> bool:
 def _divides_by_reads(expr: Expr) -> bool:
     below = (p.base for p in parts_of_kind(expr, Pow) if p.exp.could_extract_minus_sign())
     return any(placeholder_index(s) is not None for base in below for s in symbols_of(base))
-
-
-def _cancelled(expr: Expr) -> list[Expr]:
-    try:
-        quotient = sp.cancel(expr)
-    except sp.PolynomialError:
-        return []
-    return [quotient, factored(quotient)]
