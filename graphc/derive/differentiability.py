@@ -76,8 +76,8 @@ class _Walk:
         self.known = known
         self.found: list[Hazard] = []
 
-    def add(self, kind: str, expr: Expr, text: str) -> None:
-        self.found.append(Hazard(kind, expr, text))
+    def add(self, kind: str, expr: Expr, text: str, *of: object) -> None:
+        self.found.append(Hazard(kind, expr, text.format(*of) if of else text))
 
     def interval(self, expr: Expr) -> Interval:
         if expr in self.known:
@@ -107,14 +107,14 @@ class _Walk:
         if not n.is_comparable:
             return self.general_power(expr, base)
         if n < 0 and base[0] <= 0 <= base[1]:
-            self.add("pole", expr, f"{expr.base} in {_show(base)} can be 0")
+            self.add("pole", expr, "{} in {} can be 0", expr.base, _show(base))
         if not n.is_Integer and base[0] < 0:
-            self.add("domain", expr, f"{expr.base} in {_show(base)} can be negative")
+            self.add("domain", expr, "{} in {} can be negative", expr.base, _show(base))
         if not n.is_Integer and 0 < n < 1 and base[0] <= 0 <= base[1]:
             if base[0] == 0 and not expr.base.is_Symbol:  # 0 is its minimum: see graphc.derive.zero_times_infinity
-                self.add("kink", expr, f"subgradient 0 where {expr.base} is 0")
+                self.add("kink", expr, "subgradient 0 where {} is 0", expr.base)
             else:
-                self.add("infinite slope", expr, f"the derivative is infinite where {expr.base} is 0")
+                self.add("infinite slope", expr, "the derivative is infinite where {} is 0", expr.base)
         if n < 0 and base[0] == 0 and _counts(expr.base):
             return _power((base[1], base[1]), float(n))[0], math.inf
         return _power(base, float(n))
@@ -126,35 +126,35 @@ class _Walk:
                 ends = [float(np.float64(b) ** p) for b in base for p in power]
             return min(ends), max(ends)
         if base[0] < 0:
-            self.add("domain", expr, f"{expr.base} in {_show(base)} can be negative under a variable power")
+            self.add("domain", expr, "{} in {} can be negative under a variable power", expr.base, _show(base))
         elif base[0] == 0:
-            self.add("pole", expr, f"{expr.base} can be 0 under a variable power")
+            self.add("pole", expr, "{} can be 0 under a variable power", expr.base)
         return (0.0, math.inf) if base[0] >= 0 else REALS
 
     def function(self, expr: Expr) -> Interval:
         entry = scalar_of(expr)
         if entry is None:
-            self.add("domain", expr, f"{expr.func} is not in the table of scalar functions")
+            self.add("domain", expr, "{} is not in the table of scalar functions", expr.func)
             return REALS
         args = [self.interval(a) for a in expr.args]
         self.domain(expr, entry, args[0])
         self.breaks(expr, entry, args)
         if args[0][0] < entry.finite[0] or args[0][1] > entry.finite[1]:
-            self.add("overflow", expr, f"argument in {_show(args[0])}; above {entry.finite[1]:g} it is infinite")
+            self.add("overflow", expr, "argument in {}; above {:g} it is infinite", _show(args[0]), entry.finite[1])
         return entry.interval(*args)
 
     def domain(self, expr: Expr, entry: Scalar, x: Interval) -> None:
         argument, (low, high) = expr.args[0], entry.domain
         pole = entry.pole(x)
         if pole:
-            self.add("pole", expr, f"{argument} in {_show(x)} can be {pole}")
+            self.add("pole", expr, "{} in {} can be {}", argument, _show(x), pole)
         if x[0] < low or x[1] > high:
-            self.add("domain", expr, f"{argument} in {_show(x)} can leave {_show(entry.domain)}")
+            self.add("domain", expr, "{} in {} can leave {}", argument, _show(x), _show(entry.domain))
         if entry.open_domain and x[0] <= low <= x[1]:
-            self.add("pole", expr, f"{argument} in {_show(x)} can be {low:g}")
+            self.add("pole", expr, "{} in {} can be {:g}", argument, _show(x), low)
         if entry.slope_at_ends and (x[0] <= low <= x[1] or x[0] <= high <= x[1]):
             ends = f"{low:g}" if high == math.inf else f"{low:g} or {high:g}"
-            self.add("infinite slope", expr, f"the derivative is infinite where {argument} is {ends}")
+            self.add("infinite slope", expr, "the derivative is infinite where {} is {}", argument, ends)
 
     def breaks(self, expr: Expr, entry: Scalar, args: list[Interval]) -> None:
         smooth = entry.smooth(*expr.args)
@@ -209,9 +209,9 @@ class _Walk:
                 continue
             gap = expr.args[1] - expr.args[2]
             if not _vanishes(gap.xreplace({symbol: point})):
-                self.add("jump", expr, f"the branches differ at {symbol} = {point}")
+                self.add("jump", expr, "the branches differ at {} = {}", symbol, point)
             elif not _vanishes(canonical(gap.diff(symbol)).xreplace({symbol: point})):
-                self.add("kink", expr, f"the slopes differ at {symbol} = {point}; the branch taken there decides")
+                self.add("kink", expr, "the slopes differ at {} = {}; the branch taken there decides", symbol, point)
 
 
     def unsolved(self, expr: Expr, boundary: Expr | None) -> None:
@@ -220,13 +220,13 @@ class _Walk:
         low, high = Quiet(dict(self.known)).interval(condition if boundary is None else boundary)
         decided = low == high if boundary is None else low > 0 or high < 0
         if not decided and condition.free_symbols and a != b:
-            self.add("jump", expr, f"the branches may differ where {condition} changes")
+            self.add("jump", expr, "the branches may differ where {} changes", condition)
 
 
 class Quiet(_Walk):
     """Intervals alone: nothing is looked for."""
 
-    def add(self, kind: str, expr: Expr, text: str) -> None:
+    def add(self, kind: str, expr: Expr, text: str, *of: object) -> None:
         pass
 
     def breaks(self, expr: Expr, entry: Scalar, args: list[Interval]) -> None:

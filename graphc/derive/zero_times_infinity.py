@@ -23,7 +23,7 @@ from sympy import Expr, Mul, Pow, S, Symbol
 from graphc.derive.differentiability import interval
 from graphc.derive.ranges import range_of, ranges_of_reads
 from graphc.ir.node import Equation, Node
-from graphc.ir.parts import symbols_of
+from graphc.ir.parts import parts_of_kind, symbols_of
 from graphc.ir.scalar import OUT, guarded, log1p, masks_apart, placeholder, scalar_of, where
 from graphc.ir.scalar_table import Interval, classes
 
@@ -67,7 +67,7 @@ def is_delicate(body: Expr) -> bool:
     """Whether a body holds anything whose derivative may be infinite."""
     if body.has(sympy.log, log1p, *classes("grows"), *classes("steep")):
         return True
-    return any(_is_root(p) or p.exp.is_negative for p in body.atoms(Pow))
+    return any(_is_root(p) or p.exp.is_negative for p in parts_of_kind(body, Pow))
 
 
 def _is_root(p: Expr) -> bool:
@@ -133,11 +133,11 @@ def _spellings(g: Expr, f: Expr) -> list[Expr]:
     products with u."""
     if isinstance(g, Pow) and g.exp.could_extract_minus_sign():
         u = g.base
-        inverses = [p for p in f.atoms(Pow) if p.base == u and p.exp.could_extract_minus_sign()]
-        logs = [h for h in f.atoms(sympy.log, log1p) if u in Mul.make_args(_squares(_is_the_log_of(h)))]
+        inverses = [p for p in parts_of_kind(f, Pow) if p.base == u and p.exp.could_extract_minus_sign()]
+        logs = [h for h in parts_of_kind(f, sympy.log, log1p) if u in Mul.make_args(_squares(_is_the_log_of(h)))]
         return [*logs, *inverses]
-    arguments = {e.args[0] for e in g.atoms(*classes("grows"))}
-    return [g, *(h for h in f.atoms(*classes("grows")) if h.args[0] in arguments)]
+    arguments = {e.args[0] for e in parts_of_kind(g, *classes("grows"))}
+    return [g, *(h for h in parts_of_kind(f, *classes("grows")) if h.args[0] in arguments)]
 
 
 def _is_the_log_of(h: Expr) -> Expr:
@@ -158,7 +158,7 @@ def _kind(f: Expr, body: Expr, known: Mapping[Symbol, Interval]) -> str:
     if f.is_Pow and not isinstance(f, sympy.exp):
         return _kind_of_power(f, body, known)
     if isinstance(f, sympy.log):
-        raised = any(p.exp.free_symbols and p.base == f.args[0] for p in body.atoms(Pow))
+        raised = any(p.exp.free_symbols and p.base == f.args[0] for p in parts_of_kind(body, Pow))
         return "steep" if raised else "pole"
     if f.is_Add:
         return "growing" if any(_kind(g, body, known) == "growing" for t in f.args for g in Mul.make_args(t)) else ""
@@ -178,9 +178,9 @@ def _kind_of_power(f: Pow, body: Expr, known: Mapping[Symbol, Interval]) -> str:
     low, high = interval(u, known)
     if low > 0 or high < 0:
         return ""
-    roots = [p for p in body.atoms(Pow) if _is_root(p)]
+    roots = [p for p in parts_of_kind(body, Pow) if _is_root(p)]
     root = (u is OUT and body in roots) or u in roots or any(u in Mul.make_args(_squares(p.base)) for p in roots)
-    return "steep" if root or body.has(*classes("steep")) else "pole"
+    return "steep" if root or parts_of_kind(body, *classes("steep")) else "pole"
 
 
 def _squares(u: Expr) -> Expr:
