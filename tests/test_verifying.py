@@ -155,7 +155,7 @@ MUTANTS = {
     "the smallest instead": ("windows", "s = rmax(s, A[H1", "s = rmin(s, A[H1"),
     "ties of another window": ("windows", "/A[t17 + i*3 + ((j)//2)]", "/A[t17 + i*3]*2"),
     "a window of the wrong row": ("windows", "A[t15 + i*3 + ((j)//2)]", "A[t15 + ((j)//2)]"),
-    "a row of a parameter": ("windows", "P[S_ + 1*5 + j]*exp(", "P[S_ + j]*exp("),
+    "a row of a parameter": ("windows", "P[S_ + 1*5 + j]*A[t8_exp", "P[S_ + j]*A[t8_exp"),
     "a label of the wrong column": ("embedding", "P[E + (L[I + i*2 + j])*3 + k]", "P[E + (L[I + i*2])*3 + k]"),
     "a product of all factors": ("embedding", "if -k + l != 0:", "if True:"),
     "a mean over one row less": ("embedding", "for k in range(n):", "for k in range(n - 1):"),
