@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-AT_ONCE = 3  # collections of younger objects that count for one rest; after ten one of all is due
+AT_ONCE = 1  # collections of younger objects that count for one rest; after ten one of all is due
 
 
 @contextmanager
