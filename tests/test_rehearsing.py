@@ -53,7 +53,7 @@ def test_a_rehearsal_is_held_while_llvm_works_and_does_not_fail(monkeypatch: pyt
     held = Works.images
     monkeypatch.setattr(Works, "images", lambda works: done.append("waited for") or held(works))
     for name, seen in (("first", ["made", "written", "rehearsed", "waited for"]), ("second", [])):
-        rehearsal = Rehearsal(lambda: done.append("made") or trial)
+        rehearsal = Rehearsal(1, lambda: done.append("made") or trial)
         program = build(TEXT, {"f": ("float64*",)}, name=name, folder=tmp_path, compiling=rehearsal)
         assert done == seen and rehearsal.trial is (trial if seen else None)
         done.clear()

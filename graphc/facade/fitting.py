@@ -95,7 +95,8 @@ def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
     model.params.initialize(seed)
     started = time.perf_counter()
     rule, weighted = options.rule, weights is not None
-    rehearsal = Rehearsal(lambda: TrainingTrial(model, batches.capacity, rule, data, weighted, None))
+    trial = lambda: TrainingTrial(model, batches.capacity, rule, data, weighted, None)
+    rehearsal = Rehearsal(model.params.held.size, trial)
     compiling = rehearsal if options.verify else None
     trainer = trainer_for(model, options, rule, batches.capacity, weighted, place, compiling=compiling)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice

@@ -1,7 +1,8 @@
 """What the check of a training program needs and no program is needed for, done while LLVM compiles it.
 
 The formulas are derived and evaluated, and memory is touched, by the thread that has asked for the program: it has
-nothing else to do, and LLVM's threads hold no lock of Python's.
+nothing else to do, and LLVM's threads hold no lock of Python's. For large parameters another thread begins at once:
+products and copies of theirs hold no lock, so that they do not keep who lowers the program waiting.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ import contextlib
 from collections.abc import Callable
 
 from graphc.facade.trials import TrainingTrial
+from graphc.native.stack import Elsewhere, cores
+
+LARGE = 1 << 20  # elements of the parameters
 
 
 class Rehearsal:
     """To be called when a program has to be compiled; ``trial`` is there afterwards."""
 
-    def __init__(self, make: Callable[[], TrainingTrial]) -> None:
-        self._make = make
+    def __init__(self, elements: int, make: Callable[[], TrainingTrial]) -> None:
+        """``elements`` are those of the parameters."""
+        self._elements, self._make = elements, make
         self.trial: TrainingTrial | None = None
 
     def __call__(self) -> Callable[[], None]:
         """The trial, whose data may belong to the calling thread; returns the rest, which another may do."""
         self.trial = self._make()
-        return self._rehearse
+        return Elsewhere(self._rehearse).wait if self._elements >= LARGE and cores() > 1 else self._rehearse
 
     def _rehearse(self) -> None:
         assert self.trial is not None
