@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 import graphc as gc
 from graphc.emit.reference import evaluate_in_parts
-from graphc.facade import agreement, trials
+from graphc.errors import CompileError
+from graphc.facade import agreement, rehearsing, trials
 from graphc.facade.agreement import PRECISIONS, judge
 from graphc.facade.rehearsing import Rehearsal
 from graphc.native import target
@@ -60,6 +62,18 @@ def test_a_rehearsal_is_held_while_llvm_works_and_does_not_fail(monkeypatch: pyt
     x = np.array([1.0])
     program.call("f", x.ctypes.data)
     assert x[0] == 2
+
+
+def test_what_another_thread_rehearses_has_ended_whatever_becomes_of_the_compilation(monkeypatch: pytest.MonkeyPatch):
+    """Planted fault, seen to fail: a thread that nobody waits for."""
+    monkeypatch.setattr(rehearsing, "cores", lambda: 2)
+    done, go = [], threading.Event()
+    trial = Trial(lambda: done.append((go.wait(10), threading.current_thread().name)))
+    with pytest.raises(CompileError), Rehearsal(rehearsing.LARGE, lambda: trial) as rehearsal:
+        rehearsal()
+        threading.Timer(0.05, go.set).start()
+        raise CompileError("not compiled")
+    assert done == [(True, "graphc")]
 
 
 @pytest.mark.parametrize(("size", "rows"), [(9, [5]), (4, [4, 3])])

@@ -96,9 +96,9 @@ def prepare(model: Core, args: Sequence[Any], part: Part) -> Prepared:
     started = time.perf_counter()
     rule, weighted = options.rule, weights is not None
     trial = lambda: TrainingTrial(model, batches.capacity, rule, data, weighted, None)
-    rehearsal = Rehearsal(model.params.held.size, trial)
-    compiling = rehearsal if options.verify else None
-    trainer = trainer_for(model, options, rule, batches.capacity, weighted, place, compiling=compiling)
+    with Rehearsal(model.params.held.size, trial) as rehearsal:
+        compiling = rehearsal if options.verify else None
+        trainer = trainer_for(model, options, rule, batches.capacity, weighted, place, compiling=compiling)
     run.choice = "" if isinstance(trainer, Trainer) else trainer.choice
     validation = held_out_for(model, held_out, place, options.verify)
     run.note([*model.notes, *part.taken_up.notes, *data.notes, *choice, *trainer.notes])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from types import TracebackType
 
 from graphc.facade.trials import TrainingTrial
 from graphc.native.stack import Elsewhere, cores
@@ -17,17 +18,30 @@ LARGE = 1 << 20  # elements of the parameters
 
 
 class Rehearsal:
-    """To be called when a program has to be compiled; ``trial`` is there afterwards."""
+    """To be called when a program has to be compiled; ``trial`` is there afterwards. Whatever becomes of the
+    compilation, nothing of it goes on behind the ``with``."""
 
     def __init__(self, elements: int, make: Callable[[], TrainingTrial]) -> None:
         """``elements`` are those of the parameters."""
-        self._elements, self._make = elements, make
+        self._elements, self._make, self._elsewhere = elements, make, None
         self.trial: TrainingTrial | None = None
 
     def __call__(self) -> Callable[[], None]:
         """The trial, whose data may belong to the calling thread; returns the rest, which another may do."""
         self.trial = self._make()
-        return Elsewhere(self._rehearse).wait if self._elements >= LARGE and cores() > 1 else self._rehearse
+        if self._elements < LARGE or cores() == 1:
+            return self._rehearse
+        self._elsewhere = Elsewhere(self._rehearse)
+        return self._elsewhere.wait
+
+    def __enter__(self) -> Rehearsal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.wait()
 
     def _rehearse(self) -> None:
         assert self.trial is not None

@@ -22,15 +22,16 @@ def cancelled(expr: Expr) -> Expr | None:
 
 
 def _terms(expr: Expr) -> tuple[int, int]:
-    """About how many terms numerator and denominator would have, multiplied out."""
+    """About how many terms numerator and denominator would have, multiplied out; at most one too many."""
+    above = below = 1
     if expr.is_Mul:
-        above, below = zip(*map(_terms, expr.args), strict=True)
-        return prod(above), prod(below)
-    if expr.is_Pow and expr.exp.is_Integer:
-        above, below = (comb(n + abs(int(expr.exp)) - 1, n - 1) for n in _terms(expr.base))
-        return (above, below) if expr.exp > 0 else (below, above)
-    if not expr.is_Add:
-        return 1, 1
-    found = {term: _terms(term) for term in expr.args}
-    whole = prod({sp.fraction(term)[1]: below for term, (_, below) in found.items()}.values())
-    return sum(above * max(whole // below, 1) for above, below in found.values()), whole
+        above, below = map(prod, zip(*map(_terms, expr.args), strict=True))
+    elif expr.is_Pow and expr.exp.is_Integer:
+        times = min(abs(int(expr.exp)), _TERMS + 1)
+        above, below = (comb(n + times - 1, n - 1) for n in _terms(expr.base))
+        above, below = (above, below) if expr.exp > 0 else (below, above)
+    elif expr.is_Add:
+        found = {term: _terms(term) for term in expr.args}
+        below = prod({sp.fraction(term)[1]: n for term, (_, n) in found.items()}.values())
+        above = sum(m * max(below // n, 1) for m, n in found.values())
+    return min(above, _TERMS + 1), min(below, _TERMS + 1)
