@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +101,11 @@ def test_what_llvm_refuses_in_any_thread_is_told_by_the_one_that_asked():
 def test_llvm_works_on_the_first_units_while_others_are_written(monkeypatch: pytest.MonkeyPatch):
     """The longest that waits is the next one, and images come in the order of units; a failure of whoever writes ends
     the threads, and what is not begun is left."""
-    kept, begun, go = machine_code.object_file, [], threading.Event()
+    kept, begun, there, go = machine_code.object_file, [], threading.Event(), threading.Event()
 
     def object_file(unit: machine_code.Unit, machine: Any) -> bytes:
         begun.append(unit[0])
+        there.set()
         assert go.wait(10)
         return kept(FORMS[unit[0]], machine)
 
@@ -115,8 +115,7 @@ def test_llvm_works_on_the_first_units_while_others_are_written(monkeypatch: pyt
     machines, before = target.target_machines(2), sys.getswitchinterval()
     with machine_code.Works(machines) as works:
         works.add(("first",))
-        while not begun:
-            time.sleep(1e-3)
+        assert there.wait(10)
         works.add(("short",))
         works.add(("longer",))
         go.set()
@@ -124,12 +123,12 @@ def test_llvm_works_on_the_first_units_while_others_are_written(monkeypatch: pyt
     assert begun == ["first", "longer", "short"]
     assert images == [kept(FORMS[name], machines[0]) for name in ("first", "short", "longer")]
     go.clear()
+    there.clear()
     begun.clear()
     with pytest.raises(KeyboardInterrupt), machine_code.Works(machines) as works:
         for name in ("first", "short", "longer"):
             works.add((name,))
-        while not begun:
-            time.sleep(1e-3)
+        assert there.wait(10)
         threading.Timer(0.05, go.set).start()
         raise KeyboardInterrupt
     assert begun == ["first"] and sys.getswitchinterval() == before
