@@ -18,7 +18,7 @@ from graphc.lower import cost
 from graphc.lower.cost import PACKED, TILES, product_method
 from graphc.lower.kernels import Product, View
 from graphc.lower.layout import Buffer, Count
-from graphc.lower.processor import LEVEL_2, Processor, by_arithmetic, cuts_of, processor
+from graphc.lower.processor import CACHE, LEVEL_2, Processor, by_arithmetic, cuts_of, processor
 from graphc.native import build, target
 from graphc.native.machine_code import linked, optimize
 from graphc.primitives import host
@@ -219,17 +219,24 @@ def test_operands_are_packed_when_the_right_factor_is_large_and_read_badly(zen):
     assert product_method(product(128, 1024, 700), {}, "float64") == PACKED
 
 
-INTEL = [(512, 1024, 2048, PACKED), (1024, 256, 256, PACKED), (128, 784, 256, PACKED), (64, 2048, 2048, PACKED)]
-AMD = [(512, 1024, 2048, PACKED), (1024, 256, 256, TILES), (128, 784, 256, TILES), (64, 2048, 2048, PACKED)]
+SHAPES_OF_TABLE = [
+    (512, 1024, 2048), (1024, 256, 256), (128, 784, 256), (64, 2048, 2048), (64, 256, 256), (1024, 784, 64),
+]  # fmt: skip
+FAMILIES = {
+    ("GenuineIntel", True): [*[PACKED] * 4, TILES, PACKED],
+    ("AuthenticAMD", True): [PACKED, TILES, TILES, PACKED, TILES, TILES],
+    ("AuthenticAMD", False): [PACKED] * 5 + [TILES],
+}
 
 
-@pytest.mark.parametrize("vendor, wanted", [("GenuineIntel", INTEL), ("AuthenticAMD", AMD)], ids=["Intel", "AMD"])
-def test_cuts_are_those_that_were_measured_on_the_family_of_the_processor(monkeypatch, vendor: str, wanted: list):
-    """The faster of tiles and packed tiles in the tables of Emerald Rapids and of Zen 4. Mutation-checked: cuts of the
-    one for the other."""
-    monkeypatch.setattr(cost, "CUTS", cuts_of(Processor(vendor, 2**21, True)))
-    assert [product_method(product(m, n, k), {}, "float32") for m, k, n, _ in wanted] == [w for *_, w in wanted]
-    assert cost.CUTS.source == f"measured on {vendor} with AVX-512"
+@pytest.mark.parametrize("vendor, avx512", FAMILIES)
+def test_cuts_are_those_that_were_measured_on_the_family_of_the_processor(monkeypatch, vendor: str, avx512: bool):
+    """The faster of tiles and packed tiles in the tables of Emerald Rapids, of Zen 4 and of Zen 3. Mutation-checked:
+    cuts of the one for the other."""
+    monkeypatch.setattr(cost, "CUTS", cuts_of(Processor(vendor, 2**21, avx512)))
+    found = [product_method(product(m, n, k), {}, "float32") for m, k, n in SHAPES_OF_TABLE]
+    assert found == FAMILIES[vendor, avx512]
+    assert cost.CUTS.source == f"measured on {vendor} {'with' if avx512 else 'without'} AVX-512"
 
 
 def test_cuts_of_a_processor_that_nobody_measured_follow_its_cache():
@@ -237,6 +244,8 @@ def test_cuts_of_a_processor_that_nobody_measured_follow_its_cache():
     unknown = cuts_of(Processor("aarch64", 2**22, False))
     assert unknown == by_arithmetic(2**22) and "by arithmetic" in unknown.source
     assert (unknown.near, unknown.tile_limit, unknown.deep) == (2**21, 2**23, 2**15)
+    older = cuts_of(Processor("GenuineIntel", 2**18, False))
+    assert (older.near, older.many_rows, older.tile_limit) == (3 * 2**15, 64, 2**19) and "arithmetic" in older.source
     measured = vars(cuts_of(Processor("AuthenticAMD", 2**20, True)))
     assert {**measured, "source": ""} == {**vars(by_arithmetic(2**20)), "source": ""}
 
@@ -245,13 +254,18 @@ def test_the_processor_is_told_by_the_system_or_taken_as_usual(monkeypatch, tmp_
     info = tmp_path / "cpuinfo"
     info.write_text("vendor_id\t: GenuineIntel\nflags\t\t: sse avx512f\n\nvendor_id\t: of another core\n")
     monkeypatch.setattr("graphc.lower.processor.INFO", info)
-    monkeypatch.setattr("os.sysconf", lambda name: 0)
     monkeypatch.setattr("graphc.lower.processor.CACHE", tmp_path / "size")
     assert processor.__wrapped__() == Processor("GenuineIntel", LEVEL_2, True)
     (tmp_path / "size").write_text("512K\n")
     info.unlink()
     there = processor.__wrapped__()
     assert (there.level_2, there.avx512) == (2**19, False)
+
+
+def test_the_cache_is_that_of_this_machine():
+    """Mutation-checked: a name that Python's sysconf does not know, so that each machine had 1 MiB."""
+    told = int(CACHE.read_text().strip().removesuffix("K")) * 2**10 if CACHE.exists() else LEVEL_2
+    assert processor().level_2 == told
 
 
 def test_vectors_follow_the_features_that_numba_is_told(monkeypatch):
@@ -267,7 +281,7 @@ def test_vectors_follow_the_features_that_numba_is_told(monkeypatch):
 
 def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_many(monkeypatch, tmp_path):
     """Mutation-checked: always packed, a row of 784-700-700-10 took 390 us instead of 160."""
-    monkeypatch.setattr(cost, "CUTS", replace(cost.CUTS, near=0, many_rows=1))
+    monkeypatch.setattr(cost, "CUTS", replace(cost.CUTS, near=0, many_rows=1, many_columns=1))
     monkeypatch.setenv("GRAPHC_CACHE", str(tmp_path))  # else a program that is known is taken, and no text made
     texts, evaluation_text = [], programs.evaluation_text
 

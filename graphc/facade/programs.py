@@ -31,6 +31,7 @@ from graphc.lower.plan import Places, Plan, PlanOptions, make_plan
 from graphc.lower.training import PARTS, StepPlan, check_sizes, plan_step, rows_of_block
 from graphc.native import cache
 from graphc.native.build import Compiling, Program, build, find
+from graphc.native.gc_pause import at_rest
 from graphc.optim.groups import AnyRule
 from graphc.records import record
 from graphc.rewrite.weights import is_row_mean, total_weight
@@ -89,8 +90,9 @@ def obtain(
     program = find(facts.machine_code, {facts.entry: facts.signature}, name=name) if facts else None
     lowered = None
     if facts is None or program is None:
-        lowered = lower()
-        facts, program = facts_of(lowered), build_text(lowered.text, compiling)
+        with at_rest():
+            lowered = lower()
+            facts, program = facts_of(lowered), build_text(lowered.text, compiling)
         remember(found, facts)
     key = verdict_key(found, facts.machine_code)
     compiled = Compiled(facts, program, facts.constants.packed(dtype), lower, key)

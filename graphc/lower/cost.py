@@ -38,7 +38,7 @@ def product_method(p: Product | Contraction, capacity: Mapping[str, int], dtype:
     size = BYTES[dtype]
     if p.a.column != _ONE and m >= FEW_ROWS and n > FEW_COLUMNS and k >= LONG and k * (m + n) * size > CUTS.far:
         return PACKED
-    if m >= CUTS.many_rows and n > FEW_COLUMNS and k * n * size > CUTS.near:
+    if m >= CUTS.many_rows and n >= CUTS.many_columns and k * n * size > CUTS.near:
         return PACKED
     if m < FEW_ROWS or n == 1 or k * n * size <= CUTS.tile_limit:
         return TILES
@@ -56,7 +56,7 @@ def _stack_method(c: Contraction, capacity: Mapping[str, int], dtype: str) -> st
     size = BYTES[dtype]
     if term.a != 1 and m >= FEW_ROWS and n > FEW_COLUMNS and k >= LONG and k * (m + n) * size > CUTS.far:
         return PACKED
-    return PACKED if m >= CUTS.many_rows and n > FEW_COLUMNS and k * n * size > CUTS.near else TILES
+    return PACKED if m >= CUTS.many_rows and n >= CUTS.many_columns and k * n * size > CUTS.near else TILES
 
 
 def side_by_side(p: Product) -> bool:

@@ -41,7 +41,7 @@ LIMITS["divided"] |= {f"lower.contractions.{name}": 0 for name in ("LEAST", "NAR
 LIMITS["divided"] |= {"emit.windows.NARROWEST": 1, "lower.row_loops.LONG_ROW": 1, "lower.row_loops.HELD": 0}
 LIMITS["packed"] = LIMITS["divided"] | {
     f"lower.cost.{name}": 0 for name in "FEW_ROWS FEW_COLUMNS LONG".split()
-} | {"lower.cost.CUTS": Cuts(0, 0, 0, 0, 0, "everything is packed")}
+} | {"lower.cost.CUTS": Cuts(0, 0, 0, 0, 0, 0, "everything is packed")}
 LIMITS["blocks"] = {f"lower.training.{n}": k for n, k in {"LARGE": 1, "BLOCK_BYTES": 1, "FEWEST": 2}.items()}
 LIMITS["blocks"] |= {"emit.row_blocks.PARTS": 3}
 LIMITS["in place"] = LIMITS["blocks"] | {"facade.preparing.NEAR": 0}

@@ -23,7 +23,16 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from graphc.primitives.matmul.gemm import ADD, BIAS
-from graphc.primitives.matmul.packed_kernel import LINE, Lines, Tile, emit_tile, lines_of_row, panel_width, tile_shape
+from graphc.primitives.matmul.packed_kernel import (
+    LINE,
+    Lines,
+    Tile,
+    asks_ahead,
+    emit_tile,
+    lines_of_row,
+    panel_width,
+    tile_shape,
+)
 from graphc.primitives.matmul.packing import TOGETHER, Operand, Part, pack, pack_tiles
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
 from graphc.primitives.memory import are_factors, as_index
@@ -162,7 +171,7 @@ class Slices:
         """Pack the slice that begins there, if there is one."""
         some, width = v.least(self.terms, v.ir.sub(self.all_terms, begin)), panel_width(v)
         there = v.ir.and_(v.ir.icmp_signed(">", self.present, I64(0)), v.ir.icmp_signed(">", some, I64(0)))
-        part = Part(self.panel.at(v, begin, 0), some, self.present, asked=True)
+        part = Part(self.panel.at(v, begin, 0), some, self.present, asked=asks_ahead())
         with v.ir.if_then(there):
             pack(v, part, width, v.at(out, v.mul(begin, width)))
 

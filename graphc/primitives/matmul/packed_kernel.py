@@ -21,10 +21,19 @@ OFTEN = 2
 BITS = 20
 """Bits behind the point of the number that spreads cache lines over a tile."""
 
+ROOMY = 32
+"""Registers of a processor whose tiles leave time to ask for cache lines of the right factor: those of half as many
+sums take as long as the instructions that ask."""
+
+
+def asks_ahead() -> bool:
+    """Whether tiles ask for the lines of the right factor that are packed behind them."""
+    return vector_unit()[1] >= ROOMY
+
 
 def tile_shape() -> tuple[int, int]:
     """Rows and vectors of a tile: its sums, the vectors of B and one entry of A fit the registers."""
-    return (8 if vector_unit()[1] >= 32 else 4), 3
+    return (8 if vector_unit()[1] >= ROOMY else 4), 3
 
 
 def panel_width(v: Vectors) -> int:
@@ -85,9 +94,7 @@ def emit_tile(v: Vectors, tile: Tile, wanted: Lines, vectors: int) -> None:
 def _emit_tile(v: Vectors, tile: Tile, wanted: Lines, vectors: int) -> None:
     rows, width, lanes = tile_shape()[0], panel_width(v), vector_unit()[0] // v.size
     places = [_row_or(v, tile, r) for r in range(rows)]
-    masks = [v.mask(lanes, v.ir.sub(tile.present, v.int(t * lanes))) for t in range(vectors)]
-    starts = [v.load(v.at(tile.start, t * lanes), lanes, mask) for t, mask in enumerate(masks)]
-    fresh = v.ir.icmp_signed("!=", tile.fresh, I64(0))
+    full = v.ir.icmp_signed(">=", tile.present, I64(vectors * lanes))
 
     def turn(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
         entry, row = v.at(tile.left, v.mul(k, rows)), v.at(tile.right, v.mul(k, width))
@@ -97,7 +104,7 @@ def _emit_tile(v: Vectors, tile: Tile, wanted: Lines, vectors: int) -> None:
 
     def turns(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
         passed = v.ir.udiv(k, I64(TURNS))
-        for q in range(OFTEN):
+        for q in range(OFTEN if asks_ahead() else 0):
             _ask(v, wanted, _spread(v, v.ir.add(v.ir.mul(passed, I64(OFTEN)), I64(q)), pace))
         _ask_for_sums(v, tile, _spread(v, passed, pace_of_sums))
         return v.loop(TURNS, sums, lambda t, inner: turn(v.add(k, t), inner))
@@ -106,11 +113,25 @@ def _emit_tile(v: Vectors, tile: Tile, wanted: Lines, vectors: int) -> None:
     pace = _pace(v, wanted.count, whole, OFTEN)
     pace_of_sums = _pace(v, I64(rows * lines_of_row(v)), whole, 1)
     cells = [(place, t) for place in places for t in range(vectors)]
-    known = [v.load(v.at(place, t * lanes), lanes, masks[t]) for place, t in cells]
-    sums = [v.ir.select(fresh, starts[t], value) for value, (_, t) in zip(known, cells, strict=True)]
+    masks = lambda: [v.mask(lanes, v.ir.sub(tile.present, v.int(t * lanes))) for t in range(vectors)]
+
+    def begin(masks: Sequence[ir.Value | None]) -> list[ir.Value]:
+        fresh = v.ir.icmp_signed("!=", tile.fresh, I64(0))
+        return v.either(
+            fresh,
+            lambda: [v.load(v.at(tile.start, t * lanes), lanes, masks[t]) for _, t in cells],
+            lambda: [v.load(v.at(place, t * lanes), lanes, masks[t]) for place, t in cells],
+        )
+
+    def end(sums: Sequence[ir.Value], masks: Sequence[ir.Value | None]) -> list[ir.Value]:
+        for total, (place, t) in zip(sums, cells, strict=True):
+            v.store(total, v.at(place, t * lanes), lanes, masks[t])
+        return []
+
+    none = [None] * vectors
+    sums = v.either(full, lambda: begin(none), lambda: begin(masks()))
     sums = v.loop(tile.terms, v.loop(whole, sums, turns, step=TURNS), turn, start=whole)
-    for total, (place, t) in zip(sums, cells, strict=True):
-        v.store(total, v.at(place, t * lanes), lanes, masks[t])
+    v.either(full, lambda: end(sums, none), lambda: end(sums, masks()))
 
 
 def _row_or(v: Vectors, tile: Tile, r: int) -> ir.Value:

@@ -187,6 +187,22 @@ class Vectors:
         build.position_at_end(after)
         return [self._join(p, v, r, before, last) for p, v, r in zip(phis, carried, results)]
 
+    def either(
+        self, condition: ir.Value, then: Callable[[], list[ir.Value]], otherwise: Callable[[], list[ir.Value]]
+    ) -> list[ir.Value]:
+        """The values of one of two branches."""
+        found = []
+        with self.ir.if_else(condition) as branches:
+            for branch, emit in zip(branches, (then, otherwise), strict=True):
+                with branch:
+                    found.append((emit(), self.ir.block))
+        (first, here), (second, there) = found
+        phis = [self.ir.phi(value.type) for value in first]
+        for phi, x, y in zip(phis, first, second, strict=True):
+            phi.add_incoming(x, here)
+            phi.add_incoming(y, there)
+        return phis
+
     def _join(self, phi: Any, value: ir.Value, result: ir.Value, before: ir.Block, last: ir.Block) -> ir.Value:
         """Close a carried value's cycle, and choose between the loop's result and no turn at all."""
         phi.add_incoming(value, before)
