@@ -30,6 +30,7 @@ from graphc.lower.plan import PlanOptions
 from graphc.native import cache
 from graphc.native.buffers import address, aligned
 from graphc.native.build import Program, find
+from graphc.native.gc_pause import at_rest
 from graphc.records import record
 from graphc.rewrite.weights import depends_across_rows, depends_on
 from graphc.run import bounds
@@ -104,8 +105,9 @@ def obtain_function(
     facts = recalled(found, _from_json)
     program = find(facts.machine_code, {"call": facts.signature}, name=NAME) if facts else None
     if facts is None or program is None:
-        text = lower()
-        facts, program = facts_of_function(text), build_text(text.text)
+        with at_rest():
+            text = lower()
+            facts, program = facts_of_function(text), build_text(text.text)
         if _kept(facts, found):
             remembered(found, lambda: _to_json(facts, found))
     key = verdict_key(found, facts.machine_code)
