@@ -137,6 +137,31 @@ def test_computed_places_are_an_index():
         graphs.assert_near(a, b, 1e-12, name)
 
 
+LABELLED: dict[str, Any] = {
+    "cross_entropy": lambda z, t: gc.losses.cross_entropy(z, t),
+    "weights": lambda z, t: gc.losses.cross_entropy(z, t, class_weight=np.arange(1.0, 4), label_smoothing=0.1),
+    "one that counts for nothing": lambda z, t: gc.losses.cross_entropy(z, t, class_weight=[1, 2, 3], ignore_index=2),
+    "the one after the last": lambda z, t: gc.losses.nll(z, t, class_weight=[1, 2, 3], ignore_index=3),
+    "margin": lambda z, t: gc.losses.multi_margin(z, t),
+}
+
+
+@pytest.mark.parametrize("loss", LABELLED.values(), ids=LABELLED)
+def test_computed_places_are_the_labels_of_losses(loss: Any):
+    """Pseudo-labels: values and gradients are those of the same labels as data."""
+    C, S = gc.param("C", (5, 3)), gc.param("S", (5, 3))
+    T, rng = gc.input("T", ("n",), dtype="int64"), np.random.default_rng(1)
+    rows, table, other = (rng.normal(size=size) for size in ((12, 5), (5, 3), (5, 3)))
+    labels = np.argmax(rows @ other, axis=1)
+    assert len({*labels}) == 3
+    found = [loss(X @ C, gc.argmax(X @ S, axis=1)), loss(X @ C, T)]
+    data = {X: rows, C: table, S: other, T: labels}
+    ours, wanted, slope, known = graphs.reference([*found, *(gc.grad(J, C) for J in found)], data)
+    graphs.assert_near(ours, wanted, 1e-14)
+    graphs.assert_near(slope, known, 1e-14)
+    assert np.abs(known).max() > 1e-3
+
+
 def test_a_program_gives_what_the_interpreter_gives():
     """Its text, as Python: derivatives of places that are put, of places that are read, of elements in order."""
     K = gc.input("K", ("n", 2, 5, 5))
@@ -178,6 +203,8 @@ def test_a_program_gives_what_the_interpreter_gives():
         (lambda: gc.sort(X, 0), ShapeError, "sort: axis 0 of X[n, 5] has the free extent n\n"),
         (lambda: gc.top_k(X, 6), DomainError, "top_k: k is 6 for 5 elements\n  hint: give a whole number from 1 to 5."),
         (lambda: gc.argsort(X[gc.indices("i"), 0]), IndexNotationError, "gc.argsort works on whole axes"),
+        (lambda: gc.losses.cross_entropy(X[:, :4], gc.argmax(X, axis=1)), ShapeError,
+         "the labels of cross_entropy: the places are those of 5 elements, not of 4\n"),
         (lambda: gc.losses.cross_entropy(X, P[:, 0], ignore_index=-100), DomainError,
          "cross_entropy: ignore_index is -100\n"),
         (lambda: gc.losses.cross_entropy(X, X, ignore_index=1), TypeMismatchError,

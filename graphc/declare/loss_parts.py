@@ -6,16 +6,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from graphc.declare.computed_places import at_places, extent_of_places
 from graphc.declare.embedding import label_node
 from graphc.declare.names import node_text, shape_text
 from graphc.declare.operators import mean, sum, where
 from graphc.declare.origin import fail
 from graphc.declare.pointwise import not_equal
 from graphc.declare.tensor import Tensor, as_node
-from graphc.declare.views import gather, view
+from graphc.declare.views import check_places, gather, place_of, view
 from graphc.errors import DomainError, ShapeError, TypeMismatchError
 from graphc.ir.affine import Affine, Extent, constant, identity
-from graphc.ir.node import Mask
+from graphc.ir.node import Mask, Read
 
 Reduce = Literal["mean", "sum"] | None
 
@@ -28,24 +29,28 @@ def check_labels(z: Tensor, t: Tensor, what: str) -> None:
         whole = "integer labels have one axis less than the logits."
         hint = f"take the column of labels: {t.name or 'T'}[..., 0]." if column else whole
         fail(ShapeError, message, hint)
-    if t.dtype != "int":
+    found = None if t.dtype == "int" else extent_of_places(t.node)
+    if found is not None:
+        check_places(found, z.shape[-1], f"the labels of {what}")
+    elif t.dtype != "int":
         message = f"{what}: the target {node_text(t.node)} is not integer data"
         fail(TypeMismatchError, message, f'declare them with gc.input("{t.name or "T"}", ..., dtype="int64").')
 
 
 def pick(z: Tensor, t: Tensor, beyond: bool = False) -> Tensor:
     """out[i..] = z[i.., t[i..]]; with `beyond` a label may be the number after the last, where the result is 0."""
-    rows = identity(t.ndim)
-    place, masks = _place(t, z.shape[-1], beyond)
-    return Tensor(view(z.node, t.shape, (*rows, place), masks))
+    return _at_labels(z, identity(t.ndim), t, beyond)
 
 
-def _place(t: Tensor, classes: Extent, beyond: bool) -> tuple[Affine, list[Mask]]:
-    rows = identity(t.ndim)
-    if not beyond or isinstance(classes, str):
-        return gather(t.node, rows, classes), []
-    place = gather(t.node, rows, classes + 1)
-    return place, [Mask("ge", constant(classes - 1) - place)]
+def _at_labels(x: Tensor, rows: tuple[Affine, ...], t: Tensor, beyond: bool) -> Tensor:
+    """x at the rows, along its last axis at the labels; computed ones read all of that axis."""
+    classes, places = x.shape[-1], identity(t.ndim)
+    if beyond and isinstance(classes, int) and t.dtype == "int":
+        place = gather(t.node, places, classes + 1)
+        return Tensor(view(x.node, t.shape, (*rows, place), [Mask("ge", constant(classes - 1) - place)]))
+    computed: list[tuple[Read, Extent]] = []
+    at = (*rows, place_of(t.node, places, classes, t.ndim, computed))
+    return Tensor(at_places(x.node, t.shape, at, computed) if computed else view(x.node, t.shape, at))
 
 
 def tensor_of(x: Any, what: str) -> Tensor:
@@ -114,8 +119,7 @@ def class_weights(weights: Any, z: Tensor, what: str) -> Tensor:
 
 def weight_of(w: Tensor, t: Tensor, beyond: bool = False) -> Tensor:
     """out[i..] = w[t[i..]]; with `beyond` 0 for the label after the last."""
-    place, masks = _place(t, w.shape[0], beyond)
-    return Tensor(view(w.node, t.shape, (place,), masks))
+    return _at_labels(w, (), t, beyond)
 
 
 def is_beyond(what: str, ignored: Any, z: Tensor) -> bool:

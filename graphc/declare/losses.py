@@ -227,7 +227,8 @@ def cross_entropy(
     prediction : Tensor
         Logits of shape (..., classes), not probabilities.
     target : Tensor or array
-        Integer labels of shape (...), or soft labels of the shape of `prediction`.
+        Integer labels of shape (...), or what `argmax` and the like compute; or soft labels of the shape of
+        `prediction`.
     reduce : "mean", "sum" or None
         The mean is over rows, that is over labels.
     label_smoothing : float
@@ -298,7 +299,7 @@ def nll(
     prediction : Tensor
         Logarithms of probabilities of shape (..., classes), such as those of :func:`graphc.log_softmax`.
     target : Tensor
-        Integer labels of shape (...).
+        Integer labels of shape (...), or what `argmax` and the like compute.
     reduce : "mean", "sum" or None
         The mean is over rows, that is over labels.
     class_weight : array or Tensor, optional

@@ -57,7 +57,7 @@ def multi_margin(prediction: Any, target: Any, reduce: Reduce = "mean", margin: 
     prediction : Tensor
         Scores of shape (..., classes).
     target : Tensor
-        Integer labels of shape (...).
+        Integer labels of shape (...), or what `argmax` and the like compute.
     reduce : "mean", "sum" or None
         The mean over rows, their sum, or one value a row.
     margin : float
