@@ -230,7 +230,8 @@ def _candidates(y: Equation, other: Nest) -> list[_Stored]:
         return []
     names = {placeholder(j): placeholder(y.operands.index(op) if op in y.operands else len(y.operands) + j)
              for j, op in enumerate(theirs.operands)}  # fmt: skip
-    shared = _keys(with_symbols(f, names) for f in _functions(theirs.body))
+    renamed = [with_symbols(f, names) for f in _functions(theirs.body)]  # tanh(-u) becomes -tanh(u) in another order
+    shared = _keys(t for f in renamed for t in _functions(f))
     own = _keys(_functions(y.body))
     if sum(c for key, c in own.items() if key in shared) < STORED:
         return []
