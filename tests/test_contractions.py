@@ -245,3 +245,19 @@ def test_every_factor_that_a_mask_keeps_inside_has_zeros_around():
     f = gc.compile(gc.sum(gc.avg_pool((X * W)[:, None, :], 3, stride=1, padding=1) ** 2), dtype="float64")
     reads = re.findall(r"\*x1_W\[([^\]]*)\]", f.source)
     assert not any("- 1" in place for place in reads), f.source
+
+
+def test_a_convolution_with_full_padding_and_many_terms_is_that_of_numpy():
+    """What is added at f - m + padding lost the padding (an error of 22), and one sum of more terms than a part did not
+    compile. Both were seen before they were mended."""
+    rng, made = np.random.default_rng(0), []
+    for c, o, length, k, p in ((8, 16, 7, 4, 3), (16, 16, 40, 5, 0)):
+        x, w = rng.normal(size=(3, c, length)), rng.normal(size=(k, c, o))
+        X, K = gc.input(f"X{k}", ("n", c, length)), gc.param(f"K{k}", (k, c, o))
+        wide = np.pad(x, ((0, 0), (0, 0), (p, p)))
+        windows = np.lib.stride_tricks.sliding_window_view(wide, k, axis=2)
+        made.append((gc.conv1d(X, K, padding=p), (X, K), (x, w), np.einsum("nctk,kco->not", windows, w)))
+    ys, leaves, data, wanted = zip(*made, strict=True)
+    f = gc.compile([*ys], [leaf for pair in leaves for leaf in pair], dtype="float64", verify=False)
+    for found, exact in zip(f(*(x for pair in data for x in pair)), wanted, strict=True):
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-12)

@@ -34,7 +34,7 @@ def print_contraction(
     steps = [*first, *zip(names, t.loops, strict=True)]
     a = _at(c.a, t.starts[0], [(name, x.a) for name, x in steps])
     b = _at(c.b, t.starts[1], [(name, x.b) for name, x in steps])
-    out = _at(c.out, 0, [(name, x.c) for name, x in steps])
+    out = _at(c.out, t.begin, [(name, x.c) for name, x in steps])
     if t.adds:
         start = _at(c.out, 0, [(names[0], t.loops[0].c)])
         text.add(heads[0], f"{INDENT}fill({start}, f(0.0), {Count.of(c.out.extents[1:]).text()})")

@@ -84,7 +84,8 @@ class Tiles:
     """c[r, s] = scale * sum a[r, k..] b[k.., s], for every step of ``loops``; columns lie side by side in b and c.
 
     Columns may lie in several ``lines``, all of one tile. With ``adds`` the steps of some loops give parts of the same
-    places of c, which are added. With ``dots`` what lies side by side in a and b are the last terms, not the columns.
+    places of c, which are added, ``begin`` elements behind its first. With ``dots`` what lies side by side in a and b
+    are the last terms, not the columns.
     """
 
     a: Read
@@ -98,6 +99,7 @@ class Tiles:
     dots: bool = False
     lines: Axis = Axis()
     adds: bool = False
+    begin: int = 0
 
     @property
     def multiplications(self) -> int:
@@ -359,7 +361,8 @@ def _arranged(f: _Factors) -> Tiles | None:
         if height >= SHORT:
             loops = [*_strips(rows, height), *loops]
             rows = replace(rows, extent=height)
-    return Tiles(*reads, starts, rows, columns, tuple(terms), tuple(loops), f.scale, lines=lines, adds=bool(adds))
+    return Tiles(*reads, starts, rows, columns, tuple(terms), tuple(loops), f.scale, lines=lines, adds=bool(adds),
+                 begin=f.offsets[2].const)  # fmt: skip
 
 
 def _lines(columns: Axis, loops: Sequence[Axis]) -> Axis:
