@@ -247,16 +247,17 @@ def test_every_factor_that_a_mask_keeps_inside_has_zeros_around():
     assert not any("- 1" in place for place in reads), f.source
 
 
-def test_a_convolution_with_full_padding_and_many_terms_is_that_of_numpy():
-    """What is added at f - m + padding lost the padding (an error of 22), and one sum of more terms than a part did not
-    compile. Both were seen before they were mended."""
+def test_a_convolution_with_full_padding_and_one_of_few_terms_are_those_of_numpy():
+    """What is added at f - m + padding lost the padding (an error of 22, or the end of the process), and a literal sum
+    shorter than a part did not compile. Both planted again, and seen to fail."""
     rng, made = np.random.default_rng(0), []
-    for c, o, length, k, p in ((8, 16, 7, 4, 3), (16, 16, 40, 5, 0)):
+    cases = [(8, 16, 7, 4, 3), (16, 16, 40, 5, 1)]
+    for t, (c, o, length, k, p) in enumerate(cases):
         x, w = rng.normal(size=(3, c, length)), rng.normal(size=(k, c, o))
-        X, K = gc.input(f"X{k}", ("n", c, length)), gc.param(f"K{k}", (k, c, o))
         wide = np.pad(x, ((0, 0), (0, 0), (p, p)))
-        windows = np.lib.stride_tricks.sliding_window_view(wide, k, axis=2)
-        made.append((gc.conv1d(X, K, padding=p), (X, K), (x, w), np.einsum("nctk,kco->not", windows, w)))
+        exact = np.einsum("nctk,kco->not", np.lib.stride_tricks.sliding_window_view(wide, k, axis=2), w)
+        K, X = gc.param(f"K{t}", w.shape), gc.input(f"X{t}", ("n", *x.shape[1:]))  # so the kernel is the left factor
+        made.append((gc.conv1d(X, K, padding=p), (X, K), (x, w), exact))
     ys, leaves, data, wanted = zip(*made, strict=True)
     f = gc.compile([*ys], [leaf for pair in leaves for leaf in pair], dtype="float64", verify=False)
     for found, exact in zip(f(*(x for pair in data for x in pair)), wanted, strict=True):

@@ -81,4 +81,5 @@ def _part(v: Vectors, whole: Int, start: Int, step: int) -> Int:
     """The length of the part that begins at ``start``."""
     if isinstance(whole, int) and whole % step == 0:
         return step
-    return v.least(v.int(step), v.int(v.add(whole, v.mul(start, -1))))
+    left = v.add(whole, v.mul(start, -1))
+    return min(step, left) if isinstance(left, int) else v.least(v.int(step), left)
