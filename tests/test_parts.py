@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,37 @@ def test_functions_that_are_written_behind_the_vectoriser_follow_their_part(
     monkeypatch.setattr(units, "keeper", lambda name: name)
     with pytest.raises(CompileError, match=r"'late' calls graphc_late_\w+, which nothing defines"):
         build.compile_image(LATE.format(constant="PARTS = 2"), entries, name="late")
+
+
+INLINE = """
+from numpy import float32 as f
+from graphc.primitives.matmul.gemm import gemm
+from graphc.primitives.names import noalias
+PARTS = 2
+def call(X, Y, C, n):
+    noalias()
+    gemm(X, 0, 4, 1, X, 64, 8, 1, Y, 0, 8, n, 8, 4, Y, 0, 0)
+    for i in range(n):
+        Y[i] = Y[i]*Y[i] + f(1.0)
+    for i in range(n):
+        Y[i + 8] = Y[i + 8]*Y[i + 8] + f(1.0)
+    gemm(Y, 0, 1, 8, Y, 64, 8, 1, X, 0, 8, 8, 8, n, Y, 0, 0)
+    return 0
+"""
+
+
+def test_a_product_that_is_put_into_a_part_stands_beside_no_other_text(monkeypatch: pytest.MonkeyPatch):
+    """Seen to fail where the entry brings along whatever the module holds: LLVM read, and dropped, a seventh of all."""
+    monkeypatch.setattr(divided, "SHORT", 0.0)
+    entries = {"call": ("float32*", "float32*", "int64*", "int64")}
+    tree = ast.parse(INLINE)
+    functions = build._execute(INLINE, "inline", target.replace_numbers, tree)
+    wanted = {"call": (functions["call"], entries["call"])}
+    own, found = target.lower(wanted, None, build.functions_of(tree))
+    texts = [*own, *(part for unit in found.values() for part in unit)]
+    products = [re.findall(r"^define .*(graphc_gemm_\w+)", text, re.MULTILINE) for text in texts]
+    called = [re.findall(r"call void @\"(graphc_gemm_\w+)\"", text) for text in texts]
+    assert products == called and sum(map(len, products)) == 2 and not called[0]
 
 
 def test_training_in_parts_has_the_same_bits(monkeypatch: pytest.MonkeyPatch):

@@ -15,9 +15,11 @@ import graphc as gc
 from graphc.emit.text import Text
 from graphc.errors import REPORT, CompileError
 from graphc.facade.pipeline import read_graph
+from graphc.facade.preparing import training_lowered
 from graphc.facade.programs import evaluation_text, function_text
 from graphc.lower.layout import Count, Live, plan_memory
 from graphc.lower.plan import PlanOptions
+from graphc.show.formulas import Printer as IndexPrinter
 from tests import nets
 from tests.text_check import Case, findings_of, recording
 
@@ -174,10 +176,25 @@ def test_the_program_as_it_is_has_no_finding():
 def test_a_planted_fault_is_found(fault: str):
     """The text with that fault, run as the others are."""
     old, new, wanted = FAULTS[fault]
-    text = training().program.text
+    text = training().program.shown
     assert text.count(old) >= 1, "the text has changed: plant the fault elsewhere"
     found = findings_of(training(), text.replace(old, new, 1))
     assert any(wanted in finding for finding in found), found
+
+
+def test_formulas_are_written_when_the_text_is_read(monkeypatch: pytest.MonkeyPatch):
+    """What is compiled has numbers in their places, line for line; seen to fail where a mapping of captions is asked
+    whether it is empty."""
+    made: list[str] = []
+    right = IndexPrinter.right
+    monkeypatch.setattr(IndexPrinter, "right", lambda printer: (made.append(printer.left()), right(printer))[1])
+    program = training_lowered(network()._core, gc.SGD(0.1), ROWS).text
+    assert not made
+    pairs = [*zip(program.text.splitlines(), program.shown.splitlines(), strict=True)]
+    noted = [(number, formula) for number, formula in pairs if number != formula]
+    assert [number.strip() for number, _ in noted] == [f"# kernel {t}" for t in range(len(program.notes))]
+    assert DELTA.rstrip() in [formula for _, formula in noted]
+    assert made
 
 
 @cache

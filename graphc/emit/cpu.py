@@ -9,38 +9,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import field
+from functools import cached_property, partial
 
 from graphc.emit import control
 from graphc.emit.loops import KernelPrinter
 from graphc.emit.parts import parts_of
 from graphc.emit.several import parts_of_rows, print_whole_data
 from graphc.emit.shared import share
-from graphc.emit.text import Text, extent, place
+from graphc.emit.text import NOTE, Text, extent, place
 from graphc.ir.letters import PRIMITIVES
 from graphc.ir.node import Node
 from graphc.ir.scalar import FUNCTIONS
 from graphc.lower.cost import product_method
-from graphc.lower.kernels import results_of
+from graphc.lower.kernels import Kernel, caption_of, results_of
 from graphc.lower.layout import ALIGN, Buffer, Count
 from graphc.lower.training import StepPlan
 from graphc.records import record
+
+_NOTED = re.compile(rf"^( *){NOTE}(\d+)$", re.MULTILINE)
 
 
 @record(frozen=True)
 class Program:
     """The text of a program and the types of its entry's arguments; ``numbers`` are those that K has behind its
-    arrays."""
+    arrays. Formulas of the kernels in ``notes`` are printed when somebody reads them, from ``captions`` if there are
+    any."""
 
     name: str
     text: str
     entry: str
     arguments: tuple[tuple[str, str], ...]
     numbers: tuple[float, ...] = ()
+    notes: tuple[Kernel, ...] = ()
+    captions: Mapping[Node, str] = field(default_factory=dict)
+
+    @cached_property
+    def shown(self) -> str:
+        """The text for a reader: every kernel below the formula that it computes."""
+        return _NOTED.sub(lambda m: f"{m[1]}# {caption_of(self.notes[int(m[2])], self.captions)}", self.text)
 
     @property
     def signature(self) -> tuple[str, ...]:
         return tuple(kind for _, kind in self.arguments)
+
+
+def finished_program(
+    name: str,
+    finished: str,
+    entry: str,
+    arguments: Sequence[tuple[str, str]],
+    text: Text,
+    captions: Mapping[Node, str] | None,
+) -> Program:
+    """A program whose lines were those of ``text``."""
+    numbers = tuple(map(float, text.numbers))  # in the order they lie in
+    captions = {} if captions is None else captions  # to ask whether there are some is to have them written
+    return Program(name, finished, entry, tuple(arguments), numbers, tuple(text.notes), captions)
 
 
 def finish(title: str, dtype: str, constants: Sequence[tuple[str, str]], body: Sequence[str]) -> str:
@@ -88,7 +113,6 @@ def print_kernels(
     text: Text,
     step: StepPlan,
     dtype: str,
-    captions: Mapping[Node, str] | None,
     between: Callable[[], None] | None = None,
 ) -> None:
     """Print the kernels of a step; with ``between``, divided among threads, and that before every phase but phase 0.
@@ -98,7 +122,7 @@ def print_kernels(
     method = partial(product_method, capacity=step.plan.capacity, dtype=dtype)
     plan = step.plan
     rows = None if between is None else parts_of_rows(step)
-    printer = KernelPrinter(text, plan.buffers, method, captions, rows, plan.capacity)
+    printer = KernelPrinter(text, plan.buffers, method, rows, plan.capacity)
     for phase in plan.phases:
         if phase[0].phase and between is not None:
             between()
@@ -116,11 +140,6 @@ def shared_lines(text: Text, constants: Sequence[Buffer], sizes: Sequence[str]) 
 def size_of_constants(constants: Sequence[Buffer]) -> int:
     """Where the numbers of formulas begin, behind the constant arrays."""
     return max((b.offset.at({}) + -(-b.size.at({}) // ALIGN) * ALIGN for b in constants), default=0)
-
-
-def numbers_of(text: Text) -> tuple[float, ...]:
-    """The values of the numbers, in the order they lie in."""
-    return tuple(map(float, text.numbers))
 
 
 def extents_of(step: StepPlan) -> list[str]:
@@ -154,7 +173,7 @@ def evaluation_program(
         with text.block("while at < rows:"):
             n = batch_size(text, step)
             print_whole_data(text, step) if whole else _rows_in_order(text, step)
-            print_kernels(text, step, dtype, captions)
+            print_kernels(text, step, dtype)
             for root, pointer in outputs.items():
                 if root not in step.in_place:
                     _write_rows(text, step, root, pointer, n)
@@ -167,7 +186,7 @@ def evaluation_program(
     lines = shared_lines(text, step.constants, extents_of(step))
     parts = parts_of(text.lines, step.plan.kernels, step.plan.capacity)
     finished = finish(f"{name}: evaluation", dtype, constants_of(step) + parts, lines)
-    return Program(name, finished, "evaluate", tuple(arguments), numbers_of(text))
+    return finished_program(name, finished, "evaluate", arguments, text, captions)
 
 
 def _rows_in_order(text: Text, step: StepPlan) -> None:
@@ -228,9 +247,9 @@ def function_program(
             text.add(f"{extent(size)} = C[{t}]", f"{extent(size)}_cap = C[{t}]")
         text.add(*(f"{b.name} = {b.offset.text()}" for b in buffers.values() if b.region != b.name and not b.moves))
         method = partial(product_method, capacity=plan.capacity, dtype=dtype)
-        printer = KernelPrinter(text, plan.buffers, method, captions)
+        printer = KernelPrinter(text, plan.buffers, method)
         printer.phase(plan.kernels)
         text.add("return 0")
     lines = shared_lines(text, constants, [*map(extent, sizes), *(f"{extent(size)}_cap" for size in sizes)])
     finished = finish(f"{name}: function", dtype, parts_of(text.lines, plan.kernels, plan.capacity), lines)
-    return Program(name, finished, "call", tuple(arguments), numbers_of(text))
+    return finished_program(name, finished, "call", arguments, text, captions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import groupby
 
 from graphc.emit.contractions import print_contraction
@@ -22,7 +21,6 @@ from graphc.lower.kernels import (
     Pack,
     Product,
     Steps,
-    caption_of,
     results_of,
     sources_of,
     work_of,
@@ -37,9 +35,8 @@ CACHED = 1 << 18  # values of rows that go through kernels together: a part of t
 class KernelPrinter:
     """Prints the kernels of one plan into a :class:`Text`.
 
-    ``method`` chooses the primitive of a matrix product, ``captions`` the formula beside a kernel.  With ``rows``, a
-    thread's rows of every free extent of the batch, the kernels are divided among threads as their share says; the
-    program then knows ``me`` and ``team``.
+    ``method`` chooses the primitive of a matrix product.  With ``rows``, a thread's rows of every free extent of the
+    batch, the kernels are divided among threads as their share says; the program then knows ``me`` and ``team``.
     """
 
     def __init__(
@@ -47,11 +44,10 @@ class KernelPrinter:
         text: Text,
         buffers: Mapping[Node, Buffer],
         method: Callable[[Product | Contraction], str],
-        captions: Mapping[Node, str] | None = None,
         rows: Mapping[str, Part] | None = None,
         capacity: Mapping[str, int] | None = None,
     ) -> None:
-        self.text, self.buffers, self.method, self.captions = text, buffers, method, captions or {}
+        self.text, self.buffers, self.method = text, buffers, method
         self.team, self.rows = rows is not None, rows or {}
         self.capacity = defaultdict(lambda: ROWS_AT_ONCE, capacity or {})
 
@@ -107,11 +103,9 @@ class KernelPrinter:
     def _print(self, group: tuple[Kernel, ...], part: Part) -> None:
         kernel = group[0]
         if isinstance(kernel, Blocks):
-            caption = partial(caption_of, captions=self.captions)
-            runs = runs_of(joined(kernel.kernels, self.buffers))
-            print_blocks(self.text, kernel, self.buffers, runs, part, caption)
+            print_blocks(self.text, kernel, self.buffers, runs_of(joined(kernel.kernels, self.buffers)), part)
             return
-        self.text.add(*(f"# {caption_of(k, self.captions)}" for k in group))
+        self.text.note(*group)
         if isinstance(kernel, Pack):
             self._pack(kernel)
         elif isinstance(kernel, Steps):
@@ -130,7 +124,7 @@ class KernelPrinter:
             return
         groups = [[k for k in group if isinstance(k, Nest)] for group in run]
         nests = [nest for group in groups for nest in group]
-        self.text.add(*(f"# {caption_of(k, self.captions)}" for k in nests))
+        self.text.note(*nests)
         start, around = len(self.text.lines), nests[0].around
         with self.text.loops(NestPrinter(self.text, self.buffers, groups[0], part).heads(around)):
             for group in groups:

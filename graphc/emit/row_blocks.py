@@ -7,11 +7,10 @@ counted as often as the block has rows, and the parts are added in their order: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from graphc.emit.cpu import print_kernels, value_text
 from graphc.emit.text import Text, extent, place
-from graphc.ir.node import Node
 from graphc.lower.layout import ALIGN
 from graphc.lower.training import PARTS, StepPlan
 
@@ -26,7 +25,6 @@ def print_blocks(
     step: StepPlan,
     dtype: str,
     scalars: Sequence[str],
-    captions: Mapping[Node, str] | None,
     meet: Callable[[Text], None],
     gather: Gather,
 ) -> None:
@@ -41,7 +39,7 @@ def print_blocks(
         with text.block(f"for part_row in range(part_start, part_end, {n}_cap):"):
             text.add(f"{n} = part_end - part_row if part_end - part_row < {n}_cap else {n}_cap")
             gather(text, step, "at + part_row", n)
-            print_kernels(text, step, dtype, captions)
+            print_kernels(text, step, dtype)
             text.add(f"part_weight = f({n})")
             with text.block(f"for t in range({total}):"):
                 text.add(f"{PARTIALS}[part_base + t] = {PARTIALS}[part_base + t] + part_weight*G[t]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from graphc.emit.expressions import Printer
 from graphc.emit.nests import Frame, NestPrinter
@@ -23,7 +23,6 @@ def print_blocks(
     buffers: Mapping[Node, Buffer],
     runs: Sequence[Sequence[Group]],
     part: Part,
-    caption: Callable[[Kernel], str],
 ) -> None:
     """One block after another through all kernels, whose ``runs`` are each inside one loop over the rows of a block;
     ``part`` is that of the first loop."""
@@ -42,7 +41,7 @@ def print_blocks(
         if blocks.keys:
             text.add(*_last_key(blocks))
         for run in runs:
-            text.add(*(f"# {caption(kernel)}" for group in run for kernel in group))
+            text.note(*(kernel for group in run for kernel in group))
             first = inside[id(run[0][0])]
             if first.cut is None:
                 _print_nests(text, [[inside[id(k)] for k in group] for group in run], blocks, buffers)

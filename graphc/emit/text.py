@@ -9,10 +9,13 @@ from sympy import Rational
 
 from graphc.ir.affine import Extent
 from graphc.ir.letters import safe_name
+from graphc.lower.kernels import Kernel
 from graphc.lower.layout import Buffer, Count
 from graphc.records import record
 
 INDENT = "    "
+NOTE = "# kernel "
+"""Before the number of a kernel, where the formula is shown that it computes."""
 
 
 @record(frozen=True)
@@ -34,6 +37,7 @@ class Text:
 
     ``numbers`` are those of the formulas that are no part of a program's form: they lie behind the constant arrays, so
     that another slope or penalty has the same program. They are read where :meth:`begin_numbers` was called.
+    ``notes`` are the kernels beside which their formulas are shown.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -41,6 +45,7 @@ class Text:
     pieces: list[Piece] = field(default_factory=list)
     numbers: dict[Rational, str] = field(default_factory=dict)
     start_of_numbers: tuple[int, int] = (-1, 0)
+    notes: list[Kernel] = field(default_factory=list)
 
     def begin_numbers(self) -> None:
         """Numbers of formulas are read here, and known by name from here on."""
@@ -59,6 +64,12 @@ class Text:
 
     def add(self, *lines: str) -> None:
         self.lines += [INDENT * self.depth + line if line else "" for line in lines]
+
+    def note(self, *kernels: Kernel) -> None:
+        """Lines that hold the places of formulas."""
+        for kernel in kernels:
+            self.add(f"{NOTE}{len(self.notes)}")
+            self.notes.append(kernel)
 
     def guarded(
         self, conditions: Sequence[str], lines: Sequence[str], statement: str, otherwise: str | None = None

@@ -16,7 +16,7 @@ from graphc.emit.cpu import (
     constants_of,
     extents_of,
     finish,
-    numbers_of,
+    finished_program,
     pointers,
     print_kernels,
     print_places,
@@ -53,12 +53,12 @@ def training_program(
         text.begin_numbers()
         print_lengths(text, step)
         with text.block("while done < n_steps:"):
-            _print_step(text, step, rule, dtype, list(metrics), captions)
+            _print_step(text, step, rule, dtype, list(metrics))
         _print_end(text)
     lines = shared_lines(text, step.constants, extents_of(step))
     parts = parts_of(text.lines, step.plan.kernels, step.plan.capacity)
     finished = finish(f"{name}: training", dtype, constants_of(step) + parts, lines)
-    return Program(name, finished, "train", tuple(arguments), numbers_of(text))
+    return finished_program(name, finished, "train", arguments, text, captions)
 
 
 def _print_start(text: Text, total: int) -> None:
@@ -84,19 +84,18 @@ def _print_step(
     rule: AnyRule,
     dtype: str,
     metrics: list[str],
-    captions: Mapping[Node, str] | None,
 ) -> None:
     if step.whole_batch:
         n = "batch_rows"
         text.add(f"{n} = rows - at if rows - at < {step.whole_batch} else {step.whole_batch}")
         print_whole(text, step, parts=False)
-        print_blocks(text, step, dtype, ["loss", *metrics], captions, _meet, _print_block)
+        print_blocks(text, step, dtype, ["loss", *metrics], _meet, _print_block)
     else:
         n = batch_size(text, step)
         _print_batch(text, step, n)
         if print_whole(text, step, parts=True):
             _meet(text)
-        print_kernels(text, step, dtype, captions, between=lambda: _meet(text))
+        print_kernels(text, step, dtype, between=lambda: _meet(text))
         _meet(text)
     print_update(text, rule, step.layout, lambda: _meet(text))
     print_constraints(text, step.layout, lambda: _meet(text))

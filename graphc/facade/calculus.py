@@ -320,7 +320,7 @@ class Function:
     @property
     def source(self) -> str:
         """The text that was compiled."""
-        return self._compiled.lower().text.text
+        return self._compiled.lower().text.shown
 
     @located
     def __call__(self, *args: Any, **named: Any) -> Any:

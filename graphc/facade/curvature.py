@@ -79,7 +79,7 @@ def source(model: Core, how: Curvature, batch_size: int) -> str:
         texts += [part.function.source for part in residuals(model, verify=False)]
     else:
         last = model.last_compiled if model.last_curvature == how else None
-        texts.append((last.lowered if last else training_lowered(model, STILL, batch_size)).text.text)
+        texts.append((last.lowered if last else training_lowered(model, STILL, batch_size)).text.shown)
     if isinstance(how, NewtonCG):
         texts.append(hessian_times(model, verify=False).source)
     return "\n\n".join(texts)

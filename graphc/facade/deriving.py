@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from graphc.declare.origin import fail, located
 from graphc.declare.tensor import Tensor
@@ -67,23 +68,50 @@ def _leaf(model: Core, wanted: Tensor | str) -> Leaf:
     return by_name[name]
 
 
-def captions(model: Core) -> dict[Node, str]:
-    """The formula line of every equation of the gradient, with its number.
+class Captions(Mapping[Node, str]):
+    """The formula line of every equation of a gradient, with its number; written when the first is read.
 
     A derivation that cannot be printed costs a warning and the captions, never the training run: kernels without one
     carry their plain equation.
     """
-    return model.once("captions", lambda: _captions(model))
+
+    def __init__(self, model: Core) -> None:
+        self._model = model
+
+    @cached_property
+    def names(self) -> dict[Node, str]:
+        """The names that formulas give to unnamed equations (Z0, H0, δ0), which no line is written for."""
+        found = self._printed(Derivation.names)
+        return {node: name for node, name in found.items() if name.isidentifier()}
+
+    @cached_property
+    def lines(self) -> dict[Node, str]:
+        """The captions."""
+        return self._printed(Derivation.captions)
+
+    def _printed(self, read: Callable[[Derivation], dict[Node, str]]) -> dict[Node, str]:
+        model = self._model
+        _derived(model)
+        try:
+            return read(model.once("whole derivation", lambda: derivation(model, ())))
+        except Exception as error:  # noqa: BLE001  whatever fails in printing
+            message = f"internal defect: the derivation of {model.name} cannot be printed ({error!r:.200}); {REPORT}"
+            warnings.warn(message, DefectWarning, stacklevel=2)
+            return {}
+
+    def __getitem__(self, node: Node) -> str:
+        return self.lines[node]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
 
 
-def _captions(model: Core) -> dict[Node, str]:
-    _derived(model)
-    try:
-        return derivation(model, ()).captions()
-    except Exception as error:  # noqa: BLE001  whatever fails in printing
-        message = f"internal defect: the derivation of {model.name} cannot be printed ({error!r:.200}); {REPORT}"
-        warnings.warn(message, DefectWarning, stacklevel=2)
-        return {}
+def captions(model: Core) -> Captions:
+    """The formula lines of a model's gradient."""
+    return model.once("captions", lambda: Captions(model))
 
 
 def formula_of(model: Core, node: Node) -> str:

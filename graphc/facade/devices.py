@@ -194,7 +194,7 @@ def _training(model: Core, rule: AnyRule, capacity: int, weighted: bool = False,
         raise DeviceError(f"{message}\n  hint: give {NORMS} rules at most, or leave out target='cuda'")
     weights = model.weight_leaf if weighted else None
     derived, shown = trained_by(rule, model.differentiated(weighted)), captions(model)
-    graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, shown, weights)
+    graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, shown, shown.names, weights)
     step = training_step(graph, capacity, PlanOptions(model.dtype))
     return Training(model.name, step, rule, model.dtype, tuple(model.metric_names), shown, tolerance)
 

@@ -49,7 +49,7 @@ def explain(model: Core, stage: str, target: str = "cpu") -> pages.Page:
         "rewritten": lambda: pages.rewritten_page(model.graph.applied),
         "kernels": lambda: pages.kernels_page(lowered(model).step.plan, model.dtype, captions(model)),
         "plan": lambda: pages.plan_page(lowered(model).step.plan, model.dtype, captions(model)),
-        "source": lambda: pages.source_page(lowered(model).text.text),
+        "source": lambda: pages.source_page(lowered(model).text.shown),
     }
     return makers[stage]()
 
@@ -84,7 +84,7 @@ def source(model: Core, optimizer: Any, batch_size: int, target: str = "cpu") ->
     how = optimizer_named(optimizer) if optimizer != "sgd" else model.last_curvature
     if isinstance(how, Curvature):
         return curvature.source(model, how, batch_size)
-    return lowered(model, optimizer, batch_size).text.text
+    return lowered(model, optimizer, batch_size).text.shown
 
 
 @record(frozen=True)

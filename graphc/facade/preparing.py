@@ -77,7 +77,8 @@ def _lower(
 ) -> Lowered:
     weights = model.weight_leaf if weighted else None
     derived = trained_by(rule, model.differentiated(weighted))
-    graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, captions(model), weights)
+    lines = captions(model)
+    graph = TrainingGraph(derived, model.kept_leaves, model.metric_names, lines, lines.names, weights)
     return training_text(model.name, graph, rule, capacity, options, in_order)
 
 

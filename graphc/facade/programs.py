@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cached_property
@@ -149,12 +148,14 @@ def facts_of(lowered: Lowered) -> Facts:
 @record(frozen=True)
 class TrainingGraph:
     """What a training program computes: loss, gradients, metrics, states; ``params`` in the order they are stored,
-    ``captions`` the formulas of equations, ``weights`` the input of sample weights when there are any."""
+    ``captions`` the formulas of equations, ``shown`` the names that they give, ``weights`` the input of sample weights
+    when there are any."""
 
     derived: Differentiated
     params: Sequence[Leaf]
     metrics: Sequence[str] = ()
     captions: Mapping[Node, str] = field(default_factory=dict)
+    shown: Mapping[Node, str] = field(default_factory=dict)
     weights: Leaf | None = None
 
     @property
@@ -199,14 +200,8 @@ def training_step(
     graph: TrainingGraph, capacity: Lengths, options: PlanOptions, in_order: bool = False
 ) -> StepPlan:
     """The plan of a training step, for any target."""
-    shown, read = formula_names(graph.captions), {} if in_order else None
-    return plan_step(graph.roots, graph.params, capacity, options, graph.names, shown, graph.derived.random, read)
-
-
-def formula_names(captions: Mapping[Node, str]) -> dict[Node, str]:
-    """The names that formulas give to unnamed equations (Z0, H0, δ0): their buffers take them."""
-    found = {node: re.split(r"[\[ ]", caption, maxsplit=1)[0] for node, caption in captions.items()}
-    return {node: name for node, name in found.items() if name.isidentifier() and name != "part"}
+    read = {} if in_order else None
+    return plan_step(graph.roots, graph.params, capacity, options, graph.names, graph.shown, graph.derived.random, read)
 
 
 def evaluation_text(

@@ -107,7 +107,7 @@ def _source(core: Core, lines: Sequence[Line], boxes: Sequence[Box]) -> tuple[st
     known = {text_of[x.node]: t for t, x in enumerate(lines) if x.node in text_of}
     box = {x.node: b for b, each in enumerate(boxes) for x in each.lines}
     marks = {c: [f"f-{t}", *([f"g-{box[lines[t].node]}"] if lines[t].node in box else [])] for c, t in known.items()}
-    shown, ids = program(lowered(core).text.text, marks)
+    shown, ids = program(lowered(core).text.shown, marks)
     return f"<p>One call trains; formulas stand above the loops that compute them.</p>{shown}", {
         known[c]: i for c, i in ids.items() if c in known
     }

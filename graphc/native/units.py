@@ -19,16 +19,16 @@ _NAME, _METADATA = re.compile(r'@"([^"]+)"'), re.compile(r"!\d+")
 
 
 def units_of(module: ir.Module, stem: str) -> Iterator[tuple[str, str]]:
-    """The text of a module without its units, under an empty symbol, then that of each unit under its own, which begins
-    with ``stem``; the longest functions come first.
+    """The text of a module's entries without its units, under an empty symbol, then that of each unit under its own,
+    which begins with ``stem``; the longest functions come first.
 
-    Whoever calls a unit declares it; other functions and constants that a unit reads stand beside it once more.
+    Whoever calls a unit declares it; other functions and constants that it reads stand beside it.
     """
     units = {name for name, value in module.globals.items() if name.startswith(stem) and _is_unit(value)}
     for name in units:
         module.globals[name].linkage = ""
     whole = _Whole(module, units)
-    yield "", whole.text([name for name in module.globals if name not in units])
+    yield "", whole.text([f.name for f in module.functions if f.name not in units and _is_entry(f)])
     for name in sorted(units, key=lambda n: (-_length(module.globals[n]), n)):
         yield name, whole.text([name])
 
@@ -77,6 +77,10 @@ class _Whole:
         for name in waiting:
             waiting += [n for n in dict.fromkeys(_METADATA.findall(self.metadata[name])) if n not in waiting]
         return [self.metadata[name] for name in waiting]
+
+
+def _is_entry(function: ir.Function) -> bool:
+    return not function.is_declaration and function.linkage != "internal"
 
 
 def _is_unit(value: object) -> bool:

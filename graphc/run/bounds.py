@@ -57,7 +57,7 @@ def look(program: Program, c: NDArray) -> None:
 def _refuse(program: Program, noted: Sequence[int]) -> NoReturn:
     assert program.told
     text = program.told()
-    lines, line = text.text.splitlines(), noted[words.LINE]
+    lines, line = text.shown.splitlines(), noted[words.LINE]
     pointer, _ = text.arguments[noted[words.ARGUMENT]]
     name, low, high = pointer, noted[words.LOW], noted[words.HIGH]
     if noted[words.BUFFER]:

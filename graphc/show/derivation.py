@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import sympy
@@ -56,9 +57,14 @@ class Derivation:
         chosen = list(d.gradients) if wrt is None else list(wrt)
         declared = letters_by_name(graph.new)
         self._outline = outline(d.loss, d.gradients, d.adjoints, chosen, declared, loss_name)
-        self.lines: list[Line] = self._outline.lines
-        for line in self.lines:
-            line.remark = "stable form" if _is_stable(line, graph.applied) else ""
+        self._applied = graph.applied
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """The lines with their parts, written when they are first read."""
+        for line in self._outline.lines:
+            line.remark = "stable form" if _is_stable(line, self._applied) else ""
+        return self._outline.lines
 
     @property
     def outline(self) -> Outline:
@@ -110,6 +116,11 @@ class Derivation:
         that do not are the model's.
         """
         return fill_in(self._outline, {**self.parameters, **data, **(params or {})}, row)
+
+    def names(self) -> dict[Node, str]:
+        """The name of every equation that has a line, but for the gradients of parameters: Z0, H0, δ0."""
+        shown = self._outline
+        return {node: Unicode().name(shown.names.of(node)) for node in (*shown.forward, *shown.backward)}
 
     def captions(self) -> dict[Node, str]:
         """The formula of every node, with its number, for comments beside the generated code."""

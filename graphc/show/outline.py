@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import sympy
 
@@ -89,12 +89,30 @@ class Line:
 
 @record
 class Outline:
-    """The lines of a derivation: forward, then adjoints, then gradients."""
+    """The lines of a derivation: forward, then adjoints, then gradients.
 
-    lines: list[Line]
+    ``forward`` and ``backward`` are the equations of the first two, ``layers`` those whose adjoints some of the second
+    are, ``inside`` what is put into other equations. Names are given; lines are written when they are first read.
+    """
+
     names: Names
     loss: Node
     gradients: dict[Leaf, Node]
+    forward: Sequence[Node] = field(repr=False)
+    backward: Sequence[Node] = field(repr=False)
+    layers: dict[Node, Node] = field(repr=False)
+    inside: set[Node] = field(repr=False)
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """In the order in which they are read."""
+        write = _Writer(self.names, self.inside, self.loss)
+        lines = [write.forward(n) for n in self.forward]
+        lines += [write.backward(n, self.layers.get(n)) for n in self.backward]
+        lines += [write.gradient(w, bar) for w, bar in self.gradients.items()]
+        for number, line in enumerate(lines[len(self.forward) :], 1):
+            line.number = number
+        return lines
 
 
 def outline(
@@ -118,13 +136,7 @@ def outline(
     backward = [n for n in order if isinstance(n, Equation) and n not in inside and n not in done]
     for node in backward:
         names.of(node)
-    write = _Writer(names, inside, loss)
-    lines = [write.forward(n) for n in forward]
-    lines += [write.backward(n, layers.get(n)) for n in backward]
-    lines += [write.gradient(w, bar) for w, bar in wanted.items()]
-    for number, line in enumerate(lines[len(forward) :], 1):
-        line.number = number
-    return Outline(lines, names, loss, wanted)
+    return Outline(names, loss, wanted, forward, backward, layers, inside)
 
 
 def _goes_in(roots: Sequence[Node], names: Names) -> set[Node]:

@@ -23,15 +23,19 @@ def lenet(p: Params) -> Declared:
     return z, gc.losses.cross_entropy(z, T)
 
 
-def transformer(p: Params) -> Declared:
+def block(p: Params, X: gc.Tensor) -> gc.Tensor:
     shape, size = ("n", nets.LENGTH, nets.WIDTH), nets.WIDTH // nets.HEADS
-    X, T = gc.input("X", shape), gc.input("T", shape)
     heads = lambda a: gc.transpose(gc.reshape(a, ("n", nets.LENGTH, nets.HEADS, size)), (0, 2, 1, 3))
     a = gc.layer_norm(X, scale=p["g"], shift=p["s"])
     mixed = gc.attention(*(heads(a @ p[name]) for name in "QKV"))
     h = X + gc.reshape(gc.transpose(mixed, (0, 2, 1, 3)), shape) @ p["O"]
     a = gc.layer_norm(h, scale=p["h"], shift=p["t"])
-    h = h + gc.gelu(a @ p["U"] + p["u"]) @ p["D"] + p["d"]
+    return h + gc.gelu(a @ p["U"] + p["u"]) @ p["D"] + p["d"]
+
+
+def transformer(p: Params) -> Declared:
+    X, T = (gc.input(word, ("n", nets.LENGTH, nets.WIDTH)) for word in "XT")
+    h = block(p, X)
     return h, gc.mean((h - T) ** 2)
 
 

@@ -35,7 +35,7 @@ def layer_norm(x, scale, shift):
     return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scale + shift
 
 
-def transformer(p, x, y):
+def block(p, x):
     size = nets.WIDTH // nets.HEADS
     heads = lambda a: a.reshape(len(x), nets.LENGTH, nets.HEADS, size).transpose(0, 2, 1, 3)
     a = layer_norm(x, p["g"], p["s"])
@@ -43,8 +43,11 @@ def transformer(p, x, y):
     weights = jax.nn.softmax(q @ k.transpose(0, 1, 3, 2) / np.sqrt(size), -1)
     h = x + (weights @ v).transpose(0, 2, 1, 3).reshape(x.shape) @ p["O"]
     a = layer_norm(h, p["h"], p["t"])
-    h = h + jax.nn.gelu(a @ p["U"] + p["u"], approximate=False) @ p["D"] + p["d"]
-    return jnp.mean((h - y) ** 2)
+    return h + jax.nn.gelu(a @ p["U"] + p["u"], approximate=False) @ p["D"] + p["d"]
+
+
+def transformer(p, x, y):
+    return jnp.mean((block(p, x) - y) ** 2)
 
 
 def of_lstm(p):

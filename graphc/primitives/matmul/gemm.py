@@ -298,6 +298,13 @@ def kinds_of(v: Vectors, name: str) -> int:
     return sum(known.startswith(f"graphc_{name}_") for known in v.ir.module.globals)
 
 
+def is_large(sizes: Sequence[Int]) -> bool:
+    """Whether a call costs nothing beside a product: by its literal sizes, and those of the others but one, which are
+    the rows that it is done for."""
+    literal = [size for size in sizes if isinstance(size, int)]
+    return math.prod(literal) * ROWS ** max(0, len(sizes) - len(literal) - 1) >= SMALL
+
+
 Emit = Callable[[Vectors, list[ir.Value], list[Int]], None]
 
 
@@ -316,8 +323,7 @@ def call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int
 
     function = function_of(v, name, [v.kind.as_pointer()] * len(pointers) + [I64] * len(variable), body)
     _calls[function] = _calls.get(function, 0) + 1
-    small = math.prod(size for size in sizes if isinstance(size, int)) < SMALL
-    alone = not small or _calls[function] > OFTEN
+    alone = is_large(sizes) or _calls[function] > OFTEN
     function.attributes.discard("alwaysinline" if alone else "noinline")
     function.attributes.add("noinline" if alone else "alwaysinline")
     v.ir.call(function, [*pointers, *variable])
