@@ -16,7 +16,7 @@ from graphc.ir.functions.elementary import log1p
 from graphc.ir.scalar_table import POSITIVE
 
 _ROOT2, _ROOT_PI = sp.sqrt(2), sp.sqrt(sp.pi)
-_ERFCX = (
+ERFCX = (
     1.2329951186255526, -0.1396211168405625, 0.015379652102620043, 0.0680970542546915, -0.10103906603632536,
     0.09373283499839866, -0.066330365811637, 0.03716751553659315, -0.01619773406614484, 0.005031969986398414,
     -0.0007577732177243288, -0.0001992567388181088, 0.00015062129682403183, -2.439908853810836e-05,
@@ -67,7 +67,7 @@ def _mapped(a: Expr) -> Expr:
 
 def _scaled(a: Expr) -> Expr:
     """erfcx of a >= 0."""
-    return horner(_mapped(a), rational(_ERFCX)) / (1 + 2 * a)
+    return horner(_mapped(a), rational(ERFCX)) / (1 + 2 * a)
 
 
 def _erfcx(x: Expr) -> Expr:

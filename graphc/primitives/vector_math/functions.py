@@ -20,6 +20,7 @@ from graphc.ir.scalar import FUNCTIONS, Scalar, formula_of, placeholder
 from graphc.primitives.vector_math import (
     exponential,
     logarithmic,
+    normal,
     powers,
     register_table,
     selection,
@@ -91,7 +92,7 @@ _EMITTERS: tuple[Emitter, ...] = (
     *(logarithmic.bce, logarithmic.logcosh, logarithmic.xlogx),
     *(trigonometric.sin, trigonometric.cos, trigonometric.tan),
     *(trigonometric.asin, trigonometric.acos, trigonometric.atan),
-    *(trigonometric.erf, powers.sqrt, powers.power),
+    *(trigonometric.erf, normal.erfc, normal.ndtr, normal.gaussian, powers.sqrt, powers.power),
     *(selection.relu, selection.leaky_relu, selection.step, selection.absolute, selection.sign),
     *(selection.round_, selection.floor_, selection.maximum, selection.minimum, selection.where),
     *(selection.equal, selection.less, selection.less_equal, selection.isfinite),
