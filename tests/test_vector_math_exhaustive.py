@@ -24,6 +24,7 @@ CASES: dict[str, tuple[tuple[int, ...], float]] = {
     **{"tanh": (POSITIVE, 1.6), "sinh": (POSITIVE, 2.0), "cosh": (POSITIVE, 1.5), "erf": (POSITIVE, 1.2)},
     **{"asin": ((0, ONE), 2.0), "acos": ((0, ONE, SIGN, SIGN + ONE), 1.5), "atan": (POSITIVE, 2.0)},
     **{"sin": (FINITE, 1.7), "cos": (FINITE, 1.7), "tan": (FINITE, 3.2)},
+    **{"erfc": (WHOLE, 4.9), "ndtr": (WHOLE, 4.9)},
 }
 
 

@@ -15,6 +15,7 @@ from tests.benchmarks import networks as nets
 
 INPUTS, CLASSES, ROWS = 32, 10, 64
 FEATURES, UNITS = 8, 32  # of the recurrent network
+RECURRENT = ("unrolled", "scanned")  # each step written out, or one as a scan
 Arrays = dict[str, np.ndarray]
 
 
@@ -23,7 +24,7 @@ def data(kind: str, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     normal = lambda *shape: rng.normal(size=shape).astype("f4")
     if kind == "blocks":
         return normal(16, nets.LENGTH, nets.WIDTH), normal(16, nets.LENGTH, nets.WIDTH)
-    if kind == "unrolled":
+    if kind in RECURRENT:
         return normal(32, sizes[0], FEATURES), normal(32, 1)
     return normal(ROWS, INPUTS), rng.integers(0, CLASSES, ROWS)
 
@@ -34,7 +35,7 @@ def init(kind: str, sizes: Sequence[int]) -> Arrays:
     normal = lambda *shape: (rng.normal(size=shape) / np.sqrt(shape[0])).astype("f4")
     if kind == "blocks":
         return {f"{name}{t}": value for t in range(sizes[0]) for name, value in nets.init("transformer").items()}
-    if kind == "unrolled":
+    if kind in RECURRENT:
         shapes = {"A": (FEATURES, UNITS), "B": (UNITS, UNITS), "V": (UNITS, 1)}
         return {name: normal(*shape) for name, shape in shapes.items()} | {"c": np.zeros(UNITS, "f4")}
     ends = [INPUTS, *sizes, CLASSES]
@@ -57,11 +58,15 @@ def in_graphc(kind: str, sizes: Sequence[int], penalty: float) -> tuple[Any, Any
         for t in range(sizes[0]):
             h = block(of_layer(p, t), h)
         return h, gc.losses.mse(h, T)
-    if kind == "unrolled":
+    if kind in RECURRENT:
         X, T = gc.input("X", ("n", sizes[0], FEATURES)), gc.input("T", ("n", 1))
+        step = lambda h, x: gc.tanh(x @ p["A"] + h @ p["B"] + p["c"])
         h = gc.tanh(X[:, 0] @ p["A"] + p["c"])
-        for t in range(1, sizes[0]):
-            h = gc.tanh(X[:, t] @ p["A"] + h @ p["B"] + p["c"])
+        if kind == "scanned":
+            h, _ = gc.scan(lambda h, x: (step(h, x), None), h, X[:, 1:])
+        else:
+            for t in range(1, sizes[0]):
+                h = step(h, X[:, t])
         return h @ p["V"], gc.losses.mse(h @ p["V"], T)
     X, T = gc.input("X", ("n", INPUTS)), gc.input("T", ("n",), dtype="int64")
     h, last = X, len(sizes)
@@ -83,7 +88,7 @@ def in_jax(kind: str, sizes: Sequence[int], penalty: float) -> Callable[..., Any
             x = block(of_layer(p, layer), x)
         return jnp.mean((x - t) ** 2)
 
-    def unrolled(p: dict[str, Any], x: Any, t: Any) -> Any:
+    def recurrent(p: dict[str, Any], x: Any, t: Any) -> Any:
         step = lambda h, row: (jnp.tanh(row @ p["A"] + h @ p["B"] + p["c"]), None)
         first = jnp.tanh(x[:, 0] @ p["A"] + p["c"])
         h, _ = jax.lax.scan(step, first, jnp.swapaxes(x[:, 1:], 0, 1))
@@ -97,4 +102,4 @@ def in_jax(kind: str, sizes: Sequence[int], penalty: float) -> Callable[..., Any
         J = jnp.mean(jax.nn.logsumexp(z, axis=1) - z[jnp.arange(len(x)), t])
         return J + penalty * sum(jnp.sum(p[f"W{t}"] ** 2) for t in range(last + 1)) if penalty else J
 
-    return {"blocks": blocks, "unrolled": unrolled}.get(kind, dense)
+    return {"blocks": blocks, **dict.fromkeys(RECURRENT, recurrent)}.get(kind, dense)

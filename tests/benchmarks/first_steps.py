@@ -5,8 +5,8 @@ columns leave out what ``import jax`` and ``import numpy, sympy, graphc`` take, 
 the processor stand beside those of the clock, which others on a machine lengthen.
 
 32 inputs, ``depth`` layers of tanh, 64 wide or 40, 43, 46, .., ten classes, 64 rows, Adam; two transformer blocks (4
-heads, 32 x 64, 16 rows); a recurrent network of 32 units whose 32 steps are written out, where JAX has a scan. JAX's
-step is a scan in one jitted function.
+heads, 32 x 64, 16 rows); a recurrent network of 32 units whose 32 steps are written out, where JAX has a scan, or are
+one as well. JAX's step is a scan in one jitted function.
 
 *Another penalty* is the second of two models of two layers in one process, which differ in the weight of a penalty;
 *another width* a second process, after one whose layers were as wide as before, but for one.
@@ -122,7 +122,7 @@ def main() -> None:
     columns = " | ".join(f"{who} {what}" for who in ("graphc", "JAX") for what in ("from start", "s", "processor, s"))
     print(f"| first step | {columns} |\n|---" + "|---" * 6 + "|")
     cases: list[tuple[str, list[Any]]] = [(f"{depth} {kind}", ["dense", widths(kind, depth)]) for kind, depth in DEEP]
-    cases += [("two blocks", ["blocks", [2]]), ("32 times unrolled", ["unrolled", [32]])]
+    cases += [("two blocks", ["blocks", [2]]), ("32 times unrolled", ["unrolled", [32]]), ("a scan", ["scanned", [32]])]
     cases += [("another penalty", ["penalty", [64, 64]]), ("another width", ["dense", [64, 80], [64, 64]])]
     for name, arguments in cases:
         found = [np.median([measure(who, *arguments) for _ in range(options.repeats)], 0) for who in FITS]

@@ -34,8 +34,8 @@ def gaussian(k: FloatBuilder, x: ir.Value, c: ir.Value) -> ir.Value:
 
 
 def _scaled(k: FloatBuilder, a: ir.Value) -> ir.Value:
-    """erfcx(a) of 0 <= a <= 1e6."""
-    q = k.div(k.sub(a, 4.0), k.add(a, 4.0))
+    """erfcx(a) of 0 <= a <= 1e6; q as 2a/(a + 4) - 1, which is right to half a unit where a is small and P is steep."""
+    q = k.sub(k.div(k.add(a, a), k.add(a, 4.0)), 1.0)
     return k.div(k.poly(q, k.pick(_ERFCX_SINGLE, ERFCX), horner=True), k.fma(2.0, a, 1.0))
 
 
