@@ -72,8 +72,10 @@ def test_every_local_of_a_program_is_reserved(trained):
 
 
 def test_the_source_shown_is_the_source_compiled_with_every_formula_number(trained):
-    source = trained.source()
-    assert source == trained._core.last_compiled.text.text == str(trained.explain("source"))
+    """The same program, line for line: what is compiled has the numbers of kernels where formulas stand."""
+    source, compiled = trained.source(), trained._core.last_compiled.text.text
+    assert source == str(trained.explain("source"))
+    assert ast.dump(ast.parse(source), include_attributes=True) == ast.dump(ast.parse(compiled), include_attributes=True)
     numbers = {line.number for line in trained.derive().lines if line.number}
     assert numbers and all(re.search(rf"# .*\({n}\)\n", source) for n in numbers)
     for line in trained.derive().lines:
