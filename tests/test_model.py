@@ -75,7 +75,8 @@ def test_the_source_shown_is_the_source_compiled_with_every_formula_number(train
     """The same program, line for line: what is compiled has the numbers of kernels where formulas stand."""
     source, compiled = trained.source(), trained._core.last_compiled.text.text
     assert source == str(trained.explain("source"))
-    assert ast.dump(ast.parse(source), include_attributes=True) == ast.dump(ast.parse(compiled), include_attributes=True)
+    trees = [ast.dump(ast.parse(text), include_attributes=True) for text in (source, compiled)]
+    assert trees[0] == trees[1]
     numbers = {line.number for line in trained.derive().lines if line.number}
     assert numbers and all(re.search(rf"# .*\({n}\)\n", source) for n in numbers)
     for line in trained.derive().lines:
