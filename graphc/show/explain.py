@@ -189,7 +189,7 @@ WAYS = {
 
 
 def source_page(source: str) -> Page:
-    """The very text that is compiled."""
+    """The program that is compiled, formulas beside its loops."""
     return Page(source)
 
 
