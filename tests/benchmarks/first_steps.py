@@ -31,7 +31,8 @@ DEEP = [("equal", 2), ("equal", 10), ("equal", 20), ("equal", 40), ("different",
 PENALTY = 1e-4
 
 Clock = tuple[float, float]
-Fit = Callable[[str, list[int], float], Clock]
+Step = tuple[float, float, float]  # what it took by both clocks, and its loss
+Fit = Callable[[str, list[int], float], Step]
 
 
 def widths(kind: str, depth: int) -> list[int]:
@@ -52,12 +53,12 @@ def graphc_fit() -> Fit:
     gc = importlib.import_module("graphc")
     importlib.import_module("sympy")
 
-    def fit(kind: str, sizes: list[int], penalty: float) -> Clock:
+    def fit(kind: str, sizes: list[int], penalty: float) -> Step:
         x, t = data(kind, sizes)
         started = now()
         Z, J = in_graphc(kind, sizes, penalty)
-        gc.Model(output=Z, loss=J).fit(x, t, optimizer="adam", steps=1, batch_size=len(x))
-        return since(started)
+        run = gc.Model(output=Z, loss=J).fit(x, t, optimizer="adam", steps=1, batch_size=len(x))
+        return *since(started), run.history["loss"][-1]
 
     return fit
 
@@ -68,7 +69,7 @@ def jax_fit() -> Fit:
     jnp, each = jax.numpy, jax.tree_util.tree_map
     jax.block_until_ready(jnp.zeros(3) + 1)
 
-    def fit(kind: str, sizes: list[int], penalty: float) -> Clock:
+    def fit(kind: str, sizes: list[int], penalty: float) -> Step:
         (x, t), params = data(kind, sizes), init(kind, sizes)
         started = now()
         loss = in_jax(kind, sizes, penalty)
@@ -83,8 +84,8 @@ def jax_fit() -> Fit:
 
         zeros = each(jnp.zeros_like, params)
         run = jax.jit(lambda state: jax.lax.scan(step, state, jnp.arange(1.0, 2.0)))
-        jax.block_until_ready(run((params, zeros, zeros)))
-        return since(started)
+        _, losses = jax.block_until_ready(run((params, zeros, zeros)))
+        return *since(started), float(losses[0])
 
     return fit
 
@@ -92,8 +93,8 @@ def jax_fit() -> Fit:
 FITS = {"graphc": graphc_fit, "jax": jax_fit}
 
 
-def child(who: str, kind: str, sizes: list[int]) -> Clock:
-    """What a process of its own does, and what it took."""
+def child(who: str, kind: str, sizes: list[int]) -> Step:
+    """What a process of its own does."""
     fit = FITS[who]()
     if kind == "penalty":
         fit(kind, sizes, PENALTY)
@@ -101,9 +102,9 @@ def child(who: str, kind: str, sizes: list[int]) -> Clock:
     return fit(kind, sizes, 0.0)
 
 
-def measure(who: str, kind: str, sizes: list[int], before: list[int] | None = None) -> tuple[float, float, float]:
-    """From the start of a fresh process with an empty cache, after its imports, and of the processor; with ``before``
-    another process has filled the cache."""
+def measure(who: str, kind: str, sizes: list[int], before: list[int] | None = None) -> tuple[float, ...]:
+    """From the start of a fresh process with an empty cache, after its imports, of the processor, and the loss; with
+    ``before`` another process has filled the cache."""
     with tempfile.TemporaryDirectory() as folder:
         for one in [before, sizes] if before else [sizes]:
             answer, whole = answer_of("first_steps", [who, kind, json.dumps(one)], folder)
@@ -125,8 +126,9 @@ def main() -> None:
     cases += [("two blocks", ["blocks", [2]]), ("32 times unrolled", ["unrolled", [32]]), ("a scan", ["scanned", [32]])]
     cases += [("another penalty", ["penalty", [64, 64]]), ("another width", ["dense", [64, 80], [64, 64]])]
     for name, arguments in cases:
-        found = [np.median([measure(who, *arguments) for _ in range(options.repeats)], 0) for who in FITS]
-        print(f"| {name} | " + " | ".join(f"{s:.2f}" for s in np.ravel(found)) + " |", flush=True)
+        found = np.array([np.median([measure(who, *arguments) for _ in range(options.repeats)], 0) for who in FITS])
+        np.testing.assert_allclose(*found[:, -1], rtol=1e-5, err_msg=f"{name}: not the same network")
+        print(f"| {name} | " + " | ".join(f"{s:.2f}" for s in np.ravel(found[:, :-1])) + " |", flush=True)
 
 
 if __name__ == "__main__":
