@@ -99,6 +99,44 @@ def test_a_text_of_everything_computes_what_python_does_and_numba_s_passes_do(mo
         np.testing.assert_allclose(results[2][1], results[0][1], rtol=1e-13)  # without fused multiply-add
 
 
+KINDS = ("int32", "int64", "float32", "float64")
+OPERATORS = ("+", "-", "*", "/", "<", "<=", ">", ">=", "==", "!=")
+
+
+def test_operators_have_the_types_and_bits_that_numba_finds(monkeypatch: pytest.MonkeyPatch):
+    """Every pair of kinds of numbers that memory holds; NaN, infinities, zeros of both signs. Planted faults, seen to
+    fail: two float32 give float64, an int32 beside a float32 gives float32, != or the truth of NaN is ordered, whole
+    numbers grow without their sign."""
+    pairs = [(a, b) for a in KINDS for b in KINDS]
+    given = {kind: np.array([0, 3, -7, 1 << 20, -2, 1], kind) for kind in KINDS}
+    for kind in KINDS[2:]:
+        given[kind][:5] = [np.nan, np.inf, -0.0, 16777217.0, -2.3]
+    lines, words = [], {}
+    for t, (a, b) in enumerate(pairs):
+        lines += [f"def run{t}(a, b, out, f, n, m):", "    for i in range(6):", "        for j in range(6):"]
+        for k, op in enumerate(OPERATORS):
+            value = f"a[i]{op}b[j]" if k < 4 else f"(1 if a[i] {op} b[j] else 0)"
+            lines.append(f"            out[({k}*6 + i)*6 + j] = {value}")
+        chosen = "float(f32(a[i])) - b[j]*2.0 if a[i] and not -b[j] < 0 else -float(f32(b[j]))"
+        lines += [f"            f[i*6 + j] = {chosen}", "    return n"]
+        words[f"run{t}"] = (f"{a}*", f"{b}*", "float64*", "float32*", "int64", "int64")
+    text = "from numpy import float32 as f32\n" + "\n".join(lines)
+    by_numba = compiled(text, words, trees=False)
+    monkeypatch.setattr(target, "_of_byte_code", None)
+    programs = [compiled(text, words, trees=True), by_numba]
+    for t, (a, b) in enumerate(pairs):
+        found = []
+        for program in programs:
+            out, f = np.zeros(36 * len(OPERATORS)), np.zeros(36, "float32")
+            addresses = [x.ctypes.data for x in (given[a], given[b], out, f)]
+            assert program.call(f"run{t}", *addresses, 5, 6) == 5
+            found.append(out.tobytes() + f.tobytes())
+        assert found[0] == found[1], (a, b)
+        with np.errstate(all="ignore"):
+            smaller = np.less.outer(given[a], given[b]).ravel()
+        np.testing.assert_array_equal(out[4 * 36 : 5 * 36], smaller)
+
+
 UNFIT = """
 def run(a, c, n, m):
     x = 1

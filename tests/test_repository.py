@@ -58,6 +58,7 @@ MACHINE = "Only primitives, native, cuda and interop import numba or llvmlite BR
         ("ir/affine.py", "if False:\n    from graphc.ir.build import equation", CIRCLES),
         ("facade/core.py", "def f():\n    from graphc.facade.fitting import fit", CIRCLES),
         ("emit/__init__.py", "def f():\n    import numba.core", MACHINE),
+        ("primitives/memory.py", "def f():\n    import numba.core", MACHINE),
         ("show/__init__.py", "from llvmlite import ir", MACHINE),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 import threading
@@ -81,6 +82,23 @@ def lowered() -> list[machine_code.Unit]:
     shared = target.replace_shared(functions, ENTRIES)
     own, units = target.lower({name: (functions[name], words) for name, words in ENTRIES.items()}, shared)
     return [own, *units.values()]
+
+
+def test_products_say_that_they_are_written_in_vectors_and_few_passes_run_on_them(monkeypatch: pytest.MonkeyPatch):
+    """Loops that LLVM is to make vectors of go through the whole pipeline, and so does a product inside its caller.
+    Planted faults, seen to fail: every unit is by hand, none is, all that a unit declares has to be."""
+    runs: list[str] = []
+    for name in ("tidy", "optimize"):
+        kept = getattr(machine_code, name)
+        note = lambda module, machine, name=name, kept=kept: (runs.append(name), kept(module, machine))
+        monkeypatch.setattr(machine_code, name, note)
+    found = {}
+    for unit in lowered():
+        name = re.findall(r'^define [^@]*@"graphc_([a-z]+)', unit[0], re.MULTILINE)[-1]
+        runs.clear()
+        machine_code.compiled([unit], target.target_machines(1))
+        found.setdefault(name, set()).add(runs[0])
+    assert found == {"gemm": {"tidy"}, "nest": {"optimize"}, "step": {"optimize"}}
 
 
 def test_machine_code_is_the_same_for_any_number_of_threads():

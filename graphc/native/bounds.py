@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import ast
 import itertools
-import operator
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
 
 from graphc.emit import bounds as words
 from graphc.native.ahead import Numbers, Trees, assigned, counted, inlined, terms
-from graphc.native.contexts import Contexts, Typed
-from graphc.native.lowering import BINARY, COMPARED, Intrinsic, Lowered, is_whole
+from graphc.native.lowering import Lowered
+from graphc.native.operators import Typed, arithmetic, comparison, holds, is_whole, negative
 from graphc.native.touched import BLOCKS, ONE, WHOLE, Block
+from graphc.primitives import types
+from graphc.primitives.code import alloca_once
+from graphc.primitives.convention import give_back
+from graphc.primitives.intrinsics import Intrinsic
 
 I64 = ir.IntType(64)
 TRUE, FALSE = (ir.Constant(ir.IntType(1), truth) for truth in (1, 0))
@@ -110,7 +112,7 @@ class Checks(Lowered):
         b.cbranch(gone, home, on)
         b.position_at_end(home)
         note()
-        self.context.call_conv.return_value(b, I64(-1))
+        give_back(b, I64(-1))
         b.position_at_end(on)
 
 
@@ -124,8 +126,7 @@ class Ahead(Checks):
     """
 
     def __init__(self, program: Checked, body: Sequence[ast.stmt]) -> None:
-        self.program, self.builder, self.contexts = program, program.builder, program.contexts
-        self.context, self.names, self.breaks = program.context, program.names, []
+        self.program, self.builder, self.names, self.breaks = program, program.builder, program.names, []
         self.assigned = defaultdict(lambda: 2)  # pyright: ignore[reportAttributeAccessIssue]  no name is a literal
         self.floats = {*program.numbers.floats}
         own = {name for s in body for name in assigned(s)}
@@ -184,13 +185,13 @@ class Ahead(Checks):
         found = self.value(node)
         if found is None:
             return TRUE, TRUE, False
-        holds = self.contexts.truth(self.builder, *found)
-        return holds, self.builder.not_(holds), True
+        true = holds(self.builder, found)
+        return true, self.builder.not_(true), True
 
     def _joined(self, first: Condition, part: ast.expr, every: bool) -> Condition:
         """``and`` and ``or``: what stands behind is looked at where what stands before lets it."""
         b, (may, may_not, certain) = self.builder, first
-        slots = [cgutils.alloca_once(b, TRUE.type) for _ in range(2)]
+        slots = [alloca_once(b, TRUE.type) for _ in range(2)]
         for slot in slots:
             b.store(FALSE, slot)
         with b.if_then(may if every else may_not):
@@ -222,20 +223,20 @@ class Ahead(Checks):
             if isinstance(node.operand, ast.Constant):
                 return Lowered.unary(self, node) if isinstance(node.operand.value, int) else None
             found = self.value(node.operand)
-            return None if found is None else self.operate(operator.neg, found)
+            return None if found is None else negative(self.builder, found)
         parts = (node.left, node.right) if isinstance(node, ast.BinOp) else (node.left, node.comparators[0])
         left, right = map(self.value, parts)
         if left is None or right is None or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)):
             return None
         if isinstance(node, ast.Compare):
-            return self.operate(COMPARED[type(node.ops[0])], left, right)
+            return comparison(self.builder, type(node.ops[0]), (left, right))
         if isinstance(node.op, ast.FloorDiv | ast.Mod):
             return self.divide(isinstance(node.op, ast.Mod), left, right)
-        return self.operate(BINARY[type(node.op)], left, right)
+        return arithmetic(self.builder, type(node.op), (left, right))
 
     def _either(self, node: ast.IfExp) -> Typed | None:
         may, may_not, certain = self.condition(node.test)
-        place, known = cgutils.alloca_once(self.builder, I64), certain
+        place, known = alloca_once(self.builder, I64), certain
         for there, part in ((may, node.body), (may_not, node.orelse)):
             with self.builder.if_then(there):
                 found = self.value(part)
@@ -281,7 +282,7 @@ class Checked(Checks):
     """The entry of a program, with a check before everything that it touches."""
 
     def __init__(
-        self, contexts: Contexts, tree: ast.FunctionDef, kinds: Sequence[Any], names: Mapping[str, Any], module: Any,
+        self, tree: ast.FunctionDef, kinds: Sequence[types.Type], names: Mapping[str, Any], module: ir.Module,
         symbol: str, trees: Trees,
     ) -> None:  # fmt: skip
         self.program = self
@@ -297,7 +298,7 @@ class Checked(Checks):
         self.seen = False  # whether what is being written was checked before
         self.noting = _noting(module, self.first, int(self.meeting) if self.meeting else None)
         self.ends: dict[str, tuple[ir.Value, ir.Value]] = {}
-        super().__init__(contexts, tree, kinds, names, module, symbol)
+        super().__init__(tree, kinds, names, module, symbol)
 
     # ------------------------------------------------------------------ statements
     def run(self, body: Sequence[ast.stmt]) -> None:

@@ -110,9 +110,8 @@ def compile_image(
         When the text does not compile: a defect of graphc.
     """
     with importing():
-        from numba.core.errors import NumbaError
-
         from graphc.native import machine_code, target
+        from graphc.native.operators import Unfit
 
     tree = ast.parse(source)
     functions = _execute(source, name, target.replace_numbers, tree)
@@ -125,7 +124,7 @@ def compile_image(
             if meanwhile is not None:
                 meanwhile()
             images = units.images(works.images())
-    except (NumbaError, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
+    except (Unfit, RuntimeError) as error:  # RuntimeError: LLVM's parser or verifier
         reason = str(error).strip().splitlines()
         detail = next((line for line in reason if line and not line.startswith("Failed in")), "no reason given")
         raise CompileError(

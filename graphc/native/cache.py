@@ -55,12 +55,16 @@ def key_of(source: str, entries: Mapping[str, tuple[str, ...]]) -> str:
 
 def key_of_unit(text: str) -> str:
     """The same of a unit, whose text in LLVM's language says all that it depends on besides versions and this CPU."""
-    return hashlib.sha256(json.dumps([text, *surroundings()]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([text, *_machine()]).encode()).hexdigest()
 
 
 def surroundings() -> list[object]:
     """What machine code depends on besides its text: versions, this CPU, the front end and the primitives."""
-    return [_MAGIC.decode(), _versions(), host.described(), _primitives(), *declared_outside()]
+    return [*_machine(), *declared_outside()]
+
+
+def _machine() -> list[object]:
+    return [_MAGIC.decode(), _versions(), host.described(), _primitives()]
 
 
 def declared_outside() -> list[str]:
@@ -97,6 +101,11 @@ def _primitives() -> str:
         here / "units.py",
         here / "machine_code.py",
         here / "lowering.py",
+        here / "operators.py",
+        here / "numba_pipeline.py",
+        here / "divided.py",
+        here / "repeats.py",
+        here / "trees.py",
         here / "bounds.py",
         here / "ahead.py",
         here / "touched.py",

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
 
 from graphc.emit.parts import PARTS
-from graphc.native.contexts import Contexts, Unfit
-from graphc.native.lowering import Lowered, called
+from graphc.native.lowering import Lowered
+from graphc.native.operators import Unfit
 from graphc.native.repeats import rolled
 from graphc.native.trees import children, names_in
+from graphc.primitives import types
+from graphc.primitives.code import alloca_once
+from graphc.primitives.convention import called
 
 CALL = 40
 """What a call of a primitive weighs, which is written out where it stands; a node of the syntax tree weighs 1."""
@@ -38,7 +40,7 @@ class Divided(Lowered):
     """The entry, which calls its parts."""
 
     def __init__(
-        self, contexts: Contexts, tree: ast.FunctionDef, kinds: Sequence[Any], names: Mapping[str, Any], module: Any,
+        self, tree: ast.FunctionDef, kinds: Sequence[types.Type], names: Mapping[str, Any], module: ir.Module,
         symbol: str,
     ) -> None:  # fmt: skip
         self.tree, self.symbol = rolled(tree, names), symbol
@@ -46,7 +48,7 @@ class Divided(Lowered):
         count = names[PARTS] if self.tree is tree else min(names[PARTS], _count_of(self.tree.body))
         self.parts = {id(run[0]): run for run in parts_of(self.tree.body, count)}
         self.written = 0
-        super().__init__(contexts, self.tree, kinds, names, module, symbol)
+        super().__init__(self.tree, kinds, names, module, symbol)
 
     def run(self, body: Sequence[ast.stmt]) -> None:
         waiting = [*body]
@@ -64,10 +66,10 @@ class Divided(Lowered):
         part = Part(self, statements, f"{self.symbol}_{self.written}")
         self.marked_loops = part.marked_loops
         function = part.builder.function
-        frame = cgutils.alloca_once(self.builder, ir.ArrayType(ir.IntType(64), len(part.given) + 1))
+        frame = alloca_once(self.builder, ir.ArrayType(ir.IntType(64), len(part.given) + 1))
         frame = self.builder.bitcast(frame, function.args[-1].type)
         values = [self.builder.load(self.places[name][1]) for name in part.taken]
-        called(self.builder, function, function.function_type, [*values, frame])
+        called(self.builder, function, [*values, frame])
         for t, name in enumerate(part.given):
             kind, place = part.places[name]
             self.store(name, (kind, self.builder.load(_slot(self.builder, frame, t, place.type))))
@@ -90,8 +92,8 @@ class Part(Lowered):
         alone = [s for s in whole.tree.body if _calls(s, "noalias")]
         tree.args.args = [ast.arg(n) for n in (*self.taken, _FRAME)]
         tree.body = [*alone, *statements, *tree.body]
-        kinds = [*self.taken.values(), types.CPointer(types.int64)]
-        super().__init__(whole.contexts, tree, kinds, {**whole.names, **literal}, whole.builder.module, symbol)
+        kinds = [*self.taken.values(), types.POINTERS["int64*"]]
+        super().__init__(tree, kinds, {**whole.names, **literal}, whole.builder.module, symbol)
         self.builder.function.attributes.add("noinline")
 
     def begin(self, tree: ast.FunctionDef) -> None:  # noqa: ARG002

@@ -1,34 +1,25 @@
-"""Statements of generated text -> LLVM IR, by the operations of Numba but without its passes.
+"""Statements of generated text -> LLVM IR, by their syntax tree.
 
 Generated text is a small language: names with one type, numbers, typed pointers, loops over ranges, and calls of
 intrinsics. Its syntax tree says what Numba finds out from byte code by analysis of its flow and inference of types,
-which was most of the time of compiling. What a sum, a comparison, a conversion or an intrinsic is in LLVM, Numba's
-contexts say. Text that does not fit goes through Numba as a whole (:class:`Unfit`).
+which was most of the time of compiling. Text that does not fit goes through Numba as a whole (:class:`Unfit`).
 """
 
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.extending import _Intrinsic as Intrinsic
 
-from graphc.native.contexts import Contexts, Typed, Unfit
+from graphc.native.operators import Typed, Unfit, arithmetic, comparison, converted, holds, is_whole, negative
 from graphc.native.trees import Listed, names_in
+from graphc.primitives import convention, types
+from graphc.primitives.code import alloca_once
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.matmul.vector_ir import vector_unit
-
-BINARY = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
-}  # fmt: skip
-COMPARED = {
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}  # fmt: skip
 
 WIDE, CHAINS = "graphc.wide", "graphc.chains"
 """They begin the mark of a branch back to the head of a loop; a number of its own, and the lanes of its vectors or how
@@ -49,8 +40,6 @@ class Lowered:
 
     Parameters
     ----------
-    contexts
-        Those of Numba.
     tree
         The function.
     kinds
@@ -62,22 +51,20 @@ class Lowered:
     """
 
     def __init__(
-        self, contexts: Contexts, tree: ast.FunctionDef, kinds: Sequence[Any], names: Mapping[str, Any], module: Any,
+        self, tree: ast.FunctionDef, kinds: Sequence[types.Type], names: Mapping[str, Any], module: ir.Module,
         symbol: str,
     ) -> None:  # fmt: skip
-        self.contexts, self.context, self.names = contexts, contexts.target, names
-        convention = self.context.call_conv
-        function = ir.Function(module, convention.get_function_type(types.int64, kinds), symbol)
-        convention.decorate_function(function, [a.arg for a in tree.args.args], kinds)
+        self.names = names
+        function = convention.new_function(module, symbol, [a.arg for a in tree.args.args], kinds)
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.places: dict[str, tuple[Any, ir.Value]] = {}
+        self.places: dict[str, Typed] = {}
         self.breaks: list[ir.Block] = []
         self.itemsize = max((k.dtype.bitwidth // 8 for k in kinds if _of_floats(k)), default=8)
         self.begin(tree)
         body = function.append_basic_block("body")
         entry = self.builder.block
         self.builder.position_at_end(body)
-        values = convention.get_arguments(function)
+        values = convention.arguments_of(function)
         for argument, kind, value in zip(tree.args.args, kinds, values, strict=True):
             self.store(argument.arg, (kind, value))
         self.run(tree.body)
@@ -112,7 +99,7 @@ class Lowered:
             self.unfit(s)
         kind, value = self.value(s.value)
         place, element = self.element(target, writes=True)
-        self.builder.store(self.context.cast(self.builder, value, kind, element), place)
+        self.builder.store(self.cast((kind, value), element), place)
 
     def store(self, name: str, found: Typed) -> None:
         """A name keeps the type that it was given first; a whole number that stays the same is known as such."""
@@ -120,8 +107,7 @@ class Lowered:
         if self.assigned[name] > 1 or not isinstance(kind, types.IntegerLiteral):
             kind = types.unliteral(kind)
         if name not in self.places:
-            llvm = self.context.get_value_type(kind)
-            self.places[name] = kind, cgutils.alloca_once(self.builder, llvm, name=name)
+            self.places[name] = kind, alloca_once(self.builder, kind.llvm, name)
         elif types.unliteral(self.places[name][0]) != types.unliteral(kind):
             raise Unfit(f"{name} has two types")
         self.builder.store(value, self.places[name][1])
@@ -134,8 +120,7 @@ class Lowered:
         if s.value is None:
             self.unfit(s)
         self.end()
-        kind, value = self.value(s.value)
-        self.context.call_conv.return_value(self.builder, self.context.cast(self.builder, value, kind, types.int64))
+        convention.give_back(self.builder, self.cast(self.value(s.value), types.int64))
 
     def leave(self, s: ast.Break) -> None:
         if not self.breaks:
@@ -178,8 +163,8 @@ class Lowered:
         if s.orelse or not isinstance(s.target, ast.Name) or not isinstance(s.iter, ast.Call):
             self.unfit(s)
         start, stop, step = self.bounds(s.iter)
-        b, number = self.builder, self.context.get_value_type(types.int64)
-        turn, left = (cgutils.alloca_once(b, number, name=f"{word}.{s.target.id}") for word in ("turn", "left"))
+        b, number = self.builder, types.int64.llvm
+        turn, left = (alloca_once(b, number, f"{word}.{s.target.id}") for word in ("turn", "left"))
         b.store(start, turn)
         b.store(self.turns(start, stop, step), left)
         test, body, after = (b.append_basic_block(name) for name in ("for", "turn", "after"))
@@ -245,15 +230,15 @@ class Lowered:
 
     def bounds(self, call: ast.Call) -> tuple[ir.Value, ir.Value, int | ir.Value]:
         found = [self.value(a) for a in call.args]
-        whole = all(isinstance(types.unliteral(kind), types.Integer) for kind, _ in found)
+        whole = all(is_whole(kind) for kind, _ in found)
         if not isinstance(call.func, ast.Name) or call.func.id != "range" or not whole or not found:
             self.unfit(call)
         kind, step = found[2] if len(found) == 3 else (types.IntegerLiteral(1), None)
         step = kind.literal_value if isinstance(kind, types.IntegerLiteral) else step
         if step is None or step == 0:
             self.unfit(call)
-        numbers = [self.context.cast(self.builder, value, kind, types.int64) for kind, value in found[:2]]
-        zero = self.context.get_constant(types.int64, 0)
+        numbers = [self.cast(x, types.int64) for x in found[:2]]
+        zero = types.int64.llvm(0)
         return (*(numbers if len(numbers) == 2 else [zero, *numbers]), step)  # pyright: ignore[reportReturnType]
 
     # ------------------------------------------------------------------ conditions
@@ -268,8 +253,7 @@ class Lowered:
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             self.test(node.operand, orelse, then)
         else:
-            kind, value = self.value(node)
-            self.builder.cbranch(self.contexts.truth(self.builder, kind, value), then, orelse)
+            self.builder.cbranch(holds(self.builder, self.value(node)), then, orelse)
 
     # ------------------------------------------------------------------ values
     def value(self, node: ast.expr) -> Typed:
@@ -281,11 +265,11 @@ class Lowered:
     def known(self, x: Any) -> Typed:
         """A number that the text or the module holds."""
         if type(x) is int:
-            return self.contexts.whole(x)
-        kind = types.float64 if type(x) is float else self.contexts.typing.resolve_value_type(x)
-        if not isinstance(kind, types.Float | types.Integer):
+            return types.IntegerLiteral(x), types.int64.llvm(x)
+        kind = types.float64 if type(x) is float else types.NUMBERS.get(type(x).__name__)
+        if kind is None or not isinstance(x, float | np.number):
             raise Unfit(repr(x))
-        return kind, self.context.get_constant(kind, x)
+        return kind, kind.llvm(float(x) if isinstance(kind, types.Float) else int(x))
 
     def name(self, node: ast.Name) -> Typed:
         if node.id in self.places:
@@ -295,46 +279,38 @@ class Lowered:
 
     def listed(self, node: Listed) -> Typed:
         """The number that a list has for the turn of a loop."""
-        number = self.context.get_value_type(types.int64)
+        number = types.int64.llvm
         values = ir.Constant(ir.ArrayType(number, len(node.numbers)), [*node.numbers])
-        table = cgutils.global_constant(self.builder, "graphc_places", values)
+        module = self.builder.module
+        table = ir.GlobalVariable(module, values.type, module.get_unique_name("graphc_places"))
+        table.linkage, table.global_constant, table.initializer = "internal", True, values
         return types.int64, self.builder.load(self.builder.gep(table, [number(0), self.value(node.turn)[1]]))
 
     def element(self, node: ast.Subscript, writes: bool = False) -> tuple[ir.Value, Any]:  # noqa: ARG002  a check asks
         """Where an element of a pointer lies, and its type."""
         pointer, base = self.value(node.value)
-        kind, at = self.value(node.slice)
-        if not isinstance(pointer, types.CPointer) or not isinstance(types.unliteral(kind), types.Integer):
+        at = self.value(node.slice)
+        if not isinstance(pointer, types.CPointer) or not is_whole(at[0]):
             self.unfit(node)
-        return self.builder.gep(base, [self.context.cast(self.builder, at, kind, types.int64)]), pointer.dtype
+        return self.builder.gep(base, [self.cast(at, types.int64)]), pointer.dtype
 
     def item(self, node: ast.Subscript) -> Typed:
         place, kind = self.element(node)
         return kind, self.builder.load(place)
 
-    def operate(self, function: Any, *found: Typed) -> Typed:
-        """An operator, its arguments brought to the types that it has for them."""
-        signature, write = self.contexts.operation(function, tuple(types.unliteral(kind) for kind, _ in found))
-        pairs = zip(found, signature.args, strict=True)
-        return signature.return_type, write(self.builder, [self.cast(x, kind) for x, kind in pairs])
-
-    def cast(self, found: Typed, kind: Any) -> ir.Value:
-        before, value = found
-        same = types.unliteral(before) == types.unliteral(kind)
-        return value if same else self.context.cast(self.builder, value, types.unliteral(before), kind)
+    def cast(self, found: Typed, kind: types.Type) -> ir.Value:
+        return found[1] if found[0] is kind else converted(self.builder, found, kind)
 
     def binary(self, node: ast.BinOp) -> Typed:
-        if type(node.op) not in BINARY:
-            self.unfit(node)
         left, right = self.value(node.left), self.value(node.right)
         if isinstance(node.op, ast.FloorDiv | ast.Mod) and all(is_whole(kind) for kind, _ in (left, right)):
             return self.divide(isinstance(node.op, ast.Mod), left, right)
-        return self.operate(BINARY[type(node.op)], left, right)
+        return arithmetic(self.builder, type(node.op), (left, right))
 
     def divide(self, remainder: bool, left: Typed, right: Typed) -> Typed:
         """The floor or the remainder of whole numbers without a branch, so that loops stay open to vector code.
         Divisors of generated text are positive; one that is not known is 1 where it would be 0."""
-        b, number = self.builder, self.context.get_value_type(types.int64)
+        b, number = self.builder, types.int64.llvm
         whole = lambda n: ir.Constant(number, n)
         a, by = self.cast(left, types.int64), self.cast(right, types.int64)
         known = right[0].literal_value if isinstance(right[0], types.IntegerLiteral) else 0
@@ -351,16 +327,16 @@ class Lowered:
         return types.int64, b.add(b.sdiv(a, by), b.ashr(rest, below))
 
     def compare(self, node: ast.Compare) -> Typed:
-        if len(node.ops) != 1 or type(node.ops[0]) not in COMPARED:
+        if len(node.ops) != 1:
             self.unfit(node)
-        return self.operate(COMPARED[type(node.ops[0])], self.value(node.left), self.value(node.comparators[0]))
+        return comparison(self.builder, type(node.ops[0]), [self.value(node.left), self.value(node.comparators[0])])
 
     def unary(self, node: ast.UnaryOp) -> Typed:
         if not isinstance(node.op, ast.USub):
             self.unfit(node)
         if isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, int | float):
             return self.known(-node.operand.value)
-        return self.operate(operator.neg, self.value(node.operand))
+        return negative(self.builder, self.value(node.operand))
 
     def either(self, node: ast.IfExp) -> Typed:
         then, orelse, after = (self.builder.append_basic_block(n) for n in ("then", "else", "after"))
@@ -377,7 +353,7 @@ class Lowered:
             self.builder.branch(after)
         self.builder.position_at_end(after)
         [kind] = kinds
-        chosen = self.builder.phi(self.context.get_value_type(kind))
+        chosen = self.builder.phi(kind.llvm)
         for (_, value), block in found:
             chosen.add_incoming(value, block)
         return kind, chosen
@@ -397,22 +373,12 @@ class Lowered:
 
     def intrinsic(self, node: ast.Call, function: Intrinsic, found: Sequence[Typed]) -> Typed:  # noqa: ARG002  likewise
         """A call of a primitive, or of a function that the program shares."""
-        signature, write = self.contexts.intrinsic(function, tuple(kind for kind, _ in found))
+        typed = function.typing(*(kind for kind, _ in found))
+        if typed is None:
+            self.unfit(node)
+        signature, write = typed
         values = [self.cast(x, kind) for x, kind in zip(found, signature.args, strict=True)]
-        return signature.return_type, write(self.context, self.builder, signature, values)
-
-
-def called(builder: ir.IRBuilder, function: Any, kind: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-    """A call in Numba's convention whose status nobody reads: no function of generated text raises. Each has places of
-    its own for result and exception; with places for all, a step of W5 took 8 % longer."""
-    slots = [cgutils.alloca_once(builder, pointer.pointee) for pointer in kind.args[:2]]
-    builder.store(ir.Constant(kind.args[0].pointee, 0), slots[0])
-    builder.call(function, [*slots, *arguments])
-    return builder.load(slots[0])
-
-
-def is_whole(kind: Any) -> bool:
-    return isinstance(types.unliteral(kind), types.Integer)
+        return signature.return_type, write(self.builder, signature, values)  # pyright: ignore[reportReturnType]
 
 
 STATEMENTS: dict[type, Callable[[Lowered, Any], None]] = {

@@ -1,255 +1,60 @@
-"""Generated Python text -> LLVM module -> object file: a compilation target of our own inside Numba.
+"""Generated Python text -> LLVM modules, and the machines that LLVM makes code for.
 
-Numba's own CPU target spends 0.2 s of a first compilation on loading what generated code never uses (arrays, linear
-algebra, reference counting), resolves every call against overloads that generated code never calls, optimises each
-function three times and reports every error as a traceback. This target knows scalars, typed pointers, loops and
-intrinsics only; it types and lowers with Numba and hands one module to LLVM once.
-
-This file imports Numba when it is imported: load it only when something must be compiled.
+Functions of the usual form are lowered by their syntax trees (:mod:`graphc.native.lowering`); Numba's typed pipeline is
+the general way (:mod:`graphc.native.numba_pipeline`), which is loaded when a text needs it.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import importlib
 import inspect
+import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from types import FunctionType, MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, compiler, config, cpu, fastmathpass, target_extension, transforms, types
-from numba.core.callconv import create_error_model
-from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
-from numba.core.errors import NumbaError
-from numba.core.extending import intrinsic
-from numba.core.typed_passes import NativeLowering, NoPythonBackend, NopythonTypeInference
-from numba.core.typing import context as typing_context
-from numba.core.typing import mathdecl, templates
-from numba.core.untyped_passes import FixupArgs, TranslateByteCode
-from numba.cpython import builtins, mathimpl, numbers, rangeobj  # noqa: F401  importing them registers the scalar operations
 
 from graphc.emit.bounds import TABLE
 from graphc.emit.parts import PARTS
 from graphc.native.bounds import Checked
 from graphc.native.bundles import bundled
-from graphc.native.contexts import Contexts, Unfit
 from graphc.native.divided import Divided
 from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
-from graphc.native.lowering import CHAINS, WIDE, Lowered, called
+from graphc.native.lowering import CHAINS, WIDE, Lowered
 from graphc.native.machine_code import Unit
+from graphc.native.operators import Unfit
 from graphc.native.subnormals import flushing
 from graphc.native.units import forget, units_of
+from graphc.primitives import convention, host, types
+from graphc.primitives.code import declared
+from graphc.primitives.intrinsics import Intrinsic
 
 _MARK = re.compile(rf'^(!\d+) = !{{ !"({WIDE}|{CHAINS})", i32 \d+, i32 (\d+) }}', re.MULTILINE)
 _ASKED = {WIDE: "vectorize.width", CHAINS: "interleave.count"}
-_NUMBERS: dict[object, object] = {
-    np.float32: types.float32,
-    np.float64: types.float64,
-    np.int32: types.int32,
-    np.int64: types.int64,
-    np.uint32: types.uint32,
-    np.uint64: types.uint64,
-}
+_OF_FLOATS = frozenset({"fadd", "fsub", "fmul", "fdiv", "frem", "fcmp"})
+_X86 = ("x86_64", "amd64", "i386", "i686", "x86")
+CONTRACT = "contract"
 Tree = ast.FunctionDef
-_OVERLOADS = (templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate)
-
-
-class _Graphc(target_extension.Generic):
-    """The name of this target in Numba's registry."""
-
-
-def _is_plain(template: Any) -> bool:
-    """Whether a typing template needs no second compilation behind it; ``issubclass`` asks abstract classes, slowly."""
-    return not (isinstance(template, type) and any(base in _OVERLOADS for base in template.__mro__))
-
-
-class _Typing(typing_context.BaseContext):
-    """Types of scalars, pointers, ranges and intrinsics."""
-
-    def __init__(self) -> None:
-        self.looked_up: dict[object, object] = {}
-        super().__init__()
-
-    def load_additional_registries(self) -> None:
-        self.install_registry(mathdecl.registry)
-
-    def install_registry(self, registry: templates.Registry) -> None:
-        loader = self._registries.get(registry)
-        if loader is None:
-            loader = self._registries[registry] = templates.RegistryLoader(registry)
-        for template in filter(_is_plain, loader.new_registrations("functions")):
-            self.insert_function(template(self))
-        for template in filter(_is_plain, loader.new_registrations("attributes")):
-            self.insert_attributes(template(self))
-        for value, kind in loader.new_registrations("globals"):
-            self._add_global(value, kind)
-
-    def _add_global(self, value: object, kind: types.Type) -> None:
-        if isinstance(kind, types.Function) and not all(map(_is_plain, kind.templates)):
-            return
-        known = self._lookup_global(value)
-        if known is not None:
-            kind = known.augment(kind)
-            self._remove_global(value)
-        self._insert_global(value, kind)
-
-    def resolve_function_type(self, func: object, args: tuple, kws: dict) -> object:
-        if kws:
-            return super().resolve_function_type(func, args, kws)
-        key = (func, args)
-        signature = self.looked_up.get(key)
-        if signature is None:
-            signature = self.looked_up[key] = super().resolve_function_type(func, args, kws)
-        return signature
-
-
-class _Lowering(cpu.CPUContext):
-    """Lowers to LLVM without the object runtime: no reference counts, no Python objects, no executable."""
-
-    def __init__(self, typing: _Typing) -> None:
-        self.looked_up: dict[object, object] = {}
-        super().__init__(typing, "graphc")
-
-    def load_additional_registries(self) -> None:
-        self.install_registry(mathimpl.registry)
-
-    def get_function(self, fn: object, sig: object, _firstcall: bool = True) -> object:
-        key = (fn, sig)
-        found = self.looked_up.get(key)
-        if found is None:
-            found = self.looked_up[key] = super().get_function(fn, sig, _firstcall)
-        return found
-
-    def mangler(self, name: str, types: object, *, abi_tags: tuple = (), uid: int | None = None) -> str:
-        kind = "environment_" if name.startswith(".NumbaEnv") else ""
-        return SYMBOL_PREFIX + kind + name.rsplit(".", 1)[-1]
-
-    def insert_user_function(self, func: object, fndesc: object, libs: object = ()) -> None:
-        """Nothing: compiled functions are called by no other, and a record of them would keep all of Numba's data."""
-
-    def post_lowering(self, mod: Any, library: object) -> None:
-        fastmathpass.rewrite_module(mod, self.fastmath)
-
-    def get_executable(self, library: object, fndesc: object, env: object) -> None:
-        return None
-
-
-class _Library:
-    """Stands where Numba expects a code library: it only collects the modules."""
-
-    recorded_timings = None
-
-    def __init__(self, codegen: Any) -> None:
-        self.codegen = codegen
-        self.name = "graphc"
-        self.modules: list[Any] = []
-        self._reload_init: set[object] = set()
-
-    def create_ir_module(self, name: str) -> Any:
-        return self.codegen._create_empty_module(name)
-
-    def add_ir_module(self, module: Any) -> None:
-        self.modules.append(module)
-
-    def add_linking_library(self, library: object) -> None:
-        """Nothing generated links to another library."""
-
-    def finalize(self) -> None:
-        """LLVM runs later, once for all functions."""
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _Canonical(FunctionPass):
-    """Loops in the form that lowering expects. Numba's own pass also finds out how long every variable lives, which
-    only counting references needs."""
-
-    _name = "graphc_canonical"
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def run_pass(self, state: Any) -> Any:
-        state["func_ir"].blocks = transforms.canonicalize_cfg(state["func_ir"].blocks)
-        return True
-
-
-class _Pipeline(compiler.Compiler):
-    """Byte code -> Numba IR -> types -> LLVM IR; no rewrites, no inlining, no lifetimes of Python objects.
-
-    No SSA either: a name of generated code has one type in a function, so each name becomes one stack slot, which
-    LLVM turns into registers.
-    """
-
-    def define_pipelines(self) -> list[PassManager]:
-        manager = PassManager("graphc")
-        steps = (TranslateByteCode, FixupArgs, _Canonical, NopythonTypeInference, NativeLowering, NoPythonBackend)
-        for step in steps:
-            manager.add_pass(step, step.__name__)
-        manager.finalize()
-        return [manager]
-
-
-class _Target:
-    """The one pair of contexts, in the place where Numba's registry looks for a dispatcher."""
-
-    class targetdescr:  # noqa: N801  the attribute names are Numba's
-        typing_context: ClassVar[_Typing]
-        target_context: ClassVar[_Lowering]
-
-
-def _contexts() -> tuple[_Typing, _Lowering]:
-    """Both contexts, made on first use."""
-    pair = _Target.targetdescr
-    if not hasattr(pair, "target_context"):
-        pair.typing_context = _Typing()
-        target_extension.target_registry["graphc"] = _Graphc
-        target_extension.dispatcher_registry[_Graphc] = _Target
-        pair.target_context = _Lowering(pair.typing_context)
-    return pair.typing_context, pair.target_context
 
 
 def argument_type(word: str) -> types.Type:
     """``"float32*"`` or ``"int64"`` -> the type that the compiler knows."""
-    scalar = getattr(types, word.rstrip("*"))
-    return types.CPointer(scalar) if word.endswith("*") else scalar
+    return types.POINTERS[word] if word.endswith("*") else types.NUMBERS[word]
 
 
 def replace_numbers(namespace: dict[str, Any]) -> None:
-    """Put the compiler's number types where the module's names are NumPy's, whose typing would load Numba's arrays."""
+    """Put the compiler's number types where the module's names are NumPy's."""
     for name, value in namespace.items():
-        if isinstance(value, type) and value in _NUMBERS:
-            namespace[name] = _NUMBERS[value]
-
-
-def _flags() -> compiler.Flags:
-    flags = compiler.Flags()
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    flags.no_rewrites = True
-    flags.enable_ssa = False
-    flags.error_model = "numpy"
-    flags.fastmath = cpu.FastMathOptions({"contract"})
-    return flags
-
-
-@contextmanager
-def _compiling() -> Iterator[None]:
-    """This thread compiles for our target. The collector rests: tens of thousands of short-lived IR nodes wake it.
-    What was looked up is forgotten afterwards: it holds on to all that Numba made of the program."""
-    try:
-        with at_rest(), target_extension.target_override("graphc"):
-            for context in _contexts():
-                context.refresh()
-            yield
-    finally:
-        for context in _contexts():
-            context.looked_up.clear()
+        if isinstance(value, type) and issubclass(value, np.number):
+            namespace[name] = types.NUMBERS.get(value.__name__, value)
 
 
 class Shared:
@@ -271,24 +76,22 @@ class Shared:
         self.types[symbol] = name, kinds
         return symbol
 
-    def declared(self, name: str) -> Any:
+    def declared(self, name: str) -> Intrinsic:
         """What stands for a function while its callers are typed and lowered: a call of its symbol."""
 
-        def typed(typingctx: Any, *arguments: types.Type) -> Any:  # noqa: ARG001
+        def typed(*arguments: types.Type) -> Any:
             symbol = self.symbol_for(name, tuple(types.unliteral(kind) for kind in arguments))
             _, kinds = self.types[symbol]
 
-            def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-                kind = context.call_conv.get_function_type(types.int64, kinds)
-                function = cgutils.get_or_insert_function(builder.module, kind, symbol)
-                return called(builder, function, kind, args)
+            def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> ir.Value:  # noqa: ARG001
+                function = declared(builder.module, convention.function_type(kinds), symbol)
+                return convention.called(builder, function, args)
 
             return types.int64(*kinds), emit
 
-        own = inspect.signature(self.functions[name], follow_wrapped=False)
-        context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        typed.__signature__ = inspect.Signature([context, *own.parameters.values()])
-        return intrinsic(typed)
+        typed.__signature__ = inspect.signature(self.functions[name], follow_wrapped=False)
+        typed.__name__ = name
+        return Intrinsic(typed)
 
 
 def _pointers(kinds: Sequence[types.Type]) -> list[types.Type]:
@@ -312,7 +115,7 @@ def replace_shared(namespace: dict[str, Any], entries: Mapping[str, tuple[str, .
 
 def _to_ir(
     function: Callable[..., int], arguments: tuple[types.Type, ...], trees: Mapping[str, Tree], name: str, symbol: str
-) -> Any:
+) -> ir.Module:
     """One function -> one LLVM module: from its syntax tree, or through Numba where that does not fit."""
     made = _of_tree(function, arguments, trees, name, symbol) if name in trees else None
     return made or _of_byte_code(function, arguments, symbol)
@@ -320,42 +123,25 @@ def _to_ir(
 
 def _of_tree(
     function: Callable[..., int], arguments: tuple[types.Type, ...], trees: Mapping[str, Tree], name: str, symbol: str
-) -> Any:
-    typing, lowering = _contexts()
-    flags = _flags()
-    model = create_error_model(flags.error_model, lowering)
-    lowering = lowering.subtarget(error_model=model, fastmath=flags.fastmath)
-    library = _Library(lowering.codegen())
-    module = library.create_ir_module(symbol)
-    names, contexts = function.__globals__, Contexts(typing, lowering)
+) -> ir.Module | None:
+    module, names = _empty_module(symbol), function.__globals__
     is_entry = "C" in inspect.signature(function).parameters
     is_checked = TABLE in names and is_entry  # what it calls is checked there
     try:
-        with lowering.push_code_library(library):
-            if is_checked:
-                Checked(contexts, trees[name], arguments, names, module, symbol, trees)
-            else:
-                of = Divided if PARTS in names and is_entry else Lowered
-                of(contexts, trees[name], arguments, names, module, symbol)
-    except (Unfit, NumbaError) as error:
+        if is_checked:
+            Checked(trees[name], arguments, names, module, symbol, trees)
+        else:
+            (Divided if PARTS in names and is_entry else Lowered)(trees[name], arguments, names, module, symbol)
+    except Unfit as error:
         if is_checked:
             raise RuntimeError(f"no checks can be written: {error}") from None
         return None
-    lowering.post_lowering(module, library)
+    _contract(module)
     return module
 
 
-def _of_byte_code(function: Callable[..., int], arguments: tuple[types.Type, ...], symbol: str) -> Any:
-    typing, lowering = _contexts()
-    library = _Library(lowering.codegen())
-    compiler.compile_extra(
-        typing, lowering, function, arguments, types.int64, _flags(), {}, library=library, pipeline_class=_Pipeline
-    )
-    [module] = library.modules
-    if symbol != SYMBOL_PREFIX + function.__name__:
-        made = module.globals.pop(SYMBOL_PREFIX + function.__name__)
-        made.name, module.globals[symbol] = symbol, made
-    return module
+def _of_byte_code(function: Callable[..., int], arguments: tuple[types.Type, ...], symbol: str) -> ir.Module:
+    return importlib.import_module("graphc.native.numba_pipeline").of_byte_code(function, arguments, symbol)
 
 
 def lower(
@@ -371,13 +157,13 @@ def lower(
 
     Raises
     ------
-    numba.core.errors.NumbaError
-        When an entry does not fit the language of generated code.
+    Unfit
+        When a function does not fit the language of generated code.
     """
     units: dict[str, Unit] = {}
     own: list[str] = []
     shared = shared or Shared({})
-    with _compiling():
+    with at_rest():  # tens of thousands of short-lived nodes wake the collector
         for name, (function, words) in entries.items():
             kinds = tuple(map(argument_type, words))
             module = _to_ir(function, kinds, trees, name, SYMBOL_PREFIX + name)
@@ -409,7 +195,7 @@ def _give(units: dict[str, Unit], symbol: str, text: str, give: Callable[[str, U
 def _finished(text: str) -> str:
     """Every function begins a cache line, so that what stands before it does not move its loops; marks of loops have
     the form that LLVM reads, which llvmlite cannot write: a node whose first part is itself."""
-    aligned = cgutils.normalize_ir_text(text).replace("\n{\n", " align 64\n{\n")
+    aligned = text.encode().decode("latin1").replace("\n{\n", " align 64\n{\n")
     asked = lambda m: f'{m[1]} = distinct !{{ {m[1]}, !{{ !"llvm.loop.{_ASKED[m[2]]}", i32 {m[3]} }} }}'
     return _MARK.sub(asked, aligned)
 
@@ -423,8 +209,31 @@ def _twins(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) ->
 
 
 def target_machines(count: int) -> list[llvm.TargetMachine]:
-    """Machines for the processor of this process, one for each thread that compiles."""
-    codegen, options = _contexts()[1].codegen(), {"opt": config.OPT}
-    codegen._customize_tm_options(options)
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return [target.create_target_machine(**options) for _ in range(count)]
+    """Machines for the processor that programs are made for, one for each thread that compiles."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(host.triple())
+    model = "static" if platform.machine().lower() in _X86 else "default"
+    options = {"cpu": host.name(), "features": host.flags(), "opt": 3, "reloc": model, "codemodel": "jitdefault"}
+    return [target.create_target_machine(**options, jit=True) for _ in range(count)]
+
+
+@functools.cache
+def _data_layout() -> str:
+    return str(target_machines(1)[0].target_data)
+
+
+def _empty_module(name: str) -> ir.Module:
+    module = ir.Module(name)
+    module.triple, module.data_layout = host.triple(), _data_layout()
+    return module
+
+
+def _contract(module: ir.Module) -> None:
+    """A product and a sum may be fused, but where an instruction has flags of its own."""
+    for instruction in (i for f in module.functions for block in f.blocks for i in block.instructions):
+        if instruction.opname in _OF_FLOATS:
+            if not instruction.flags:
+                instruction.flags.append(CONTRACT)
+        elif isinstance(instruction, ir.CallInstr) and isinstance(instruction.type, ir.FloatType | ir.DoubleType):
+            instruction.fastmath.add(CONTRACT)

@@ -12,9 +12,13 @@ from collections.abc import Collection, Iterator
 
 from llvmlite import ir
 
+from graphc.primitives.matmul.vector_ir import BY_HAND
 from graphc.primitives.vector_math.vector_abi import keeper
 
 FEW = 24  # instructions of a function that does little more than to call another: it stays beside its callers
+BY_HAND_MARK = "; written in vectors"
+"""The first line of a unit whose functions are all written by hand."""
+
 _NAME, _METADATA = re.compile(r'@"([^"]+)"'), re.compile(r"!\d+")
 
 
@@ -70,7 +74,12 @@ class _Whole:
             found.update(dict.fromkeys(new, ""))
             waiting += new
         text = "\n".join(found.values())
-        return "\n".join([*self.head, text, *self._metadata_of(text), ""])
+        head = [BY_HAND_MARK, *self.head] if all(map(self._is_by_hand, found)) else self.head
+        return "\n".join([*head, text, *self._metadata_of(text), ""])
+
+    def _is_by_hand(self, name: str) -> bool:
+        value = self.globals[name]
+        return value in BY_HAND or not isinstance(value, ir.Function) or value.is_declaration
 
     def _metadata_of(self, text: str) -> list[str]:
         waiting = [*dict.fromkeys(_METADATA.findall(text))]

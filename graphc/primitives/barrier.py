@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.extending import intrinsic
 
-from graphc.primitives.memory import as_index, is_pointer
+from graphc.primitives import types
+from graphc.primitives.code import declared
+from graphc.primitives.intrinsics import Intrinsic
+from graphc.primitives.memory import as_index
+from graphc.primitives.types import is_pointer
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 PATIENCE = 1 << 18  # looks at the counter (some 400 microseconds) before a waiting thread offers its core to others
 
 
-@intrinsic(prefer_literal=True)
-def meet(typingctx: Any, counter: Any, index: Any, goal: Any) -> Any:
+@Intrinsic
+def meet(counter: Any, index: Any, goal: Any) -> Any:
     """Add 1 to counter[index] and wait until it reaches ``goal``; every thread calls it with the same goal.
 
     The counter only grows, so a thread that runs ahead cannot be mistaken for one of the next meeting.  Waiting
@@ -25,12 +28,11 @@ def meet(typingctx: Any, counter: Any, index: Any, goal: Any) -> Any:
     if not is_pointer(counter) or counter.dtype is not types.int64:
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        place = builder.gep(args[0], [as_index(context, builder, signature, 1, args)])
-        goal_ = as_index(context, builder, signature, 2, args)
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        place = builder.gep(args[0], [as_index(builder, signature, 1, args)])
+        goal_ = as_index(builder, signature, 2, args)
         builder.atomic_rmw("add", place, I64(1), "seq_cst")
         _wait(builder, place, goal_)
-        return context.get_dummy_value()
 
     return types.void(counter, index, goal), emit
 
@@ -58,4 +60,4 @@ def _rest(builder: ir.IRBuilder, turns: ir.Value) -> None:
     tired = builder.icmp_unsigned("==", builder.urem(turns, I64(PATIENCE)), I64(0))
     with builder.if_then(tired, likely=False):
         kind = ir.FunctionType(I32, [])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        builder.call(declared(builder.module, kind, "sched_yield"), [])

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.extending import intrinsic
 
 from graphc.ir.drawing import KINDS, MULTIPLIERS, WEYL, normals
-from graphc.primitives.memory import as_index, is_pointer
+from graphc.primitives import types
+from graphc.primitives.code import for_range
+from graphc.primitives.intrinsics import Intrinsic
+from graphc.primitives.memory import as_index
+from graphc.primitives.types import is_pointer
 from graphc.primitives.vector_math.builder import FloatBuilder
 
 I64 = ir.IntType(64)
@@ -92,24 +94,23 @@ def _normal(kind: ir.Type) -> Values:
 
 def _drawing(name: str, values_of: Callable[[ir.Type], Values], doc: str) -> Any:
     def draw(
-        typingctx: Any, dst: Any, off: Any, first: Any, n: Any, limit: Any, key0: Any, key1: Any, at: Any, epoch: Any,
+        dst: Any, off: Any, first: Any, n: Any, limit: Any, key0: Any, key1: Any, at: Any, epoch: Any,
         number: Any,
     ) -> Any:  # fmt: skip
         whole = (off, first, n, limit, key0, key1, at, epoch, number)
         if not is_pointer(dst) or not all(isinstance(kind, types.Integer) for kind in whole):
             return None
 
-        def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-            numbers = [as_index(context, builder, signature, position, args) for position in range(1, 10)]
-            kind = context.get_value_type(dst.dtype)
+        def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+            numbers = [as_index(builder, signature, position, args) for position in range(1, 10)]
+            kind = dst.dtype.llvm
             function = _function(builder, f"graphc_random_{name}_{kind}", kind, KINDS[name], values_of(kind))
             builder.call(function, [builder.gep(args[0], [numbers[0]]), *numbers[1:]])
-            return context.get_dummy_value()
 
         return types.void(dst, *whole), emit
 
     draw.__name__, draw.__doc__ = f"random_{name}", doc
-    return intrinsic(prefer_literal=True)(draw)
+    return Intrinsic(draw)
 
 
 def _function(caller: ir.IRBuilder, name: str, kind: ir.Type, each: int, values: Values) -> ir.Function:
@@ -131,14 +132,14 @@ def _function(caller: ir.IRBuilder, name: str, kind: ir.Type, each: int, values:
     low = b.sdiv(b.add(first, I64(each - 1)), per)
     high = b.sdiv(end, per)
     whole = b.select(b.icmp_signed(">", high, low), b.sub(high, low), I64(0))
-    with cgutils.for_range(b, whole) as loop:
-        number = b.add(low, loop.index)
+    with for_range(b, whole) as index:
+        number = b.add(low, index)
         start = b.sub(b.mul(number, per), first)
         for t, x in enumerate(block_of(number)):
             b.store(x, b.gep(dst, [b.add(start, I64(t))]))
     last = b.sdiv(b.sub(end, I64(1)), per)
-    with b.if_then(b.icmp_signed(">", n, I64(0))), cgutils.for_range(b, I64(2)) as loop:
-        number = b.select(b.icmp_signed("==", loop.index, I64(0)), b.sdiv(first, per), last)
+    with b.if_then(b.icmp_signed(">", n, I64(0))), for_range(b, I64(2)) as index:
+        number = b.select(b.icmp_signed("==", index, I64(0)), b.sdiv(first, per), last)
         inside = b.and_(b.icmp_signed(">=", number, low), b.icmp_signed("<", number, high))
         with b.if_then(b.not_(inside)):
             for t, x in enumerate(block_of(number)):

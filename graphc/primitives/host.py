@@ -17,7 +17,13 @@ NAME, FEATURES = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"
 
 def name() -> str:
     """The processor's name, such as znver4."""
-    return os.environ.get(NAME) or llvm.get_host_cpu_name()
+    return os.environ.get(NAME) or _own_name()
+
+
+@functools.cache
+def _own_name() -> str:
+    """LLVM is asked once: it answers one thread at a time, and another one may be long."""
+    return llvm.get_host_cpu_name()
 
 
 @functools.cache
@@ -29,7 +35,17 @@ def features() -> Mapping[str, bool]:
     return {word[1:]: word[0] == "+" for word in asked.split(",") if word[:1] in ("+", "-")}
 
 
+def flags() -> str:
+    """The instructions, as LLVM is told."""
+    return ",".join(f"{'+' if there else '-'}{word}" for word, there in sorted(features().items()))
+
+
 def described() -> str:
-    """Triple, name and features, as the code generator sees them."""
-    words = (f"{'+' if there else '-'}{word}" for word, there in sorted(features().items()))
-    return f"{llvm.get_process_triple()} {name()} {','.join(words)}"
+    """Triple, name and instructions, as the code generator sees them."""
+    return f"{triple()} {name()} {flags()}"
+
+
+@functools.cache
+def triple() -> str:
+    """Architecture and system, such as x86_64-unknown-linux-gnu."""
+    return llvm.get_process_triple()

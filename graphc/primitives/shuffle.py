@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
+from graphc.primitives import types
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.memory import as_index
 from graphc.primitives.philox import GOLDEN, MIX_1, MIX_2, ROUNDS, SMALL_BITS, SMALL_ROUNDS
 
 I1, I64 = ir.IntType(1), ir.IntType(64)
 
 
-@intrinsic(prefer_literal=True)
-def permuted(typingctx: Any, n: Any, index: Any, key0: Any, key1: Any, epoch: Any) -> Any:
+@Intrinsic
+def permuted(n: Any, index: Any, key0: Any, key1: Any, epoch: Any) -> Any:
     """Where the bijection of {0, ..., n - 1} chosen by (key0, key1, epoch) sends ``index``, an int64.
 
     What depends on n, keys and epoch alone leaves the loop around it.
@@ -23,8 +24,8 @@ def permuted(typingctx: Any, n: Any, index: Any, key0: Any, key1: Any, epoch: An
     if not all(isinstance(kind, types.Integer) for kind in (n, index, key0, key1, epoch)):
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        number = [as_index(context, builder, signature, position, args) for position in range(5)]
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> ir.Value:
+        number = [as_index(builder, signature, position, args) for position in range(5)]
         return _walk(builder, number[0], number[1], _network(builder, *number))
 
     return types.int64(n, index, key0, key1, epoch), emit

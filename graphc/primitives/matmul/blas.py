@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.extending import intrinsic
 
+from graphc.primitives import types
+from graphc.primitives.code import alloca_once_value, declared
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.matmul import gemm as tiles
 from graphc.primitives.matmul.vector_ir import Vectors
-from graphc.primitives.memory import are_factors, as_index
+from graphc.primitives.memory import as_index
+from graphc.primitives.types import are_factors
 
 _I8, _I32 = ir.IntType(8), ir.IntType(32)
 _SYMBOLS = {types.float32: "graphc_blas_sgemm", types.float64: "graphc_blas_dgemm"}
@@ -18,7 +21,7 @@ _SYMBOLS = {types.float32: "graphc_blas_sgemm", types.float64: "graphc_blas_dgem
 
 def _slot(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """The address of a value: Fortran passes everything by reference."""
-    return cgutils.alloca_once_value(builder, value)
+    return alloca_once_value(builder, value)
 
 
 def _layout(rows: int, columns: int) -> tuple[str, int]:
@@ -26,9 +29,9 @@ def _layout(rows: int, columns: int) -> tuple[str, int]:
     return ("N", rows) if columns == 1 else ("T", columns)
 
 
-@intrinsic(prefer_literal=True)
+@Intrinsic
 def blas_gemm(
-    typingctx: Any, a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
+    a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
     c: Any, oc: Any, ldc: Any, m: Any, n: Any, k: Any, bias: Any, obias: Any, mode: Any,
 ) -> Any:  # fmt: skip
     """The same product, arguments and modes as :func:`graphc.primitives.matmul.gemm.gemm`, by BLAS.
@@ -42,9 +45,9 @@ def blas_gemm(
     if 1 not in (rows_a, columns_a) or 1 not in (rows_b, columns_b) or a.dtype not in _SYMBOLS:
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(a.dtype))
-        index = {q: as_index(context, builder, signature, q, args) for q in (1, 5, 9, 11, 12, 13, 15)}
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        v = Vectors(builder, a.dtype.llvm)
+        index = {q: as_index(builder, signature, q, args) for q in (1, 5, 9, 11, 12, 13, 15)}
         place = [v.at(args[q], index[q + 1]) for q in (0, 4, 8, 14)]
         extents = [index[q] for q in (11, 12, 13)]
         if start == tiles.BIAS:
@@ -52,7 +55,6 @@ def blas_gemm(
         beta = 0.0 if start == tiles.SET else 1.0
         layouts = (_layout(rows_a, columns_a), _layout(rows_b, columns_b))
         _call(v, _SYMBOLS[a.dtype], place[:3], extents, layouts, beta, width)
-        return context.get_dummy_value()
 
     return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit
 
@@ -69,7 +71,7 @@ def _call(
     one, start, lead = _slot(builder, v.kind(1.0)), _slot(builder, v.kind(beta)), _slot(builder, _I32(width))
     arguments = [letters[1], letters[0], n, m, k, one, place[1], leads[1], place[0], leads[0], start, place[2], lead]
     kind = ir.FunctionType(ir.VoidType(), [ir.PointerType()] * len(arguments))
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, symbol), arguments)
+    builder.call(declared(builder.module, kind, symbol), arguments)
 
 
 def _start_with_bias(v: Vectors, c: ir.Value, bias: ir.Value, m: ir.Value, n: ir.Value, width: int) -> None:

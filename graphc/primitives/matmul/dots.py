@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
+from graphc.primitives import types
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.matmul.gemm import call_shared, cut, integer_of, lanes_of
 from graphc.primitives.matmul.vector_ir import Int, Vectors
-from graphc.primitives.memory import are_factors, is_pointer
+from graphc.primitives.types import are_factors, is_pointer
 from graphc.records import record
 
 TALLEST = 6
@@ -76,9 +76,9 @@ def _tile(v: Vectors, a: Side, b: Side, rows: range, n: int, sums: Sums) -> list
     return v.loop(sums.far, [v.zero(sums.lanes)] * (len(rows) * n), lambda p, acc: near(moved(p), acc))
 
 
-@intrinsic(prefer_literal=True)
+@Intrinsic
 def contract_dots(
-    typingctx: Any, a: Any, oa: Any, rsa: Any, csa2: Any, csa1: Any, b: Any, ob: Any, rsb: Any, csb2: Any, csb1: Any,
+    a: Any, oa: Any, rsa: Any, csa2: Any, csa1: Any, b: Any, ob: Any, rsb: Any, csb2: Any, csb1: Any,
     c: Any, oc: Any, rsc: Any, csc: Any, m: Any, n: Any, k2: Any, k1: Any, k: Any,
     mode: Any,
 ) -> Any:  # fmt: skip
@@ -91,9 +91,9 @@ def contract_dots(
     if not are_factors((a, b, c), literal):
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(a.dtype))
-        number = {position: integer_of(context, builder, signature, args, position)
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        v = Vectors(builder, a.dtype.llvm)
+        number = {position: integer_of(builder, signature, args, position)
                   for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
         places = [v.at(args[position], number[position + 1]) for position in (0, 5, 10)]
         fixed = [kind.literal_value for kind in literal]
@@ -112,7 +112,6 @@ def contract_dots(
                 first += height
 
         call_shared(v, "_".join(map(str, ("contract_dots", *fixed))), places, [number[16], number[17]], product)
-        return context.get_dummy_value()
 
     words = (a, oa, rsa, csa2, csa1, b, ob, rsb, csb2, csb1, c, oc, rsc, csc, m, n, k2, k1, k, mode)
     return types.void(*words), emit

@@ -15,13 +15,14 @@ from dataclasses import replace
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
+from graphc.primitives import types
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.matmul.blocks import has_blocks, in_blocks
 from graphc.primitives.matmul.product import ADD, BIAS, SET, Matrix, Panel, Product
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
-from graphc.primitives.memory import are_factors, as_index, is_pointer
+from graphc.primitives.memory import as_index
+from graphc.primitives.types import are_factors, is_pointer
 
 LATENCY = 4
 """Cycles from one fused operation of a chain to the next; a lone row takes at least so many for each term."""
@@ -34,7 +35,7 @@ WIDTH = {32: 4, 16: 2}
 every fused operation."""
 
 
-ROWS, SMALL, OFTEN = 32, 1024, 8
+ROWS, SMALL, OFTEN = 32, 256, 8
 """Rows of a free extent, for an estimate; elements of a right factor that is small: a call takes some nanoseconds, a
 tenth of six products of 4 by 8 by 8. A product with a small one stands alone when a program has more than so many of
 its kind."""
@@ -285,12 +286,12 @@ def multiple_of(v: Vectors, extent: Int, step: int) -> Int:
     return extent if step == 1 else v.ir.sub(extent, v.ir.srem(extent, v.int(step)))
 
 
-def integer_of(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, position: int) -> Int:
+def integer_of(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value], position: int) -> Int:
     """A literal argument as a Python int, another one as its int64 value."""
     kind = signature.args[position]
     if isinstance(kind, types.IntegerLiteral):
         return int(kind.literal_value)
-    return as_index(context, builder, signature, position, args)
+    return as_index(builder, signature, position, args)
 
 
 def kinds_of(v: Vectors, name: str) -> int:
@@ -329,9 +330,9 @@ def call_shared(v: Vectors, name: str, pointers: list[ir.Value], sizes: list[Int
     v.ir.call(function, [*pointers, *variable])
 
 
-@intrinsic(prefer_literal=True)
+@Intrinsic
 def gemm(
-    typingctx: Any, a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
+    a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
     c: Any, oc: Any, ldc: Any, m: Any, n: Any, k: Any, bias: Any, obias: Any, mode: Any,
 ) -> Any:  # fmt: skip
     """C[i, j] = start[i, j] + sum_k A[i, k] B[k, j]; A[i, k] = a[oa + i*rsa + k*csa], C[i, j] = c[oc + i*ldc + j].
@@ -344,9 +345,9 @@ def gemm(
     if not are_factors((a, b, c, bias), literal):
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(a.dtype))
-        number = {position: integer_of(context, builder, signature, args, position)
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        v = Vectors(builder, a.dtype.llvm)
+        number = {position: integer_of(builder, signature, args, position)
                   for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
         places = [v.at(args[position], number[position + 1]) for position in (0, 4, 8, 14)]
         rsa, csa, rsb, csb, ldc = (number[position] for position in (2, 3, 6, 7, 10))
@@ -360,14 +361,13 @@ def gemm(
 
         name = "_".join(map(str, ("gemm", rsa, csa, rsb, csb, ldc, mode.literal_value)))
         call_shared(v, name, places, [number[position] for position in (11, 12, 13)], product)
-        return context.get_dummy_value()
 
     return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit
 
 
-@intrinsic(prefer_literal=True)
+@Intrinsic
 def contract(
-    typingctx: Any, a: Any, oa: Any, rsa: Any, csa2: Any, csa1: Any, csa: Any, b: Any, ob: Any, rsb2: Any, rsb1: Any,
+    a: Any, oa: Any, rsa: Any, csa2: Any, csa1: Any, csa: Any, b: Any, ob: Any, rsb2: Any, rsb1: Any,
     rsb: Any, c: Any, oc: Any, ldc: Any, m: Any, n: Any, k2: Any, k1: Any, k: Any,
 ) -> Any:  # fmt: skip
     """C[i, j] = sum_p sum_q sum_k A[i, p, q, k] B[p, q, k, j], the columns of B and C side by side.
@@ -379,9 +379,9 @@ def contract(
     if not are_factors((a, b, c), strides):
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(a.dtype))
-        number = {position: integer_of(context, builder, signature, args, position)
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        v = Vectors(builder, a.dtype.llvm)
+        number = {position: integer_of(builder, signature, args, position)
                   for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
         places = [v.at(args[position], number[position + 1]) for position in (0, 6, 11)]
         steps = [number[position] for position in (2, 3, 4, 5, 8, 9, 10, 13)]
@@ -395,7 +395,6 @@ def contract(
 
         sizes = [number[position] for position in range(14, 19)]
         call_shared(v, "_".join(map(str, ("contract", *steps))), places, sizes, product)
-        return context.get_dummy_value()
 
     words = (a, oa, rsa, csa2, csa1, csa, b, ob, rsb2, rsb1, rsb, c, oc, ldc, m, n, k2, k1, k)
     return types.void(*words), emit

@@ -8,13 +8,14 @@ has one chain of sums, as in :mod:`.gemm`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
+from graphc.primitives import types
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.matmul.gemm import (
     BLOCKS,
     WIDTH,
@@ -29,7 +30,7 @@ from graphc.primitives.matmul.gemm import (
     power_above,
 )
 from graphc.primitives.matmul.vector_ir import Int, Vectors, vector_unit
-from graphc.primitives.memory import are_factors, is_pointer
+from graphc.primitives.types import are_factors, is_pointer
 
 
 def emit_lines(v: Vectors, p: Product, lines: int, steps: tuple[int, int]) -> None:
@@ -68,9 +69,9 @@ def _parts(v: Vectors, p: Product, rows: int) -> list[Product]:
     return found
 
 
-@intrinsic(prefer_literal=True)
+@Intrinsic
 def contract_lines(
-    typingctx: Any, a: Any, oa: Any, rsa: Any, csa2: Any, csa1: Any, csa: Any, b: Any, ob: Any, rsb2: Any, rsb1: Any,
+    a: Any, oa: Any, rsa: Any, csa2: Any, csa1: Any, csa: Any, b: Any, ob: Any, rsb2: Any, rsb1: Any,
     rsb: Any, lsb: Any, c: Any, oc: Any, ldc: Any, lsc: Any, m: Any, lines: Any, n: Any, k2: Any, k1: Any, k: Any,
     mode: Any,
 ) -> Any:  # fmt: skip
@@ -85,9 +86,9 @@ def contract_lines(
         return None
     fixed = [kind.literal_value for kind in steps]
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(a.dtype))
-        number = {position: integer_of(context, builder, signature, args, position)
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        v = Vectors(builder, a.dtype.llvm)
+        number = {position: integer_of(builder, signature, args, position)
                   for position, kind in enumerate(signature.args) if not is_pointer(kind)}  # fmt: skip
         places = [v.at(args[position], number[position + 1]) for position in (0, 6, 12)]
 
@@ -100,7 +101,6 @@ def contract_lines(
 
         sizes = [number[position] for position in (16, 19, 20, 21)]
         call_shared(v, "_".join(map(str, ("contract_lines", *fixed))), places, sizes, product)
-        return context.get_dummy_value()
 
     words = (a, oa, rsa, csa2, csa1, csa, b, ob, rsb2, rsb1, rsb, lsb, c, oc, ldc, lsc, m, lines, n, k2, k1, k, mode)
     return types.void(*words), emit

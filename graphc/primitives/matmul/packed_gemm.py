@@ -19,9 +19,9 @@ from dataclasses import replace
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
+from graphc.primitives import types
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.matmul.gemm import ADD, BIAS
 from graphc.primitives.matmul.packed_kernel import (
     LINE,
@@ -35,7 +35,8 @@ from graphc.primitives.matmul.packed_kernel import (
 )
 from graphc.primitives.matmul.packing import TOGETHER, Operand, Part, pack, pack_tiles
 from graphc.primitives.matmul.vector_ir import I64, Int, Vectors, function_of, vector_unit
-from graphc.primitives.memory import are_factors, as_index
+from graphc.primitives.memory import as_index
+from graphc.primitives.types import are_factors
 from graphc.records import record
 
 TERMS = 1024
@@ -283,9 +284,9 @@ def _product_function(v: Vectors, across: tuple[bool, bool]) -> ir.Function:
     return function_of(v, f"packed_{''.join('NT'[t] for t in across)}", arguments, emit)
 
 
-@intrinsic(prefer_literal=True)
+@Intrinsic
 def packed_gemm(
-    typingctx: Any, a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
+    a: Any, oa: Any, rsa: Any, csa: Any, b: Any, ob: Any, rsb: Any, csb: Any,
     c: Any, oc: Any, ldc: Any, m: Any, n: Any, k: Any, bias: Any, obias: Any, mode: Any,
 ) -> Any:  # fmt: skip
     """The same product, arguments and modes as :func:`graphc.primitives.matmul.gemm.gemm`, for large matrices.
@@ -299,14 +300,13 @@ def packed_gemm(
     if 1 not in (rows_a, columns_a) or 1 not in (rows_b, columns_b):
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(a.dtype))
-        index = {q: as_index(context, builder, signature, q, args) for q in (1, 5, 9, 11, 12, 13, 15)}
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        v = Vectors(builder, a.dtype.llvm)
+        index = {q: as_index(builder, signature, q, args) for q in (1, 5, 9, 11, 12, 13, 15)}
         place = [v.at(args[q], index[q + 1]) for q in (0, 4, 8, 14)]
         across = (columns_a != 1, columns_b != 1)
         lda, ldb = columns_a if across[0] else rows_a, columns_b if across[1] else rows_b
         result = [place[2], I64(width), index[11], index[12], place[3], I64(int(start == BIAS)), I64(int(start != ADD))]
         builder.call(_product_function(v, across), [place[0], I64(lda), place[1], I64(ldb), index[13], *result])
-        return context.get_dummy_value()
 
     return types.void(a, oa, rsa, csa, b, ob, rsb, csb, c, oc, ldc, m, n, k, bias, obias, mode), emit

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
+from graphc.primitives import types
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.matmul.gemm import COPIES, call_shared, integer_of, kinds_of, multiple_of
 from graphc.primitives.matmul.vector_ir import Int, Vectors
-from graphc.primitives.memory import is_pointer
+from graphc.primitives.types import is_pointer
 
 
-@intrinsic(prefer_literal=True)
-def transpose(typingctx: Any, dst: Any, doff: Any, src: Any, soff: Any, rows: Any, cols: Any) -> Any:
+@Intrinsic
+def transpose(dst: Any, doff: Any, src: Any, soff: Any, rows: Any, cols: Any) -> Any:
     """dst[doff + j*rows + i] = src[soff + i*cols + j] for i < rows, j < cols; the two do not overlap."""
     if not is_pointer(dst, src) or dst.dtype != src.dtype or dst.dtype not in (types.float32, types.float64):
         return None
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        v = Vectors(builder, context.get_value_type(dst.dtype))
-        number = [integer_of(context, builder, signature, args, position) for position in (1, 3, 4, 5)]
+    def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
+        v = Vectors(builder, dst.dtype.llvm)
+        number = [integer_of(builder, signature, args, position) for position in (1, 3, 4, 5)]
         places = [v.at(args[0], number[0]), v.at(args[2], number[1])]
         if kinds_of(v, "transpose") >= COPIES:
             number = list(map(v.int, number))
         call_shared(v, "transpose", places, number[2:], lambda inner, p, sizes: emit_transpose(inner, *p, *sizes))
-        return context.get_dummy_value()
 
     return types.void(dst, doff, src, soff, rows, cols), emit
 

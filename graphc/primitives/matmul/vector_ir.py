@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -213,6 +214,10 @@ class Vectors:
         return out
 
 
+BY_HAND: weakref.WeakSet[ir.Function] = weakref.WeakSet()
+"""Functions that are written in vectors, their loops as they are to be: few of LLVM's passes find anything to do."""
+
+
 def function_of(
     v: Vectors, name: str, arguments: Sequence[ir.Type], emit: Callable[[Vectors, Sequence[ir.Value]], None]
 ) -> ir.Function:
@@ -223,6 +228,7 @@ def function_of(
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
+    BY_HAND.add(function)
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     emit(Vectors(builder, v.kind), function.args)
     builder.ret_void()

@@ -1,4 +1,4 @@
-"""The scalar functions of generated CPU code, by name: Numba intrinsics that emit their LLVM IR inside the caller.
+"""The scalar functions of generated CPU code, by name: intrinsics that write LLVM IR inside the caller.
 
 Every name in :data:`VECTOR_MATH` takes float32 or float64 and returns the same type. Integer and boolean arguments
 beside a float are converted to it; float32 beside float64 gives float64. There are no branches, and no calls but those
@@ -9,14 +9,15 @@ The code is right under ``fastmath={'contract'}`` and without; it is not made fo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from graphc.ir.scalar import FUNCTIONS, Scalar, formula_of, placeholder
+from graphc.primitives import types
+from graphc.primitives.code import cast
+from graphc.primitives.intrinsics import Intrinsic
 from graphc.primitives.vector_math import (
     exponential,
     logarithmic,
@@ -35,7 +36,7 @@ Emitter = Callable[..., ir.Value]
 
 
 def _result_type(arguments: tuple[types.Type, ...]) -> types.Float | None:
-    """The widest float among the arguments; None (Numba then reports the call) without one or beside a non-number."""
+    """The widest float among the arguments; None without one or beside a non-number."""
     floats = [a for a in arguments if isinstance(a, types.Float)]
     numbers = all(isinstance(a, (types.Float, types.Integer, types.Boolean)) for a in arguments)
     return max(floats, key=lambda kind: kind.bitwidth) if floats and numbers else None
@@ -47,29 +48,29 @@ def _typed(emit: Emitter, arguments: tuple[types.Type, ...]) -> tuple[Any, Calla
     if kind is None:
         return None
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        cast = [context.cast(builder, v, t, kind) for v, t in zip(values, signature.args, strict=True)]
-        return emit(FloatBuilder(builder, context.get_value_type(kind)), *cast)
+    def generate(builder: ir.IRBuilder, signature: types.Signature, values: Sequence[ir.Value]) -> ir.Value:
+        numbers = [cast(builder, v, t, kind) for v, t in zip(values, signature.args, strict=True)]
+        return emit(FloatBuilder(builder, kind.llvm), *numbers)
 
     return kind(*arguments), generate
 
 
 def _one(emit: Emitter) -> Callable[..., Any]:
-    def typing(typing_context: Any, x: types.Type) -> Any:
+    def typing(x: types.Type) -> Any:
         return _typed(emit, (x,))
 
     return typing
 
 
 def _two(emit: Emitter) -> Callable[..., Any]:
-    def typing(typing_context: Any, x: types.Type, y: types.Type) -> Any:
+    def typing(x: types.Type, y: types.Type) -> Any:
         return _typed(emit, (x, y))
 
     return typing
 
 
 def _three(emit: Emitter) -> Callable[..., Any]:
-    def typing(typing_context: Any, x: types.Type, y: types.Type, z: types.Type) -> Any:
+    def typing(x: types.Type, y: types.Type, z: types.Type) -> Any:
         return _typed(emit, (x, y, z))
 
     return typing
@@ -81,7 +82,7 @@ def _primitive(emit: Emitter, arity: int = 0) -> Any:
     typing = {1: _one, 2: _two, 3: _three}[arity](emit)
     typing.__name__ = typing.__qualname__ = emit.__name__
     typing.__doc__ = emit.__doc__
-    return intrinsic(prefer_literal=True)(typing)
+    return Intrinsic(typing)
 
 
 _EMITTERS: tuple[Emitter, ...] = (
