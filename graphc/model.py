@@ -5,37 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from graphc.declare.origin import advised, fail, located
 from graphc.declare.tensor import Tensor
 from graphc.errors import TypeMismatchError
-from graphc.facade import (  # noqa: F401
-    attach,
-    checkpoint,
-    devices,
-    evaluating,
-    repeating,
-    sweeping,
-)
+from graphc.facade import attach, devices, repeating  # noqa: F401  methods of other objects
 from graphc.facade.arguments import DType, Outputs, Precision, Record, Target, data_by_name, in_form, not_swept
-from graphc.facade.averaging import averaged as averaged_core
-from graphc.facade.calculus import compile, grad, hessian, hvp, jacobian
 from graphc.facade.core import Core
 from graphc.facade.deriving import derive
-from graphc.facade.directional import gauss_newton, jvp
 from graphc.facade.fitting import filled
 from graphc.facade.options import BatchSize, Options
-from graphc.facade.settings import read_seeds
 from graphc.facade.state import Parameters, State
 from graphc.ir.node import Leaf
+from graphc.late import late
 from graphc.optim import Optimizer, Rule
 from graphc.readable import Readable
-from graphc.run.encoding import Encoders
 from graphc.run.history import Run
 from graphc.run.turns import in_turn, training
 
-__all__ = ["Model", "averaged", "compile", "derive", "gauss_newton", "grad", "hessian", "hvp", "jacobian", "jvp"]
+if TYPE_CHECKING:
+    from graphc.facade import averaging, checkpoint, evaluating, settings, sweeping
+    from graphc.run import encoding
+    from graphc.run.encoding import Encoders
+else:
+    averaging, checkpoint, evaluating, settings, sweeping = (
+        late(f"graphc.facade.{name}") for name in ("averaging", "checkpoint", "evaluating", "settings", "sweeping")
+    )
+    encoding = late("graphc.run.encoding")
+
+__all__ = ["Model", "averaged", "derive"]
 
 
 class Model(Readable):
@@ -125,7 +124,7 @@ class Model(Readable):
     @property
     def encoders(self) -> Encoders:
         """What makes numbers of words for an input, by its name: ``model.encoders["X"] = gc.Encoder().fit(frame)``."""
-        return Encoders([str(leaf.name) for leaf in self._core.all_inputs], self._core.columns.encoders)
+        return encoding.Encoders([str(leaf.name) for leaf in self._core.all_inputs], self._core.columns.encoders)
 
     @property
     def state(self) -> State:
@@ -315,7 +314,7 @@ class Model(Readable):
             threads=threads, verify=verify, validation=validation, callbacks=callbacks,
         ).checked("sweep")  # fmt: skip
         with self._core.checking(check_bounds, target):
-            return sweeping.sweep(self._core, data, read_seeds(seeds), checked, self._of, bool(paired))
+            return sweeping.sweep(self._core, data, settings.read_seeds(seeds), checked, self._of, bool(paired))
 
     @located
     @in_turn
@@ -441,4 +440,4 @@ def averaged(model: Model) -> Model:
     """
     if not isinstance(model, Model):
         fail(TypeMismatchError, f"averaged: {model!r:.60} is no Model", "gc.averaged(model), after a fit.")
-    return model._of(averaged_core(model._core))
+    return model._of(averaging.averaged(model._core))

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphc.declare.names import node_text
 from graphc.declare.origin import advised, located
 from graphc.declare.tensor import Tensor
-from graphc.facade import deriving, inspecting, picturing, reporting, summary
+from graphc.facade import deriving
 from graphc.facade.arguments import Stage, Target, data_by_name
-from graphc.facade.certifying import Certificate, Ranges, certificate
 from graphc.facade.core import Core
-from graphc.facade.landscape import Landscape, Runs, landscape
+from graphc.late import late
 from graphc.optim import Curvature, Rule
 from graphc.run.turns import in_turn
 from graphc.show.derivation import Derivation
-from graphc.show.diagram.picture import Picture
-from graphc.show.explain import Page
+
+if TYPE_CHECKING:
+    from graphc.facade import certifying, inspecting, picturing, reporting, summary
+    from graphc.facade import landscape as landscapes
+    from graphc.facade.certifying import Certificate, Ranges
+    from graphc.facade.landscape import Landscape, Runs
+    from graphc.show.diagram.picture import Picture
+    from graphc.show.explain import Page
+else:
+    certifying, inspecting, landscapes, picturing, reporting, summary = (
+        late(f"graphc.facade.{name}")
+        for name in ("certifying", "inspecting", "landscape", "picturing", "reporting", "summary")
+    )
 
 
 class Readable:
@@ -115,7 +125,7 @@ class Readable:
         threads, verify : as for :meth:`fit`
         """
         line = (along.name, along._core.params) if isinstance(along, Readable) else along
-        return landscape(self._core, data, line, size, reach, runs, seed, threads, verify)
+        return landscapes.landscape(self._core, data, line, size, reach, runs, seed, threads, verify)
 
     @located
     @in_turn
@@ -131,7 +141,7 @@ class Readable:
         rows : int
             There are no more rows.
         """
-        return certificate(self._core, bound, ranges, rows)
+        return certifying.certificate(self._core, bound, ranges, rows)
 
     @located
     def graph(self, by_layer: bool | None = None) -> Picture:

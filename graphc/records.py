@@ -30,7 +30,7 @@ def _record(cls: type | None = None, *, frozen: bool = False, eq: bool = True, r
     if cls is None:
         return lambda c: _record(c, frozen=frozen, eq=eq, repr=repr)
     own, made = vars(cls), fields(dataclass(init=False, repr=False, eq=False)(cls))
-    methods: dict[str, Any] = {"__init__": _init(cls, made, frozen)}
+    methods: dict[str, Any] = {"__init__": _Init(cls, made, frozen)}
     if repr:
         methods["__repr__"] = _repr([f.name for f in made if f.repr])
     if eq:
@@ -42,6 +42,18 @@ def _record(cls: type | None = None, *, frozen: bool = False, eq: bool = True, r
         if own.get(name) is None:
             setattr(cls, name, method)
     return cls
+
+
+class _Init:
+    """Stands where ``__init__`` is, which is compiled for the first record of a class: few classes have one."""
+
+    def __init__(self, cls: type, made: Sequence[Field], frozen: bool) -> None:
+        self._cls, self._made, self._frozen = cls, made, frozen
+
+    def __get__(self, record: Any, owner: type | None = None) -> Any:
+        if vars(self._cls).get("__init__") is self:
+            self._cls.__init__ = _init(self._cls, self._made, self._frozen)  # pyright: ignore[reportAttributeAccessIssue]
+        return vars(self._cls)["__init__"].__get__(record, owner)
 
 
 def _init(cls: type, made: Sequence[Field], frozen: bool) -> Callable[..., None]:

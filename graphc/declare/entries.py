@@ -41,6 +41,7 @@ def _function(function: FunctionType) -> Any:
 
 
 def _locate_methods(cls: type) -> None:
+    getattr(cls, "__init__", None)  # a record's is compiled when it is asked for
     for name, member in list(vars(cls).items()):
         if isinstance(member, FunctionType) and not is_located(member) and (name[0] != "_" or name == "__init__"):
             setattr(cls, name, located(member))

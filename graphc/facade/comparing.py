@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.declare.entries import entry
 from graphc.declare.origin import fail, located
 from graphc.errors import DivergenceError, DomainError, TypeMismatchError
 from graphc.facade.core import Core
@@ -26,12 +27,14 @@ from graphc.run.data import bind
 from graphc.run.history import Run
 from graphc.run.keeping import Trajectory
 from graphc.show.explain import table as aligned
+from graphc.show.notebook import text_and_picture
 from graphc.show.surfaces import plot_comparison
 
 FAR = 10.0  # a path on which the loss rises to so many times what it was would hide the others
 GOALS = (0.5, 0.1, 0.01)  # of the loss before the first step
 
 
+@entry
 @record
 class Comparison:
     """What :func:`graphc.compare` found; print it for the table, ``plot(path)`` draws curves and paths.
@@ -100,6 +103,9 @@ class Comparison:
         curves = {name: (self.steps[name], self.losses[name]) for name in self.rules}
         scape = self.landscape
         plot_comparison(curves, scape and (scape.axes, scape.loss, scape.names, scape.paths), path)
+
+    def _repr_html_(self) -> str:
+        return text_and_picture(str(self), self.plot)
 
     def __str__(self) -> str:
         before = next(iter(self.losses.values()))[0]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.declare.entries import entry
 from graphc.declare.tensor import Tensor
 from graphc.errors import DomainError, TypeMismatchError
 from graphc.facade import planes
@@ -28,12 +29,14 @@ from graphc.records import record
 from graphc.run.data import Bound, bind
 from graphc.run.history import Run
 from graphc.run.sweep import evaluate_many, rows_of
+from graphc.show.notebook import text_and_picture
 from graphc.show.surfaces import plot_curve, plot_surface
 
 MEMORY = 128 << 20  # bytes of parameters that one native call is given at most
 Runs = Run | Mapping[str, Run] | None
 
 
+@entry
 @record
 class Landscape:
     """Loss over a line or a plane through the parameters; ``plot(path)`` draws it.
@@ -98,6 +101,9 @@ class Landscape:
 
     def __repr__(self) -> str:
         return f"<Landscape along {', '.join(self.names)}; print it for its extent>"
+
+    def _repr_html_(self) -> str:
+        return text_and_picture(str(self), self.plot)
 
     def __str__(self) -> str:
         shape = " x ".join(str(len(a)) for a in self.axes)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.declare.entries import entry
 from graphc.declare.origin import located
 from graphc.emit import control
 from graphc.errors import DivergenceError
@@ -42,6 +43,7 @@ from graphc.run.interrupt import DeferredInterrupt
 from graphc.run.progress import NoProgress, progress_line
 from graphc.run.sources import rows_within
 from graphc.run.sweep import Copies, Pace
+from graphc.show.notebook import text_and_picture
 from graphc.show.plots import plot_sweep
 from graphc.show.sweep_table import sweep_text
 from graphc.show.verdicts import Ended, verdicts
@@ -53,6 +55,7 @@ _ENDS = {control.STOPPED: "interrupted", control.NONFINITE: "diverged", control.
          control.OVERFLOW: "diverged"}  # fmt: skip
 
 
+@entry
 @record
 class Sweep:
     """The result of :meth:`graphc.Model.sweep`; print it for the table.
@@ -264,6 +267,9 @@ class Sweep:
         values = [self.table[i][name] for i in drawn]
         curves = [self.means[i, : self.epochs[i]].tolist() for i in drawn]
         plot_sweep(name, values, curves, [self.verdicts[i] for i in drawn], path)
+
+    def _repr_html_(self) -> str:
+        return text_and_picture(str(self), self.plot)
 
     def __str__(self) -> str:
         return sweep_text(

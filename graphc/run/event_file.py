@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from graphc.late import late
+
+socket = late("socket")
 
 MASK = 0xA282EAD8
 STARTED = 1  # SessionLog.START: what was written before for this step and later ones is void

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -12,11 +11,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from graphc.errors import DataError
+from graphc.late import late
 from graphc.run.callback import Callback
 from graphc.run.event_file import EventFile
 
 if TYPE_CHECKING:
     from graphc.run.history import Run
+
+csv = late("csv")
 
 
 def entry(run: Run, seconds: float) -> dict[str, float]:

@@ -8,19 +8,24 @@ those of data that are in memory as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from graphc.ir.node import Leaf
+from graphc.late import late
 from graphc.native.buffers import address
 from graphc.primitives import philox
 from graphc.records import record
 from graphc.run.sampler import Sampler
+
+if TYPE_CHECKING:
+    from concurrent import futures
+else:
+    futures = late("concurrent.futures")
 
 BLOCK = 2**24  # bytes of dense rows at a time
 LARGE = 2**28  # bytes: smaller files of another type are converted as a whole
@@ -127,8 +132,8 @@ class Ahead:
     """The next block of rows, which a thread gathers while a native call runs: neither holds Python's lock."""
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        self._next: tuple[Any, Future] | None = None
+        self._pool: futures.ThreadPoolExecutor | None = None
+        self._next: tuple[Any, futures.Future] | None = None
 
     def take(self, key: Any, gather: Callable[[], Any]) -> Any:
         """What ``gather()`` gives, from the thread where it was begun under this key; errors of the thread too."""
@@ -139,7 +144,7 @@ class Ahead:
 
     def begin(self, key: Any, gather: Callable[[], Any]) -> None:
         """Let the thread gather what is taken next under this key."""
-        self._pool = self._pool or ThreadPoolExecutor(1, "graphc-rows")
+        self._pool = self._pool or futures.ThreadPoolExecutor(1, "graphc-rows")
         self._next = key, self._pool.submit(gather)
 
     def close(self) -> None:
