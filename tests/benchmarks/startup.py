@@ -25,10 +25,11 @@ RUNS = ("xor", "digits")
 FIRST_STEPS = ("W1", "W2", "W3", "W4", "W5")
 REPEATED = ("W1", "W2", "W3")
 IMPORTS = ("interpreter", "import numpy", "import sympy", "import graphc")
-COMPILE = ("import numba", "front end", "LLVM passes", "code")
+COMPILE = ("import the compiler", "front end", "LLVM")
 STAGES = (*IMPORTS, "declare", "look up", "derive, rewrite", "plan", "print", *COMPILE, "load", "run", "rest")
 
-# Names that a fit looks up when it calls them. Those of the front end are there once Numba is imported.
+# Names that a fit looks up when it calls them. Those of the front end are there once the compiler is imported; of LLVM
+# it is the time for which everything else waits.
 TIMED = [
     ("look up", "graphc.facade.preparing", "declared"),
     ("look up", "graphc.facade.programs", "recall"),
@@ -37,13 +38,13 @@ TIMED = [
     ("derive, rewrite", "graphc.facade.deriving", "captions"),
     ("plan", "graphc.facade.programs", "plan_step"),
     ("print", "graphc.facade.programs", "training_program"),
-    ("import numba", "graphc.native.build", "compile_image"),
+    ("import the compiler", "graphc.native.build", "compile_image"),
     ("load", "graphc.native.build", "Program"),
 ]
 COMPILER = [
     ("front end", "graphc.native.build", "_execute"),
     ("front end", "graphc.native.target", "lower"),
-    ("LLVM", "graphc.native.machine_code", "compiled"),
+    ("LLVM", "graphc.native.machine_code", "Works.images"),
 ]
 
 
@@ -67,7 +68,10 @@ class Watch:
 
     def replace(self, stage: str, module: str, name: str) -> None:
         """Time every call of a function under the name by which its caller knows it."""
-        place = importlib.import_module(module)
+        place: Any = importlib.import_module(module)
+        *owner, name = name.split(".")
+        for part in owner:
+            place = getattr(place, part)
         function = getattr(place, name)
 
         def timed(*args: Any, **options: Any) -> Any:
