@@ -51,6 +51,20 @@ def test_ten_equal_layers_have_the_loops_of_three():
     assert [CALL.findall(text).count("nest_1") for text in (three, ten)] == [3, 10]
 
 
+def test_the_residual_of_the_first_layer_is_the_nest_of_the_others():
+    """It overwrites what was computed, the others their input. Seen to fail with the order of the formula."""
+    X, T = gc.input("X", ("n", 64)), gc.input("T", ("n", 64))
+    H = X
+    for t in range(4):
+        U = H - gc.mean(H, axis=1, keepdims=True)
+        H = H + gc.tanh(U @ gc.param(f"W{t}", (64, 64))) @ gc.param(f"V{t}", (64, 64))
+    text = written(gc.Model(output=H, loss=gc.mean((H - T) ** 2)))
+    element = r"[xA]\d?\[[^\]]*\]"
+    assert len(re.findall(rf"^ +{element} = {element} \+ {element}$", text, re.MULTILINE)) == 1
+    [nest] = re.findall(rf"^def (nest_\d+)(?:.*\n){{4}} +{element} = {element} \+ {element}$", text, re.MULTILINE)
+    assert CALL.findall(text).count(nest) == 4
+
+
 def test_layers_of_different_widths_share_their_loops_when_they_are_many():
     assert DEFINITION.findall(source(4, wider=16)) == ["train"]
     five, ten = source(5, wider=16), source(10, wider=3)

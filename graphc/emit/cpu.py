@@ -16,7 +16,7 @@ from graphc.emit import control
 from graphc.emit.loops import KernelPrinter
 from graphc.emit.parts import parts_of
 from graphc.emit.several import parts_of_rows, print_whole_data
-from graphc.emit.shared import share
+from graphc.emit.shared import overwritten_first, share
 from graphc.emit.text import NOTE, Text, extent, place
 from graphc.ir.letters import PRIMITIVES
 from graphc.ir.node import Node
@@ -132,6 +132,7 @@ def print_kernels(
 def shared_lines(text: Text, constants: Sequence[Buffer], sizes: Sequence[str]) -> list[str]:
     """The functions of nests that occur several times, and the program that calls them; ``sizes`` are the names of free
     extents."""
+    overwritten_first(text)
     functions = share(text, [*sizes, *text.numbers.values()])
     text.end_numbers(size_of_constants(constants))
     return functions + text.lines

@@ -32,6 +32,8 @@ _WORD = re.compile(r"[^\W\d]\w*")
 _NUMBER, _INSIDE = re.compile(r"(?<![\w.])\d+(?![\w.])"), re.compile(r"\[[^\[\]]*\]")
 _DEFINITION = re.compile(r"^def (nest_\d+_*)\((.*)\):\n((?:    .*\n)+)\n\n", re.MULTILINE)
 _CALL = re.compile(r"^( *)(nest_\d+_*)\((.*)\)$")
+_ELEMENT = r"(\w+)\[([^\W\d]\w*)?([^\[\]]*)\]"
+_OF_TWO = re.compile(rf"^ *{_ELEMENT} = ({_ELEMENT})( \+ |\*)({_ELEMENT})$")
 _FRAME = re.compile(r"noalias\(\)|at\d+ = at\d+|return 0")
 
 
@@ -56,6 +58,26 @@ def share(text: Text, sizes: Collection[str]) -> list[str]:
     for piece, call in reversed(calls):
         text.lines[piece.start : piece.stop] = [call]
     return definitions
+
+
+def overwritten_first(text: Text) -> None:
+    """Sums and products of two elements with that first which they overwrite. The first of equal layers overwrites what
+    it has computed, others their input: they are one nest then. The rounding is that of either order."""
+    for piece in text.pieces:
+        for t in range(piece.start, piece.stop):
+            text.lines[t] = _own_first(text.lines[t], piece.buffers)
+
+
+def _own_first(line: str, buffers: Sequence[Buffer]) -> str:
+    m = _OF_TWO.match(line)
+    if m is None:
+        return line
+    known = {(b.region, b.name): b for b in buffers if not b.moves}
+    place = lambda region, name: (region, b.offset) if (b := known.get((region, name))) else None
+    target, left, right = (place(m[t], m[t + 1]) for t in (1, 5, 10))
+    if target is None or target != right or target == left:
+        return line
+    return f"{line[: m.start(4)]}{m[9]}{m[8]}{m[4]}"
 
 
 def expanded(text: str) -> str:

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib
 import inspect
-import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType
@@ -40,7 +39,7 @@ from graphc.primitives.intrinsics import Intrinsic
 _MARK = re.compile(rf'^(!\d+) = !{{ !"({WIDE}|{CHAINS})", i32 \d+, i32 (\d+) }}', re.MULTILINE)
 _ASKED = {WIDE: "vectorize.width", CHAINS: "interleave.count"}
 _OF_FLOATS = frozenset({"fadd", "fsub", "fmul", "fdiv", "frem", "fcmp"})
-_X86 = ("x86_64", "amd64", "i386", "i686", "x86")
+_X86 = ("x86", "i386", "i486", "i586", "i686")
 CONTRACT = "contract"
 Tree = ast.FunctionDef
 
@@ -213,7 +212,7 @@ def target_machines(count: int) -> list[llvm.TargetMachine]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(host.triple())
-    model = "static" if platform.machine().lower() in _X86 else "default"
+    model = "static" if host.triple().startswith(_X86) else "default"  # machine code that is loaded where it runs
     options = {"cpu": host.name(), "features": host.flags(), "opt": 3, "reloc": model, "codemodel": "jitdefault"}
     return [target.create_target_machine(**options, jit=True) for _ in range(count)]
 
