@@ -50,6 +50,23 @@ def text(numbers: list[int]) -> str:
     return f"{places}{parts.PARTS} = 2\n{HEAD}{''.join(TURN.format(t=t) for t in numbers)}{TAIL}"
 
 
+MORE = """
+        nest(X, D{t}, A{t}, n)
+        X[D{t} + 1] = 1.5
+        nest(X, B{t}, D{t}, n)
+        X[D{t} + 2] = 2.5
+        copy(X, B{t}, X, D{t}, 1)
+        hi = hi + 1
+"""
+
+
+def of_long_turns(last: int) -> str:
+    """Two turns of eleven statements, and so many lines of those of a third."""
+    lines = [(TURN + MORE).format(t=t).strip("\n").split("\n") for t in (4, 1, 2)]
+    lines[2] = lines[2][:last]
+    return text([]).replace(TAIL, "\n" + "\n".join(line for turn in lines for line in turn) + TAIL)
+
+
 IMPORTS = "from graphc.primitives.names import copy, noalias\n"
 
 
@@ -75,6 +92,17 @@ def test_what_repeats_is_a_loop_over_the_places_in_their_order():
     assert loops(tree) == []
 
 
+@pytest.mark.parametrize(("last", "found"), [(12, (2, 11)), (13, (3, 9)), (15, (3, 11)), (16, (3, 11))])
+def test_the_last_turn_may_end_early_where_it_saves_something(last: int, found: tuple[int, int]):
+    """Seven, eight, ten and eleven statements of it; what an early end leaves out is one statement, a choice."""
+    tree, names = entry(of_long_turns(last))
+    rolled = repeats.rolled(tree, names)
+    assert loops(rolled) == [found]
+    early = [s for s in ast.walk(rolled) if isinstance(s, ast.If) and isinstance(s.test, ast.Compare)
+             and isinstance(s.test.left, ast.Name) and s.test.left.id == "turn 0"]  # fmt: skip
+    assert [len(s.body) for s in early] == {13: [3], 15: [1]}.get(last, [])
+
+
 def test_little_that_repeats_stays_as_it_is():
     tree, names = entry(text([0, 1]))
     assert repeats.LEAST > 5 and repeats.rolled(tree, names) is tree
@@ -90,11 +118,15 @@ def test_what_reads_elements_differs_in_other_numbers_or_leaves_the_loop_does_no
 
 
 @pytest.mark.parametrize("me", [0, 1])
-def test_a_program_with_repeats_computes_what_its_text_says(me: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("source", [text([3, 0, 1, 4, 2, 5]), of_long_turns(13), of_long_turns(15)], ids=[*"abc"])
+def test_a_program_with_repeats_computes_what_its_text_says(
+    me: int, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Beside Python, which runs the same text, and bit by bit beside the same program without loops. Planted faults,
-    seen to fail: places in the order of names; the places of the second turn for those of the first."""
+    seen to fail: places in the order of names; the places of the second turn for those of the first; a last turn that
+    is whole."""
     monkeypatch.setattr(target, "_of_byte_code", None)
-    source, results = text([3, 0, 1, 4, 2, 5]), []
+    results = []
     for least in (repeats.LEAST, 10**6):
         monkeypatch.setattr(repeats, "LEAST", least)
         x = np.random.default_rng(0).normal(size=96)

@@ -4,7 +4,8 @@
     nest_1(A, H1, Z1, lo, hi)            ->        gemm(A, [H0, H1, H2][turn] + lo*64, .., P, [W1, W2, W3][turn], ..)
     ..                                             nest_1(A, [H1, H2, H3][turn], [Z1, Z2, Z3][turn], lo, hi)
 
-The text stays as it is, and so do the calls and their order: the syntax tree alone is another one.  What repeats are
+The last turn may end early: what it leaves out stands behind a question. The text stays as it is, and so do the calls
+and their order: the syntax tree alone is another one.  What repeats are
 calls, with choices, loops and whole numbers around them, and elements that are set to a number; nothing that reads an
 element, since LLVM would know less of where it lies.
 """
@@ -107,11 +108,11 @@ class _Rolling:
         found: list[ast.stmt] = []
         at = 0
         while at < len(body):
-            length, turns = _longest(known, at)
-            if turns > 1:
-                found.append(self.loop([forms[at + t * length : at + (t + 1) * length] for t in range(turns)],
-                                       body[at : at + length]))  # fmt: skip
-                at += length * turns
+            length, count = _longest(known, at)
+            if count > length:
+                turns = [forms[t : min(t + length, at + count)] for t in range(at, at + count, length)]
+                found.append(self.loop(turns, body[at : at + length]))
+                at += count
             else:
                 found.append(self.within(body[at]))
                 at += 1
@@ -124,27 +125,35 @@ class _Rolling:
         return _with(s, body=self.list_of(s.body), orelse=self.list_of(s.orelse))
 
     def loop(self, turns: Sequence[Sequence[_Form]], first: Sequence[ast.stmt]) -> ast.For:
-        """The loop over some turns, of which the first is given as it stands."""
+        """The loop over some turns, of which the first is given as it stands, and the last may be shorter."""
         name = f"turn {self.loops}"
         self.loops += 1
-        columns = zip(*([n for form in turn for n in form.numbers()] for turn in turns), strict=True)
-        places = [p for form in turns[0] for p in form.places]
-        listed = {id(p): Listed(name, numbers) for p, numbers in zip(places, columns, strict=True)
-                  if len({*numbers}) > 1}  # fmt: skip
+        listed: dict[int, ast.expr] = {}
+        for t, form in enumerate(turns[0]):
+            columns = zip(*(turn[t].numbers() for turn in turns if t < len(turn)), strict=True)
+            for place, numbers in zip(form.places, columns, strict=True):
+                if len({*numbers}) > 1:
+                    listed[id(place)] = Listed(name, numbers)
+        body = [_replaced(s, listed) for s in first]
+        if len(turns[-1]) < len(body):
+            whole = ast.Compare(ast.Name(name, ast.Load()), [ast.Lt()], [ast.Constant(len(turns) - 1)])
+            body[len(turns[-1]) :] = [ast.If(whole, body[len(turns[-1]) :], [])]
         count = ast.Call(ast.Name("range", ast.Load()), [ast.Constant(len(turns))], [])
-        return ast.For(ast.Name(name, ast.Store()), count, [_replaced(s, listed) for s in first], [])
+        return ast.For(ast.Name(name, ast.Store()), count, body, [])
 
 
 def _longest(kinds: Sequence[int], at: int) -> tuple[int, int]:
-    """The length of the turn that begins at a place, and how often it stands there, where most statements are saved."""
+    """The length of the turn that begins at a place, and how many statements its turns are, where most are saved; the
+    last turn may be a part, if it is not short."""
     best, saved = (1, 1), LEAST - 1
     for length in range(1, min(LONGEST, (len(kinds) - at) // 2) + 1):
         end = at
         while end + length < len(kinds) and kinds[end] == kinds[end + length] != -1:
             end += 1
-        turns = (end - at) // length + 1
-        if length * (turns - 1) > saved:
-            best, saved = (length, turns), length * (turns - 1)
+        more = end - at
+        more -= more % length if more % length < LEAST or more < length else 0
+        if more > saved:
+            best, saved = (length, length + more), more
     return best
 
 
