@@ -146,7 +146,7 @@ def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
 
 def tidy(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     """The pass that finds something to do in functions that are written in vectors, whose loops stay as they are: the
-    whole pipeline takes 27 ms for a product of 64 columns, and moves loads so far ahead that registers run out."""
+    whole pipeline takes 27 ms for a product of 64 columns, whose inner loops it makes an instruction shorter of 24."""
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     passes = llvm.create_new_module_pass_manager()
     passes.add_simplify_cfg_pass()
