@@ -15,13 +15,13 @@ from typing import Any
 
 
 class _Late:
+    """It keeps nothing of the module: what is replaced there is replaced here."""
+
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(importlib.import_module(self._name), name)
-        setattr(self, name, value)
-        return value
+        return getattr(importlib.import_module(self._name), name)
 
 
 def late(name: str) -> Any:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.facade import functions, preparing, programs
+from graphc.facade import averaging, functions, preparing, programs
+from graphc.late import late
 from graphc.native.gc_pause import AT_ONCE, at_rest, importing
 
 ROOT = Path(__file__).parents[1]
@@ -156,3 +157,12 @@ def test_a_second_process_fits_predicts_and_evaluates_without_numba():
     print(f"a cached program was ready after {1e3 * seconds:.1f} ms")
     assert statistics == {"compiled": 0, "loaded_from_cache": 3, "native_calls": 3}
     assert not seldom_needed(modules)
+
+
+def test_what_stands_for_a_module_keeps_nothing_of_it(monkeypatch: pytest.MonkeyPatch):
+    """Whoever replaces a function for a while gets it, and the old one afterwards. Seen to fail where it was kept."""
+    stands = late("graphc.facade.averaging")
+    with monkeypatch.context() as replaced:
+        replaced.setattr(averaging, "averaged", len)
+        assert stands.averaged is len
+    assert stands.averaged is averaging.averaged

@@ -80,6 +80,8 @@ def test_the_namespaces_show_only_what_is_public():
          "predict: there is no option 'X'\n  hint: pass data by position or in one dict: {\"X\": .., \"T\": ..}"),
         (lambda m: m.sweep(seed=3),
          "sweep: there is no option 'seed'\n  hint: give seeds=4 for the seeds 0 to 3, or a list of seeds"),
+        (lambda m: gc.function("f", "x**2").plot(pth=1),
+         "plot: there is no option 'pth'\n  hint: did you mean 'path'?"),
         (lambda m: m.evaluate(targt="cpu"), "evaluate: there is no option 'targt'\n  hint: did you mean 'target'?"),
         (lambda m: gc.Model(outputs=m), "Model: there is no option 'outputs'\n  hint: did you mean 'output'?"),
         (lambda m: gc.SGD(etaa=1), "SGD: there is no option 'etaa'\n  hint: did you mean 'eta'?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 from graphc.declare.entries import entry
@@ -37,7 +38,9 @@ class _Method:
     def __get__(self, value: Any, owner: type | None = None) -> Any:
         module, _, function = self._home.partition(".")
         method = getattr(importlib.import_module(f"graphc.facade.{module}"), function)
-        method = method if self._name.startswith("_") else entry(method)
+        if not self._name.startswith("_"):
+            inspect.unwrap(method).__name__ = self._name  # errors call it what users do
+            method = entry(method)
         setattr(self._owner, self._name, method)
         return method.__get__(value, owner)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from graphc.declare.functions import Function
-from graphc.declare.origin import fail, located
+from graphc.declare.origin import fail
 from graphc.declare.tensor import Tensor
 from graphc.emit.reference import evaluate
 from graphc.errors import DomainError
@@ -36,7 +36,6 @@ def curve(run: Run, name: str = "loss", width: int = 60, height: int = 10) -> st
     return text_curve(run.history[name], width, height, run.unit(name))
 
 
-@located
 def draw_function(
     f: Function,
     path: str | Path,

@@ -7,7 +7,7 @@ a float is float64. What Numba knows beyond (unsigned numbers beside signed ones
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llvmlite import ir
 
@@ -21,7 +21,6 @@ class Unfit(Exception):
     """The text is not of the form that is lowered here, or not of the language that Numba compiles."""
 
 
-Write = Callable[..., ir.Value]
 ARITHMETIC: dict[type[ast.AST], tuple[str, str]] = {
     ast.Add: ("add", "fadd"), ast.Sub: ("sub", "fsub"), ast.Mult: ("mul", "fmul"), ast.Div: ("", "fdiv"),
 }  # fmt: skip
