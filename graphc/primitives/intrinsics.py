@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from llvmlite import ir
 
@@ -26,9 +25,3 @@ class Intrinsic:
     def parameters(self) -> list[inspect.Parameter]:
         """Those of a call."""
         return [*inspect.signature(self.typing).parameters.values()]
-
-    def __call__(self, *arguments: Any) -> Any:
-        raise TypeError(f"{self.name} is an operation of compiled code")
-
-    def __repr__(self) -> str:
-        return f"<intrinsic {self.name}>"
