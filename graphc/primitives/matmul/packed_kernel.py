@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from llvmlite import ir
@@ -13,10 +14,8 @@ LINE = 64
 """Bytes of a cache line."""
 
 TURNS = 8
-"""Terms of a tile between which cache lines are asked for."""
-
-OFTEN = 2
-"""Lines of the right factor that are asked for at a time, and one of C."""
+"""Terms of a tile that are written out, one after the other; before them it asks for a cache line of the right factor
+and for one of C. Two lines at a time hold the sums up."""
 
 BITS = 20
 """Bits behind the point of the number that spreads cache lines over a tile."""
@@ -102,16 +101,20 @@ def _emit_tile(v: Vectors, tile: Tile, wanted: Lines, vectors: int) -> None:
         entries = [v.splat(v.load(v.at(entry, r), 1), lanes) for r in range(rows)]
         return [v.fma(entries[q // vectors], panel[q % vectors], total) for q, total in enumerate(sums)]
 
+    together = TURNS if vectors == tile_shape()[1] else 1
+
+    def some(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
+        return functools.reduce(lambda so_far, t: turn(v.add(k, t), so_far), range(together), sums)
+
     def turns(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
         passed = v.ir.udiv(k, I64(TURNS))
-        for q in range(OFTEN if asks_ahead() else 0):
-            _ask(v, wanted, _spread(v, v.ir.add(v.ir.mul(passed, I64(OFTEN)), I64(q)), pace))
+        if asks_ahead():
+            _ask(v, wanted, _spread(v, passed, pace))
         _ask_for_sums(v, tile, _spread(v, passed, pace_of_sums))
-        return v.loop(TURNS, sums, lambda t, inner: turn(v.add(k, t), inner))
+        return v.loop(TURNS, sums, lambda t, inner: some(v.add(k, t), inner), step=together)
 
     whole = v.ir.sub(tile.terms, v.ir.srem(tile.terms, I64(TURNS)))
-    pace = _pace(v, wanted.count, whole, OFTEN)
-    pace_of_sums = _pace(v, I64(rows * lines_of_row(v)), whole, 1)
+    pace, pace_of_sums = (_pace(v, count, whole) for count in (wanted.count, I64(rows * lines_of_row(v))))
     cells = [(place, t) for place in places for t in range(vectors)]
     masks = lambda: [v.mask(lanes, v.ir.sub(tile.present, v.int(t * lanes))) for t in range(vectors)]
 
@@ -140,9 +143,9 @@ def _row_or(v: Vectors, tile: Tile, r: int) -> ir.Value:
     return place if r == 0 else v.ir.select(v.ir.icmp_signed(">", tile.height, v.int(r)), place, tile.below)
 
 
-def _pace(v: Vectors, count: ir.Value, terms: ir.Value, often: int) -> ir.Value:
+def _pace(v: Vectors, count: ir.Value, terms: ir.Value) -> ir.Value:
     """Lines from one that is asked for to the next, in 2**-BITS, so that all are asked for in so many terms."""
-    times = v.ir.add(v.ir.mul(v.ir.udiv(terms, I64(TURNS)), I64(often)), I64(1))
+    times = v.ir.add(v.ir.udiv(terms, I64(TURNS)), I64(1))
     return v.ir.udiv(v.ir.shl(count, I64(BITS)), times)
 
 
