@@ -148,9 +148,9 @@ def _contract_dots(
     c.put(out, c.take(out) + total if mode else total)
 
 
-def _transpose(to: Watched, at: int, source: Watched, start: int, rows: int, columns: int) -> None:
+def _transpose(to: Watched, at: int, source: Watched, start: int, rows: int, columns: int, width: int) -> None:
     i, j = np.arange(rows)[:, None], np.arange(columns)
-    to.put(at + j * rows + i, source.take(start + i * columns + j))
+    to.put(at + j * rows + i, source.take(start + i * width + j))
 
 
 def _copy(to: Watched, at: int, source: Watched, start: int, n: int) -> None:

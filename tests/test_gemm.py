@@ -41,7 +41,7 @@ GENERIC = {
     "turned": "gemm(A, 3, 37, 1, B, 5, 1, 37, C, 7, 12, m, 12, 37, b, 2, 0)",
     "blas": "blas_gemm(A, 3, 37, 1, B, 5, 40, 1, C, 7, 40, m, 40, 37, b, 2, 2)",
     "blas_turned": "blas_gemm(A, 3, 1, 19, B, 5, 1, 23, C, 7, 40, 19, 40, 23, b, 2, 1)",
-    "transposed": "transpose(C, 7, A, 3, m, n)",
+    "transposed": "transpose(C, 7, A, 3, m, k, n)",
     "seldom": "; ".join([ADDED] * gemm.OFTEN),
     "often": "; ".join([ADDED] * (gemm.OFTEN + 1)),
 }
@@ -257,10 +257,10 @@ def test_one_thread_restores_the_threads_of_blas():
 
 
 def test_transposition_moves_every_element(tiles):
-    for m, n in ((1, 1), (8, 8), (5, 40), (33, 17), (16, 24)):
+    for m, k, n in ((1, 1, 1), (8, 8, 8), (5, 40, 40), (33, 17, 17), (16, 24, 24), (16, 11, 24), (5, 8, 9)):
         a = np.random.default_rng(m).normal(size=(m, n)).astype(tiles[1])
-        found = run(tiles, "transposed", a, a, np.zeros((n, m)), a, m=m, n=n)
-        assert np.array_equal(found, a.T)
+        found = run(tiles, "transposed", a, a, np.zeros((k, m)), a, m=m, n=n, k=k)
+        assert np.array_equal(found, a[:, :k].T)
 
 
 @pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")

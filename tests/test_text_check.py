@@ -147,9 +147,9 @@ FAULTS = {
         "Z1[29] is read, but nothing has written",
     ),
     "a copy transposed wrongly": (
-        "transpose(A, V_T, P, V, 6, 5)",
-        "transpose(A, V_T, P, V, 6, 6)",
-        "V[35] is read, but",
+        "transpose(A, V_T, P, V, 6, 5, 5)",
+        "transpose(A, V_T, P, V, 6, 6, 5)",
+        "V[30] is read, but the buffer has 30",
     ),
     "a result that lands elsewhere": ("A[t7] = s", "A[J] = s", "t7[0] is read, but nothing has written"),
     "a neighbour that comes in a later turn": (

@@ -351,8 +351,8 @@ class Values:
         return FLOAT
 
     def _transpose(self, to: ast.expr, at: ast.expr, source: ast.expr, start: ast.expr, *e: ast.expr) -> Value:
-        rows, columns = map(self.value, e)
-        self._block(source, start, (columns, rows), (1, columns))
+        rows, columns, width = map(self.value, e)
+        self._block(source, start, (width, rows), (1, columns))
         self._write(to, at, (1, rows), (rows, columns))
         return FLOAT
 

@@ -107,7 +107,7 @@ class KernelPrinter:
             return
         self.text.note(*group)
         if isinstance(kernel, Pack):
-            self._pack(kernel)
+            self._pack(kernel, part)
         elif isinstance(kernel, Steps):
             self._steps(kernel)
         elif isinstance(kernel, Product):
@@ -167,11 +167,12 @@ class KernelPrinter:
         work = sum(work_of(nest, self.capacity) for nest in nests)
         self.text.pieces.append(Piece(start, len(self.text.lines), self.text.depth, touched, work, apart))
 
-    def _pack(self, p: Pack) -> None:
+    def _pack(self, p: Pack, part: Part) -> None:
         """A transposed copy; of a part of a buffer, or of rows that lie a capacity apart, element by element."""
         if p.is_dense:
-            target, source = f"{p.out.region}, {place(p.out)}", f"{p.source.region}, {place(p.source)}"
-            self.text.add(f"transpose({target}, {source}, {p.rows}, {p.columns})")
+            target = f"{p.out.region}, {_advance(place(p.out), part, str(p.rows))}"
+            source = f"{p.source.region}, {_advance(place(p.source), part, '1')}"
+            self.text.add(f"transpose({target}, {source}, {p.rows}, {part.length}, {p.columns})")
             return
         with self.text.loops([f"for i in range({extent(p.rows)}):", f"for j in range({extent(p.columns)}):"]):
             target = f"{p.out.region}[{place(p.out)} + j*{factor(Count.of((p.rows,)))} + i]"
@@ -186,7 +187,9 @@ class KernelPrinter:
             return extent(kernel.divided.extent)
         if isinstance(kernel, Blocks):
             return extent(kernel.loops[0][0])
-        if isinstance(kernel, Pack | Steps) or not kernel.order:
+        if isinstance(kernel, Pack):
+            return extent(kernel.columns)
+        if isinstance(kernel, Steps) or not kernel.order:
             return "1"
         return extent(kernel.node.extents[divided_index(kernel)])
 

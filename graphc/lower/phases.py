@@ -34,6 +34,7 @@ from graphc.lower.layout import Buffer, root_of
 
 ROWS_AT_ONCE = 48  # rows that go through the kernels of a phase together; whole blocks of rows of all tiles
 SMALL = 1 << 14  # operations below which a kernel is not worth dividing
+SMALL_COPY = 1 << 12  # elements below which a transposed copy is not
 
 
 def assign_phases(
@@ -93,8 +94,10 @@ def _share_steps(kernel: Steps, batches: Sequence[str], capacity: Mapping[str, i
 def _share(kernel: Kernel, batches: Sequence[str], capacity: Mapping[str, int]) -> Share:
     if isinstance(kernel, Steps):
         return _share_steps(kernel, batches, capacity)
-    if isinstance(kernel, Pack) or not batches:
+    if not batches:
         return "one"
+    if isinstance(kernel, Pack):
+        return "split" if kernel.is_dense and work_of(kernel, capacity) >= SMALL_COPY else "one"
     if any(all(is_row_local(y, batch) for y in equations_of(kernel)) for batch in batches):
         return "rows" if not isinstance(kernel, Nest) or kernel.how != "scatter" else "one"
     if work_of(kernel, capacity) < SMALL:

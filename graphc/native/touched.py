@@ -56,7 +56,7 @@ BLOCKS: Mapping[str, tuple[Block, ...]] = {
     "contract_dots": _DOTS,
     "contract_lines": _LINES,
     "copy": (Block(2, 3, ((ONE, 4),)), Block(0, 1, ((ONE, 4),), writes=True)),
-    "transpose": (Block(2, 3, ((5, 4), (ONE, 5))), Block(0, 1, ((4, 5), (ONE, 4)), writes=True)),
+    "transpose": (Block(2, 3, ((6, 4), (ONE, 5))), Block(0, 1, ((4, 5), (ONE, 4)), writes=True)),
     "fill": (Block(0, 1, ((ONE, 3),), writes=True),),
     "nonfinite": (Block(0, 1, ((ONE, 2),)),),
     "random_normal": _DRAWN,

@@ -15,36 +15,36 @@ from graphc.primitives.types import is_pointer
 
 
 @Intrinsic
-def transpose(dst: Any, doff: Any, src: Any, soff: Any, rows: Any, cols: Any) -> Any:
-    """dst[doff + j*rows + i] = src[soff + i*cols + j] for i < rows, j < cols; the two do not overlap."""
+def transpose(dst: Any, doff: Any, src: Any, soff: Any, rows: Any, cols: Any, width: Any) -> Any:
+    """dst[doff + j*rows + i] = src[soff + i*width + j] for i < rows, j < cols; the two do not overlap."""
     if not is_pointer(dst, src) or dst.dtype != src.dtype or dst.dtype not in (types.float32, types.float64):
         return None
 
     def emit(builder: ir.IRBuilder, signature: types.Signature, args: Sequence[ir.Value]) -> None:
         v = Vectors(builder, dst.dtype.llvm)
-        number = [integer_of(builder, signature, args, position) for position in (1, 3, 4, 5)]
+        number = [integer_of(builder, signature, args, position) for position in (1, 3, 4, 5, 6)]
         places = [v.at(args[0], number[0]), v.at(args[2], number[1])]
         if kinds_of(v, "transpose") >= COPIES:
             number = list(map(v.int, number))
         call_shared(v, "transpose", places, number[2:], lambda inner, p, sizes: emit_transpose(inner, *p, *sizes))
 
-    return types.void(dst, doff, src, soff, rows, cols), emit
+    return types.void(dst, doff, src, soff, rows, cols, width), emit
 
 
-def emit_transpose(v: Vectors, dst: ir.Value, src: ir.Value, rows: Int, cols: Int) -> None:
+def emit_transpose(v: Vectors, dst: ir.Value, src: ir.Value, rows: Int, cols: Int, width: Int) -> None:
     """Square blocks through registers, the rest element by element."""
     lanes = 32 // v.size
     high, wide = multiple_of(v, rows, lanes), multiple_of(v, cols, lanes)
 
     def block(i: Int, j: Int) -> list[ir.Value]:
-        corner, target = v.at(src, v.mul(i, cols), j), v.at(dst, v.mul(j, rows), i)
-        square = [v.load(v.at(corner, v.mul(r, cols)), lanes) for r in range(lanes)]
+        corner, target = v.at(src, v.mul(i, width), j), v.at(dst, v.mul(j, rows), i)
+        square = [v.load(v.at(corner, v.mul(r, width)), lanes) for r in range(lanes)]
         for r, column in enumerate(transposed(v, square)):
             v.store(column, v.at(target, v.mul(r, rows)), lanes)
         return []
 
     def element(i: Int, j: Int) -> list[ir.Value]:
-        v.store(v.load(v.at(src, v.mul(i, cols), j), 1), v.at(dst, v.mul(j, rows), i), 1)
+        v.store(v.load(v.at(src, v.mul(i, width), j), 1), v.at(dst, v.mul(j, rows), i), 1)
         return []
 
     def each(row_range: tuple[Int, Int, int], column_range: tuple[Int, Int, int], body: Callable[..., Any]) -> None:
