@@ -14,6 +14,10 @@ import llvmlite.binding as llvm
 
 NAME, FEATURES = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"
 
+WIDE, NARROW = "avx512f", "prefer-256-bit"
+"""Where there are vectors of 64 bytes, LLVM prefers those of 32 for Intel's processors, which were slower for a while
+after an instruction of the others. Products take whole vectors anyway, so that loops gain what theirs do."""
+
 
 def name() -> str:
     """The processor's name, such as znver4."""
@@ -36,8 +40,9 @@ def features() -> Mapping[str, bool]:
 
 
 def flags() -> str:
-    """The instructions, as LLVM is told."""
-    return ",".join(f"{'+' if there else '-'}{word}" for word, there in sorted(features().items()))
+    """The instructions, as LLVM is told, and that loops may take the widest vectors."""
+    told = {**features(), NARROW: False} if features().get(WIDE) else features()
+    return ",".join(f"{'+' if there else '-'}{word}" for word, there in sorted(told.items()))
 
 
 def described() -> str:
