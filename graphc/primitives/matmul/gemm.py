@@ -27,7 +27,7 @@ from graphc.primitives.types import are_factors, is_pointer
 LATENCY = 4
 """Cycles from one fused operation of a chain to the next; a lone row takes at least so many for each term."""
 
-BLOCKS = {32: (8, 4, 4, 4), 16: (8, 6, 4)}
+BLOCKS = {32: (8, 8, 4, 4), 16: (8, 6, 4)}
 """Vector registers -> rows of a block of 1, 2, ... vectors: enough sums to hide the latency, and little code."""
 
 WIDTH = {32: 4, 16: 2}
