@@ -111,10 +111,10 @@ def _contract_dots(
         c[at] = (c[at] if mode else 0.0) + sum(a[x] * b[y] for x, y in terms)
 
 
-def _transpose(to: Memory, at: int, source: Memory, start: int, rows: int, columns: int) -> None:
+def _transpose(to: Memory, at: int, source: Memory, start: int, rows: int, columns: int, width: int) -> None:
     for i in range(rows):
         for j in range(columns):
-            to[at + j * rows + i] = source[start + i * columns + j]
+            to[at + j * rows + i] = source[start + i * width + j]
 
 
 def _copy(to: Memory, at: int, source: Memory, start: int, n: int) -> None:
