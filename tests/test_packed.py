@@ -279,6 +279,23 @@ def test_vectors_follow_the_features_that_numba_is_told(monkeypatch):
     assert vector_ir.vector_unit.__wrapped__() == (64, 32)
 
 
+@pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")
+@pytest.mark.parametrize("features, wide", [("+avx2,+fma,+avx512f,+avx512vl", True), ("+avx2,+fma,-avx512f", False)])
+def test_loops_take_the_widest_vectors_there_are(monkeypatch, features, wide):
+    """LLVM prefers those of 32 bytes for this processor. Planted fault, seen to fail: its preference kept."""
+    monkeypatch.setattr(host, "features", host.features.__wrapped__)
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+    source = "def f(A, n):\n    for t in range(n):\n        A[t] = A[t]*A[t]\n    return 0\n"
+    function = build._execute(source, "wide", str)["f"]
+    own, _ = target.lower({"f": (function, ("float32*", "int64"))})
+    module = linked(own)
+    options = {"cpu": "icelake-server", "features": host.flags(), "opt": 3}
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(**options)
+    optimize(module, machine)
+    assembly = machine.emit_assembly(module)
+    assert ("vmulps" in assembly, "%zmm" in assembly) == (True, wide)
+
+
 def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_many(monkeypatch, tmp_path):
     """Mutation-checked: always packed, a row of 784-700-700-10 took 390 us instead of 160."""
     monkeypatch.setattr(cost, "CUTS", replace(cost.CUTS, near=0, many_rows=1, many_columns=1))
@@ -304,10 +321,12 @@ def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_man
 
 
 @pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="compiles for an x86-64 level")
-@pytest.mark.parametrize("cpu, unit, sums", [("x86-64-v3", (32, 16), [8, 12]), ("x86-64-v4", (64, 32), [16, 24])])
-def test_no_sum_of_a_packed_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu, unit, sums):
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4", "znver4", "icelake-server"])
+def test_no_sum_of_a_packed_tile_is_spilled_inside_the_loop_over_k(monkeypatch, cpu):
     """Nor do tiles of few registers ask for the right factor, nor does any mask whole columns. Planted faults, seen to
-    fail: always asked, always masked."""
+    fail: always asked, always masked, terms written out with sixteen registers, all entries of a term loaded
+    before its sums."""
+    unit, sums = ((32, 16), [8, 12]) if cpu == "x86-64-v3" else ((64, 32), [16, 24])
     for module in (packed_gemm, packed_kernel, packing):
         monkeypatch.setattr(module, "vector_unit", lambda: unit)
     source = IMPORTS + entry("f", call("packed_gemm", "NN", (64, 2048, 2048), 2))
@@ -318,11 +337,12 @@ def test_no_sum_of_a_packed_tile_is_spilled_inside_the_loop_over_k(monkeypatch, 
     optimize(module, machine)
     assembly = machine.emit_assembly(module)
     tile = re.search(r"^graphc_tile_3_\w+:(.*?)^\.Lfunc_end", assembly, flags=re.MULTILINE | re.DOTALL)
-    assert tile is not None and tile[1].count("prefetch") == (1 + packed_kernel.OFTEN if unit[1] == 32 else 1)
+    assert tile is not None and tile[1].count("prefetch") == (2 if unit[1] == 32 else 1)
     stores = len(re.findall(r"vmovups\t%[yz]mm\d+, \d*\(%(?!rsp)\w+\)\n", tile[1]))
     assert stores >= max(sums)  # without masks, where no column is missing
     blocks = re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
     fused = [block for block in blocks if "vfmadd" in block]
-    assert fused and all(any(block.count("vfmadd") % count == 0 for count in sums) for block in fused)
+    assert max(block.count("vfmadd") for block in fused) == (8 if unit[1] == 32 else 1) * max(sums)
+    assert all(any(block.count("vfmadd") % count == 0 for count in sums) for block in fused)
     for inner in (block.partition("\tj")[0] for block in fused):
         assert not any("rsp" in line for line in inner.splitlines() if "mm" in line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 from llvmlite import ir
@@ -14,8 +13,8 @@ LINE = 64
 """Bytes of a cache line."""
 
 TURNS = 8
-"""Terms of a tile that are written out, one after the other; before them it asks for a cache line of the right factor
-and for one of C. Two lines at a time hold the sums up."""
+"""Terms of a tile between which a cache line of the right factor is asked for, and one of C. A tile of three vectors
+has them written out, one after the other, where registers allow."""
 
 BITS = 20
 """Bits behind the point of the number that spreads cache lines over a tile."""
@@ -98,13 +97,18 @@ def _emit_tile(v: Vectors, tile: Tile, wanted: Lines, vectors: int) -> None:
     def turn(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
         entry, row = v.at(tile.left, v.mul(k, rows)), v.at(tile.right, v.mul(k, width))
         panel = [v.load(v.at(row, t * lanes), lanes) for t in range(vectors)]
-        entries = [v.splat(v.load(v.at(entry, r), 1), lanes) for r in range(rows)]
-        return [v.fma(entries[q // vectors], panel[q % vectors], total) for q, total in enumerate(sums)]
+        found: list[ir.Value] = []
+        for r in range(rows):  # an entry is loaded before its sums, else the code generator runs out of registers
+            x = v.splat(v.load(v.at(entry, r), 1), lanes)
+            found += [v.fma(x, y, total) for y, total in zip(panel, sums[r * vectors :], strict=False)]
+        return found
 
-    together = TURNS if vectors == tile_shape()[1] else 1
+    together = TURNS if vectors == tile_shape()[1] and vector_unit()[1] >= ROOMY else 1
 
     def some(k: Int, sums: list[ir.Value]) -> list[ir.Value]:
-        return functools.reduce(lambda so_far, t: turn(v.add(k, t), so_far), range(together), sums)
+        for t in range(together):
+            sums = turn(v.add(k, t), sums)
+        return sums
 
     def turns(k: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
         passed = v.ir.udiv(k, I64(TURNS))
