@@ -223,7 +223,7 @@ SHAPES_OF_TABLE = [
     (512, 1024, 2048), (1024, 256, 256), (128, 784, 256), (64, 2048, 2048), (64, 256, 256), (1024, 784, 64),
 ]  # fmt: skip
 FAMILIES = {
-    ("GenuineIntel", True): [*[PACKED] * 4, TILES, PACKED],
+    ("GenuineIntel", True): [PACKED] * 5 + [TILES],
     ("AuthenticAMD", True): [PACKED, TILES, TILES, PACKED, TILES, TILES],
     ("AuthenticAMD", False): [PACKED] * 5 + [TILES],
 }
