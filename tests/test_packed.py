@@ -289,7 +289,7 @@ def test_loops_take_the_widest_vectors_there_are(monkeypatch, features, wide):
     function = build._execute(source, "wide", str)["f"]
     own, _ = target.lower({"f": (function, ("float32*", "int64"))})
     module = linked(own)
-    options = {"cpu": "icelake-server", "features": host.flags(), "opt": 3}
+    options = {"cpu": "icelake-server", "features": host.wide_flags(), "opt": 3}
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(**options)
     optimize(module, machine)
     assembly = machine.emit_assembly(module)

@@ -18,6 +18,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
+from graphc.native.machines import widest
 from graphc.native.stack import Elsewhere
 from graphc.native.units import BY_HAND_MARK
 from graphc.primitives.vector_math import vector_abi
@@ -28,6 +29,10 @@ Unit = tuple[str, ...]
 
 MOST = 16
 """Threads: a program has few units that take long, and to prepare one takes 0.2 ms."""
+
+SUM = "fadd reassoc"
+"""A sum in a text, whose terms vectors add in an order of theirs. Loops of wide vectors end in narrower ones, and how
+narrow depends on whether their length is known; so units with sums keep to vectors that LLVM prefers."""
 
 SOON = 2e-4
 """Seconds after which Python's lock is passed on while units are written and compiled."""
@@ -114,6 +119,7 @@ def compiled(units: Sequence[Unit], machines: Sequence[llvm.TargetMachine]) -> l
 
 def object_file(unit: Unit, machine: llvm.TargetMachine) -> bytes:
     """Machine code of one unit, made in a context of its own."""
+    machine = machine if any(SUM in text for text in unit) else widest(machine)
     with llvm.create_context() as context, linked(unit, context) as module:
         (tidy if unit[0].startswith(BY_HAND_MARK) else optimize)(module, machine)
         return _emitted(module, machine)

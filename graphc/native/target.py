@@ -29,6 +29,7 @@ from graphc.native.gc_pause import at_rest
 from graphc.native.loader import FLUSHING, SYMBOL_PREFIX, bundled_name
 from graphc.native.lowering import CHAINS, WIDE, Lowered
 from graphc.native.machine_code import Unit
+from graphc.native.machines import machine
 from graphc.native.operators import Unfit
 from graphc.native.subnormals import flushing
 from graphc.native.units import forget, units_of
@@ -39,7 +40,6 @@ from graphc.primitives.intrinsics import Intrinsic
 _MARK = re.compile(rf'^(!\d+) = !{{ !"({WIDE}|{CHAINS})", i32 \d+, i32 (\d+) }}', re.MULTILINE)
 _ASKED = {WIDE: "vectorize.width", CHAINS: "interleave.count"}
 _OF_FLOATS = frozenset({"fadd", "fsub", "fmul", "fdiv", "frem", "fcmp"})
-_X86 = ("x86", "i386", "i486", "i586", "i686")
 CONTRACT = "contract"
 Tree = ast.FunctionDef
 
@@ -209,12 +209,7 @@ def _twins(entries: Mapping[str, tuple[Callable[..., int], tuple[str, ...]]]) ->
 
 def target_machines(count: int) -> list[llvm.TargetMachine]:
     """Machines for the processor that programs are made for, one for each thread that compiles."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_triple(host.triple())
-    model = "static" if host.triple().startswith(_X86) else "default"  # machine code that is loaded where it runs
-    options = {"cpu": host.name(), "features": host.flags(), "opt": 3, "reloc": model, "codemodel": "jitdefault"}
-    return [target.create_target_machine(**options, jit=True) for _ in range(count)]
+    return [machine(host.flags()) for _ in range(count)]
 
 
 @functools.cache

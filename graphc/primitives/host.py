@@ -40,14 +40,22 @@ def features() -> Mapping[str, bool]:
 
 
 def flags() -> str:
-    """The instructions, as LLVM is told, and that loops may take the widest vectors."""
-    told = {**features(), NARROW: False} if features().get(WIDE) else features()
-    return ",".join(f"{'+' if there else '-'}{word}" for word, there in sorted(told.items()))
+    """The instructions, as LLVM is told."""
+    return _told(features())
+
+
+def wide_flags() -> str:
+    """The instructions, and that loops may take the widest vectors."""
+    return _told({**features(), NARROW: False} if features().get(WIDE) else features())
+
+
+def _told(features: Mapping[str, bool]) -> str:
+    return ",".join(f"{'+' if there else '-'}{word}" for word, there in sorted(features.items()))
 
 
 def described() -> str:
     """Triple, name and instructions, as the code generator sees them."""
-    return f"{triple()} {name()} {flags()}"
+    return f"{triple()} {name()} {wide_flags()}"
 
 
 @functools.cache
