@@ -2,7 +2,8 @@
 
 The programs run in Python under observation (:mod:`tests.cpu_races`).  The tests at the end plant faults in the text.
 Mutation-checked in the emitter, too: no meeting before the first phase, none before the update; memory given away one
-phase early, or written in place while others read it; 49 rows every 48; the tolerance of the other epoch.
+phase early, or written in place while others read it; 49 rows every 48; the tolerance of the other epoch; parts of a
+transposed copy from the first column of its source.
 """
 
 from __future__ import annotations

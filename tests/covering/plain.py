@@ -36,7 +36,8 @@ DIVIDING = {name: lambda *args, f=function.numpy: np.float64(f(*args)) for name,
 
 
 LIMITS: dict[str, dict[str, Any]] = {"usual": {}}
-LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.plan.SMALL": 0, "emit.loops.ROWS_AT_ONCE": 2}
+LIMITS["divided"] = {"lower.phases.SMALL": 0, "lower.phases.SMALL_COPY": 0, "lower.plan.SMALL": 0}
+LIMITS["divided"] |= {"emit.loops.ROWS_AT_ONCE": 2}
 LIMITS["divided"] |= {f"lower.contractions.{name}": 0 for name in ("LEAST", "NARROWEST", "FEWEST", "SAVED")}
 LIMITS["divided"] |= {"emit.windows.NARROWEST": 1, "lower.row_loops.LONG_ROW": 1, "lower.row_loops.HELD": 0}
 LIMITS["packed"] = LIMITS["divided"] | {
