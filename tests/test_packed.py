@@ -19,7 +19,7 @@ from graphc.lower.cost import PACKED, TILES, product_method
 from graphc.lower.kernels import Product, View
 from graphc.lower.layout import Buffer, Count
 from graphc.lower.processor import CACHE, LEVEL_2, Processor, by_arithmetic, cuts_of, processor
-from graphc.native import build, target
+from graphc.native import build, machine_code, machines, target
 from graphc.native.machine_code import linked, optimize
 from graphc.primitives import host
 from graphc.primitives.matmul import packed_gemm, packed_kernel, packing, vector_ir
@@ -294,6 +294,26 @@ def test_loops_take_the_widest_vectors_there_are(monkeypatch, features, wide):
     optimize(module, machine)
     assembly = machine.emit_assembly(module)
     assert ("vmulps" in assembly, "%zmm" in assembly) == (True, wide)
+
+
+@pytest.mark.parametrize("line, wide", [("A[t] = A[t]*A[t]", True), ("A[0] = radd(A[0], A[t])", False)])
+def test_units_with_sums_keep_the_vectors_that_llvm_prefers(monkeypatch, line, wide):
+    """Planted faults, seen to fail: all units wide, none."""
+    loop = f"def f(A, n):\n    for t in range(n):\n        {line}\n    return 0\n"
+    source = "from graphc.primitives.names import radd\n" + loop
+    own, _ = target.lower({"f": (build._execute(source, "sums", str)["f"], ("float32*", "int64"))})
+    asked: list[llvm.TargetMachine] = []
+    monkeypatch.setattr(machine_code, "widest", lambda machine: asked.append(machine) or machine)
+    machine_code.object_file(tuple(own), *target.target_machines(1))
+    assert bool(asked) == wide
+
+
+def test_a_thread_has_a_machine_for_wide_loops_where_there_are_wide_vectors(monkeypatch):
+    [machine] = target.target_machines(1)
+    monkeypatch.setattr(host, "wide_flags", host.flags)
+    assert machines.widest(machine) is machine
+    monkeypatch.setattr(host, "wide_flags", lambda: f"{host.flags()},+sse2")
+    assert machines.widest(machine) is machines.widest(machine) is not machine
 
 
 def test_a_prediction_for_few_rows_packs_nothing_and_has_the_bits_of_one_for_many(monkeypatch, tmp_path):
